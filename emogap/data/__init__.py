@@ -1,0 +1,1 @@
+"""From raw text to the corpus: reading, cleaning, classifying, compiling."""

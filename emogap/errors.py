@@ -1,0 +1,37 @@
+"""Errors that a user is meant to read: one line with what was wrong, where, the value and the remedy.
+
+The command line prints the message and ends with ``exit_code``; anything that is not an ``EmogapError`` is a defect
+and keeps its traceback.
+"""
+
+
+class EmogapError(Exception):
+    """Base of all errors with a remedy. Exit code 1 unless a subclass says otherwise."""
+
+    exit_code = 1
+
+
+class UsageError(EmogapError):
+    """A command, an option or a setting is wrong: unknown profile, key, stage, method, an impossible value."""
+
+    exit_code = 2
+
+
+class InputError(EmogapError):
+    """A file is there but is not what the stage can read."""
+
+
+class MissingInput(InputError):
+    """A file that a stage reads is not there; the message names the file and what makes it."""
+
+
+class ModelError(EmogapError):
+    """A model cannot be had or is not of the right kind."""
+
+
+class LockHeld(EmogapError):
+    """Another living process is making the same artefact."""
+
+
+class DiskError(EmogapError):
+    """Writing failed: full disk, read-only folder."""

@@ -1,0 +1,1 @@
+"""What changed: answers, their emotion, grammar, the inside of the models, and the texts themselves."""

@@ -1,0 +1,1 @@
+"""Everything that lets a language model write: prompts, engines, stories, rewrites, checks of the replies."""
