@@ -1,1 +1,1 @@
-"""Fine-tuning: causal language modelling, supervised fine-tuning, and the strategies that say what is trained from what."""
+"""Fine-tuning: causal language modelling, supervised fine-tuning, and what is trained from what."""

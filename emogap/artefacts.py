@@ -1,0 +1,360 @@
+"""Artefacts: files that exist only when complete, each with a manifest of what shaped it.
+
+An artefact is a file (or a folder of files) with ``<name>.manifest.json`` beside it. It is written under a temporary
+name, flushed, renamed, and the manifest is written last. Whether it is fresh is a question of its recipe: the inputs'
+hashes, the settings that shape it, the identities of prompts and models, and the seed.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from emogap.errors import DiskError, InputError, MissingInput
+from emogap.locks import lock
+from emogap.paths import ROOT
+
+VERSIONED_PACKAGES = (
+    "torch", "transformers", "datasets", "accelerate", "trl", "peft", "vllm", "pandas", "polars", "numpy", "nltk",
+    "scikit-learn",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that shapes an artefact. Two artefacts of equal recipes are interchangeable."""
+
+    stage: str
+    inputs: dict[str, Path] = field(default_factory=dict)
+    """Name → file or folder; compared by content, never by path."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Flat ``section.key`` → value, JSON-able."""
+    identities: dict[str, str] = field(default_factory=dict)
+    """Hashes and revisions of prompts and models."""
+    seed: int = 0
+
+    def resolved(self) -> dict[str, Any]:
+        """The recipe with each input replaced by its fingerprint. Raises ``MissingInput`` if one is not there."""
+        return {
+            "stage": self.stage,
+            "inputs": {name: {"path": portable(p), "sha256": fingerprint(p)} for name, p in self.inputs.items()},
+            "settings": json.loads(json.dumps(self.settings)),
+            "identities": dict(self.identities),
+            "seed": self.seed,
+        }
+
+    def sha256(self) -> str:
+        """One hash of the whole recipe; what a journal of unfinished rows is bound to."""
+        resolved = self.resolved()
+        for entry in resolved["inputs"].values():
+            del entry["path"]
+        return hashlib.sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """``missing``, ``fresh``, or ``stale`` with one reason per key that changed."""
+
+    state: Literal["missing", "fresh", "stale"]
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass
+class Draft:
+    """What a stage fills in while it makes an artefact."""
+
+    path: Path
+    """Write here: a temporary name (for a folder artefact an empty folder) beside the final one."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Rows read, kept and rejected, by name."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """Anything else worth keeping in the manifest (resolved device, revisions learned on loading, …)."""
+    companions: dict[str, Path] = field(default_factory=dict)
+
+    def companion(self, name: str) -> Path:
+        """A temporary path for a further file ``name`` beside the artefact, published together with it."""
+        self.companions[name] = self.path.with_name(f".{name}.tmp-{os.getpid()}")
+        return self.companions[name]
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A file or folder of a home together with its recipe."""
+
+    path: Path
+    recipe: Recipe
+    is_folder: bool = False
+    keep_superseded: bool = False
+    """Rows that cost hours are set aside, not overwritten, when the recipe changes."""
+
+    @property
+    def manifest_path(self) -> Path:
+        return manifest_path(self.path)
+
+    def manifest(self) -> dict[str, Any]:
+        return read_manifest(self.path)
+
+    def freshness(self) -> Freshness:
+        """Compare the manifest on disk with the recipe. Raises ``MissingInput`` if an input is not there."""
+        if not (self.path.exists() and self.manifest_path.exists()):
+            return Freshness("missing")
+        reasons = tuple(_differences(self.manifest(), self.recipe.resolved()))
+        return Freshness("stale", reasons) if reasons else Freshness("fresh")
+
+    @contextmanager
+    def making(self) -> Iterator[Draft]:
+        """Lock the artefact, hand out a draft, and publish it if the block ends without an error.
+
+        Raises ``LockHeld``, ``InputError`` (an input's bytes differ from its own manifest) and ``DiskError``.
+        """
+        with _disk_errors(self.path), lock(self.path):
+            self._verify_inputs()
+            self._sweep()
+            resolved = self.recipe.resolved()
+            started = time.time()
+            draft = Draft(self.path.with_name(f".{self.path.name}.tmp-{os.getpid()}"))
+            if self.is_folder:
+                draft.path.mkdir()
+            try:
+                yield draft
+                self._publish(draft, resolved, started)
+            except BaseException:
+                for leftover in (draft.path, *draft.companions.values()):
+                    _remove(leftover)
+                raise
+
+    def _verify_inputs(self) -> None:
+        for path in self.recipe.inputs.values():
+            if manifest_path(path).exists():
+                verify(path)
+
+    def _sweep(self) -> None:
+        """Remove what a killed maker left behind; the lock says that it is dead."""
+        for leftover in self.path.parent.glob(f".{self.path.name}.tmp-*"):
+            _remove(leftover)
+
+    def _publish(self, draft: Draft, resolved: dict[str, Any], started: float) -> None:
+        files = {self.path.name: draft.path, **draft.companions}
+        hashes = {name: content_hashes(path) for name, path in files.items()}
+        for path in files.values():
+            _flush(path)
+        self._retire()
+        for name, path in files.items():
+            os.replace(path, self.path.with_name(name))
+        manifest = {
+            "artefact": self.path.name,
+            **resolved,
+            "files": hashes,
+            "counts": draft.counts,
+            "notes": draft.notes,
+            "started": datetime.fromtimestamp(started, UTC).isoformat("T", "seconds"),
+            "seconds": round(time.time() - started, 3),
+            "python": sys.version.split()[0],
+            "packages": package_versions(),
+            "git_commit": git_commit(),
+        }
+        write_json(self.manifest_path, manifest)
+
+    def _retire(self) -> None:
+        """Take the old artefact away first, its manifest before the rest: no mixture ever looks complete."""
+        if not self.path.exists():
+            return
+        if self.keep_superseded and self.manifest_path.exists():
+            set_aside(self.path)
+        else:
+            self.manifest_path.unlink(missing_ok=True)
+            if self.is_folder:
+                _remove(self.path)
+
+
+def manifest_path(path: Path) -> Path:
+    return path.with_name(path.name + ".manifest.json")
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest beside the artefact at ``path``. Raises ``InputError`` if it cannot be read."""
+    file = manifest_path(path)
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{file} is damaged ({error}); delete it and rerun the stage that makes {path.name}"
+        ) from error
+
+
+def verify(path: Path) -> None:
+    """Hash the artefact at ``path`` again. Raises ``InputError`` if a byte differs from what its manifest says."""
+    for name, expected in read_manifest(path)["files"].items():
+        file = path.with_name(name)
+        if not file.exists():
+            raise MissingInput(f"{file} is gone though its manifest is there; rerun the stage that makes it")
+        if content_hashes(file) != expected:
+            raise InputError(f"{file} differs from its manifest: its bytes were changed; delete it and rerun its stage")
+
+
+def set_aside(path: Path) -> Path:
+    """Move an artefact and its manifest into ``superseded/`` beside it, under the hash of its manifest."""
+    manifest = read_manifest(path)
+    tag = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:8]
+    folder = path.parent / "superseded" / tag
+    folder.mkdir(parents=True, exist_ok=True)
+    os.replace(manifest_path(path), folder / manifest_path(path).name)
+    for name in manifest["files"]:
+        if path.with_name(name).exists():
+            os.replace(path.with_name(name), folder / name)
+    return folder
+
+
+def fingerprint(path: Path) -> str:
+    """The content hash of a file or folder; that of an artefact is read from its manifest.
+
+    A folder's is the hash of its files' names and hashes. Raises ``MissingInput`` if there is nothing at ``path``.
+    """
+    if manifest_path(path).exists() and path.exists():
+        return _combined(read_manifest(path)["files"][path.name])
+    if not path.exists():
+        raise MissingInput(f"{path} not found")
+    return _combined(content_hashes(path))
+
+
+def content_hashes(path: Path) -> dict[str, str]:
+    """Relative name → sha256 for every file at or under ``path``; hidden files and locks of a folder are left out."""
+    if path.is_file():
+        return {"": _sha256_of_file(path)}
+    files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".") and p.suffix != ".lock")
+    return {p.relative_to(path).as_posix(): _sha256_of_file(p) for p in files}
+
+
+def _combined(hashes: dict[str, str]) -> str:
+    if set(hashes) == {""}:
+        return hashes[""]
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def portable(path: Path) -> str:
+    """A path as manifests keep it: from the repository's root when it lies there."""
+    path = Path(path).absolute()
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON under a temporary name, flush, rename."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text under a temporary name, flush, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    _flush(temporary)
+    os.replace(temporary, path)
+
+
+def _differences(manifest: dict[str, Any], wanted: dict[str, Any]) -> Iterator[str]:
+    for name, entry in wanted["inputs"].items():
+        if manifest["inputs"].get(name, {}).get("sha256") != entry["sha256"]:
+            yield f"input {name} changed"
+    for name in manifest["inputs"].keys() - wanted["inputs"].keys():
+        yield f"input {name} is no longer read"
+    for part in ("settings", "identities"):
+        before, after = manifest[part], wanted[part]
+        for key in sorted(before.keys() | after.keys()):
+            if before.get(key) != after.get(key):
+                yield f"{key} {_brief(before.get(key))} → {_brief(after.get(key))}"
+    if manifest["seed"] != wanted["seed"]:
+        yield f"seed {manifest['seed']} → {wanted['seed']}"
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _flush(path: Path) -> None:
+    """Bring the bytes of a file, or of all files of a folder, to the disk before a rename makes them visible."""
+    for file in [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]:
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskError(f"no space left on the disk while writing {path}; free some or use --home DIR") from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise DiskError(f"{error.filename or path} cannot be written ({error.strerror}); use --home DIR") from error
+        raise
+
+
+@lru_cache
+def package_versions() -> dict[str, str]:
+    installed = {d.metadata["Name"].lower(): d.version for d in metadata.distributions() if d.metadata["Name"]}
+    return {name: installed[name] for name in VERSIONED_PACKAGES if name in installed}
+
+
+@lru_cache
+def git_commit() -> str | None:
+    """The commit of the repository the code runs from, with ``+`` for uncommitted changes; None outside git."""
+    try:
+        head = _git("rev-parse", "HEAD")
+        return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+@dataclass
+class Summary:
+    """What a stage says when it is done."""
+
+    stage: str
+    made: list[str] = field(default_factory=list)
+    fresh: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{name} {value:,}" for name, value in self.counts.items())
+        made = f"made {len(self.made)}" if self.made else "nothing to do"
+        fresh = f", {len(self.fresh)} already fresh" if self.fresh else ""
+        return f"{self.stage}: {made}{fresh} in {self.seconds:.1f} s" + (f" ({counts})" if counts else "")
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)

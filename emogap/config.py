@@ -1,0 +1,387 @@
+"""Settings: one TOML file a profile, read into typed, validated sections.
+
+An unknown key, a wrong type or an impossible value is a ``UsageError`` that names the key, the value and the remedy.
+Fields made with ``execution`` say how work is done (workers, batches), not what comes out; they never make an
+artefact stale.
+"""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+
+from emogap.emotions import REWRITE_EMOTIONS
+from emogap.errors import UsageError
+from emogap.paths import ROOT, Home, choose_home
+
+CONFIGS = ROOT / "configs"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Dtype = Literal["auto", "bf16", "fp16", "fp32"]
+Task = Literal["clm", "sft"]
+
+
+def execution(default: Any, **constraints: Any) -> Any:
+    """A field about how the work is done; it does not shape the result."""
+    return Field(default, json_schema_extra={"execution": True}, **constraints)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+    def shaping(self, *keys: str) -> dict[str, Any]:
+        """Key → value of those fields that shape the result (all of them, or the ones named), JSON-able."""
+        values = self.model_dump(mode="json")
+        fields = type(self).model_fields
+        names = keys or tuple(n for n, f in fields.items() if not (f.json_schema_extra or {}).get("execution"))
+        return {name: values[name] for name in names}
+
+
+class HubModel(Section):
+    """A model by name and revision: a hub id, a local folder, or ``embedded:<name>``."""
+
+    name: str
+    revision: str = "main"
+
+
+class Sampling(Section):
+    """How the next token is drawn. Temperature 0 is greedy decoding; top_k 0 and top_p 1 switch those filters off."""
+
+    temperature: float = Field(0.7, ge=0)
+    top_p: float = Field(0.9, gt=0, le=1)
+    top_k: int = Field(0, ge=0)
+    repetition_penalty: float = Field(1.0, gt=0)
+    max_new_tokens: int = Field(512, ge=1)
+
+
+class Writer(Section):
+    """The instruction model that writes stories and rewrites, and the engine that runs it."""
+
+    model: HubModel
+    engine: Literal["transformers", "vllm", "server"] = "transformers"
+    dtype: Dtype = "auto"
+    quantization: Literal["none", "nf4"] = "none"
+    device: str = execution("auto")
+    batch_size: int = Field(16, ge=1)
+
+
+class Gates(Section):
+    """Bounds of the checks that every reply passes."""
+
+    min_words: int = Field(20, ge=0)
+    max_words: int = Field(1000, ge=1)
+    max_copied_share: Share = 0.5
+    max_sentence_repeats: int = Field(2, ge=1)
+    reject_truncated: bool = True
+
+
+class Process(Section):
+    """Reading, cleaning and classifying BabyLM text."""
+
+    raw_dirs: list[str] = Field(["data/sample/babylm"], min_length=1)
+    extensions: list[str] = Field([".train"], min_length=1)
+    min_words: int = Field(10, ge=0)
+    """A line stays when it has more than this many white-space-separated words (published: 10)."""
+    classifier: HubModel = HubModel(name="emotion-minilm")
+    threshold: Annotated[float, Field(ge=0, lt=1)] | Literal["tuned"] = 0.5
+    """A line is emotional when its top label is not neutral and passes this (published: 0.5)."""
+    token_budget: int = execution(4096, ge=64)
+
+
+class Augment(Section):
+    """Stories written from emotional lines."""
+
+    methods: list[str] = Field(["m1", "m2", "m3"], min_length=1)
+    templates: dict[str, str] = {method: f"prompts/stories/{method}.txt" for method in ("m1", "m2", "m3")}
+    examples: str = "data/sample/story_examples.json"
+    lines: int = Field(0, ge=0)
+    """How many emotional lines each method writes about; 0 is all of them."""
+    order: Literal["file", "balanced"] = "file"
+    """Which come first: as they stand, or the emotions in turn."""
+    chunk_size: int = Field(871, ge=1)
+    chunks: str = execution("all")
+    sampling: Sampling = Sampling()
+    gates: Gates = Gates()
+
+    @model_validator(mode="after")
+    def _each_method_has_a_template(self) -> "Augment":
+        for method in self.methods:
+            if method not in self.templates:
+                raise ValueError(f"method '{method}' has no template; known: {', '.join(self.templates)}")
+        return self
+
+
+class Corpus(Section):
+    """Stories and factual text compiled to a word budget."""
+
+    name: str = "emotional"
+    methods: list[str] = Field(["m1", "m2", "m3"], min_length=1)
+    factual: list[str] = []
+    """Wiki files that give the factual part."""
+    words: int = Field(0, ge=0)
+    """The budget in white-space-separated words; 0 takes everything."""
+    validation_share: Share = 0.2
+
+
+class Rewrite(Section):
+    """Alpaca answers rewritten towards a positive emotion."""
+
+    records: str = "data/sample/alpaca.json"
+    revision: str = "main"
+    count: int = Field(0, ge=0)
+    """How many records are drawn; 0 is all of them (published: 20,000)."""
+    versions: list[str] = Field(["v3"], min_length=1)
+    templates: dict[str, str] = {version: f"prompts/rewrites/{version}.txt" for version in ("v1", "v2", "v3")}
+    seeds: str = "data/sample/seed_rewrites.json"
+    emotions: list[str] = list(REWRITE_EMOTIONS)
+    chunk_size: int = Field(1000, ge=1)
+    sampling: Sampling = Sampling(temperature=0.9, top_p=0.95, repetition_penalty=1.5)
+    gates: Gates = Gates(min_words=3)
+
+    @model_validator(mode="after")
+    def _each_version_has_a_template(self) -> "Rewrite":
+        for version in self.versions:
+            if version not in self.templates:
+                raise ValueError(f"version '{version}' has no template; known: {', '.join(self.templates)}")
+        return self
+
+
+class Lora(Section):
+    """Low-rank adaptation (Hu et al. 2021); rank 0 trains all weights."""
+
+    rank: int = Field(0, ge=0)
+    alpha: int = Field(32, ge=1)
+    dropout: Share = 0.0
+    merge: bool = True
+
+
+class Training(Section):
+    """What both kinds of fine-tuning share."""
+
+    learning_rate: float = Field(2e-5, gt=0)
+    scheduler: Literal["linear", "cosine", "constant"] = "cosine"
+    warmup_steps: int = Field(0, ge=0)
+    batch_size: int = Field(4, ge=1)
+    accumulation: int = Field(8, ge=1)
+    epochs: float = Field(10, gt=0)
+    max_steps: int = Field(-1, ge=-1)
+    """Steps at most; -1 lets the epochs decide."""
+    eval_steps: int = Field(200, ge=1)
+    patience: int = Field(10, ge=1)
+    """Evaluations without improvement before training stops."""
+    weight_decay: float = Field(0.0, ge=0)
+    precision: Dtype = "auto"
+    lora: Lora = Lora()
+    seeds: list[int] = Field([0], min_length=1)
+    report_to: str = execution("none")
+
+
+class Clm(Training):
+    """Causal language modelling on the corpus."""
+
+    block_size: int = Field(512, ge=8)
+
+
+class Sft(Training):
+    """Supervised fine-tuning on the rewritten Alpaca."""
+
+    template: str = "prompts/answer/sft.txt"
+    max_length: int = Field(1024, ge=16)
+    loss_on: Literal["text", "response"] = "response"
+    packing: bool = False
+    validation_share: Share = 0.1
+
+
+class Strategy(Section):
+    """One model of the study: what it starts from, how and on what it is trained."""
+
+    name: str
+    parent: str
+    task: Task
+    data: str
+    """The corpus's name (clm) or the rewriting version (sft)."""
+
+
+class Respond(Section):
+    """Answers of every model to every instruction prompt."""
+
+    prompts: str = "data/sample/emotion_prompts.json"
+    per_emotion: int = Field(0, ge=0)
+    """How many prompts of each emotion; 0 is all."""
+    samples: int = Field(1, ge=1)
+    batch_size: int = Field(16, ge=1)
+    dtype: Dtype = "auto"
+    sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, repetition_penalty=1.2, max_new_tokens=128)
+
+
+class Sentiment(Section):
+    """Emotion of the answers."""
+
+    classifiers: list[HubModel] = Field([HubModel(name="emotion-tfidf")], min_length=1)
+    grouping: Literal["study", "goemotions"] = "study"
+    bootstrap: int = Field(2000, ge=100)
+
+
+class Blimp(Section):
+    """Minimal pairs: is the grammatical sentence the likelier one?"""
+
+    data: str = "data/sample/blimp"
+    items: int = Field(0, ge=0)
+    """Pairs of each paradigm; 0 is all."""
+    dtype: Dtype = "fp32"
+    token_budget: int = execution(2048, ge=64)
+
+
+class Lens(Section):
+    """Logit lens of a base model and of what became of it."""
+
+    models: list[str] = Field(..., min_length=1)
+    sentences: str = "data/sample/lens_sentences.txt"
+    top_k: int = Field(5, ge=1)
+
+
+class Config(Section):
+    """All settings of a run."""
+
+    profile: str
+    seed: int = Field(0, ge=0)
+    bases: dict[str, HubModel]
+    writer: Writer
+    process: Process = Process()
+    augment: Augment = Augment()
+    corpus: Corpus = Corpus()
+    rewrite: Rewrite = Rewrite()
+    clm: Clm = Clm()
+    sft: Sft = Sft()
+    strategies: list[Strategy]
+    respond: Respond = Respond()
+    sentiment: Sentiment = Sentiment()
+    blimp: Blimp = Blimp()
+    lens: Lens
+
+    _home: Home = PrivateAttr()
+
+    @property
+    def home(self) -> Home:
+        return self._home
+
+    @field_validator("strategies")
+    @classmethod
+    def _names_are_unique(cls, strategies: list[Strategy]) -> list[Strategy]:
+        names = [strategy.name for strategy in strategies]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two strategies are called '{name}'")
+        return strategies
+
+    @model_validator(mode="after")
+    def _parents_come_first(self) -> "Config":
+        known = set(self.bases)
+        for strategy in self.strategies:
+            if strategy.parent not in known:
+                raise ValueError(
+                    f"strategy '{strategy.name}' starts from '{strategy.parent}', "
+                    f"which is neither a base nor a strategy above it; known: {', '.join(sorted(known))}"
+                )
+            known.add(strategy.name)
+        return self
+
+    def flat(self, section: str, *keys: str) -> dict[str, Any]:
+        """``section.key`` → value of what shapes the result, for a recipe."""
+        return _flatten(getattr(self, section).shaping(*keys), section)
+
+
+def _flatten(values: dict[str, Any], prefix: str) -> dict[str, Any]:
+    flat = {}
+    for key, value in values.items():
+        name = f"{prefix}.{key}"
+        if isinstance(value, dict):
+            flat |= _flatten(value, name)
+        else:
+            flat[name] = value
+    return flat
+
+
+def profiles() -> list[str]:
+    return sorted(path.stem for path in CONFIGS.glob("*.toml"))
+
+
+def load_config(
+    profile: str = "embedded", home: str | Path | None = None, settings: Iterable[str] | dict[str, Any] = ()
+) -> Config:
+    """Read a profile (a name under ``configs/`` or the path of a TOML file), apply overrides, validate.
+
+    ``settings`` are ``section.key=value`` strings, the value in TOML or, failing that, plain text; or a mapping of
+    the same keys. Raises ``UsageError``.
+    """
+    path = Path(profile) if profile.endswith(".toml") else CONFIGS / f"{profile}.toml"
+    if not path.exists():
+        raise UsageError(f"unknown profile '{profile}'; choose among {', '.join(profiles())} or give a TOML file")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from error
+    overrides = settings.items() if isinstance(settings, dict) else map(_parse_setting, settings)
+    for key, value in overrides:
+        _set(values, key, value)
+    values["profile"] = path.stem
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(_first_problem(error, path)) from None
+    config._home = Home(choose_home(config.profile, home))
+    return config
+
+
+def _parse_setting(setting: str) -> tuple[str, Any]:
+    key, separator, text = setting.partition("=")
+    if not separator or not key.strip():
+        raise UsageError(f"--set takes section.key=value, not '{setting}'")
+    try:
+        return key.strip(), tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), text
+
+
+def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise UsageError(f"--set {dotted}: '{parent}' is not a section")
+    values[last] = value
+
+
+def _first_problem(error: ValidationError, path: Path) -> str:
+    problem = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    where = f"setting '{key}'" if key else "settings"
+    if problem["type"] == "extra_forbidden":
+        return f"unknown {where} = {_shown(problem['input'])}{_suggestion(problem['loc'])} ({path.name})"
+    if problem["type"] == "missing":
+        return f"{where} is missing; add it to {path.name} or give --set {key}=VALUE"
+    message = problem["msg"].removeprefix("Value error, ")
+    value = "" if isinstance(problem["input"], dict) else f" = {_shown(problem['input'])}"
+    return f"{where}{value}: {message[0].lower() + message[1:]} ({path.name} or --set)"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _suggestion(location: tuple[int | str, ...]) -> str:
+    """The nearest known key beside the unknown one."""
+    model: Any = Config
+    for part in location[:-1]:
+        field = model.model_fields.get(part) if isinstance(part, str) and hasattr(model, "model_fields") else None
+        model = field.annotation if field else None
+    if not hasattr(model, "model_fields"):
+        return ""
+    close = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
+    known = ", ".join(model.model_fields)
+    return f"; did you mean '{close[0]}'?" if close else f"; known keys here: {known}"

@@ -1,0 +1,74 @@
+"""The registry of tables and figures: whatever a stage registers here, the report shows.
+
+A stage's folder holds ``tables/<name>.csv`` with ``<name>.tex`` beside, ``figures/<name>.png`` with ``<name>.pdf``, and
+``captions.json``, which gives every one of them a caption, a place in the report, and, where there is one, the
+published table or figure that it stands beside.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from emogap.artefacts import write_json, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+CAPTIONS = "captions.json"
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A table or figure as the report knows it."""
+
+    name: str
+    kind: Literal["table", "figure"]
+    caption: str
+    """One sentence that says what is seen."""
+    order: int
+    """Place in the report: exhibits are shown in the study's order, lowest first."""
+    published: str | None = None
+    """Key of the published table in ``published.toml`` that it stands beside."""
+    alt: str = ""
+    """For a figure: what is on it, for who cannot see it."""
+
+
+def save_table(folder: Path, exhibit: Exhibit, table: "pd.DataFrame") -> Path:
+    """Write ``tables/<name>.csv`` and ``.tex`` under a stage's folder and register them; the CSV's path."""
+    csv = folder / "tables" / f"{exhibit.name}.csv"
+    write_text(csv, table.to_csv(index=False))
+    write_text(csv.with_suffix(".tex"), table.to_latex(index=False, escape=True, caption=exhibit.caption))
+    _register(folder, exhibit)
+    return csv
+
+
+def save_figure(folder: Path, exhibit: Exhibit, figure: "Figure") -> Path:
+    """Write ``figures/<name>.png`` and ``.pdf``, register them, close the figure; the PNG's path."""
+    import matplotlib.pyplot as plt
+
+    png = folder / "figures" / f"{exhibit.name}.png"
+    png.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(png, dpi=200, bbox_inches="tight")
+    # Without a fixed date a figure drawn from the same table would differ at every run.
+    figure.savefig(png.with_suffix(".pdf"), bbox_inches="tight", metadata={"CreationDate": None})
+    plt.close(figure)
+    _register(folder, exhibit)
+    return png
+
+
+def exhibits(folder: Path) -> list[Exhibit]:
+    """What is registered in a stage's folder, in the report's order; nothing if the stage has not run."""
+    file = folder / CAPTIONS
+    if not file.exists():
+        return []
+    entries = json.loads(file.read_text(encoding="utf-8")).values()
+    return sorted((Exhibit(**entry) for entry in entries), key=lambda exhibit: (exhibit.order, exhibit.name))
+
+
+def _register(folder: Path, exhibit: Exhibit) -> None:
+    file = folder / CAPTIONS
+    entries = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    entries[f"{exhibit.kind}s/{exhibit.name}"] = asdict(exhibit)
+    write_json(file, dict(sorted(entries.items())))

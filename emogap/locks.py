@@ -1,0 +1,63 @@
+"""One lock per artefact, held through the kernel so that a dead owner's lock is free at once."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from emogap.errors import LockHeld
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold the lock of the artefact at ``path`` (a file ``<name>.lock`` beside it) for the length of the block.
+
+    The kernel drops the lock when its owner dies, however it dies; the file then left behind is simply taken over.
+    Raises ``LockHeld`` naming the owner's process and host when somebody living holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock_path = path.with_name(path.name + ".lock")
+    handle = _acquire(lock_path, path)
+    try:
+        yield
+    finally:
+        lock_path.unlink()
+        os.close(handle)
+
+
+def _acquire(lock_path: Path, artefact: Path) -> int:
+    while True:
+        handle = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(handle, 4096).decode()
+            os.close(handle)
+            raise LockHeld(f"{artefact} is being made by {_describe(owner)}; wait for it or stop it") from None
+        # The former owner unlinks the file before it lets go: a lock on an unlinked file protects nothing.
+        if _is_same_file(handle, lock_path):
+            break
+        os.close(handle)
+    owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": datetime.now(UTC).isoformat("T", "seconds")}
+    os.ftruncate(handle, 0)
+    os.write(handle, json.dumps(owner).encode())
+    return handle
+
+
+def _is_same_file(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _describe(owner: str) -> str:
+    try:
+        fields = json.loads(owner)
+    except json.JSONDecodeError:  # the owner holds the lock but has not yet written its name
+        return "another process"
+    return f"process {fields['pid']} on {fields['host']} since {fields['since']}"

@@ -1,0 +1,124 @@
+"""The row types of the pipeline: which columns a table must have, how it is written and read, and a row's own seed."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from emogap.errors import InputError, MissingInput
+
+KEPT = "kept"
+REJECTED = "rejected"
+
+_TEXT, _INT, _FLOAT, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+_SCORES = pa.list_(pa.float32())
+_TEXTS = pa.list_(pa.string())
+
+
+@dataclass(frozen=True)
+class RowType:
+    """The columns that readers of a table rely on; a table may have more."""
+
+    name: str
+    columns: dict[str, pa.DataType]
+
+
+PROCESSED = RowType(
+    "processed lines",
+    {"id": _TEXT, "source": _TEXT, "text": _TEXT, "emotion": _TEXT, "score": pa.float32(), "scores": _SCORES},
+)
+STORIES = RowType(
+    "stories",
+    {
+        "id": _TEXT, "line_id": _TEXT, "source": _TEXT, "text": _TEXT, "emotions": _TEXTS, "method": _TEXT,
+        "prompt_sha": _TEXT, "model": _TEXT, "seed": _INT, "reply": _TEXT, "story": _TEXT, "status": _TEXT,
+        "reason": _TEXT,
+    },
+)  # fmt: skip
+CORPUS = RowType(
+    "corpus documents",
+    {
+        "id": _TEXT, "kind": _TEXT, "source": _TEXT, "line_id": _TEXT, "method": _TEXT, "emotion": _TEXT,
+        "split": _TEXT, "text": _TEXT, "words": _INT,
+    },
+)  # fmt: skip
+REWRITES = RowType(
+    "rewrites",
+    {
+        "id": _TEXT, "instruction": _TEXT, "input": _TEXT, "original_output": _TEXT, "emotion": _TEXT,
+        "version": _TEXT, "reply": _TEXT, "output": _TEXT, "status": _TEXT, "reason": _TEXT,
+    },
+)  # fmt: skip
+RESPONSES = RowType(
+    "responses",
+    {
+        "model": _TEXT, "train_seed": _INT, "prompt_id": _TEXT, "sample": _INT, "instruction_emotion": _TEXT,
+        "instruction": _TEXT, "input": _TEXT, "response": _TEXT, "finished": _BOOL,
+    },
+)  # fmt: skip
+EMOTIONS = RowType(
+    "emotions of responses",
+    {
+        "model": _TEXT, "train_seed": _INT, "prompt_id": _TEXT, "sample": _INT, "classifier": _TEXT,
+        "response_emotion": _TEXT, "score": pa.float32(),
+    },
+)  # fmt: skip
+SCORES = RowType(
+    "scores",
+    {
+        "model": _TEXT, "train_seed": _INT, "task": _TEXT, "item": _TEXT, "sample": _INT, "group": _TEXT,
+        "metric": _TEXT, "value": _FLOAT,
+    },
+)  # fmt: skip
+LENS = RowType(
+    "lens readings",
+    {
+        "model": _TEXT, "prompt_id": _TEXT, "layer": _INT, "position": _INT, "measure": _TEXT, "token": _TEXT,
+        "value": _FLOAT,
+    },
+)  # fmt: skip
+
+
+def to_arrow(rows: pd.DataFrame, row_type: RowType) -> pa.Table:
+    """A table whose required columns stand first, in order and with their types; further columns follow as they are.
+
+    Raises ``InputError`` if a required column is missing.
+    """
+    missing = [name for name in row_type.columns if name not in rows.columns]
+    if missing:
+        raise InputError(f"a table of {row_type.name} lacks the column {', '.join(missing)}")
+    extra = [name for name in rows.columns if name not in row_type.columns]
+    arrays = {name: pa.array(rows[name], type=kind, from_pandas=True) for name, kind in row_type.columns.items()}
+    arrays |= {name: pa.array(rows[name], from_pandas=True) for name in extra}
+    return pa.table(arrays)
+
+
+def write_rows(path: Path, rows: pd.DataFrame, row_type: RowType) -> None:
+    """Write a Parquet table of that row type to ``path`` (the temporary path of a draft)."""
+    pq.write_table(to_arrow(rows, row_type), path, compression="zstd")
+
+
+def read_rows(path: Path, row_type: RowType, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet table and check that it is of that row type.
+
+    Raises ``MissingInput`` if there is no file, ``InputError`` if it is no Parquet file or lacks a column.
+    """
+    if not path.exists():
+        raise MissingInput(f"{path} not found")
+    try:
+        present = set(pq.read_schema(path).names)
+        missing = [name for name in row_type.columns if name not in present]
+        if missing:
+            raise InputError(f"{path}: no column {', '.join(missing)}; it is not a table of {row_type.name}")
+        return pd.read_parquet(path, columns=columns)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path} cannot be read as Parquet ({error}); delete it and rerun its stage") from error
+
+
+def row_seed(run_seed: int, row_id: str, purpose: str) -> int:
+    """A seed in 0 … 2⁶³-1 that depends on the run's seed, the row and the purpose alone, never on order or batch."""
+    digest = hashlib.blake2b(f"{run_seed}\x1f{row_id}\x1f{purpose}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1

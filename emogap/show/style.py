@@ -1,0 +1,45 @@
+"""One look for all figures: the same colour for the same thing everywhere, readable in grey and when printed small."""
+
+from collections.abc import Iterable
+
+import matplotlib.pyplot as plt
+import seaborn as sns
+
+from emogap.emotions import LABELS
+
+# Okabe & Ito (2008): told apart by colour-blind readers. Base models are grey, what was trained on them has a hue.
+_BLACK, _GREY, _BLUE, _ORANGE, _GREEN, _RED, _SKY, _PINK = (
+    "#000000", "#8c8c8c", "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7",
+)  # fmt: skip
+
+GROUP_COLOURS = {"positive": _ORANGE, "neutral": "#bbbbbb", "negative": _BLUE, "ambiguous": _PINK}
+METHOD_COLOURS = {"m1": _BLUE, "m2": _ORANGE, "m3": _GREEN, "v1": _SKY, "v2": _PINK, "v3": _RED}
+_SUFFIX_COLOURS = {"baby": _BLUE, "instr": _ORANGE, "baby-instr": _GREEN}
+_SPARE = (_SKY, _RED, _PINK, _BLACK)
+
+EMOTION_ORDER = LABELS
+"""An emotion keeps its place in every figure."""
+
+SEQUENTIAL = "viridis"
+DIVERGING = "RdBu_r"
+
+
+def model_colours(models: Iterable[str], bases: Iterable[str]) -> dict[str, str]:
+    """Model → colour: grey for a base, one hue for each kind of training, whatever the base."""
+    bases = sorted(bases, key=len, reverse=True)
+    colours: dict[str, str] = {}
+    for model in models:
+        base = next((b for b in bases if model == b or model.startswith(b + "-")), model)
+        suffix = model[len(base) + 1 :].split(".s")[0]
+        if not suffix:
+            colours[model] = _GREY
+        else:
+            taken = list(dict.fromkeys(m[len(base) + 1 :] for m in colours))
+            colours[model] = _SUFFIX_COLOURS.get(suffix, _SPARE[len(taken) % len(_SPARE)])
+    return colours
+
+
+def use_style() -> None:
+    """Set fonts, grid and sizes for every figure drawn afterwards."""
+    sns.set_theme(context="paper", style="whitegrid", font_scale=1.1)
+    plt.rcParams.update({"figure.dpi": 110, "axes.titlelocation": "left", "axes.titleweight": "bold"})

@@ -1,0 +1,104 @@
+"""The stages of the study, in order, as data: what runs them, what they read and write, and which function does it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from emogap.artefacts import Artefact, Summary
+from emogap.config import Config
+from emogap.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage."""
+
+    name: str
+    source: str | None
+    """The notebook or script that runs it, from the repository's root; None: the command line alone."""
+    module: str
+    function: str
+    """``function(config) -> Summary`` does the work; ``<function>_artefacts(config) -> list[Artefact]`` says what it
+    makes, without heavy imports. The latter raises ``MissingInput`` while what it depends on is not there."""
+    folder: str
+    """Its folder under the home, whose exhibits the report shows."""
+    title: str
+    reads: str
+    writes: str
+
+    def run(self, config: Config) -> Summary:
+        return self._load(self.function)(config)
+
+    def artefacts(self, config: Config) -> list[Artefact]:
+        return self._load(f"{self.function}_artefacts")(config)
+
+    def exhibits_folder(self, config: Config) -> Path:
+        return config.home.root / self.folder
+
+    def _load(self, name: str) -> Callable:
+        return getattr(import_module(self.module), name)
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage("process", "process_pretrain_data.py", "emogap.data.babylm", "process", "processed_data",
+          "Clean the text and find its emotional lines", "BabyLM `*.train` files",
+          "`processed_data/babylm.parquet`, `babylm_filtered.parquet`"),
+    Stage("augment", "pretrain_data_augment.ipynb", "emogap.generate.augment", "augment", "babylm_augment",
+          "Write emotional stories from them", "`babylm_filtered.parquet`",
+          "`babylm_augment/<method>/chunk_*.parquet`"),
+    Stage("corpus", "pretrain_data_corpus.ipynb", "emogap.data.corpus", "corpus", "babylm_pretrain_corpus",
+          "Compile stories and factual text to a corpus", "chunks, wiki files",
+          "`babylm_pretrain_corpus/<name>.parquet`, `.txt`, `.json`"),
+    Stage("rewrite", "alpaca-instruction/emotion-alpaca.py", "emogap.generate.rewrite", "rewrite", "alpaca-instruction",
+          "Rewrite Alpaca answers towards an emotion", "Alpaca records",
+          "`alpaca-instruction/emotion_alpaca_<version>.json`, `.rows.parquet`"),
+    Stage("clm", "casual_lm.ipynb", "emogap.train.causal_lm", "clm", "models",
+          "Fine-tune on the corpus (causal LM)", "corpus", "`models/<base>-baby/`"),
+    Stage("sft", "fine-tune/sft_instruction.ipynb", "emogap.train.sft", "sft", "models",
+          "Fine-tune on the rewritten answers (SFT)", "rewrites, a base or `-baby` model",
+          "`models/<base>-instr/`, `models/<base>-baby-instr/`"),
+    Stage("evaluate", "quantitative_analysis/quantitative_analysis.ipynb", "emogap.evaluate.evaluate", "evaluate",
+          "quantitative_analysis", "Measure emotion and grammar", "models, prompts, minimal pairs",
+          "`quantitative_analysis/responses/`, `emotions.parquet`, `scores.parquet`, tables, figures"),
+    Stage("lens", "model_analysis.ipynb", "emogap.evaluate.lens", "lens", "model_analysis",
+          "Look inside the models (logit lens)", "models", "`model_analysis/`"),
+    Stage("babylm-stats", "prompt_analysis_babylm.ipynb", "emogap.evaluate.textstats", "story_stats",
+          "prompt_analysis_babylm", "Statistics of the stories", "chunks", "`prompt_analysis_babylm/`"),
+    Stage("alpaca-stats", "prompt_analysis.ipynb", "emogap.evaluate.textstats", "rewrite_stats", "prompt_analysis",
+          "Statistics of the rewrites", "rewrites", "`prompt_analysis/`"),
+    Stage("report", None, "emogap.show.report", "report", "report", "Everything on one page", "all of the above",
+          "`report/index.html`"),
+)  # fmt: skip
+
+
+def stage(name: str) -> Stage:
+    """The stage of that name. Raises ``UsageError`` if there is none."""
+    for candidate in STAGES:
+        if candidate.name == name:
+            return candidate
+    raise UsageError(f"unknown stage '{name}'; choose among {', '.join(s.name for s in STAGES)}")
+
+
+def make_each(name: str, artefacts: list[Artefact], make: Callable[[Artefact], None]) -> Summary:
+    """Make every artefact that is not fresh, saying of a stale one what changed; add up the counts of all.
+
+    ``make`` opens ``artefact.making()`` itself.
+    """
+    import time
+
+    summary, started = Summary(name), time.monotonic()
+    for artefact in artefacts:
+        freshness = artefact.freshness()
+        if freshness.state == "stale":
+            kept = " (the old one is kept under superseded/)" if artefact.keep_superseded else ""
+            print(f"{artefact.path.name} is stale: {'; '.join(freshness.reasons)}; making it again{kept}")
+        if freshness.state == "fresh":
+            summary.fresh.append(artefact.path.name)
+        else:
+            make(artefact)
+            summary.made.append(artefact.path.name)
+        for key, value in artefact.manifest()["counts"].items():
+            summary.counts[key] = summary.counts.get(key, 0) + value
+    summary.seconds = time.monotonic() - started
+    return summary
