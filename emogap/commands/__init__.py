@@ -1,0 +1,47 @@
+"""The command line, a module a topic. Each has ``register(commands)``, which adds parsers and imports nothing heavy."""
+
+import argparse
+from collections.abc import Mapping
+
+from emogap.config import Config, load_config
+from emogap.stages import stage
+
+Commands = argparse._SubParsersAction
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """The options that every command working in a home has."""
+    parser.add_argument("--profile", default="embedded", help="a profile under configs/, or a TOML file (embedded)")
+    parser.add_argument("--home", help="where the run lies ($EMOGAP_HOME, else runs/<profile>/)")
+    parser.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override one setting"
+    )
+
+
+def config_from(arguments: argparse.Namespace) -> Config:
+    """The settings that a command's options ask for. Options that are short for a setting come after ``--set``."""
+    shorthands = getattr(arguments, "shorthands", {})
+    given = [(key, getattr(arguments, name)) for name, key in shorthands.items()]
+    settings = arguments.settings + [f"{key}={value}" for key, value in given if value is not None]
+    return load_config(arguments.profile, arguments.home, settings)
+
+
+def add_stage(commands: Commands, name: str, shorthands: Mapping[str, str] | None = None) -> argparse.ArgumentParser:
+    """The command of a stage. ``shorthands``: an option (``--chunks``) → the setting it is short for."""
+    described = stage(name)
+    parser = commands.add_parser(
+        name, help=described.title, description=f"{described.title}. Writes {described.writes}."
+    )
+    add_run_options(parser)
+    names = {}
+    for option, key in (shorthands or {}).items():
+        destination = option.lstrip("-").replace("-", "_")
+        parser.add_argument(option, dest=destination, metavar="VALUE", help=f"short for --set {key}=VALUE")
+        names[destination] = key
+    parser.set_defaults(run=lambda arguments: run_stage(name, arguments), shorthands=names)
+    return parser
+
+
+def run_stage(name: str, arguments: argparse.Namespace) -> None:
+    """Run one stage in this process and print its summary."""
+    print(stage(name).run(config_from(arguments)))

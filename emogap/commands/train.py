@@ -1,0 +1,8 @@
+"""Commands that train: clm, sft."""
+
+from emogap.commands import Commands, add_stage
+
+
+def register(commands: Commands) -> None:
+    add_stage(commands, "clm")
+    add_stage(commands, "sft")
