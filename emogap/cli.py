@@ -14,7 +14,7 @@ TOPICS = ("study", "data", "generate", "train", "evaluate", "lens", "stats", "re
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="emogap",
-        description="Emotional stories for small language models: generate them, fine-tune on them, measure what changed.",
+        description="Emotional stories for small language models: write them, fine-tune on them, measure what changed.",
         epilog="Begin with `emogap run` (the whole study, embedded profile) and `emogap status`.",
     )
     parser.add_argument("--version", action="version", version=f"emogap {__version__}")

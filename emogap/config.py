@@ -264,10 +264,16 @@ class Config(Section):
     lens: Lens
 
     _home: Home = PrivateAttr()
+    _source: str = PrivateAttr()
 
     @property
     def home(self) -> Home:
         return self._home
+
+    @property
+    def source(self) -> str:
+        """The profile as it was asked for: a name, or the absolute path of a TOML file."""
+        return self._source
 
     @field_validator("strategies")
     @classmethod
@@ -333,6 +339,7 @@ def load_config(
         config = Config.model_validate(values)
     except ValidationError as error:
         raise UsageError(_first_problem(error, path)) from None
+    config._source = str(path.resolve()) if profile.endswith(".toml") else profile
     config._home = Home(choose_home(config.profile, home))
     return config
 

@@ -26,6 +26,8 @@ class Stage:
     title: str
     reads: str
     writes: str
+    after: tuple[str, ...] = ()
+    """The stages whose artefacts it reads."""
 
     def run(self, config: Config) -> Summary:
         return self._load(self.function)(config)
@@ -46,29 +48,31 @@ STAGES: tuple[Stage, ...] = (
           "`processed_data/babylm.parquet`, `babylm_filtered.parquet`"),
     Stage("augment", "pretrain_data_augment.ipynb", "emogap.generate.augment", "augment", "babylm_augment",
           "Write emotional stories from them", "`babylm_filtered.parquet`",
-          "`babylm_augment/<method>/chunk_*.parquet`"),
+          "`babylm_augment/<method>/chunk_*.parquet`", after=("process",)),
     Stage("corpus", "pretrain_data_corpus.ipynb", "emogap.data.corpus", "corpus", "babylm_pretrain_corpus",
           "Compile stories and factual text to a corpus", "chunks, wiki files",
-          "`babylm_pretrain_corpus/<name>.parquet`, `.txt`, `.json`"),
+          "`babylm_pretrain_corpus/<name>.parquet`, `.txt`, `.json`", after=("augment",)),
     Stage("rewrite", "alpaca-instruction/emotion-alpaca.py", "emogap.generate.rewrite", "rewrite", "alpaca-instruction",
           "Rewrite Alpaca answers towards an emotion", "Alpaca records",
           "`alpaca-instruction/emotion_alpaca_<version>.json`, `.rows.parquet`"),
     Stage("clm", "casual_lm.ipynb", "emogap.train.causal_lm", "clm", "models",
-          "Fine-tune on the corpus (causal LM)", "corpus", "`models/<base>-baby/`"),
+          "Fine-tune on the corpus (causal LM)", "corpus", "`models/<base>-baby/`", after=("corpus",)),
     Stage("sft", "fine-tune/sft_instruction.ipynb", "emogap.train.sft", "sft", "models",
           "Fine-tune on the rewritten answers (SFT)", "rewrites, a base or `-baby` model",
-          "`models/<base>-instr/`, `models/<base>-baby-instr/`"),
+          "`models/<base>-instr/`, `models/<base>-baby-instr/`", after=("rewrite", "clm")),
     Stage("evaluate", "quantitative_analysis/quantitative_analysis.ipynb", "emogap.evaluate.evaluate", "evaluate",
           "quantitative_analysis", "Measure emotion and grammar", "models, prompts, minimal pairs",
-          "`quantitative_analysis/responses/`, `emotions.parquet`, `scores.parquet`, tables, figures"),
+          "`quantitative_analysis/responses/`, `emotions.parquet`, `scores.parquet`, tables, figures",
+          after=("clm", "sft")),
     Stage("lens", "model_analysis.ipynb", "emogap.evaluate.lens", "lens", "model_analysis",
-          "Look inside the models (logit lens)", "models", "`model_analysis/`"),
+          "Look inside the models (logit lens)", "models", "`model_analysis/`", after=("clm", "sft")),
     Stage("babylm-stats", "prompt_analysis_babylm.ipynb", "emogap.evaluate.textstats", "story_stats",
-          "prompt_analysis_babylm", "Statistics of the stories", "chunks", "`prompt_analysis_babylm/`"),
+          "prompt_analysis_babylm", "Statistics of the stories", "chunks", "`prompt_analysis_babylm/`",
+          after=("augment",)),
     Stage("alpaca-stats", "prompt_analysis.ipynb", "emogap.evaluate.textstats", "rewrite_stats", "prompt_analysis",
-          "Statistics of the rewrites", "rewrites", "`prompt_analysis/`"),
+          "Statistics of the rewrites", "rewrites", "`prompt_analysis/`", after=("rewrite",)),
     Stage("report", None, "emogap.show.report", "report", "report", "Everything on one page", "all of the above",
-          "`report/index.html`"),
+          "`report/index.html`", after=("evaluate", "lens", "babylm-stats", "alpaca-stats")),
 )  # fmt: skip
 
 

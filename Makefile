@@ -1,0 +1,47 @@
+# make demo: the whole study on the embedded profile.   make test: what CI runs.   make test-all: the rest too.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# A CPU-only torch: make demo TORCH_INDEX=<index with CPU builds of torch>
+TORCH_INDEX ?=
+
+.PHONY: setup demo test test-all lint format report clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements.txt requirements-embedded.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(BIN)/pip install --quiet torch==2.13.0 --index-url $(TORCH_INDEX))
+	$(BIN)/pip install --quiet -r requirements.txt
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements-embedded.txt
+	@touch $@
+
+$(VENV)/.dev-ready: $(VENV)/.ready requirements-dev.txt
+	$(BIN)/pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+demo: $(VENV)/.ready
+	$(BIN)/emogap run --profile embedded
+	@echo "open runs/embedded/report/index.html"
+
+report: $(VENV)/.ready
+	$(BIN)/emogap report --profile embedded
+
+lint: $(VENV)/.dev-ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.dev-ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint
+	$(BIN)/pytest -m "not slow"
+
+test-all: lint
+	$(BIN)/pytest
+
+clean:
+	rm -rf $(VENV) runs

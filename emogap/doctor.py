@@ -1,0 +1,91 @@
+"""What this machine can run: device, memory, disk, versions, and which of a profile's models are to be had."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from emogap.artefacts import package_versions
+from emogap.config import Config, HubModel
+from emogap.errors import ModelError
+from emogap.hub import packaged_file
+from emogap.paths import from_root
+
+OPTIONAL = {
+    "vllm": "engine = \"vllm\"; pip install -r requirements-gpu.txt",
+    "bitsandbytes": "4-bit weights on a GPU; pip install -r requirements-gpu.txt",
+}  # fmt: skip
+
+
+def examine(config: Config) -> Iterator[str]:
+    """Lines for people, most important first."""
+    yield from _device()
+    yield f"python       {sys.version.split()[0]}; " + ", ".join(f"{n} {v}" for n, v in package_versions().items())
+    yield from _disk(config)
+    yield f"hub          {_hub_access()}"
+    for model in _models(config):
+        yield f"model        {model.name}: {_availability(model)}"
+    for package, use in OPTIONAL.items():
+        yield f"optional     {package}: {'installed' if find_spec(package) else f'not installed ({use})'}"
+
+
+def _device() -> Iterator[str]:
+    import psutil
+    import torch
+
+    from emogap.device import pick_device, pick_dtype
+
+    device = pick_device()
+    memory = psutil.virtual_memory()
+    yield f"device       {device}, computes in {str(pick_dtype(device)).removeprefix('torch.')}"
+    total, free = memory.total / 2**30, memory.available / 2**30
+    yield f"processor    {os.cpu_count()} cores, {total:.0f} GiB memory, {free:.0f} GiB of it free"
+    for i in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(i)
+        yield f"gpu {i}        {properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+
+
+def _disk(config: Config) -> Iterator[str]:
+    home = config.home.root
+    existing = next(parent for parent in (home, *home.parents) if parent.exists())
+    yield f"disk         {shutil.disk_usage(existing).free / 2**30:.0f} GiB free for {home}"
+
+
+def _hub_access() -> str:
+    from huggingface_hub import constants, get_token
+
+    offline = "offline (HF_HUB_OFFLINE is set)" if constants.HF_HUB_OFFLINE else "online if there is a network"
+    return f"{offline}; {'a token is set' if get_token() else 'no token: gated models need HF_TOKEN'}"
+
+
+def _models(config: Config) -> list[HubModel]:
+    named = [*config.bases.values(), config.writer.model, config.process.classifier, *config.sentiment.classifiers]
+    return list({model.name: model for model in named}.values())
+
+
+def _availability(model: HubModel) -> str:
+    if model.name.startswith("embedded:"):
+        try:
+            return f"here ({packaged_file(model.name.removeprefix('embedded:'))})"
+        except ModelError as error:
+            return f"NOT HERE: {error}"
+    if _ships_with_project(model.name):
+        return "here (ships with the project)"
+    if from_root(model.name).is_dir():
+        return f"here ({from_root(model.name)})"
+    return _in_hub_cache(model)
+
+
+def _ships_with_project(name: str) -> bool:
+    return (Path(__file__).parent / "models" / name).is_dir()
+
+
+def _in_hub_cache(model: HubModel) -> str:
+    from huggingface_hub import try_to_load_from_cache
+
+    config_file = try_to_load_from_cache(model.name, "config.json", revision=model.revision)
+    if isinstance(config_file, str):
+        return f"in the local hub cache, revision {model.revision}"
+    return f"to be downloaded at revision {model.revision} (not in the local hub cache)"

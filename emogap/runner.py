@@ -1,0 +1,236 @@
+"""Runs the study: every stage's notebook or script itself, in order, headless; skips what is fresh."""
+
+import json
+import os
+import runpy
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from emogap import errors
+from emogap.artefacts import Freshness, content_hashes, verify
+from emogap.config import Config
+from emogap.errors import EmogapError, MissingInput
+from emogap.paths import ROOT
+from emogap.progress import PROGRESS_FILE
+from emogap.stages import STAGES, Stage, stage
+
+
+@dataclass(frozen=True)
+class StageState:
+    """Where a stage stands: the worst of its artefacts."""
+
+    stage: Stage
+    state: str
+    """``fresh``, ``stale`` or ``missing``."""
+    reasons: tuple[str, ...]
+    rows: int | None
+    seconds: float | None
+
+
+def inspect(config: Config, chosen: Stage, stale_before: set[str] = frozenset()) -> StageState:
+    """State, rows and time of one stage, from manifests alone. ``stale_before``: stages above that must run again."""
+    try:
+        artefacts = chosen.artefacts(config)
+        states = [artefact.freshness() for artefact in artefacts]
+    except MissingInput as error:
+        return StageState(chosen, "missing", (f"needs {error}",), None, None)
+    there = [a for a, freshness in zip(artefacts, states, strict=True) if freshness.state != "missing"]
+    manifests = [artefact.manifest() for artefact in there]
+    rows = sum(manifest["counts"].get("rows", 0) for manifest in manifests) if there else None
+    seconds = sum(manifest["seconds"] for manifest in manifests) if there else None
+    state, reasons = _worst(states)
+    if state == "fresh" and stale_before:
+        state, reasons = "stale", (f"{', '.join(sorted(stale_before))} will be made again",)
+    return StageState(chosen, state, reasons, rows, seconds)
+
+
+def _worst(states: list[Freshness]) -> tuple[str, tuple[str, ...]]:
+    missing = sum(freshness.state == "missing" for freshness in states)
+    if missing:
+        return "missing", (f"{missing} of {len(states)} artefacts",)
+    reasons = tuple(dict.fromkeys(reason for freshness in states for reason in freshness.reasons))
+    return ("stale", reasons) if reasons else ("fresh", ())
+
+
+def inspect_all(config: Config) -> list[StageState]:
+    """All stages in order. A stage whose predecessors are stale is stale too, whatever its own files say."""
+    states: list[StageState] = []
+    for candidate in STAGES:
+        depends = {s.stage.name for s in states if s.state == "stale" and s.stage.name in _ancestors(candidate.name)}
+        states.append(inspect(config, candidate, depends))
+    return states
+
+
+def _ancestors(name: str) -> set[str]:
+    found = set(stage(name).after)
+    for parent in stage(name).after:
+        found |= _ancestors(parent)
+    return found
+
+
+def select(first: str | None, last: str | None, only: str | None) -> list[Stage]:
+    """The stages from one to another, both included. Raises ``UsageError`` for an unknown name or an empty range."""
+    if only is not None:
+        if first is not None or last is not None:
+            raise errors.UsageError("--only stands alone; leave out --from and --to")
+        return [stage(only)]
+    names = [s.name for s in STAGES]
+    start = names.index(stage(first).name) if first else 0
+    stop = names.index(stage(last).name) if last else len(names) - 1
+    if start > stop:
+        raise errors.UsageError(f"--from {first} comes after --to {last}; the order is {', '.join(names)}")
+    return list(STAGES[start : stop + 1])
+
+
+def run_stages(config: Config, stages: list[Stage], settings: list[str]) -> None:
+    """Run the given stages in order. ``settings`` are the overrides, handed on to notebooks and scripts as they are."""
+    started = time.monotonic()
+    for number, chosen in enumerate(stages, start=1):
+        head = f"[{number}/{len(stages)}] {chosen.name}"
+        state = inspect(config, chosen)
+        if state.state == "fresh" and _is_executed(config, chosen):
+            print(f"{head}: fresh", flush=True)
+            continue
+        why = f" ({'; '.join(state.reasons)})" if state.state == "stale" else ""
+        print(f"{head}: {chosen.title}{why}", flush=True)
+        begun = time.monotonic()
+        with _watched(head):
+            _execute(config, chosen, settings)
+        print(f"{head}: done in {_clock(time.monotonic() - begun)}", flush=True)
+    print(f"{len(stages)} stages in {_clock(time.monotonic() - started)}; {config.home.root}", flush=True)
+
+
+def _execute(config: Config, chosen: Stage, settings: list[str]) -> None:
+    if chosen.source is None:
+        print(chosen.run(config))
+    elif chosen.source.endswith(".ipynb"):
+        _execute_notebook(config, chosen, settings)
+    else:
+        _execute_script(config, chosen, settings)
+
+
+def _execute_script(config: Config, chosen: Stage, settings: list[str]) -> None:
+    """Run a script in this process, so that killing the run kills the work."""
+    words = ["--profile", config.source, "--home", str(config.home.root)]
+    words += [word for setting in settings for word in ("--set", setting)]
+    before = sys.argv
+    sys.argv = [chosen.source, *words]
+    try:
+        runpy.run_path(str(ROOT / chosen.source), run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            raise EmogapError(f"{chosen.source} ended with exit code {end.code}; its message stands above") from end
+    finally:
+        sys.argv = before
+
+
+def _execute_notebook(config: Config, chosen: Stage, settings: list[str]) -> None:
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    source, copy = ROOT / chosen.source, _copy(config, chosen)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    temporary = copy.with_name(f".{copy.name}")
+    parameters = {"PROFILE": config.source, "HOME": str(config.home.root), "SETTINGS": settings}
+    try:
+        papermill.execute_notebook(
+            source, temporary, parameters, cwd=source.parent, kernel_name="python3", progress_bar=False
+        )
+    except PapermillExecutionError as failure:
+        failed = copy.with_suffix(".failed.ipynb")
+        os.replace(temporary, failed)
+        raise _as_own_error(failure, chosen, failed) from failure
+    _stamp(temporary, source)
+    os.replace(temporary, copy)
+    copy.with_suffix(".failed.ipynb").unlink(missing_ok=True)
+
+
+def _as_own_error(failure: Exception, chosen: Stage, copy: Path) -> EmogapError:
+    """An error raised inside a notebook keeps its class, and so its exit code; anything else names the cell."""
+    own = getattr(errors, failure.ename, None)
+    if isinstance(own, type) and issubclass(own, EmogapError):
+        return own(f"{chosen.source}: {failure.evalue}")
+    return EmogapError(
+        f"{chosen.source} failed in cell {failure.exec_count}: {failure.ename}: {failure.evalue}; see {copy}"
+    )
+
+
+def _copy(config: Config, chosen: Stage) -> Path:
+    return config.home.notebooks / Path(chosen.source).name
+
+
+def _stamp(notebook: Path, source: Path) -> None:
+    """Write into an executed copy which text of the notebook it is a copy of."""
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    content["metadata"]["emogap"] = {"source_sha256": content_hashes(source)[""]}
+    notebook.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _is_executed(config: Config, chosen: Stage) -> bool:
+    """Whether the notebook as it stands now has been executed; a script leaves nothing but its artefacts."""
+    if chosen.source is None or not chosen.source.endswith(".ipynb"):
+        return True
+    copy = _copy(config, chosen)
+    if not copy.exists():
+        return False
+    stamp = json.loads(copy.read_text(encoding="utf-8"))["metadata"].get("emogap", {})
+    return stamp.get("source_sha256") == content_hashes(ROOT / chosen.source)[""]
+
+
+@contextmanager
+def _watched(head: str) -> Iterator[None]:
+    """Show the progress of work that goes on out of sight, in a notebook's kernel."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "progress.json"
+        os.environ[PROGRESS_FILE] = str(file)
+        ended = threading.Event()
+        watcher = threading.Thread(target=_watch, args=(head, file, ended), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
+            del os.environ[PROGRESS_FILE]
+
+
+def _watch(head: str, file: Path, ended: threading.Event) -> None:
+    """A line rewritten every half second on a terminal; elsewhere a line of its own every ten seconds at most."""
+    terminal = sys.stderr.isatty()
+    shown, last = "", time.monotonic()
+    while not ended.wait(0.5):
+        line = f"{head}: {_describe(file)}"
+        if line == shown or (not terminal and time.monotonic() - last < 10):
+            continue
+        print(f"\r\x1b[K{line}" if terminal else line, end="" if terminal else "\n", file=sys.stderr, flush=True)
+        shown, last = line, time.monotonic()
+    if terminal:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _describe(file: Path) -> str:
+    if not file.exists():
+        return "starting"
+    state = json.loads(file.read_text())
+    left = f", {_clock(state['seconds_left'])} left" if state["seconds_left"] is not None else ""
+    return f"{state['label']} {state['done']}/{state['total']} {state['unit']}{left}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
+
+
+def verify_all(config: Config) -> int:
+    """Hash every artefact of the home again; how many there are. Raises ``InputError`` at the first that differs."""
+    suffix = ".manifest.json"
+    manifests = [m for m in config.home.root.rglob(f"*{suffix}") if not m.name.startswith(".")]
+    for manifest in manifests:
+        verify(manifest.with_name(manifest.name.removesuffix(suffix)))
+    return len(manifests)
