@@ -1,5 +1,6 @@
 """Settings: one TOML file a profile, read into typed, validated sections.
 
+A profile may say ``extends = "<other>"`` and give only what differs.
 An unknown key, a wrong type or an impossible value is a ``UsageError`` that names the key, the value and the remedy.
 Fields made with ``execution`` say how work is done (workers, batches), not what comes out; they never make an
 artefact stale.
@@ -325,12 +326,7 @@ def load_config(
     the same keys. Raises ``UsageError``.
     """
     path = Path(profile) if profile.endswith(".toml") else CONFIGS / f"{profile}.toml"
-    if not path.exists():
-        raise UsageError(f"unknown profile '{profile}'; choose among {', '.join(profiles())} or give a TOML file")
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}") from error
+    values = _read_profile(path)
     overrides = settings.items() if isinstance(settings, dict) else map(_parse_setting, settings)
     for key, value in overrides:
         _set(values, key, value)
@@ -342,6 +338,28 @@ def load_config(
     config._source = str(path.resolve()) if profile.endswith(".toml") else profile
     config._home = Home(choose_home(config.profile, home))
     return config
+
+
+def _read_profile(path: Path) -> dict[str, Any]:
+    """The values of a profile on top of those of the profile that it ``extends``, if it does."""
+    if not path.is_file():
+        raise UsageError(f"unknown profile '{path.stem}'; choose among {', '.join(profiles())} or give a TOML file")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from error
+    if "extends" not in values:
+        return values
+    return _merged(_read_profile(CONFIGS / f"{values.pop('extends')}.toml"), values)
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Tables are merged key by key; anything else above replaces what is below."""
+    both = dict(below)
+    for key, value in above.items():
+        mergeable = isinstance(value, dict) and isinstance(both.get(key), dict)
+        both[key] = _merged(both[key], value) if mergeable else value
+    return both
 
 
 def _parse_setting(setting: str) -> tuple[str, Any]:
