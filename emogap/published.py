@@ -1,0 +1,48 @@
+"""The published numbers, which people compare their own with: one small file, each table with where it comes from."""
+
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emogap.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FILE = Path(__file__).with_name("published.toml")
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """One table of the published study."""
+
+    key: str
+    title: str
+    source: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple, ...]
+
+    def frame(self) -> "pd.DataFrame":
+        import pandas as pd
+
+        return pd.DataFrame(list(self.rows), columns=list(self.columns))
+
+
+@lru_cache
+def published_tables() -> dict[str, PublishedTable]:
+    """Key → table, for all of them."""
+    entries = tomllib.loads(FILE.read_text(encoding="utf-8"))
+    return {
+        key: PublishedTable(key, e["title"], e["source"], tuple(e["columns"]), tuple(map(tuple, e["rows"])))
+        for key, e in entries.items()
+    }
+
+
+def published(key: str) -> PublishedTable:
+    """One table by key. Raises ``UsageError`` if there is none."""
+    tables = published_tables()
+    if key not in tables:
+        raise UsageError(f"no published table '{key}'; there are {', '.join(tables)}")
+    return tables[key]
