@@ -107,7 +107,10 @@ class Artefact:
         return read_manifest(self.path)
 
     def freshness(self) -> Freshness:
-        """Compare the manifest on disk with the recipe. Raises ``MissingInput`` if an input is not there."""
+        """Compare the manifest on disk with the recipe.
+
+        Raises ``MissingInput`` if the artefact is there but one of its inputs is not.
+        """
         if not (self.path.exists() and self.manifest_path.exists()):
             return Freshness("missing")
         reasons = tuple(_differences(self.manifest(), self.recipe.resolved()))

@@ -1,0 +1,35 @@
+"""Fixtures that all tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from emogap.config import Config, load_config
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # tests reach no model hub
+
+
+@pytest.fixture
+def config(tmp_path) -> Config:
+    """The embedded profile in a fresh home."""
+    return load_config("embedded", tmp_path / "home")
+
+
+@pytest.fixture
+def make_config(tmp_path):
+    """The embedded profile in a fresh home (the same for all calls of one test), with overrides."""
+
+    def make(*settings: str, profile: str = "embedded") -> Config:
+        return load_config(profile, tmp_path / "home", list(settings))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Real data for tests, where it is to be had."""
+    folder = os.environ.get("EMOGAP_TEST_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("needs real data: set EMOGAP_TEST_DATA to its folder")
+    return Path(folder)
