@@ -9,69 +9,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from emogap import errors
-from emogap.artefacts import Freshness, content_hashes, verify
+from emogap.artefacts import content_hashes
 from emogap.config import Config
-from emogap.errors import EmogapError, MissingInput
+from emogap.errors import EmogapError
 from emogap.paths import ROOT
 from emogap.progress import PROGRESS_FILE
 from emogap.stages import STAGES, Stage, stage
-
-
-@dataclass(frozen=True)
-class StageState:
-    """Where a stage stands: the worst of its artefacts."""
-
-    stage: Stage
-    state: str
-    """``fresh``, ``stale`` or ``missing``."""
-    reasons: tuple[str, ...]
-    rows: int | None
-    seconds: float | None
-
-
-def inspect(config: Config, chosen: Stage, stale_before: set[str] = frozenset()) -> StageState:
-    """State, rows and time of one stage, from manifests alone. ``stale_before``: stages above that must run again."""
-    try:
-        artefacts = chosen.artefacts(config)
-        states = [artefact.freshness() for artefact in artefacts]
-    except MissingInput as error:
-        return StageState(chosen, "missing", (f"needs {error}",), None, None)
-    there = [a for a, freshness in zip(artefacts, states, strict=True) if freshness.state != "missing"]
-    manifests = [artefact.manifest() for artefact in there]
-    rows = sum(manifest["counts"].get("rows", 0) for manifest in manifests) if there else None
-    seconds = sum(manifest["seconds"] for manifest in manifests) if there else None
-    state, reasons = _worst(states)
-    if state == "fresh" and stale_before:
-        state, reasons = "stale", (f"{', '.join(sorted(stale_before))} will be made again",)
-    return StageState(chosen, state, reasons, rows, seconds)
-
-
-def _worst(states: list[Freshness]) -> tuple[str, tuple[str, ...]]:
-    missing = sum(freshness.state == "missing" for freshness in states)
-    if missing:
-        return "missing", (f"{missing} of {len(states)} artefacts",)
-    reasons = tuple(dict.fromkeys(reason for freshness in states for reason in freshness.reasons))
-    return ("stale", reasons) if reasons else ("fresh", ())
-
-
-def inspect_all(config: Config) -> list[StageState]:
-    """All stages in order. A stage whose predecessors are stale is stale too, whatever its own files say."""
-    states: list[StageState] = []
-    for candidate in STAGES:
-        depends = {s.stage.name for s in states if s.state == "stale" and s.stage.name in _ancestors(candidate.name)}
-        states.append(inspect(config, candidate, depends))
-    return states
-
-
-def _ancestors(name: str) -> set[str]:
-    found = set(stage(name).after)
-    for parent in stage(name).after:
-        found |= _ancestors(parent)
-    return found
+from emogap.state import inspect
 
 
 def select(first: str | None, last: str | None, only: str | None) -> list[Stage]:
@@ -225,12 +172,3 @@ def _describe(file: Path) -> str:
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
-
-
-def verify_all(config: Config) -> int:
-    """Hash every artefact of the home again; how many there are. Raises ``InputError`` at the first that differs."""
-    suffix = ".manifest.json"
-    manifests = [m for m in config.home.root.rglob(f"*{suffix}") if not m.name.startswith(".")]
-    for manifest in manifests:
-        verify(manifest.with_name(manifest.name.removesuffix(suffix)))
-    return len(manifests)

@@ -31,15 +31,16 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> None:
-    from emogap.runner import inspect_all, verify_all
+    from emogap.state import inspect_all, verify_all
 
     config = config_from(arguments)
     print(f"{config.profile} in {config.home.root}")
     for state in inspect_all(config):
-        rows = f"{state.rows:,} rows" if state.rows else ""
-        seconds = f"{state.seconds:,.0f} s" if state.seconds is not None else ""
-        why = f"  {'; '.join(state.reasons)}" if state.reasons else ""
-        print(f"{state.stage.name:<13} {state.state:<8} {rows:>14} {seconds:>9}{why}")
+        seconds = f"{state.seconds:,.0f} s" if state.manifests else ""
+        rows = ", ".join(f"{value:,} {name}" for name, value in state.counts.items())
+        print(
+            f"{state.stage.name:<13} {state.state:<8} {seconds:>8}  {'; '.join(filter(None, [*state.reasons, rows]))}"
+        )
     if arguments.verify:
         print(f"{verify_all(config)} artefacts verified")
 

@@ -1,0 +1,81 @@
+"""Where a run stands: each stage missing, fresh or stale, told from manifests alone."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from emogap.artefacts import Freshness, verify
+from emogap.config import Config
+from emogap.errors import MissingInput
+from emogap.stages import STAGES, Stage, stage
+
+
+@dataclass(frozen=True)
+class StageState:
+    """Where a stage stands: the worst of its artefacts."""
+
+    stage: Stage
+    state: str
+    """``fresh``, ``stale`` or ``missing``."""
+    reasons: tuple[str, ...]
+    manifests: tuple[dict[str, Any], ...]
+    """Of those artefacts that are there."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the stage counted, added up over its artefacts."""
+        total: dict[str, int] = {}
+        for manifest in self.manifests:
+            for name, value in manifest["counts"].items():
+                total[name] = total.get(name, 0) + value
+        return total
+
+    @property
+    def seconds(self) -> float:
+        return sum(manifest["seconds"] for manifest in self.manifests)
+
+
+def inspect(config: Config, chosen: Stage, stale_before: set[str] = frozenset()) -> StageState:
+    """State of one stage. ``stale_before``: stages above it that must run again."""
+    try:
+        artefacts = chosen.artefacts(config)
+        states = [artefact.freshness() for artefact in artefacts]
+    except MissingInput as error:
+        return StageState(chosen, "missing", (f"needs {error}",), ())
+    manifests = tuple(a.manifest() for a, f in zip(artefacts, states, strict=True) if f.state != "missing")
+    state, reasons = _worst(states)
+    if state == "fresh" and stale_before:
+        state, reasons = "stale", (f"{', '.join(sorted(stale_before))} will be made again",)
+    return StageState(chosen, state, reasons, manifests)
+
+
+def _worst(states: list[Freshness]) -> tuple[str, tuple[str, ...]]:
+    missing = sum(freshness.state == "missing" for freshness in states)
+    if missing:
+        return "missing", (f"{missing} of {len(states)} artefacts",)
+    reasons = tuple(dict.fromkeys(reason for freshness in states for reason in freshness.reasons))
+    return ("stale", reasons) if reasons else ("fresh", ())
+
+
+def inspect_all(config: Config) -> list[StageState]:
+    """All stages in order. A stage whose predecessors are stale is stale too, whatever its own files say."""
+    states: list[StageState] = []
+    for candidate in STAGES:
+        depends = {s.stage.name for s in states if s.state == "stale" and s.stage.name in _ancestors(candidate.name)}
+        states.append(inspect(config, candidate, depends))
+    return states
+
+
+def _ancestors(name: str) -> set[str]:
+    found = set(stage(name).after)
+    for parent in stage(name).after:
+        found |= _ancestors(parent)
+    return found
+
+
+def verify_all(config: Config) -> int:
+    """Hash every artefact of the home again; how many there are. Raises ``InputError`` at the first that differs."""
+    suffix = ".manifest.json"
+    manifests = [m for m in config.home.root.rglob(f"*{suffix}") if not m.name.startswith(".")]
+    for manifest in manifests:
+        verify(manifest.with_name(manifest.name.removesuffix(suffix)))
+    return len(manifests)
