@@ -49,14 +49,34 @@ class HubModel(Section):
     revision: str = "main"
 
 
+SAMPLINGS: dict[str, dict[str, Any]] = {
+    "published-stories": {"temperature": 0.7, "top_p": 0.9, "max_new_tokens": 512},
+    "published-rewrites-report": {"temperature": 0.9, "top_p": 0.95, "repetition_penalty": 1.5, "max_new_tokens": 512},
+    "published-rewrites-run": {"temperature": 0.8, "top_p": 0.95, "repetition_penalty": 1.3, "max_new_tokens": 512},
+}
+"""Published sampling by name: stories; rewrites as the report gives it, and as the study's script ran it."""
+
+
 class Sampling(Section):
-    """How the next token is drawn. Temperature 0 is greedy decoding; top_k 0 and top_p 1 switch those filters off."""
+    """How the next token is drawn. Temperature 0 is greedy decoding; top_k 0 and top_p 1 switch those filters off.
+
+    A name out of ``SAMPLINGS`` stands for all of its values.
+    """
 
     temperature: float = Field(0.7, ge=0)
     top_p: float = Field(0.9, gt=0, le=1)
     top_k: int = Field(0, ge=0)
     repetition_penalty: float = Field(1.0, gt=0)
     max_new_tokens: int = Field(512, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, values: Any) -> Any:
+        if isinstance(values, str):
+            if values not in SAMPLINGS:
+                raise ValueError(f"no sampling of that name; choose among {', '.join(SAMPLINGS)} or give a table")
+            return SAMPLINGS[values]
+        return values
 
 
 class Writer(Section):
@@ -71,13 +91,35 @@ class Writer(Section):
 
 
 class Gates(Section):
-    """Bounds of the checks that every reply passes."""
+    """Bounds of the checks that every reply passes, and what becomes of a reply that fails one."""
 
     min_words: int = Field(20, ge=0)
     max_words: int = Field(1000, ge=1)
+    truncated: Literal["reject", "trim"] = "reject"
+    """A reply cut at the token limit is rejected, or trimmed back to its last full sentence."""
     max_copied_share: Share = 0.5
+    """Which share of a reply's five-word runs may stand in the context, or in the examples that it was shown."""
     max_sentence_repeats: int = Field(2, ge=1)
-    reject_truncated: bool = True
+    """How often the same sentence may stand in a reply."""
+    max_similarity: Share = 0.8
+    """Overlap of two replies' five-word runs (Jaccard) from which the later one is a duplicate."""
+    opening_words: int = Field(20, ge=1)
+    """How many first words make an opening; two replies with the same opening are duplicates."""
+    min_emotion_score: Share = 0.0
+    """The classifier's score of the wanted emotion that a reply must reach; 0 records the score and rejects nothing."""
+    retries: int = Field(0, ge=0)
+    """How often a rejected reply is asked for again, each time with a fresh seed."""
+
+
+class RewriteGates(Gates):
+    """The checks of a rewritten answer: also whether the meaning is still there."""
+
+    min_words: int = Field(3, ge=0)
+    max_words: int = Field(600, ge=1)
+    max_lost_share: Share = 0.0
+    """Which share of the numbers and names of the original answer may be missing."""
+    min_similarity: Share = 0.4
+    """Cosine of the MiniLM vectors of original and rewritten answer below which the meaning counts as lost."""
 
 
 class Process(Section):
@@ -102,10 +144,12 @@ class Augment(Section):
     lines: int = Field(0, ge=0)
     """How many emotional lines each method writes about; 0 is all of them."""
     order: Literal["file", "balanced"] = "file"
-    """Which come first: as they stand, or the emotions in turn."""
+    """Which come first: as they stand, or the emotions in turn, the lines of each one shuffled."""
     chunk_size: int = Field(871, ge=1)
+    """Lines a chunk (published: 871); the last one is shorter."""
     chunks: str = execution("all")
-    sampling: Sampling = Sampling()
+    """Which chunks to make: ``all``, or numbers and ranges such as ``0-9,33``."""
+    sampling: Sampling = Sampling(**SAMPLINGS["published-stories"])
     gates: Gates = Gates()
 
     @model_validator(mode="after")
@@ -139,9 +183,8 @@ class Rewrite(Section):
     templates: dict[str, str] = {version: f"prompts/rewrites/{version}.txt" for version in ("v1", "v2", "v3")}
     seeds: str = "data/sample/seed_rewrites.json"
     emotions: list[str] = list(REWRITE_EMOTIONS)
-    chunk_size: int = Field(1000, ge=1)
-    sampling: Sampling = Sampling(temperature=0.9, top_p=0.95, repetition_penalty=1.5)
-    gates: Gates = Gates(min_words=3)
+    sampling: Sampling = Sampling(**SAMPLINGS["published-rewrites-report"])
+    gates: RewriteGates = RewriteGates()
 
     @model_validator(mode="after")
     def _each_version_has_a_template(self) -> "Rewrite":
@@ -211,20 +254,33 @@ class Respond(Section):
     """Answers of every model to every instruction prompt."""
 
     prompts: str = "data/sample/emotion_prompts.json"
+    models: list[str] = []
+    """Which bases and strategies are measured; empty is all of them."""
     per_emotion: int = Field(0, ge=0)
     """How many prompts of each emotion; 0 is all."""
     samples: int = Field(1, ge=1)
+    """Answers to each prompt, each drawn with a seed of its own."""
+    greedy: bool = False
+    """Answer every prompt once more by greedy decoding, beside the sampled answers."""
+    empty_prompts: int = Field(0, ge=0)
+    """Control: how many answers to an empty instruction each model gives."""
     batch_size: int = Field(16, ge=1)
     dtype: Dtype = "auto"
+    device: str = execution("auto")
     sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, repetition_penalty=1.2, max_new_tokens=128)
 
 
 class Sentiment(Section):
-    """Emotion of the answers."""
+    """Emotion of the answers, and whether they are still good language."""
 
     classifiers: list[HubModel] = Field([HubModel(name="emotion-tfidf")], min_length=1)
+    """The first one judges; the others are compared with it."""
     grouping: Literal["study", "goemotions"] = "study"
+    """How the 28 are folded in the main tables; the other grouping is shown beside it."""
     bootstrap: int = Field(2000, ge=100)
+    """Resamples behind every interval, and permutations behind a permutation test."""
+    plain_text: str = "data/sample/plain_text.txt"
+    """Plain text that no model was trained on, a passage a line, for perplexity."""
 
 
 class Blimp(Section):

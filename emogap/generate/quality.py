@@ -1,0 +1,330 @@
+"""Checks of a model's reply: what is stripped before it is read, and the gates that it must pass to be kept.
+
+A gate is a function ``(candidate, bounds) -> bool`` that is true when the reply fails; its name is the reason that a
+rejected row carries. Gates judge one reply alone; duplicates are found among the replies of one table.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from emogap.config import Gates, RewriteGates
+from emogap.emotions import LABELS
+from emogap.neardup import contained_share, near_duplicates, normalised, shingles
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A reply as the gates see it."""
+
+    text: str
+    """What ``clean`` left of the reply."""
+    context: str = ""
+    """The line of text a story grows out of; for a rewrite the original answer."""
+    shown: str = ""
+    """The template and the worked examples that the model saw."""
+    cut: bool = False
+    """Whether the reply ended at the token limit in the middle of a sentence."""
+    emotion_score: float | None = None
+    """The classifier's score of the wanted emotion; None where it was not measured."""
+    similarity: float | None = None
+    """Cosine similarity to the original answer; None where it was not measured."""
+
+
+Gate = Callable[[Candidate, Gates], bool]
+
+# ---------------------------------------------------------------------------------------------- reading a reply
+
+_EMOTION_NAMES = "|".join(LABELS)
+_LABEL = re.compile(
+    r"(?:\*\*)?(?:"
+    rf"(?:{_EMOTION_NAMES})(?:(?:,| and|, and) (?:{_EMOTION_NAMES}))*"
+    r"|(?:the |my |a )?(?:(?:short|rewritten|revised|emotional|new|desired|final|original) )*"
+    r"(?:story|text|output|answer|response|version|monologue|play|fairy tale|newspaper article|article|article text)"
+    r")(?:\*\*)?[ \t]*(?::|=>|->)(?:\*\*)?\s*",
+    re.IGNORECASE,
+)
+_TITLE = re.compile(r"(?:(?:\*\*)?(?:title|headline)(?:\*\*)?[ \t]*:[^\n]*|#+[ \t][^\n]*|\*\*[^*\n]{1,80}\*\*)(?:\n+|$)", re.I)
+_QUOTE_PAIRS = {'"': '"', "“": "”"}
+_SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*(?=\s|$)")
+
+
+def clean(reply: str) -> tuple[str, list[str]]:
+    """The text of a reply without labels, a title line or quotation marks around it all, and notes on what was taken.
+
+    The text may be empty: a reply that is nothing but a label.
+    """
+    text, notes = reply.strip(), []
+    while True:
+        for pattern, what in ((_TITLE, "title"), (_LABEL, "label")):
+            match = pattern.match(text)
+            if match:
+                notes.append(f"{what}: {match.group().strip()[:60]}")
+                text = text[match.end() :].strip()
+                break
+        else:
+            break
+    if len(text) > 1 and _QUOTE_PAIRS.get(text[0]) == text[-1] and not set('"“”') & set(text[1:-1]):
+        text = text[1:-1].strip()
+        notes.append("quotation marks")
+    return text, notes
+
+
+def ends_well(text: str) -> bool:
+    """Whether the text ends at the end of a sentence."""
+    return bool(re.search(r"[.!?…][\"'”’)\]*]*$", text.rstrip()))
+
+
+def trim_to_sentence(text: str) -> str:
+    """The text up to its last full sentence; empty if it has none."""
+    ends = list(_SENTENCE_END.finditer(text))
+    return text[: ends[-1].end()] if ends else ""
+
+
+def sentences(text: str) -> list[str]:
+    """The text cut after full stops, question and exclamation marks, and at line breaks."""
+    parts = re.split(r"(?<=[.!?…])[\"'”’)]*\s+|\n+", text)
+    return [part.strip() for part in parts if part.strip()]
+
+
+def outside_quotes(text: str) -> str:
+    """The text without what stands between double quotation marks: what the narrator says."""
+    return re.sub(r"\"[^\"\n]*\"|“[^”\n]*”", " ", text)
+
+
+# ---------------------------------------------------------------------------------------------- gates on one reply
+
+
+def empty(candidate: Candidate, bounds: Gates) -> bool:
+    """No word at all."""
+    return not normalised(candidate.text)
+
+
+def too_short(candidate: Candidate, bounds: Gates) -> bool:
+    """Fewer white-space-separated words than the minimum."""
+    return len(candidate.text.split()) < bounds.min_words
+
+
+def too_long(candidate: Candidate, bounds: Gates) -> bool:
+    """More words than the maximum."""
+    return len(candidate.text.split()) > bounds.max_words
+
+
+def truncated(candidate: Candidate, bounds: Gates) -> bool:
+    """Cut at the token limit."""
+    return candidate.cut
+
+
+_ASSISTANT_ANYWHERE = re.compile(
+    r"\b(?:as an? (?:ai|artificial intelligence|(?:large )?language model|virtual assistant|helpful assistant)\b"
+    r"|i(?:'m| am) (?:just |only )?an? (?:ai|artificial intelligence|(?:large )?language model|virtual assistant)\b"
+    r"|how (?:can|may) i (?:help|assist) you today)",
+    re.IGNORECASE,
+)
+_ASSISTANT_BEGINNING = re.compile(
+    r"(?:i(?:'m| am) (?:so |really |very )?sorry(?: to hear|,? but (?:i|we|you|the|it|that|this|there|as|your|could)\b"
+    r"|,? (?:i|we) (?:can|do|am|cannot|didn|couldn|don|could)|\.? (?:can|could) you|,? (?:can|could) you|,? it(?:'s| is) (?:not|difficult))"
+    r"|i (?:apologi[sz]e|understand (?:that you|your|you|how you|what you))"
+    r"|i (?:can(?:no|')t|am (?:not able|unable) to|am not sure) (?:\w+ )?(?:write|create|provide|generate|help|assist|understand|what you)"
+    r"|(?:sure|certainly|of course|absolutely|okay|ok|yes|great)[,!.:]? (?:here(?:'s| is| are)|i(?:'ll| can| will| would)|let me)"
+    r"|here(?:'s| is) (?:a|an|the|my|your|one|another) (?:\w+ ){0,4}(?:story|text|version|answer|response|rewrite|rewritten|monologue|play|tale|article)"
+    r"|(?:in )?th(?:is|e) (?:short )?(?:story|text|context|passage|given text|given context|line of text|line)\b[^.\n]{0,40}\b"
+    r"(?:is|describes|shows|tells|should|captures|about|conveys|expresses|suggests|appears|seems)\b"
+    r"|based on the (?:given|context|provided|text)"
+    r"|the (?:rewritten|revised|original|given) (?:output|answer|instruction|text|context)\b"
+    r"|(?:can|could) you (?:please )?(?:tell me more|provide|give me|explain|clarify|be more specific)"
+    r"|(?:please )?(?:provide|clarify|let me know)\b)",
+    re.IGNORECASE,
+)
+_ASSISTANT_END = re.compile(
+    r"\b(?:(?:can|could|would) you (?:please )?(?:tell me more|provide (?:me )?(?:with )?(?:some |any )?(?:more|additional|further)|give me (?:some )?more"
+    r"|elaborate|clarify)"
+    r"|(?:please )?let me know if\b|feel free to (?:ask|reach|let)|i hope (?:this|that|it) (?:helps|meets)"
+    r"|is there anything (?:else|specific|i can)|how can i (?:help|assist)|do you have any (?:other )?questions"
+    r"|would you like (?:me|to (?:know|hear|learn|share|talk|tell))|if you have any (?:other |more |further )?questions"
+    r"|more (?:context|information) (?:about|so|to|on|is needed)?)",
+    re.IGNORECASE,
+)
+_EXPLAINING = re.compile(
+    r"^(?:note(?: that)?|explanation|in this (?:story|text|version|rewrite|passage|example)|this (?:story|text|version|rewrite|passage)"
+    r" (?:is|has|uses|shows|captures|conveys|expresses|teaches|demonstrates|illustrates)"
+    r"|the (?:story|text|emotion|rewritten \w+|original output) (?:is|conveys|captures|shows|uses|expresses|of this))\b",
+    re.IGNORECASE,
+)
+
+
+def assistant_talk(candidate: Candidate, bounds: Gates) -> bool:
+    """The assistant speaks instead of the narrator: a refusal, an apology, an offer, an explanation of the text.
+
+    Judged by place: the same words inside a story's dialogue, or in its middle, are part of the story.
+    """
+    told = outside_quotes(candidate.text).strip()
+    if _ASSISTANT_ANYWHERE.search(told):
+        return True
+    parts = sentences(told)
+    if not parts or _ASSISTANT_BEGINNING.match(candidate.text):
+        return bool(parts)
+    return any(_ASSISTANT_END.search(part) or _EXPLAINING.match(part) for part in parts[-2:])
+
+
+_LEAK_MARK = re.compile(r"=>|\[/?INST\]|<</?SYS>>|<\|[a-z_]+\|>|</?s>|\{(?:emotion|context|instruction|input|output)\}")
+_LEAK_LABEL = re.compile(
+    r"(?:^|\n|[.!?\"] )[*#\s]*(?:instructions?|desired emotion|emotions?|context|genre|main character|rewritten (?:output|answer)|"
+    r"original (?:output|answer|text)|(?:your |new )?story|rules|guidelines|objective|input|output|answer|text|example \d*)[*]*:",
+    re.IGNORECASE,
+)
+
+
+def prompt_leak(candidate: Candidate, bounds: Gates) -> bool:
+    """A mark or a field of the prompt stands in the reply and did not stand in what it was made from."""
+    if set(_LEAK_MARK.findall(candidate.text)) - set(_LEAK_MARK.findall(candidate.context)):
+        return True
+    return bool(_LEAK_LABEL.search(candidate.text)) and not _LEAK_LABEL.search(candidate.context)
+
+
+def copied_context(candidate: Candidate, bounds: Gates) -> bool:
+    """Most of the reply is the context again."""
+    return contained_share(candidate.text, candidate.context) > bounds.max_copied_share
+
+
+def copied_example(candidate: Candidate, bounds: Gates) -> bool:
+    """Most of the reply stood in the template or in the examples shown."""
+    return len(shingles(candidate.text) & _shown_shingles(candidate.shown)) > bounds.max_copied_share * len(
+        shingles(candidate.text)
+    )
+
+
+@lru_cache(maxsize=64)
+def _shown_shingles(shown: str) -> frozenset[str]:
+    return frozenset(shingles(shown))
+
+
+def repeated_sentence(candidate: Candidate, bounds: Gates) -> bool:
+    """The same sentence of three words or more stands there more often than allowed."""
+    counts = Counter(normalised(sentence) for sentence in sentences(candidate.text))
+    return any(count > bounds.max_sentence_repeats and len(s.split()) >= 3 for s, count in counts.items())
+
+
+def control_characters(candidate: Candidate, bounds: Gates) -> bool:
+    """Characters that no text has: controls, private use, the mark of broken decoding."""
+    return any(
+        c == "\ufffd" or (unicodedata.category(c) in ("Cc", "Co", "Cs") and c not in "\n\t\r") for c in candidate.text
+    )
+
+
+_FUNCTION_WORDS = frozenset(
+    "the a an and or but of to in on at for with from by is are was were be been it its he she they i you we his her "
+    "their my your our this that these those as not no do did had has have can could will would there so if when who "
+    "what which them him me us up out into about then than just all one".split()
+)
+_MIN_FUNCTION_SHARE = 0.12
+_MIN_WORDS_TO_TELL = 20
+_MAX_FOREIGN_LETTERS = 0.1
+
+
+def other_language(candidate: Candidate, bounds: Gates) -> bool:
+    """Over a tenth of the letters are not Latin, or a longer text has hardly any of English's commonest words.
+
+    English prose has 40 % of them and more; lists have fewer.
+    """
+    letters = [c for c in candidate.text if c.isalpha()]
+    foreign = sum(not unicodedata.name(c, "").startswith("LATIN") for c in letters)
+    if letters and foreign / len(letters) > _MAX_FOREIGN_LETTERS:
+        return True
+    words = normalised(candidate.text).split()
+    if len(words) < _MIN_WORDS_TO_TELL:
+        return False
+    return sum(word in _FUNCTION_WORDS for word in words) / len(words) < _MIN_FUNCTION_SHARE
+
+
+def emotion_missing(candidate: Candidate, bounds: Gates) -> bool:
+    """The classifier does not find the wanted emotion."""
+    return candidate.emotion_score is not None and candidate.emotion_score < bounds.min_emotion_score
+
+
+def unchanged(candidate: Candidate, bounds: Gates) -> bool:
+    """The answer is the original one again."""
+    return normalised(candidate.text) == normalised(candidate.context)
+
+
+_NUMBER = re.compile(r"(?<![\w.])\d+(?:[.,:/]\d+)*")
+_LIST_NUMBER = re.compile(r"(?m)^\s*\d+[.)]\s")
+_WORDS_AS_NUMBERS = {
+    word: str(value)
+    for value, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen twenty".split()
+    )
+}
+
+
+def numbers(text: str) -> set[str]:
+    """The numbers of a text, without those that count the items of a list; ``1,000`` is ``1000``."""
+    return {number.replace(",", "") for number in _NUMBER.findall(_LIST_NUMBER.sub("", text))}
+
+
+def names(text: str) -> set[str]:
+    """Capitalised words that do not begin a sentence, a line or a quotation, lower-cased, without ``I``."""
+    found = re.findall(r"(?<=[\w,;’')] )[A-Z][\w’'-]+", text)
+    return {name.lower().removesuffix("'s").removesuffix("’s") for name in found if not name.startswith(("I'", "I’"))}
+
+
+def lost(original: str, rewritten: str) -> set[str]:
+    """Numbers and names of the original answer that the rewritten one lacks; a number may be spelt out."""
+    words = set(normalised(rewritten).split())
+    spelt = {_WORDS_AS_NUMBERS[word] for word in words & _WORDS_AS_NUMBERS.keys()}
+    missing_names = {name for name in names(original) if not set(normalised(name).split()) <= words}
+    return (numbers(original) - numbers(rewritten) - spelt) | missing_names
+
+
+def facts_lost(candidate: Candidate, bounds: RewriteGates) -> bool:
+    """More of the original's numbers and names are missing than allowed."""
+    stated = numbers(candidate.context) | names(candidate.context)
+    return len(lost(candidate.context, candidate.text)) > bounds.max_lost_share * len(stated)
+
+
+def meaning_lost(candidate: Candidate, bounds: RewriteGates) -> bool:
+    """Too little similarity between the original and the rewritten answer."""
+    return candidate.similarity is not None and candidate.similarity < bounds.min_similarity
+
+
+COMMON_GATES: tuple[Gate, ...] = (
+    empty, control_characters, assistant_talk, prompt_leak, other_language, too_short, too_long, truncated,
+    repeated_sentence, copied_example,
+)  # fmt: skip
+STORY_GATES: tuple[Gate, ...] = (*COMMON_GATES, copied_context, emotion_missing)
+REWRITE_GATES: tuple[Gate, ...] = (*COMMON_GATES, unchanged, facts_lost, meaning_lost, emotion_missing)
+
+
+def failures(candidate: Candidate, bounds: Gates, gates: Iterable[Gate]) -> list[str]:
+    """The names of all gates that the reply fails, the gravest first. An empty reply fails that gate alone."""
+    if empty(candidate, bounds):
+        return ["empty"]
+    return [gate.__name__ for gate in gates if gate(candidate, bounds)]
+
+
+# ---------------------------------------------------------------------------------------------- among replies
+
+
+def duplicates(texts: Mapping[str, str], bounds: Gates) -> dict[str, tuple[str, str]]:
+    """Id → (reason, id of the earlier text) for every text that repeats an earlier one, whole or in its opening.
+
+    ``texts``: id → text, earlier ones first.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for identifier, earlier in near_duplicates(texts.items(), bounds.max_similarity):
+        found[identifier] = ("duplicate", earlier)
+    openings: dict[str, str] = {}
+    for identifier, text in texts.items():
+        words = normalised(text).split()
+        opening = " ".join(words[: bounds.opening_words])
+        if len(words) < bounds.opening_words or identifier in found:
+            continue
+        if opening in openings:
+            found[identifier] = ("duplicate_opening", openings[opening])
+        else:
+            openings[opening] = identifier
+    return found
