@@ -1,0 +1,113 @@
+"""The command line as a user meets it: help, bad use, exit codes."""
+
+import subprocess
+import sys
+
+import pytest
+
+from emogap.cli import main
+from emogap.errors import UsageError
+from emogap.runner import select
+from emogap.stages import STAGES, stage
+
+
+def emogap(*words, capsys):
+    code = main([str(word) for word in words])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_help_names_every_stage(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(s.name in shown for s in STAGES)
+    assert "doctor" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "--profile", "nope"], "unknown profile 'nope'"),
+        (["run", "--only", "nope"], "unknown stage 'nope'"),
+        (["run", "--from", "lens", "--to", "process"], "--from lens comes after --to process"),
+        (["run", "--only", "lens", "--from", "process"], "--only stands alone"),
+        (["status", "--set", "augment.linez=1"], "unknown setting 'augment.linez'"),
+        (["augment", "--set", 'augment.methods=["m7"]'], "method 'm7' has no template"),
+        (["bench", "nope"], "unknown benchmark 'nope'"),
+    ],
+)
+def test_bad_use_is_one_line_and_exit_code_2(words, message, tmp_path, capsys):
+    home = [] if words[0] == "bench" else ["--home", tmp_path / "home"]
+    code, _, err = emogap(*words, *home, capsys=capsys)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("name", [s.name for s in STAGES if s.name not in ("process", "rewrite", "report")])
+def test_a_stage_without_its_input_names_the_file_and_its_maker(name, tmp_path, capsys):
+    code, _, err = emogap(name, "--home", tmp_path / "home", capsys=capsys)
+    assert code == 1
+    assert "not found" in err
+    assert "run " in err
+    assert err.count("\n") == 1
+
+
+def test_raw_directory_missing_or_empty(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    for folder, words in ((tmp_path / "nowhere", "not found"), (tmp_path / "empty", "no ")):
+        code, _, err = emogap(
+            "process", "--home", tmp_path / "home", "--set", f'process.raw_dirs=["{folder}"]', capsys=capsys
+        )
+        assert code == 1
+        assert words in err
+        assert str(folder) in err
+        assert err.count("\n") == 1
+        assert not list((tmp_path / "home").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("content", ['{"instruction": "a"}', "[1, 2]", "no json"])
+def test_records_that_are_not_a_list_of_records(content, tmp_path, capsys):
+    records = tmp_path / "alpaca.json"
+    records.write_text(content)
+    code, _, err = emogap("rewrite", "--home", tmp_path / "home", "--set", f"rewrite.records={records}", capsys=capsys)
+    assert code == 1
+    assert "alpaca.json" in err
+    assert err.count("\n") == 1
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    with pytest.raises(UsageError):
+        main(["status", "--profile", "nope", "--debug"])
+
+
+def test_selection_of_stages():
+    assert [s.name for s in select(None, None, None)] == [s.name for s in STAGES]
+    assert [s.name for s in select("clm", "evaluate", None)] == ["clm", "sft", "evaluate"]
+    assert select(None, None, "lens") == [stage("lens")]
+
+
+def test_nothing_heavy_is_imported_for_a_status(tmp_path):
+    code = (
+        "import sys; from emogap.cli import main; "
+        f"main(['status', '--home', {str(tmp_path / 'home')!r}]); "
+        "print([m for m in ('torch', 'transformers', 'datasets', 'trl', 'sklearn') if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[-1] == "[]"
+
+
+def test_status_of_an_empty_home(tmp_path, capsys):
+    code, out, _ = emogap("status", "--home", tmp_path / "home", capsys=capsys)
+    assert code == 0
+    assert out.count("missing") >= len(STAGES)
+
+
+def test_doctor_says_what_this_machine_has(tmp_path, capsys):
+    code, out, _ = emogap("doctor", "--home", tmp_path, capsys=capsys)
+    assert code == 0
+    for word in ("device", "processor", "disk", "emotion-minilm: here", "smollm2-135m-instruct: here"):
+        assert word in out

@@ -1,0 +1,176 @@
+"""The whole pipeline as a user runs it: every notebook and script, real models, few rows, tokens and steps."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from emogap.artefacts import manifest_path
+from emogap.config import load_config
+from emogap.emotions import LABELS
+from emogap.exhibits import exhibits
+from emogap.stages import STAGES
+from emogap.state import inspect_all
+
+pytestmark = pytest.mark.pipeline
+
+SMALL = (
+    "augment.lines=4",
+    "augment.chunk_size=2",
+    "augment.sampling.max_new_tokens=32",
+    "augment.gates.min_words=5",
+    "writer.dtype=fp32",
+    "rewrite.count=6",
+    "rewrite.sampling.max_new_tokens=32",
+    "clm.max_steps=2",
+    "clm.eval_steps=2",
+    "sft.max_steps=2",
+    "sft.eval_steps=2",
+    "respond.sampling.max_new_tokens=8",
+)
+
+
+def emogap(*words: str, home: Path, check: bool = True) -> subprocess.CompletedProcess:
+    settings = [word for setting in SMALL for word in ("--set", setting)]
+    command = [sys.executable, "-m", "emogap.cli", *words, "--home", str(home), *settings]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=home.parent, timeout=900)
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("study") / "home"
+    emogap("run", home=folder)
+    return folder
+
+
+@pytest.fixture
+def config(home):
+    return load_config("embedded", home, list(SMALL))
+
+
+def test_every_stage_is_fresh_and_every_notebook_executed(home, config):
+    assert {state.stage.name: (state.state, state.reasons) for state in inspect_all(config)} == {
+        stage.name: ("fresh", ()) for stage in STAGES
+    }
+    notebooks = {Path(stage.source).name for stage in STAGES if (stage.source or "").endswith(".ipynb")}
+    assert {p.name for p in (home / "notebooks").iterdir()} == notebooks
+
+
+def test_running_again_does_nothing(home):
+    before = {p: p.stat().st_mtime_ns for p in home.rglob("*") if p.is_file()}
+    started = time.monotonic()
+    done = emogap("run", home=home)
+    assert time.monotonic() - started < 30
+    assert done.stdout.count(": fresh") == len(STAGES)
+    assert {p: p.stat().st_mtime_ns for p in home.rglob("*") if p.is_file()} == before
+
+
+def test_stories_are_written_about_the_same_lines_by_each_method(config):
+    chunks = {m: [config.home.chunk(m, n) for n in (0, 1)] for m in ("m1", "m2", "m3")}
+    lines = {m: [line for c in files for line in pd.read_parquet(c)["line_id"]] for m, files in chunks.items()}
+    assert len(lines["m1"]) == 4
+    assert lines["m1"] == lines["m2"] == lines["m3"]
+    rows = pd.concat(pd.read_parquet(c) for files in chunks.values() for c in files)
+    assert rows["id"].is_unique
+    assert (rows["reply"].str.len() > 0).any()
+    assert set(rows["status"]) <= {"kept", "rejected"}
+    assert (rows.loc[rows["status"] == "rejected", "reason"].str.len() > 0).all()
+
+
+def test_models_load_without_this_project(config):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    for strategy in config.strategies:
+        folder = config.home.model(strategy.name)
+        model = AutoModelForCausalLM.from_pretrained(folder)
+        assert model.num_parameters() > 130e6
+        assert AutoTokenizer.from_pretrained(folder).eos_token_id is not None
+        assert json.loads((folder / "training.json").read_text())["parent"]
+
+
+def test_answers_and_scores_of_every_model(config):
+    names = ["smollm2-135m", *(strategy.name for strategy in config.strategies)]
+    for name in names:
+        answers = pd.read_parquet(config.home.responses(name))
+        assert len(answers) == 28
+        assert set(answers["instruction_emotion"]) == set(LABELS)
+    emotions = pd.read_parquet(config.home.emotions)
+    assert set(emotions["model"]) == set(names)
+    scores = pd.read_parquet(config.home.scores)
+    correct = scores[(scores["task"] == "blimp") & (scores["metric"] == "correct")]
+    assert correct.groupby("model").size().to_dict() == dict.fromkeys(names, 60)
+    assert set(correct["value"]) <= {0.0, 0.5, 1.0}
+    assert scores["value"].notna().all()
+
+
+def test_the_report_shows_every_exhibit_and_no_stage_is_missing(home, config):
+    page = (home / "report" / "index.html").read_text()
+    assert "has not run" not in page
+    assert 'class="state missing"' not in page
+    folders = dict.fromkeys(stage.exhibits_folder(config) for stage in STAGES[:-1])
+    for folder in folders:
+        shown = exhibits(folder)
+        assert shown, f"{folder} has no exhibit"
+        for exhibit in shown:
+            assert f'id="{folder.name}-{exhibit.kind}-{exhibit.name}"' in page
+    assert "http" not in "".join(part for part in page.split('"') if part.startswith("http"))
+
+
+def test_executed_notebooks_hold_pictures(home):
+    for notebook in (home / "notebooks").iterdir():
+        assert "image/png" in notebook.read_text(), f"{notebook.name} shows no picture"
+
+
+def test_a_changed_setting_names_what_is_stale(home):
+    shown = emogap("status", "--set", "augment.sampling.temperature=0.9", home=home).stdout
+    lines = {line.split()[0]: line for line in shown.splitlines()}
+    assert "augment.sampling.temperature 0.7 → 0.9" in lines["augment"]
+    assert "stale" in lines["clm"]
+    assert "fresh" in lines["rewrite"]
+
+
+def test_status_verifies_bytes(home):
+    assert "artefacts verified" in emogap("status", "--verify", home=home).stdout
+    text = home / "babylm_pretrain_corpus" / "emotional.txt"
+    kept = text.read_bytes()
+    try:
+        text.write_bytes(kept + b"x")
+        done = emogap("status", "--verify", home=home, check=False)
+        assert done.returncode == 1
+        assert "emotional.txt differs from its manifest" in done.stderr
+    finally:
+        text.write_bytes(kept)
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_rows(home, tmp_path):
+    """Killed while stories are being written: what is finished stays, and the end is that of an undisturbed run."""
+    again = tmp_path / "home"
+    settings = [word for setting in SMALL for word in ("--set", setting)]
+    command = [sys.executable, "-m", "emogap.cli", "run", "--to", "corpus", "--home", str(again), *settings]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = again / "babylm_augment" / "m1" / "chunk_00000.parquet"
+    deadline = time.monotonic() + 300
+    while not manifest_path(first).exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (again / "babylm_pretrain_corpus").exists()
+    emogap("run", "--to", "corpus", home=again)
+    for file in sorted((home / "babylm_augment").rglob("chunk_*.parquet")):
+        other = again / file.relative_to(home)
+        timed = ["seconds"]
+        pd.testing.assert_frame_equal(
+            pd.read_parquet(file).drop(columns=timed, errors="ignore"),
+            pd.read_parquet(other).drop(columns=timed, errors="ignore"),
+        )
