@@ -32,11 +32,13 @@ class Reply:
     id: str
     text: str
     prompt_tokens: int
+    """Tokens of the prompt, the chat template's included."""
     new_tokens: int
+    """Tokens that the model drew, the one that ended the reply included."""
     finish: Finish
     """``stop``: the model ended; ``length``: cut at ``max_new_tokens``; ``error``: see ``error``."""
     seconds: float
-    """Wall time of its batch divided by the batch's rows."""
+    """Its share of the time: of every step that it took part in, the step's time divided by the rows in it."""
     error: str | None = None
 
 

@@ -1,0 +1,62 @@
+"""From a conversation to the token ids that a model expects: its own chat template, applied exactly once."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from emogap.generate.engines import Conversation
+from emogap.generate.prompts import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_PROBE = "zqxprobe"
+
+
+class ChatFormat:
+    """How one model is spoken to."""
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase"):
+        self._tokenizer = tokenizer
+        self.has_template = bool(tokenizer.chat_template)
+        self.folds_system = self.has_template and not _takes_system(tokenizer)
+        """The template has no system role: what the system would say opens the first user turn."""
+
+    def messages(self, conversation: Conversation) -> list[Message]:
+        """The messages as the template accepts them."""
+        return fold_system(conversation.messages) if self.folds_system else list(conversation.messages)
+
+    def encode(self, conversation: Conversation) -> list[int]:
+        """The prompt's token ids. Plain text gets the tokenizer's own special tokens, a template brings its own."""
+        if conversation.plain or not self.has_template:
+            return self._tokenizer(plain_text(conversation.messages))["input_ids"]
+        return self._tokenizer.apply_chat_template(
+            self.messages(conversation), add_generation_prompt=True, return_dict=False
+        )
+
+
+def plain_text(messages: Sequence[Message]) -> str:
+    """The messages for a model without a chat template: their contents, an empty line between."""
+    return "\n\n".join(message["content"] for message in messages)
+
+
+def fold_system(messages: Sequence[Message]) -> list[Message]:
+    """System messages at the beginning moved into the first user turn."""
+    said = []
+    rest = list(messages)
+    while rest and rest[0]["role"] == "system":
+        said.append(rest.pop(0)["content"])
+    if not said:
+        return rest
+    if not rest or rest[0]["role"] != "user":
+        return [{"role": "user", "content": "\n\n".join(said)}, *rest]
+    return [{"role": "user", "content": "\n\n".join([*said, rest[0]["content"]])}, *rest[1:]]
+
+
+def _takes_system(tokenizer: "PreTrainedTokenizerBase") -> bool:
+    from jinja2 import TemplateError
+
+    probe = [{"role": "system", "content": _PROBE}, {"role": "user", "content": "-"}]
+    try:
+        return _PROBE in tokenizer.apply_chat_template(probe, tokenize=False, add_generation_prompt=True)
+    except TemplateError:
+        return False
