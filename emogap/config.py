@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from emogap.emotions import REWRITE_EMOTIONS
+from emogap.emotions import LABELS, REWRITE_EMOTIONS
 from emogap.errors import UsageError
 from emogap.paths import ROOT, Home, choose_home
 
@@ -127,12 +127,37 @@ class Process(Section):
 
     raw_dirs: list[str] = Field(["data/sample/babylm"], min_length=1)
     extensions: list[str] = Field([".train"], min_length=1)
+    """Which files are text; also found with ``.gz`` behind, and inside ``.zip``."""
+    tabs: Literal["space", "remove"] = "space"
+    """What becomes of tabs and line breaks inside a line. Published: removed, which glues the words beside them."""
+    space_before_punctuation: Literal["remove", "keep"] = "remove"
+    """White space before ``. , ! ? ; :`` (published: removed)."""
+    strip: bool = True
+    """White space at both ends is removed (published: yes)."""
     min_words: int = Field(10, ge=0)
     """A line stays when it has more than this many white-space-separated words (published: 10)."""
+    duplicates: Literal["exact", "near", "keep"] = "exact"
+    """Which repeats within a source are dropped: equal lines (published), also those that only case and punctuation
+    tell apart, or none."""
+    max_line_bytes: int = Field(1_000_000, ge=1)
+    """A longer line is dropped (published: no bound)."""
+    strict: bool = False
+    """Bad bytes, NULs, byte-order marks, carriage returns, empty files and too long lines are errors."""
+    sample: int = Field(0, ge=0)
+    """How many lines are drawn, by the run's seed; 0 is all of them. Published: all."""
+    balance: bool = False
+    """Draw the emotional lines evenly over the emotions: ``sample`` of them, or, if that is 0, no more of any emotion
+    than the median emotion has. All lines are classified first. Published: no."""
     classifier: HubModel = HubModel(name="emotion-minilm")
+    dtype: Dtype = "auto"
+    device: str = execution("auto")
     threshold: Annotated[float, Field(ge=0, lt=1)] | Literal["tuned"] = 0.5
-    """A line is emotional when its top label is not neutral and passes this (published: 0.5)."""
-    token_budget: int = execution(4096, ge=64)
+    """A line is emotional when its top label is not neutral and passes this (published: 0.5). ``tuned``: the
+    classifier's own threshold for that label."""
+    token_budget: int = Field(0, ge=0)
+    """Padded tokens of a batch; 0 is what suits the device. It shapes bf16 scores (by less than 0.001)."""
+    workers: int = execution(0, ge=0)
+    """Threads that clean; 0 is one a core."""
 
 
 class Augment(Section):
@@ -160,16 +185,61 @@ class Augment(Section):
         return self
 
 
+class CorpusShares(Section):
+    """Shares of the corpus's words, name → share. What is not named shares the rest; shares that add up to 1 leave
+    nothing to it. An empty table asks for nothing."""
+
+    kind: dict[Literal["story", "factual"], Share] = {}
+    source: dict[str, Share] = {}
+    """Of all words; a wiki file is the source of its articles, under its name without extension."""
+    method: dict[str, Share] = {}
+    """Of the stories' words, as is ``emotion`` (a story's emotion is the first of its line's labels)."""
+    emotion: dict[str, Share] = {}
+
+    @field_validator("*")
+    @classmethod
+    def _at_most_everything(cls, shares: dict[str, float]) -> dict[str, float]:
+        if sum(shares.values()) > 1 + 1e-9:
+            raise ValueError(f"the shares add up to {sum(shares.values()):.3g}, more than 1")
+        return shares
+
+    @field_validator("emotion")
+    @classmethod
+    def _emotions_are_known(cls, shares: dict[str, float]) -> dict[str, float]:
+        for emotion in shares:
+            if emotion not in LABELS:
+                raise ValueError(f"'{emotion}' is not one of the 28 emotions; choose among {', '.join(LABELS)}")
+        return shares
+
+
 class Corpus(Section):
     """Stories and factual text compiled to a word budget."""
 
-    name: str = "emotional"
-    methods: list[str] = Field(["m1", "m2", "m3"], min_length=1)
+    name: str = Field("emotional", pattern=r"^[\w.-]+$")
+    methods: list[str] = Field(["m1", "m2", "m3"])
+    """Whose accepted stories go in; none at all leaves the factual text alone."""
+    chunks: dict[str, str] = {}
+    """Method → which of its chunks (``0-26,30``); a method that is not named gives all it has."""
     factual: list[str] = []
     """Wiki files that give the factual part."""
+    unknown_words: Literal["sentence", "word", "keep"] = "word"
+    """What goes with an ``<unk>`` mark of a wiki file: its whole sentence, the mark alone, or nothing."""
     words: int = Field(0, ge=0)
-    """The budget in white-space-separated words; 0 takes everything."""
-    validation_share: Share = 0.2
+    """The budget in white-space-separated words; 0 takes everything (that the shares allow)."""
+    shares: CorpusShares = CorpusShares()
+    near_duplicates: Share = 0.0
+    """Stories that share more than this of their 5-word sequences with an earlier one are dropped; 0 keeps them."""
+    validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Share of the source lines, and of the articles, that is held out (published: 0.2)."""
+
+    @model_validator(mode="after")
+    def _something_to_compile(self) -> "Corpus":
+        if not self.methods and not self.factual:
+            raise ValueError("neither methods nor factual text are named: the corpus would be empty")
+        for method in self.chunks:
+            if method not in self.methods:
+                raise ValueError(f"chunks names '{method}', which is not among the methods {', '.join(self.methods)}")
+        return self
 
 
 class Rewrite(Section):

@@ -1,0 +1,73 @@
+"""The evaluation: models answer, the emotion of their answers is found, minimal pairs are scored, tables drawn."""
+
+import time
+
+from emogap.artefacts import Artefact, Recipe, Summary
+from emogap.config import Config
+from emogap.evaluate.blimp import blimp, blimp_artefacts, blimp_exhibits
+from emogap.evaluate.emotions_found import (
+    answer_scores_artefacts,
+    emotions_artefacts,
+    find_emotions,
+    score_answers,
+)
+from emogap.evaluate.fluency import plain_text_artefacts, score_plain_text
+from emogap.evaluate.respond import respond, respond_artefacts
+from emogap.evaluate.sentiment_exhibits import sentiment_exhibits
+from emogap.records import SCORES, read_rows, write_rows
+from emogap.stages import make_each
+
+PARTS = (respond, find_emotions, score_answers, score_plain_text, blimp)
+
+
+def evaluate_artefacts(config: Config) -> list[Artefact]:
+    """Answers, emotions, scores by task, and the one table of scores. Raises ``MissingInput`` for a missing model."""
+    return [
+        *respond_artefacts(config),
+        *emotions_artefacts(config),
+        *_score_artefacts(config),
+        scores_artefact(config),
+    ]
+
+
+def _score_artefacts(config: Config) -> list[Artefact]:
+    return [*answer_scores_artefacts(config), *plain_text_artefacts(config), *blimp_artefacts(config)]
+
+
+def scores_artefact(config: Config) -> Artefact:
+    """``scores.parquet``, made from all the scores by task.
+
+    The settings that shape the tables are part of its recipe: when they change, the tables are drawn again.
+    """
+    inputs = {f"{a.path.parent.name} {a.path.stem}": a.path for a in _score_artefacts(config)}
+    return Artefact(config.home.scores, Recipe("scores", inputs=inputs, settings=config.flat("sentiment")))
+
+
+def combine_scores(config: Config) -> Summary:
+    """Put the scores of all models and tasks into one long table."""
+    return make_each("scores", [scores_artefact(config)], _combine)
+
+
+def _combine(artefact: Artefact) -> None:
+    import pandas as pd
+
+    with artefact.making() as draft:
+        tables = [read_rows(path, SCORES) for path in artefact.recipe.inputs.values()]
+        table = pd.concat(tables, ignore_index=True)
+        write_rows(draft.path, table, SCORES)
+        draft.counts["scores in all"] = len(table)
+
+
+def evaluate(config: Config) -> Summary:
+    """Make what is missing or stale, then draw the tables and figures."""
+    started = time.monotonic()
+    summary = Summary("evaluate")
+    for part in (*PARTS, combine_scores):
+        done = part(config)
+        summary.made += done.made
+        summary.fresh += done.fresh
+        summary.counts |= done.counts
+    sentiment_exhibits(config)
+    blimp_exhibits(config)
+    summary.seconds = time.monotonic() - started
+    return summary

@@ -1,0 +1,129 @@
+"""Whether a model still writes varied, ordinary language: repetition in its answers, perplexity of plain text.
+
+A model that always says something joyful scores well on sentiment and badly here.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emogap import hub
+from emogap.artefacts import Artefact, Recipe, Summary
+from emogap.config import Config
+from emogap.errors import InputError, MissingInput
+from emogap.evaluate.models import StudyModel, recipe_parts, study_models
+from emogap.paths import from_root
+from emogap.records import SCORES, write_rows
+from emogap.stages import make_each
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+_BATCH = 16
+
+
+def ngrams(text: str, width: int) -> list[tuple[str, ...]]:
+    """All runs of ``width`` words, lower-cased, punctuation left out."""
+    words = _WORD.findall(text.lower())
+    return [tuple(words[i : i + width]) for i in range(len(words) - width + 1)]
+
+
+def distinct_share(texts: Sequence[str], width: int) -> float:
+    """Different n-grams over all n-grams of the texts together (distinct-n, Li et al. 2016); NaN if they have none.
+
+    It falls with the amount of text: compare models that answered the same prompts at the same limit.
+    """
+    found = [gram for text in texts for gram in ngrams(text, width)]
+    return len(set(found)) / len(found) if found else float("nan")
+
+
+def repeated_share(text: str, width: int) -> float:
+    """Which share of a text's n-grams has stood in it before; NaN for a text too short to have one."""
+    found = ngrams(text, width)
+    return 1 - len(set(found)) / len(found) if found else float("nan")
+
+
+def read_passages(path: str | Path) -> list[str]:
+    """The non-empty lines of a text file. Raises ``MissingInput``, or ``InputError`` if it has none."""
+    file = from_root(path)
+    if not file.is_file():
+        raise MissingInput(f"plain text {file} not found; give a file with --set sentiment.plain_text=FILE")
+    passages = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not passages:
+        raise InputError(f"{file} is empty; it must hold plain text, a passage a line")
+    return passages
+
+
+def plain_text_artefacts(config: Config) -> list[Artefact]:
+    """``plain_text`` scores of every model."""
+    return [_artefact(config, model) for model in study_models(config)]
+
+
+def _artefact(config: Config, model: StudyModel) -> Artefact:
+    parts = recipe_parts(config, model)
+    parts["inputs"]["plain text"] = from_root(config.sentiment.plain_text)
+    return Artefact(config.home.task_scores(model.key, "plain_text"), Recipe("plain_text", **parts))
+
+
+def score_plain_text(config: Config) -> Summary:
+    """How well each model predicts the plain text: nats, tokens and characters of every passage."""
+    models = {config.home.task_scores(model.key, "plain_text"): model for model in study_models(config)}
+    return make_each("plain_text", plain_text_artefacts(config), lambda a: _make(config, models[a.path], a))
+
+
+def _make(config: Config, model: StudyModel, artefact: Artefact) -> None:
+    with artefact.making() as draft:
+        passages = read_passages(config.sentiment.plain_text)
+        scores = plain_text_scores(config, model, passages)
+        write_rows(draft.path, scores, SCORES)
+        draft.counts["passages"] = len(passages)
+
+
+def plain_text_scores(config: Config, model: StudyModel, passages: Sequence[str]) -> "pd.DataFrame":
+    """Scores rows of task ``plain_text``, item the passage's number: ``nats`` (minus the log-probability of all tokens
+    but the first, which has no context), ``tokens`` (how many that are) and ``characters``."""
+    import pandas as pd
+
+    nats, tokens = passage_nats(hub.study_model(config, model.key).path, passages, config.respond.device)
+    metrics = {"nats": nats, "tokens": tokens, "characters": [len(passage) for passage in passages]}
+    keys = pd.DataFrame({"item": [f"{number:03d}" for number in range(len(passages))]}).assign(
+        model=model.name, train_seed=model.train_seed, task="plain_text", sample=0, group="plain text"
+    )
+    tables = [keys.assign(metric=metric, value=np.asarray(values, dtype=float)) for metric, values in metrics.items()]
+    return pd.concat(tables, ignore_index=True)
+
+
+def passage_nats(folder: Path, passages: Sequence[str], device: str) -> tuple[list[float], list[int]]:
+    """Minus the summed log-probability of each passage's tokens after the first, in fp32, and how many those are."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from emogap.device import pick_device
+    from emogap.progress import progress
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval().to(pick_device(device))
+    ids = [tokenizer(passage, add_special_tokens=False)["input_ids"] for passage in passages]
+    nats = []
+    with torch.inference_mode(), progress("plain text", len(ids), "passages") as bar:
+        for start in range(0, len(ids), _BATCH):
+            batch = ids[start : start + _BATCH]
+            nats += _batch_nats(model, batch)
+            bar.advance(len(batch))
+    return nats, [len(row) - 1 for row in ids]
+
+
+def _batch_nats(model: "torch.nn.Module", batch: list[list[int]]) -> list[float]:
+    import torch
+    from torch.nn.utils.rnn import pad_sequence
+
+    padded = pad_sequence([torch.tensor(row) for row in batch], batch_first=True).to(model.device)
+    mask = pad_sequence([torch.ones(len(row), dtype=torch.long) for row in batch], batch_first=True).to(model.device)
+    logits = model(input_ids=padded, attention_mask=mask).logits[:, :-1]
+    loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), padded[:, 1:], reduction="none")
+    return (loss * mask[:, 1:]).sum(dim=1).tolist()

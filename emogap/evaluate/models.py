@@ -1,0 +1,63 @@
+"""Which models the study measures, what their files are called, and which base each one stands beside."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emogap import hub
+from emogap.config import Config
+from emogap.errors import UsageError
+
+
+@dataclass(frozen=True)
+class StudyModel:
+    """A base, or one training of a strategy."""
+
+    name: str
+    """The base's or the strategy's name: the ``model`` column of every table."""
+    train_seed: int
+    """The training's seed; 0 for a base, which was not trained here."""
+    base: str
+    """The base it comes from; its own name for a base."""
+    key: str
+    """What its folder and files are called: the name, with ``.s<seed>`` where a strategy is trained several times."""
+
+
+def study_models(config: Config) -> list[StudyModel]:
+    """The models to measure, each base followed by what was trained from it.
+
+    Raises ``UsageError`` if ``respond.models`` names one that is neither a base nor a strategy.
+    """
+    bases = {name: name for name in config.bases}
+    for strategy in config.strategies:
+        bases[strategy.name] = bases[strategy.parent]
+    for wanted in config.respond.models:
+        if wanted not in bases:
+            raise UsageError(f"'{wanted}' is no model of the study; choose among {', '.join(bases)}")
+    chosen = [name for name in bases if not config.respond.models or name in config.respond.models]
+    order = list(config.bases)
+    chosen.sort(key=lambda name: order.index(bases[name]))
+    return [model for name in chosen for model in _trainings(config, name, bases[name])]
+
+
+def _trainings(config: Config, name: str, base: str) -> list[StudyModel]:
+    if name == base:
+        return [StudyModel(name, 0, base, name)]
+    task = next(strategy.task for strategy in config.strategies if strategy.name == name)
+    seeds = (config.clm if task == "clm" else config.sft).seeds
+    several = len(seeds) > 1
+    return [StudyModel(name, seed, base, f"{name}.s{seed}" if several else name) for seed in seeds]
+
+
+def recipe_parts(config: Config, model: StudyModel) -> dict[str, dict[str, Any]]:
+    """``inputs`` and ``identities`` of a recipe that depends on this model's weights; loads nothing.
+
+    Raises ``MissingInput`` if the model was not trained in this home.
+    """
+    if model.name in config.bases:
+        return {"inputs": {}, "identities": {"model": hub.identify(config.bases[model.name])}}
+    return {"inputs": {"model": trained_folder(config, model)}, "identities": {}}
+
+
+def trained_folder(config: Config, model: StudyModel) -> Path:
+    return config.home.require(config.home.model(model.key))

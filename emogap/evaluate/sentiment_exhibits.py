@@ -1,0 +1,161 @@
+"""The report's tables and figures about the emotion of answers: which there are, and what their captions say."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emogap.artefacts import write_text
+from emogap.config import Config
+from emogap.emotions import GROUPINGS
+from emogap.evaluate import sentiment
+from emogap.evaluate.emotions_found import judged, read_answers
+from emogap.evaluate.models import study_models
+from emogap.evaluate.respond import conditions
+from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.records import SCORES, read_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+_CONDITIONS = {"": "asked, sampled", "_greedy": "asked, greedy", "_empty": "nothing asked"}
+_INTERVALS = "in percent, with 95 % bootstrap intervals over prompts"
+_TESTS = "paired test over prompts, p also corrected for the number of comparisons (Holm)"
+
+# Name → place in the report, caption. {judge}, {grouping} and {model} are filled in.
+_TABLES = {
+    "sentiment_groups": (60, f"Emotions that {{judge}} found, by the group asked for, {_INTERVALS}."),
+    "sentiment_emotions": (62, f"Emotions that {{judge}} found, by the emotion asked for, {_INTERVALS}."),
+    "sentiment_change_groups": (61, f"Each model against its base, in percentage points; {_TESTS}."),
+    "sentiment_change_emotions": (63, f"Change of the positive share from the base, by emotion asked for; {_TESTS}."),
+    "other_grouping_groups": (64, f"The groups of answers once more in the grouping '{{grouping}}', {_INTERVALS}."),
+    "other_grouping_emotions": (64, f"The same by emotion asked for, grouping '{{grouping}}', {_INTERVALS}."),
+    "asked_and_found": (65, "How often each emotion was found where each was asked for."),
+    "sentiment_conditions": (66, f"All answers together beside other ways of asking, {_INTERVALS}."),
+    "sentiment_shuffled": (67, "Control: the emotions asked for shuffled over the prompts, in percent."),
+    "classifier_agreement": (68, "Agreement of the other classifiers with {judge} about the same answers."),
+    "language": (69, "Asked emotion found, cut and empty answers, variety of words, perplexity of plain text."),
+}
+_FIGURES = {
+    "sentiment_groups": (60, "What each model answers to prompts of each group, as {judge} finds it.",
+                         "Stacked bars, one a model, in a panel for each group of emotions asked for."),
+    "sentiment_change": (63, "Change of the positive share from the base, by emotion asked for, with 95 % intervals.",
+                         "Points with intervals, a row an emotion, a panel a fine-tuned model."),
+    "asked_and_found": (65, "Emotion asked for and emotion found in the answers of {model}.",
+                        "Heat map with 28 rows (asked) and 28 columns (found)."),
+    "language": (69, "Share of positive answers beside accuracy, variety and perplexity.",
+                 "Scatter plots with a point for each model."),
+}  # fmt: skip
+
+
+def sentiment_exhibits(config: Config) -> None:
+    """Draw every table and figure about the answers from the files of the run."""
+    everyone = read_answers(config, conditions(config)[0])
+    answers = judged(config, everyone)
+    bases = {model.name: model.base for model in study_models(config)}
+    _shares(config, answers)
+    _changes(config, answers, bases)
+    _asked_and_found(config, answers)
+    _controls(config, answers)
+    if len(config.sentiment.classifiers) > 1:
+        _table(config, "classifier_agreement", sentiment.agreement_table(everyone, config.sentiment.grouping))
+    _language(config, answers)
+
+
+def _filled(config: Config, text: str, **values: str) -> str:
+    return text.format(judge=config.sentiment.classifiers[0].name, **values)
+
+
+def _table(config: Config, name: str, table: "pd.DataFrame", **values: str) -> None:
+    order, caption = _TABLES[name]
+    save_table(config.home.evaluation, Exhibit(name, "table", _filled(config, caption, **values), order), table)
+
+
+def _figure(config: Config, name: str, figure: "Figure", model: str = "") -> None:
+    order, caption, alt = _FIGURES[name]
+    caption = _filled(config, caption, model=model)
+    name = f"{name}_{model}" if model else name
+    save_figure(config.home.evaluation, Exhibit(name, "figure", caption, order, alt=alt), figure)
+
+
+def _drawing(config: Config) -> dict[str, int]:
+    return {"resamples": config.sentiment.bootstrap, "seed": config.seed}
+
+
+def _shares(config: Config, answers: "pd.DataFrame") -> None:
+    from emogap.show.sentiment_figures import stacked_groups
+
+    for grouping in GROUPINGS:
+        name = "sentiment" if grouping == config.sentiment.grouping else "other_grouping"
+        groups = sentiment.sentiment_table(answers, "group", grouping, **_drawing(config))
+        emotions = sentiment.sentiment_table(answers, "emotion", grouping, **_drawing(config))
+        _table(config, f"{name}_groups", groups, grouping=grouping)
+        _table(config, f"{name}_emotions", emotions, grouping=grouping)
+        if name == "sentiment":
+            _figure(config, "sentiment_groups", stacked_groups(groups))
+
+
+def _changes(config: Config, answers: "pd.DataFrame", bases: dict[str, str]) -> None:
+    from emogap.show.sentiment_figures import change_per_emotion
+
+    grouping = config.sentiment.grouping
+    groups = sentiment.change_table(answers, bases, "group", grouping, **_drawing(config))
+    emotions = sentiment.change_table(answers, bases, "emotion", grouping, **_drawing(config))
+    _table(config, "sentiment_change_groups", groups)
+    _table(config, "sentiment_change_emotions", emotions)
+    if len(emotions):
+        _figure(config, "sentiment_change", change_per_emotion(emotions, list(config.bases)))
+
+
+def _asked_and_found(config: Config, answers: "pd.DataFrame") -> None:
+    from emogap.show.sentiment_figures import asked_found_heatmap
+
+    table = sentiment.asked_and_found(answers)
+    _table(config, "asked_and_found", table)
+    for model in answers["model"].unique():
+        _figure(config, "asked_and_found", asked_found_heatmap(table, model), model)
+
+
+def _controls(config: Config, answers: "pd.DataFrame") -> None:
+    import pandas as pd
+
+    grouping = config.sentiment.grouping
+    tables = []
+    for condition in conditions(config):
+        own = judged(config, read_answers(config, condition))
+        table = sentiment.sentiment_table(own, "all", grouping, **_drawing(config))
+        tables.append(table.drop(columns="row").assign(condition=_CONDITIONS[condition.suffix]))
+    together = pd.concat(tables, ignore_index=True)
+    together.insert(1, "condition", together.pop("condition"))
+    _table(config, "sentiment_conditions", together)
+    shuffled = sentiment.shuffled_control(answers, grouping, config.sentiment.bootstrap, config.seed)
+    _table(config, "sentiment_shuffled", shuffled)
+
+
+def _language(config: Config, answers: "pd.DataFrame") -> None:
+    from emogap.show.sentiment_figures import language_and_sentiment
+
+    scores = read_rows(config.home.scores, SCORES)
+    scores = scores[scores["task"].isin(["sentiment", "answers", "plain_text"])]
+    language = sentiment.language_table(scores, **_drawing(config))
+    positive = sentiment.sentiment_table(answers, "all", config.sentiment.grouping, **_drawing(config))
+    _table(config, "language", language)
+    _figure(config, "language", language_and_sentiment(positive, language, list(config.bases)))
+
+
+def counts_exhibits(counts: Path, out: Path, grouping: str, resamples: int, seed: int) -> list[Path]:
+    """Tables (CSV, LaTeX) and the stacked bars from a file of counts alone; the paths of the CSV files.
+
+    Raises ``MissingInput`` or ``InputError``.
+    """
+    from emogap.show.sentiment_figures import stacked_groups
+
+    answers = sentiment.read_counts(counts, grouping)
+    tables = {
+        f"sentiment_{by}s": sentiment.sentiment_table(answers, by, grouping, resamples, seed)
+        for by in ("group", "emotion")
+    }
+    for name, table in tables.items():
+        write_text(out / f"{name}.csv", table.to_csv(index=False, float_format="%.2f"))
+        write_text(out / f"{name}.tex", table.to_latex(index=False, escape=True, float_format="%.2f"))
+    stacked_groups(tables["sentiment_groups"]).savefig(out / "sentiment_groups.png", dpi=200, bbox_inches="tight")
+    return [out / f"{name}.csv" for name in tables]

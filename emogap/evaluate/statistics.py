@@ -1,0 +1,71 @@
+"""Intervals and tests over prompts, which are what the study draws at random.
+
+A prompt's values are the mean over its samples and training seeds, so that answers to the same prompt are not counted
+as independent.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+LEVEL = 0.95
+_BATCH_VALUES = 4_000_000
+"""Numbers held at once while resampling."""
+
+
+def bootstrap_interval(values: np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % percentile bootstrap interval (Efron 1979) of the mean over prompts.
+
+    ``values``: float of shape (prompts, outcomes). Both ends have shape (outcomes,); they are NaN for fewer than two
+    prompts, from which no interval can be had.
+    """
+    from scipy.stats import bootstrap
+
+    if len(values) < 2:
+        return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
+    result = bootstrap(
+        (values,),
+        np.mean,
+        axis=0,
+        n_resamples=resamples,
+        confidence_level=LEVEL,
+        method="percentile",
+        batch=max(1, _BATCH_VALUES // values.size),
+        rng=np.random.default_rng(seed),
+    )
+    return result.confidence_interval.low, result.confidence_interval.high
+
+
+def paired_p(before: np.ndarray, after: np.ndarray, resamples: int, seed: int) -> float:
+    """Two-sided p that two models differ on the same prompts; both arrays have shape (prompts,).
+
+    Yes-or-no values: McNemar's exact test (a sign test on the prompts that changed). Shares over several samples: a
+    permutation test that exchanges the two models' values within prompts.
+    """
+    from scipy.stats import binomtest, permutation_test
+
+    differences = after - before
+    if not differences.any():
+        return 1.0
+    if np.isin(np.concatenate([before, after]), (0.0, 1.0)).all():
+        gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
+        return float(binomtest(gained, gained + lost).pvalue)
+    result = permutation_test(
+        (after, before),
+        lambda x, y, axis: np.mean(x - y, axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=resamples,
+        rng=np.random.default_rng(seed),
+    )
+    return float(result.pvalue)
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """p-values corrected for their number (Holm 1979), in the order given."""
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p)
+    stepped = np.minimum(1.0, p[order] * np.arange(len(p), 0, -1))
+    corrected = np.empty_like(p)
+    corrected[order] = np.maximum.accumulate(stepped)
+    return corrected
