@@ -49,6 +49,10 @@ class Home:
     root: Path
 
     @property
+    def lines(self) -> Path:
+        return self.root / "processed_data" / "lines.parquet"
+
+    @property
     def processed(self) -> Path:
         return self.root / "processed_data" / "babylm.parquet"
 

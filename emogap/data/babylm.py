@@ -1,0 +1,387 @@
+"""The first stage: BabyLM's lines are cleaned, scored with the 28 emotions, and the emotional ones picked out.
+
+Three artefacts, each made from the one before, so that a change redoes no more than it must: ``lines.parquet`` (what
+the line rules keep), ``babylm.parquet`` (the same with scores), ``babylm_filtered.parquet`` (the emotional lines).
+All are streamed: nothing here holds a whole corpus.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emogap.artefacts import Artefact, Recipe, Summary
+from emogap.config import Config
+from emogap.data.classify import (
+    SHARD_LINES,
+    Shards,
+    classifier_identity,
+    discard_shards,
+    load,
+    loaded_as,
+    score_shards,
+    thresholds_of,
+    top_labels,
+)
+from emogap.data.clean import ODDITIES, Kept, Report, Rules, clean
+from emogap.data.raw import Source, find_sources, size
+from emogap.emotions import EMOTIONS, INDEX, LABELS, NEUTRAL, labels_over
+from emogap.errors import InputError
+from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.paths import from_root
+from emogap.progress import progress
+from emogap.records import PROCESSED, row_seed
+from emogap.stages import make_each
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+_RULES = ("tabs", "space_before_punctuation", "strip", "min_words", "duplicates", "max_line_bytes")
+
+
+def process(config: Config) -> Summary:
+    """Make the three tables, print what became of each source's lines and which emotions were found in them.
+
+    Raises ``MissingInput`` (no raw directory, no text in it), ``InputError`` (damaged archive, nothing kept, with
+    ``process.strict`` anything odd), ``ModelError`` (the classifier) and ``LockHeld``.
+    """
+    lines, scored, filtered = artefacts = process_artefacts(config)
+    makers = {lines.path: _make_lines, scored.path: _make_scored, filtered.path: _make_filtered}
+    summary = make_each("process", artefacts, lambda artefact: makers[artefact.path](config, artefact))
+    discard_shards(scored.path)
+    _print_tables(config)
+    return summary
+
+
+def process_artefacts(config: Config) -> list[Artefact]:
+    """``lines``, ``babylm``, ``babylm_filtered``. Raises ``MissingInput`` if there is no text."""
+    home, settings = config.home, config.process
+    raw: dict[str, Path] = {}
+    for source in _sources(config):
+        if source.path not in raw.values():
+            raw[f"raw {source.name}"] = source.path
+    # A balanced draw is made among the emotional lines, any other before lines are classified.
+    sample = 0 if settings.balance else settings.sample
+    lines = Recipe(
+        "process",
+        inputs=raw,
+        settings=config.flat("process", *_RULES, "strict") | {"process.sample": sample},
+        seed=config.seed if sample else 0,
+    )
+    scored = Recipe(
+        "process",
+        inputs={"lines": home.lines},
+        settings=config.flat("process", "dtype", "token_budget") | {"shard_lines": SHARD_LINES},
+        identities={"classifier": classifier_identity(settings.classifier)},
+    )
+    drawn = config.flat("process", "sample") if settings.balance else {}
+    filtered = Recipe(
+        "process",
+        inputs={"babylm": home.processed},
+        settings=config.flat("process", "threshold", "balance") | drawn,
+        seed=config.seed if settings.balance else 0,
+    )
+    return [Artefact(home.lines, lines), Artefact(home.processed, scored), Artefact(home.filtered, filtered)]
+
+
+def _sources(config: Config) -> list[Source]:
+    return find_sources([from_root(folder) for folder in config.process.raw_dirs], config.process.extensions)
+
+
+# --- lines -----------------------------------------------------------------------------------------------------------
+
+
+def _make_lines(config: Config, artefact: Artefact) -> None:
+    sources, settings = _sources(config), config.process
+    rules = Rules(**settings.shaping(*_RULES))
+    sample = artefact.recipe.settings["process.sample"]
+    reports: list[Report] = []
+    with artefact.making() as draft:
+        # A draw needs the hashes of all ids first: everything is written once, then what was drawn.
+        every = draft.path.with_name(draft.path.name + ".all") if sample else draft.path
+        with progress("cleaning", sum(size(source) for source in sources) >> 10, "KiB") as bar:
+            advance = _in_kib(bar.advance)
+            kept = clean(
+                sources, rules, strict=settings.strict, workers=settings.workers, reports=reports, advance=advance
+            )
+            written = _write_lines(every, map(_as_table, kept))
+        if not written:
+            raise InputError(
+                f"none of the {sum(r.lines for r in reports):,} lines under {', '.join(settings.raw_dirs)} has more "
+                f"than {rules.min_words} words; give other text or lower process.min_words"
+            )
+        draft.counts |= {"lines read": sum(r.lines for r in reports), "lines kept": written}
+        if sample:
+            draft.counts["lines drawn"] = _draw(every, draft.path, sample, config.seed)
+            every.unlink()
+        draft.notes["sources"] = [report.flat() for report in reports]
+
+
+def _in_kib(advance: Callable[[int], None]) -> Callable[[int], None]:
+    done = 0
+
+    def advance_bytes(count: int) -> None:
+        nonlocal done
+        before, done = done >> 10, done + count
+        advance((done >> 10) - before)
+
+    return advance_bytes
+
+
+def _as_table(kept: Kept) -> "pa.Table":
+    """id, source, text of kept lines; an id is ``<source>:<line number>``."""
+    import polars as pl
+    import pyarrow as pa
+
+    frame = pl.DataFrame({"id": kept.numbers, "source": kept.source, "text": kept.texts}).with_columns(
+        id=pl.format("{}:{}", pl.lit(kept.source), pl.col("id"))
+    )
+    return frame.to_arrow().cast(pa.schema(dict.fromkeys(frame.columns, pa.string())))
+
+
+def _write_lines(path: Path, tables: Iterator["pa.Table"]) -> int:
+    """Write tables as one file whose row groups are the classifier's shards; how many rows."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(dict.fromkeys(("id", "source", "text"), pa.string()))
+    waiting, rows = schema.empty_table(), 0
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for table in tables:
+            waiting, rows = pa.concat_tables([waiting, table]), rows + len(table)
+            whole = len(waiting) // SHARD_LINES * SHARD_LINES
+            if whole:
+                writer.write_table(waiting.slice(0, whole), row_group_size=SHARD_LINES)
+                waiting = waiting.slice(whole)
+        if len(waiting):
+            writer.write_table(waiting)
+    return rows
+
+
+def _draw(every: Path, drawn: Path, count: int, seed: int) -> int:
+    """Write ``count`` of the lines, those whose own random number is lowest, in their order; how many there were."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(every)
+    numbers = np.concatenate([_random_numbers(group["id"].to_pylist(), seed) for group in _row_groups(file, ["id"])])
+    chosen = lowest(numbers, count)
+    del numbers
+
+    def groups() -> Iterator[pa.Table]:
+        start = 0
+        for group in _row_groups(file):
+            yield group.filter(pa.array(chosen[start : start + len(group)]))
+            start += len(group)
+
+    return _write_lines(drawn, groups())
+
+
+def _random_numbers(ids: list[str], seed: int) -> np.ndarray:
+    """One int64 a row, from the run's seed and the row's id alone."""
+    return np.fromiter((row_seed(seed, row_id, "sample") for row_id in ids), dtype=np.int64, count=len(ids))
+
+
+def lowest(numbers: np.ndarray, count: int) -> np.ndarray:
+    """A mask over the ``count`` lowest numbers (all, if there are fewer)."""
+    mask = np.zeros(len(numbers), dtype=bool)
+    mask[np.argsort(numbers, kind="stable")[:count]] = True
+    return mask
+
+
+def _row_groups(file, columns: list[str] | None = None) -> Iterator["pa.Table"]:
+    return (file.read_row_group(number, columns=columns) for number in range(file.num_row_groups))
+
+
+# --- scores ----------------------------------------------------------------------------------------------------------
+
+
+def _make_scored(config: Config, artefact: Artefact) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    settings = config.process
+    with artefact.making() as draft:
+        classifier = load(settings.classifier, settings.device, settings.dtype)
+        draft.notes["classifier"] = loaded = loaded_as(classifier)
+        shards = Shards(artefact.path, {"recipe": artefact.recipe.sha256(), "classifier": loaded})
+        file, schema = pq.ParquetFile(config.home.lines), pa.schema(PROCESSED.columns)
+        total = file.metadata.num_rows
+        with (
+            progress("emotions of lines", total, "lines") as bar,
+            pq.ParquetWriter(draft.path, schema, compression="zstd") as writer,
+        ):
+            texts = (group["text"].to_pylist() for group in _row_groups(file, ["text"]))
+            scored = score_shards(texts, classifier, shards, settings.token_budget, bar.advance)
+            for group, scores in zip(_row_groups(file), scored, strict=True):
+                writer.write_table(_scored_table(group, scores).cast(schema))
+        draft.counts["classified"] = total
+
+
+def _scored_table(lines: "pa.Table", scores: np.ndarray) -> "pa.Table":
+    import pyarrow as pa
+
+    emotions, best = top_labels(scores)
+    offsets = np.arange(0, scores.size + 1, scores.shape[1], dtype=np.int32)
+    columns = {"emotion": emotions, "score": best, "scores": pa.ListArray.from_arrays(offsets, scores.ravel())}
+    for name, values in columns.items():
+        lines = lines.append_column(name, pa.array(values))
+    return lines
+
+
+# --- the filter ------------------------------------------------------------------------------------------------------
+
+
+def _make_filtered(config: Config, artefact: Artefact) -> None:
+    import pyarrow.parquet as pq
+
+    settings = config.process
+    loaded = Artefact(config.home.processed, Recipe("process")).manifest()["notes"]["classifier"]
+    thresholds = thresholds_of(settings.threshold, loaded["thresholds"], loaded["name"])
+    with artefact.making() as draft:
+        file = pq.ParquetFile(config.home.processed)
+        emotional = np.concatenate([_emotional(group, thresholds) for group in _row_groups(file, ["emotion", "score"])])
+        draft.counts["emotional"] = int(emotional.sum())
+        if settings.balance:
+            emotional = _balanced(file, emotional, settings.sample, config.seed)
+            draft.counts["emotional, drawn"] = int(emotional.sum())
+        _write_filtered(draft.path, file, emotional, thresholds)
+        draft.notes["threshold"] = settings.threshold
+        draft.notes["thresholds"] = dict(zip(LABELS, np.round(thresholds, 6).tolist(), strict=True))
+        # Drawn before the table is published: where it stands, they stand too.
+        _save_exhibits(config, draft.path)
+
+
+def _emotional(rows: "pa.Table", thresholds: np.ndarray) -> np.ndarray:
+    """A mask over rows: the top label is not neutral, and its score passes its threshold."""
+    labels = np.array([INDEX[label] for label in rows["emotion"].to_pylist()], dtype=np.int64)
+    return (labels != INDEX[NEUTRAL]) & (rows["score"].to_numpy() > thresholds[labels])
+
+
+def _balanced(file, emotional: np.ndarray, sample: int, seed: int) -> np.ndarray:
+    """The mask ``emotional`` reduced to a draw that is even over the emotions."""
+    labels = np.concatenate(
+        [
+            np.array([INDEX[label] for label in g["emotion"].to_pylist()], np.int8)
+            for g in _row_groups(file, ["emotion"])
+        ]
+    )
+    found = np.bincount(labels[emotional], minlength=len(LABELS))
+    quotas = even_quotas(found, sample or int(np.minimum(found, np.median(found[found > 0])).sum()))
+    numbers, start = np.zeros(len(emotional), dtype=np.int64), 0
+    for group in _row_groups(file, ["id"]):
+        here = np.flatnonzero(emotional[start : start + len(group)])
+        numbers[start + here] = _random_numbers(group["id"].take(here).to_pylist(), seed)
+        start += len(group)
+    drawn = np.zeros(len(emotional), dtype=bool)
+    for label, quota in enumerate(quotas):
+        rows = np.flatnonzero(emotional & (labels == label))
+        drawn[rows[lowest(numbers[rows], quota)]] = True
+    return drawn
+
+
+def even_quotas(found: np.ndarray, total: int) -> np.ndarray:
+    """How many of each kind to take so that ``total`` are taken as evenly as ``found`` (how many there are) allows.
+
+    A kind that has fewer than its share gives all it has, and the rest share what is left; what cannot be shared
+    evenly goes to the first kinds. The sum is ``total``, or all there are.
+    """
+    quotas = np.zeros(len(found), dtype=np.int64)
+    left = min(total, int(found.sum()))
+    while left:
+        open_kinds = np.flatnonzero(quotas < found)
+        share = max(1, left // len(open_kinds))
+        taken = np.minimum(found[open_kinds] - quotas[open_kinds], share)[:left]
+        quotas[open_kinds[: len(taken)]] += taken
+        left -= int(taken.sum())
+    return quotas
+
+
+def _write_filtered(path: Path, file, chosen: np.ndarray, thresholds: np.ndarray) -> None:
+    """The chosen rows with a further column ``labels``: all labels that pass, highest first."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(PROCESSED.columns | {"labels": pa.list_(pa.string())})
+    start = 0
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for group in _row_groups(file):
+            rows = group.filter(pa.array(chosen[start : start + len(group)]))
+            start += len(group)
+            labels = [labels_over(np.array(scores), thresholds) for scores in rows["scores"].to_pylist()]
+            if len(rows):
+                writer.write_table(rows.append_column("labels", pa.array(labels)).cast(schema))
+
+
+# --- what the user sees ----------------------------------------------------------------------------------------------
+
+
+def emotions_by_source(scored: Path, filtered: Path) -> "pd.DataFrame":
+    """Lines by top label: a row a label; a column a source, ``all``, and ``emotional`` (all that pass the filter)."""
+    import polars as pl
+
+    counts = pl.scan_parquet(scored).group_by("source", "emotion").len().collect().to_pandas()
+    passed = pl.scan_parquet(filtered).group_by("emotion").len().collect().to_pandas().set_index("emotion")["len"]
+    table = counts.pivot(index="emotion", columns="source", values="len").reindex(LABELS).fillna(0).astype(int)
+    table = table[sorted(table.columns)]
+    table["all"] = table.sum(axis=1)
+    table["emotional"] = passed.reindex(LABELS).fillna(0).astype(int)
+    return table.rename_axis(columns=None).reset_index()
+
+
+def cleaning_table(config: Config) -> "pd.DataFrame":
+    """What became of each source's lines, from the manifest of ``lines.parquet``: a row a source, and all of them."""
+    import pandas as pd
+
+    table = pd.DataFrame(Artefact(config.home.lines, Recipe("process")).manifest()["notes"]["sources"])
+    total = table.drop(columns="source").sum()
+    table = pd.concat([table, pd.DataFrame([{"source": "all", **total}])], ignore_index=True)
+    # Oddities that never occurred would be columns of zeros.
+    unseen = [f"odd_{kind}" for kind in ODDITIES if total[f"odd_{kind}"] == 0]
+    return table.drop(columns=unseen)
+
+
+def _save_exhibits(config: Config, filtered: Path) -> None:
+    from emogap.show.process_figures import emotion_shares
+
+    folder = config.home.filtered.parent
+    cleaned = cleaning_table(config)
+    kept, read = int(cleaned["kept"].iloc[-1]), int(cleaned["lines"].iloc[-1])
+    save_table(
+        folder,
+        Exhibit("cleaning", "table", f"The line rules keep {kept:,} of {read:,} lines: why the others go.", 10),
+        cleaned,
+    )
+    table = emotions_by_source(config.home.processed, filtered)
+    lines, emotional = int(table["all"].sum()), int(table["emotional"].sum())
+    caption = (
+        f"Top emotion of {lines:,} lines by source; {emotional:,} are emotional: not neutral, score over "
+        f"{config.process.threshold}{', drawn evenly' if config.process.balance else ''}."
+    )
+    save_table(folder, Exhibit("emotions_by_source", "table", caption, 11), table)
+    alt = "Heat map: 27 emotions by source, the share of the source's lines that have it as their top emotion."
+    save_figure(folder, Exhibit("emotions_by_source", "figure", caption, 12, alt=alt), emotion_shares(table))
+
+
+def never_found(config: Config) -> list[str]:
+    """The emotions that no line in ``babylm_filtered.parquet`` has as its top label."""
+    import polars as pl
+
+    found = set(pl.scan_parquet(config.home.filtered).select(pl.col("emotion").unique()).collect()["emotion"])
+    return [emotion for emotion in EMOTIONS if emotion not in found]
+
+
+def _print_tables(config: Config) -> None:
+    import pandas as pd
+
+    show = partial(pd.DataFrame.to_string, index=False, formatters=None)
+    print("What became of the lines of each source")
+    print(show(cleaning_table(config)), end="\n\n")
+    print(f"Lines by top emotion; `emotional`: not neutral and over the threshold ({config.process.threshold})")
+    print(show(pd.read_csv(config.home.filtered.parent / "tables" / "emotions_by_source.csv")), end="\n\n")
+    absent = never_found(config)
+    if absent:
+        print(f"warning: never the top emotion of an emotional line: {', '.join(absent)}")
