@@ -1,7 +1,70 @@
 """Commands that measure: evaluate, and its parts one by one."""
 
-from emogap.commands import Commands, add_stage
+import argparse
+from pathlib import Path
+
+from emogap.commands import Commands, add_run_options, add_stage, config_from
 
 
 def register(commands: Commands) -> None:
     add_stage(commands, "evaluate")
+    _register_respond(commands)
+    _register_sentiment(commands)
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--models", nargs="+", metavar="NAME", help="these models of the study alone")
+
+
+def _config_for_models(arguments: argparse.Namespace):
+    if arguments.models:
+        arguments.settings.append(f"respond.models={arguments.models!r}")
+    return config_from(arguments)
+
+
+def _register_respond(commands: Commands) -> None:
+    parser = commands.add_parser("respond", help="let every model of the study answer every instruction prompt")
+    add_run_options(parser)
+    _add_models(parser)
+    parser.add_argument("--prompts", metavar="FILE", help="short for --set respond.prompts=FILE")
+    parser.add_argument("--samples", metavar="N", help="short for --set respond.samples=N")
+    parser.set_defaults(run=_respond, shorthands={"prompts": "respond.prompts", "samples": "respond.samples"})
+
+
+def _respond(arguments: argparse.Namespace) -> None:
+    from emogap.evaluate.respond import respond
+
+    print(respond(_config_for_models(arguments)))
+
+
+def _register_sentiment(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "sentiment",
+        help="find the emotion of the answers and draw the tables; or the tables from a file of counts alone",
+    )
+    add_run_options(parser)
+    _add_models(parser)
+    parser.add_argument(
+        "--counts", type=Path, metavar="FILE.csv", help="columns model, instruction_emotion, response_emotion, count"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="with --counts: where the tables are written")
+    parser.add_argument("--grouping", help="short for --set sentiment.grouping=study|goemotions")
+    parser.set_defaults(run=_sentiment, shorthands={"grouping": "sentiment.grouping"})
+
+
+def _sentiment(arguments: argparse.Namespace) -> None:
+    from emogap.errors import UsageError
+
+    if (arguments.counts is None) != (arguments.out is None):
+        raise UsageError("--counts FILE.csv and --out DIR belong together; give both or neither")
+    config = _config_for_models(arguments)
+    if arguments.counts is None:
+        from emogap.evaluate.evaluate import measure_sentiment
+
+        print(measure_sentiment(config))
+        return
+    from emogap.evaluate.sentiment_exhibits import counts_exhibits
+
+    settings = config.sentiment
+    for path in counts_exhibits(arguments.counts, arguments.out, settings.grouping, settings.bootstrap, config.seed):
+        print(path)

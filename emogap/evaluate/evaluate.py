@@ -1,6 +1,7 @@
 """The evaluation: models answer, the emotion of their answers is found, minimal pairs are scored, tables drawn."""
 
 import time
+from collections.abc import Callable, Iterable
 
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config
@@ -12,12 +13,11 @@ from emogap.evaluate.emotions_found import (
     score_answers,
 )
 from emogap.evaluate.fluency import plain_text_artefacts, score_plain_text
-from emogap.evaluate.respond import respond, respond_artefacts
+from emogap.evaluate.models import study_models
+from emogap.evaluate.respond import conditions, respond, respond_artefacts, responses_path
 from emogap.evaluate.sentiment_exhibits import sentiment_exhibits
 from emogap.records import SCORES, read_rows, write_rows
 from emogap.stages import make_each
-
-PARTS = (respond, find_emotions, score_answers, score_plain_text, blimp)
 
 
 def evaluate_artefacts(config: Config) -> list[Artefact]:
@@ -60,14 +60,30 @@ def _combine(artefact: Artefact) -> None:
 
 def evaluate(config: Config) -> Summary:
     """Make what is missing or stale, then draw the tables and figures."""
+    parts = (respond, find_emotions, score_answers, score_plain_text, blimp, combine_scores)
+    summary = _run("evaluate", parts, config)
+    sentiment_exhibits(config)
+    blimp_exhibits(config)
+    return summary
+
+
+def measure_sentiment(config: Config) -> Summary:
+    """The emotion of answers that are there already, and its tables. Raises ``MissingInput`` if they are not."""
+    for condition in conditions(config):
+        for model in study_models(config):
+            config.home.require(responses_path(config, condition, model))
+    summary = _run("sentiment", (find_emotions, score_answers, score_plain_text), config)
+    sentiment_exhibits(config)
+    return summary
+
+
+def _run(name: str, parts: Iterable[Callable[[Config], Summary]], config: Config) -> Summary:
     started = time.monotonic()
-    summary = Summary("evaluate")
-    for part in (*PARTS, combine_scores):
+    summary = Summary(name)
+    for part in parts:
         done = part(config)
         summary.made += done.made
         summary.fresh += done.fresh
         summary.counts |= done.counts
-    sentiment_exhibits(config)
-    blimp_exhibits(config)
     summary.seconds = time.monotonic() - started
     return summary

@@ -132,10 +132,13 @@ def _controls(config: Config, answers: "pd.DataFrame") -> None:
 
 
 def _language(config: Config, answers: "pd.DataFrame") -> None:
+    import pandas as pd
+
     from emogap.show.sentiment_figures import language_and_sentiment
 
-    scores = read_rows(config.home.scores, SCORES)
-    scores = scores[scores["task"].isin(["sentiment", "answers", "plain_text"])]
+    tasks = ("sentiment", "answers", "plain_text")
+    paths = [config.home.task_scores(model.key, task) for model in study_models(config) for task in tasks]
+    scores = pd.concat([read_rows(path, SCORES) for path in paths], ignore_index=True)
     language = sentiment.language_table(scores, **_drawing(config))
     positive = sentiment.sentiment_table(answers, "all", config.sentiment.grouping, **_drawing(config))
     _table(config, "language", language)
