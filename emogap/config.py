@@ -265,39 +265,83 @@ class Rewrite(Section):
 
 
 class Lora(Section):
-    """Low-rank adaptation (Hu et al. 2021); rank 0 trains all weights."""
+    """Low-rank adaptation of all linear layers (Hu et al. 2021); rank 0 trains all weights."""
 
     rank: int = Field(0, ge=0)
     alpha: int = Field(32, ge=1)
     dropout: Share = 0.0
     merge: bool = True
+    """Merged into the weights, or kept as an adapter that loads its parent from where it lay."""
 
 
 class Training(Section):
-    """What both kinds of fine-tuning share."""
+    """What both kinds of fine-tuning share. A name out of ``TRAININGS`` in ``published`` fills in what is not given."""
 
+    published: str = execution("")
     learning_rate: float = Field(2e-5, gt=0)
     scheduler: Literal["linear", "cosine", "constant"] = "cosine"
     warmup_steps: int = Field(0, ge=0)
     batch_size: int = Field(4, ge=1)
+    """Rows that go through the model at once."""
     accumulation: int = Field(8, ge=1)
+    """Batches a step. Several processes share them, so that a step means the same whatever their number."""
     epochs: float = Field(10, gt=0)
     max_steps: int = Field(-1, ge=-1)
     """Steps at most; -1 lets the epochs decide."""
     eval_steps: int = Field(200, ge=1)
+    """Steps between evaluations; each is followed by a checkpoint."""
     patience: int = Field(10, ge=1)
     """Evaluations without improvement before training stops."""
     weight_decay: float = Field(0.0, ge=0)
     precision: Dtype = "auto"
+    """What is computed in; the weights are kept in fp32."""
     lora: Lora = Lora()
-    seeds: list[int] = Field([0], min_length=1)
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
+    """One training for each; several are named ``<name>.s<seed>``."""
+    device: str = execution("auto")
+    processes: int = execution(1, ge=1)
+    """Processes (one a GPU) that share a training; `accelerate launch` sets their number by itself."""
     report_to: str = execution("none")
+    """Where the curves also go: none, wandb, tensorboard, trackio."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_published(cls, values: Any) -> Any:
+        name = values.get("published", "") if isinstance(values, dict) else ""
+        if not name:
+            return values
+        if name not in TRAININGS:
+            raise ValueError(f"published '{name}' is unknown; choose among {', '.join(TRAININGS)}")
+        return TRAININGS[name] | values
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed stands twice")
+        return seeds
+
+
+TRAININGS: dict[str, dict[str, Any]] = {
+    "notebook": {
+        "learning_rate": 5e-5, "scheduler": "linear", "batch_size": 64, "accumulation": 1, "epochs": 10,
+        "eval_steps": 200, "patience": 10, "precision": "fp32",
+    },
+    "report": {
+        "learning_rate": 2e-5, "scheduler": "cosine", "batch_size": 4, "accumulation": 8, "epochs": 10,
+        "eval_steps": 200, "patience": 10, "precision": "fp16",
+    },
+}  # fmt: skip
+"""Published settings by name: as the causal-LM notebook ran, and as the report says of all fine-tuning."""
 
 
 class Clm(Training):
     """Causal language modelling on the corpus."""
 
     block_size: int = Field(512, ge=8)
+    """Tokens a block (published: 512)."""
+    boundaries: Literal["open", "closed"] = "open"
+    """Whether a document sees what stands before it in its block (published: open)."""
 
 
 class Sft(Training):
@@ -305,9 +349,13 @@ class Sft(Training):
 
     template: str = "prompts/answer/sft.txt"
     max_length: int = Field(1024, ge=16)
+    """Tokens of an example at most; the rest is cut off (published: 1024)."""
     loss_on: Literal["text", "response"] = "response"
+    """Which tokens are learnt: all (published), or those of the answer."""
     packing: bool = False
-    validation_share: Share = 0.1
+    """Several examples a row, best fit first; they do not see each other."""
+    validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the instructions that is held out (published: 0.1), the same ones for every strategy."""
 
 
 class Strategy(Section):
