@@ -1,0 +1,303 @@
+"""The emotion classifiers: loading one by its name, and scoring texts with it.
+
+Three kinds answer to one interface, ``EmotionClassifier``:
+
+- ``emotion-minilm``: all-MiniLM-L6-v2 with the project's GoEmotions adapter and head (``emogap/models/``), CPU-sized;
+- ``emotion-tfidf``: TF-IDF and logistic regression, the second judge, which shares nothing with the first but data;
+- anything else is a Hugging Face text-classification model, by its Hub name or folder, whose labels are the 28.
+
+Every score is the sigmoid of that label's logit: GoEmotions is multi-label, a row's scores do not sum to one.
+Scoring is fast because texts are sorted by length and batched under a budget of padded tokens: hardly anything
+computed is padding. Scores come back in the order of the texts, labels in the order of ``emogap.emotions.LABELS``.
+"""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from emogap.artefacts import fingerprint
+from emogap.config import HubModel
+from emogap.device import pick_device, pick_dtype
+from emogap.emotions import LABELS
+from emogap.errors import ModelError
+from emogap.hub import identify, packaged_file, resolve
+from emogap.paths import from_root
+
+MODELS = Path(__file__).resolve().parent.parent / "models"
+"""Where the project's own classifiers lie."""
+MINILM = "emotion-minilm"
+TFIDF = "emotion-tfidf"
+
+CPU_TOKEN_BUDGET = 4096
+GPU_TOKEN_BUDGET = 131_072
+"""Padded tokens per batch. A GPU batch that does not fit in memory is halved until it does."""
+TOKENIZE_ROWS = 10_000
+"""Texts given to the tokenizer at a time: enough for its threads, little enough for progress to be seen."""
+
+Progress = Callable[[int], None]
+"""Called after every batch with the number of texts just scored."""
+
+
+class EmotionClassifier(ABC):
+    """Scores texts with the 28 GoEmotions labels.
+
+    ``name``: what it was loaded by. ``revision``: the Hub commit of its weights, None for weights on disk.
+    ``sha256``: hash of the files that decide its scores. ``thresholds``: float32 (28,), tuned on
+    GoEmotions' dev split; None for a Hub model, which has none.
+    """
+
+    name: str
+    revision: str | None
+    sha256: str
+    thresholds: np.ndarray | None
+
+    @property
+    def identity(self) -> str:
+        """For manifests: ``<name>@<commit>`` or ``<name>@sha256:<hash>``."""
+        return f"{self.name}@{self.revision or f'sha256:{self.sha256}'}"
+
+    @abstractmethod
+    def scores(
+        self, texts: Sequence[str], *, token_budget: int | None = None, progress: Progress | None = None
+    ) -> np.ndarray:
+        """float32 of shape (len(texts), 28), in the order of ``texts`` and of ``LABELS``, each between 0 and 1.
+
+        ``token_budget``: padded tokens per batch; None for what suits the device.
+        """
+
+
+class EncoderClassifier(EmotionClassifier):
+    """A torch model that gives logits, with its tokenizer; ``columns[i]`` is the logit of ``LABELS[i]``."""
+
+    def __init__(self, *, name, revision, sha256, thresholds, model, tokenizer, columns, prepare=str):
+        self.name, self.revision, self.sha256, self.thresholds = name, revision, sha256, thresholds
+        self.model, self.tokenizer, self.columns, self.prepare = model, tokenizer, columns, prepare
+
+    def scores(self, texts, *, token_budget=None, progress=None):
+        import torch
+
+        if token_budget is None:
+            token_budget = CPU_TOKEN_BUDGET if self.model.device.type == "cpu" else GPU_TOKEN_BUDGET
+        result = np.empty((len(texts), len(LABELS)), dtype=np.float32)
+        tokens = self._tokenize(texts)
+        with torch.inference_mode():
+            for rows in length_batches([len(ids) for ids in tokens], token_budget):
+                result[rows] = self._score_batch([tokens[row] for row in rows])
+                if progress:
+                    progress(len(rows))
+        return result
+
+    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        tokens: list[list[int]] = []
+        for start in range(0, len(texts), TOKENIZE_ROWS):
+            block = [self.prepare(text) for text in texts[start : start + TOKENIZE_ROWS]]
+            tokens += self.tokenizer(block, truncation=True, return_attention_mask=False)["input_ids"]
+        return tokens
+
+    def _score_batch(self, tokens: list[list[int]]) -> np.ndarray:
+        import torch
+
+        ids, mask = pad(tokens, self.tokenizer.pad_token_id)
+        device = self.model.device
+        try:
+            logits = self.model(
+                input_ids=torch.from_numpy(ids).to(device), attention_mask=torch.from_numpy(mask).to(device)
+            ).logits
+        except torch.OutOfMemoryError:
+            if len(tokens) == 1:
+                raise
+            middle = len(tokens) // 2
+            return np.concatenate([self._score_batch(tokens[:middle]), self._score_batch(tokens[middle:])])
+        return torch.sigmoid(logits.float())[:, self.columns].cpu().numpy()
+
+
+class TfidfClassifier(EmotionClassifier):
+    """Logistic regressions over TF-IDF features, one per label. Lives on the CPU; ``token_budget`` has no meaning."""
+
+    revision = None
+
+    def __init__(self, folder: Path):
+        from safetensors.numpy import load_file
+
+        config = read_config(folder)
+        weights = load_file(folder / "weights.safetensors")
+        self.name = TFIDF
+        self.sha256 = files_sha256(tfidf_files(folder))
+        self.thresholds = np.array(config["thresholds"], dtype=np.float32)
+        self.vectorizer = tfidf_vectorizer(vocabulary=json.loads((folder / "vocabulary.json").read_text("utf-8")))
+        self.vectorizer.idf_ = weights["idf"].astype(np.float64)
+        self.coefficients = weights["coefficients"].astype(np.float32)
+        self.intercepts = weights["intercepts"].astype(np.float32)
+
+    def scores(self, texts, *, token_budget=None, progress=None):
+        result = np.empty((len(texts), len(LABELS)), dtype=np.float32)
+        for start in range(0, len(texts), TOKENIZE_ROWS):
+            block = texts[start : start + TOKENIZE_ROWS]
+            logits = self.vectorizer.transform(block) @ self.coefficients.T + self.intercepts
+            result[start : start + len(block)] = 1 / (1 + np.exp(-logits))
+            if progress:
+                progress(len(block))
+        return result
+
+
+def tfidf_vectorizer(**options):
+    """The second judge's features: words (also those of one letter, and ! ? as words) and pairs of them."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return TfidfVectorizer(
+        lowercase=True,
+        token_pattern=r"\w+(?:'\w+)?|[!?]+|[^\w\s,.\"]",
+        ngram_range=(1, 2),
+        sublinear_tf=True,
+        **options,
+    )
+
+
+def load_classifier(
+    name: str, *, revision: str | None = None, device: str = "auto", dtype: str = "auto"
+) -> EmotionClassifier:
+    """The classifier called ``name``: ``emotion-minilm``, ``emotion-tfidf``, a Hub name or a model folder.
+
+    ``revision``: a Hub commit, tag or branch, ``main`` if None. ``device``: ``auto``, ``cpu``, ``cuda`` …; ``dtype``:
+    ``auto``, ``fp32``, ``bf16`` or ``fp16`` (see ``emogap.device``). Raises ``ModelError`` if the model cannot be had
+    or its labels are not the 28.
+    """
+    if name == TFIDF:
+        return TfidfClassifier(MODELS / TFIDF)
+    device = pick_device(device)
+    if name == MINILM:
+        return load_minilm(MODELS / MINILM, device, dtype)
+    return load_hub_model(name, revision, device, dtype)
+
+
+def identify_classifier(name: str, revision: str | None = None) -> str:
+    """What a recipe says of a classifier, without loading it; as ``EmotionClassifier.identity`` once it is resolved."""
+    if name == MINILM:
+        return f"{name}@sha256:{files_sha256(minilm_files(MODELS / MINILM))}"
+    if name == TFIDF:
+        return f"{name}@sha256:{files_sha256(tfidf_files(MODELS / TFIDF))}"
+    return identify(HubModel(name=name, revision=revision or "main"))
+
+
+def load_minilm(folder: Path, device: str, dtype: str) -> EncoderClassifier:
+    """The embedded encoder with the adapter and head that ``folder`` holds."""
+    from safetensors.torch import load_file
+
+    from emogap.data import minilm
+
+    config = read_config(folder)
+    model, tokenizer = minilm.load_encoder()
+    minilm.load_trained(model, load_file(folder / "adapter.safetensors") | load_file(folder / "head.safetensors"))
+    model.bert.to(pick_dtype(device, dtype))  # pooling and head stay in fp32
+    return EncoderClassifier(
+        name=MINILM,
+        revision=None,
+        sha256=files_sha256(minilm_files(folder)),
+        thresholds=np.array(config["thresholds"], dtype=np.float32),
+        model=model.to(device),
+        tokenizer=tokenizer,
+        columns=list(range(len(LABELS))),
+        prepare=minilm.spell_out_symbols,
+    )
+
+
+def minilm_files(folder: Path) -> list[Path]:
+    """The files that decide what the embedded classifier says."""
+    own = [folder / name for name in ("config.json", "adapter.safetensors", "head.safetensors")]
+    return [packaged_file("minilm") / "model.safetensors", *own]
+
+
+def tfidf_files(folder: Path) -> list[Path]:
+    """The files that decide what the second judge says."""
+    return [folder / name for name in ("config.json", "vocabulary.json", "weights.safetensors")]
+
+
+def load_hub_model(name: str, revision: str | None, device: str, dtype: str) -> EncoderClassifier:
+    """A Hugging Face text-classification model with the 28 labels in any order, from the Hub, its cache or a folder."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    local = resolve(HubModel(name=name, revision=revision or "main"))
+    try:
+        config = AutoConfig.from_pretrained(local.path)
+        columns = label_columns(name, config.id2label)
+        model = AutoModelForSequenceClassification.from_pretrained(
+            local.path, config=config, dtype=pick_dtype(device, dtype), use_safetensors=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(local.path)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(
+            f"classifier '{name}' in {local.path} cannot be loaded ({reason}); it must be a text-classification model "
+            f"with config, tokenizer and safetensors weights; repair the folder or use '{MINILM}'"
+        ) from error
+    positions = getattr(config, "max_position_embeddings", tokenizer.model_max_length)
+    if tokenizer.model_max_length > positions:
+        tokenizer.model_max_length = positions - 2  # RoBERTa keeps two of its positions for padding
+    return EncoderClassifier(
+        name=name,
+        revision=None if from_root(name).is_dir() else local.path.name,
+        sha256=fingerprint(local.path),
+        thresholds=None,
+        model=model.eval().to(device),
+        tokenizer=tokenizer,
+        columns=columns,
+    )
+
+
+def label_columns(name: str, id2label: dict[int, str]) -> list[int]:
+    """For each of ``LABELS`` the column of the model's logits; ``ModelError`` unless its labels are those 28."""
+    column = {label: index for index, label in id2label.items()}
+    if set(column) != set(LABELS) or len(id2label) != len(LABELS):
+        missing = [label for label in LABELS if label not in column]
+        extra = sorted(set(column) - set(LABELS))
+        raise ModelError(
+            f"classifier '{name}' does not have the 28 GoEmotions labels: it has {len(id2label)}, "
+            f"without {', '.join(missing[:5]) or 'none'}, with {', '.join(extra[:5]) or 'no others'}; "
+            f"choose a model trained on GoEmotions, such as '{MINILM}'"
+        )
+    return [column[label] for label in LABELS]
+
+
+def length_batches(lengths: Sequence[int], token_budget: int) -> list[np.ndarray]:
+    """Row numbers in batches of similar length, longest first, each at most ``token_budget`` tokens when padded.
+
+    A row longer than the budget has a batch of its own. The order is a function of the lengths alone.
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    batches, start = [], 0
+    while start < len(order):
+        size = max(1, token_budget // lengths[order[start]])
+        batches.append(order[start : start + size])
+        start += size
+    return batches
+
+
+def pad(tokens: list[list[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """Token ids and attention mask, both int64 of shape (rows, longest row), padded on the right."""
+    width = max(len(ids) for ids in tokens)
+    padded = np.full((len(tokens), width), pad_id, dtype=np.int64)
+    mask = np.zeros((len(tokens), width), dtype=np.int64)
+    for row, ids in enumerate(tokens):
+        padded[row, : len(ids)] = ids
+        mask[row, : len(ids)] = 1
+    return padded, mask
+
+
+def read_config(folder: Path) -> dict:
+    """``config.json`` of one of the project's own classifiers; ``ModelError`` if it is not there or not for the 28."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ModelError(f"classifier not found: {path} is missing; run `emogap train-classifier --data DIR`")
+    config = json.loads(path.read_text("utf-8"))
+    if config["labels"] != list(LABELS):
+        raise ModelError(f"{path}: its labels are not the 28 in GoEmotions' order; train the classifier anew")
+    return config
+
+
+def files_sha256(paths: Sequence[Path]) -> str:
+    """One SHA-256 (hex) over the contents of the files, in the order given."""
+    return hashlib.sha256("".join(fingerprint(path) for path in paths).encode()).hexdigest()
