@@ -84,10 +84,17 @@ class Writer(Section):
 
     model: HubModel
     engine: Literal["transformers", "vllm", "server"] = "transformers"
+    """In this process; in a child process of vLLM; or on the server that ``OPENAI_BASE_URL`` names."""
     dtype: Dtype = "auto"
     quantization: Literal["none", "nf4"] = "none"
+    """``nf4``: 4-bit weights, on a GPU only."""
     device: str = execution("auto")
     batch_size: int = Field(16, ge=1)
+    """Rows in work at a time. In bf16 and fp16 a reply may change with it, in fp32 it does not."""
+    timeout: float = execution(600.0, gt=0)
+    """Seconds that one request to a server may take."""
+    attempts: int = execution(5, ge=1)
+    """How often a request to a server is made before it counts as failed."""
 
 
 class Gates(Section):
@@ -416,7 +423,9 @@ class Lens(Section):
 
     models: list[str] = Field(..., min_length=1)
     sentences: str = "data/sample/lens_sentences.txt"
-    top_k: int = Field(5, ge=1)
+    """One sentence a line."""
+    new_tokens: int = Field(12, ge=1)
+    """How many tokens each model adds to a sentence; their ranks by layer are what the figures show."""
 
 
 class Config(Section):

@@ -31,8 +31,8 @@ class Reply:
 
     id: str
     text: str
-    prompt_tokens: int
-    """Tokens of the prompt, the chat template's included."""
+    prompt_tokens: int | None
+    """Tokens of the prompt, the chat template's included; None where a failed reply leaves them unknown."""
     new_tokens: int
     """Tokens that the model drew, the one that ended the reply included."""
     finish: Finish
@@ -64,13 +64,20 @@ class Engine(Protocol):
 
 def open_engine(writer: Writer) -> Engine:
     """The engine that the settings name, its model loaded. Raises ``ModelError`` if it cannot be had."""
-    from emogap.generate.transformers_engine import TransformersEngine
     from emogap.hub import resolve
 
-    return TransformersEngine(
-        resolve(writer.model),
-        device=writer.device,
-        dtype=writer.dtype,
-        quantization=writer.quantization,
-        batch_size=writer.batch_size,
-    )
+    if writer.engine == "server":
+        from emogap.generate.server_engine import ServerEngine
+
+        return ServerEngine(
+            writer.model.name, concurrency=writer.batch_size, timeout=writer.timeout, attempts=writer.attempts
+        )
+    options = {"dtype": writer.dtype, "quantization": writer.quantization, "batch_size": writer.batch_size}
+    if writer.engine == "vllm":
+        from emogap.generate.vllm_engine import VllmEngine, check_installed
+
+        check_installed()
+        return VllmEngine(resolve(writer.model), **options)
+    from emogap.generate.transformers_engine import TransformersEngine
+
+    return TransformersEngine(resolve(writer.model), device=writer.device, **options)
