@@ -1,0 +1,133 @@
+"""Which documents go into a corpus, and which side of it they are on. Works on a catalogue, never on texts.
+
+A catalogue is a frame with a row a document: ``id, kind, source, method, emotion, words, group``. ``group`` is a number
+for the source line of a story, or for the article.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from emogap.config import CorpusShares
+from emogap.errors import UsageError
+from emogap.records import row_seed
+
+STORY, FACTUAL = "story", "factual"
+TRAIN, VALIDATION = "train", "validation"
+DIMENSIONS = ("kind", "source", "method", "emotion")
+REST = "(the rest)"
+"""Stands in a pool's name for all values that no share names."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Documents that share a part of the word budget."""
+
+    dimension: str
+    name: str
+    share: float
+    """Of all words."""
+    members: np.ndarray
+    """Shape (documents,), bool."""
+
+
+def seeded_order(catalogue: pd.DataFrame, run_seed: int) -> np.ndarray:
+    """Positions of the documents in the order drawn for this run; where one comes depends on seed and ids alone."""
+    keys = [row_seed(run_seed, identifier, "corpus order") for identifier in catalogue["id"]]
+    return np.argsort(np.asarray(keys, dtype=np.int64), kind="stable")
+
+
+def pools(catalogue: pd.DataFrame, shares: CorpusShares) -> list[Pool]:
+    """The pools that the shares ask for. Raises ``UsageError`` for a share of something of which there is no text.
+
+    Shares of methods and emotions are of the stories' words. Where ``kind`` says nothing of how much the stories are
+    to be, they are as much of the whole as they are of the supply.
+    """
+    asked = {dimension: dict(getattr(shares, dimension)) for dimension in DIMENSIONS}
+    if not asked["kind"] and (asked["method"] or asked["emotion"]):
+        supply = catalogue.groupby("kind")["words"].sum()
+        asked["kind"] = (supply / supply.sum()).to_dict()
+    stories = catalogue["kind"].eq(STORY).to_numpy()
+    everything = np.ones(len(catalogue), dtype=bool)
+    result = []
+    for dimension, named in asked.items():
+        of_stories = dimension in ("method", "emotion")
+        base = _story_share(asked["kind"]) if of_stories else 1.0
+        result += _pools_of(catalogue, dimension, named, stories if of_stories else everything, base)
+    return result
+
+
+def _story_share(kind: Mapping[str, float]) -> float:
+    return kind.get(STORY, 1 - sum(kind.values()))
+
+
+def _pools_of(
+    catalogue: pd.DataFrame, dimension: str, named: Mapping[str, float], among: np.ndarray, base: float
+) -> list[Pool]:
+    if not named:
+        return []
+    values = catalogue[dimension]
+    result = []
+    for name, share in named.items():
+        members = among & values.eq(name).to_numpy()
+        if share and not members.any():
+            known = ", ".join(sorted(values[among].unique()))
+            raise UsageError(
+                f"corpus.shares.{dimension}: there is no text of '{name}' to fill {share}; there is {known}"
+            )
+        result.append(Pool(dimension, name, share * base, members))
+    rest = among & ~values.isin(list(named)).to_numpy()
+    if rest.any():
+        result.append(Pool(dimension, REST, max(0.0, 1 - sum(named.values())) * base, rest))
+    return result
+
+
+def word_budget(catalogue: pd.DataFrame, wanted: int, shares: list[Pool]) -> int:
+    """How many words the corpus may have: what is wanted, or for 0 the most at which every share can be filled."""
+    words = catalogue["words"].to_numpy()
+    if wanted:
+        return wanted
+    fillable = [words[pool.members].sum() / pool.share for pool in shares if pool.share > 0]
+    return int(min([words.sum(), *fillable]))
+
+
+def take(catalogue: pd.DataFrame, order: np.ndarray, budget: int, shares: list[Pool]) -> np.ndarray:
+    """Positions of the documents that go in, in the given order.
+
+    Going through the documents in that order, each is taken that fits whole into what is left of the budget and of
+    every pool it belongs to. So the corpus never has more words than the budget, and nothing left out would still fit.
+    """
+    words = catalogue["words"].tolist()
+    # The budget itself is one more pool, to which every document belongs.
+    left = [float(budget), *(pool.share * budget + 1e-6 for pool in shares)]
+    belongs = [[0, *(i + 1 for i in members)] for members in _memberships(len(catalogue), shares)]
+    taken = []
+    for position in order.tolist():
+        size, mine = words[position], belongs[position]
+        if all(left[pool] >= size for pool in mine):
+            for pool in mine:
+                left[pool] -= size
+            taken.append(position)
+    return np.asarray(taken, dtype=np.int64)
+
+
+def _memberships(documents: int, shares: list[Pool]) -> list[np.ndarray]:
+    if not shares:
+        return [np.empty(0, dtype=int)] * documents
+    return [np.flatnonzero(row) for row in np.stack([pool.members for pool in shares], axis=1)]
+
+
+def split(catalogue: pd.DataFrame, share: float, run_seed: int) -> np.ndarray:
+    """``train`` or ``validation`` for every document, shape (documents,); documents of one group are on one side.
+
+    The groups are sorted by kind and source, shuffled within, and held out at even steps, so that every kind and
+    source has its part in both sides and the share of groups held out is exact to one group.
+    """
+    groups = catalogue.drop_duplicates("group")[["group", "kind", "source", "id"]]
+    keys = [row_seed(run_seed, identifier, "split") for identifier in groups["id"]]
+    ordered = groups.assign(key=keys).sort_values(["kind", "source", "key"])["group"].to_numpy()
+    steps = np.floor(np.arange(len(ordered) + 1) * share + 0.5)
+    held_out = ordered[np.diff(steps) > 0]
+    return np.where(catalogue["group"].isin(held_out), VALIDATION, TRAIN)

@@ -1,0 +1,315 @@
+"""The corpus: accepted stories and factual text compiled to a word budget, with a log of what is in it.
+
+Texts pass through one at a time: they wait in a file that has no name, and only what describes them is in memory.
+"""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from emogap.artefacts import Artefact, Draft, Recipe, Summary, content_hashes, write_json, write_text
+from emogap.config import Config
+from emogap.data.composition import FACTUAL, STORY, pools, seeded_order, split, take, word_budget
+from emogap.data.composition_log import InputFile, composition, render
+from emogap.data.wiki import read_articles
+from emogap.emotions import NEUTRAL
+from emogap.errors import InputError, MissingInput, UsageError
+from emogap.neardup import near_duplicates, normalised
+from emogap.paths import MAKERS, from_root
+from emogap.progress import Progress, progress
+from emogap.records import CORPUS, KEPT, STORIES, to_arrow
+from emogap.stages import make_each
+
+REPEATED = "equal to an earlier document"
+NEARLY_REPEATED = "nearly equal to an earlier story"
+NO_TEXT = "no text"
+_ROWS_AT_ONCE = 2000
+
+
+def corpus(config: Config) -> Summary:
+    """Compile the corpus that the settings describe.
+
+    Raises ``MissingInput`` (chunks or wiki files), ``InputError`` (unreadable ones, or nothing to compile) and
+    ``UsageError`` (unknown chunk, a share that nothing can fill).
+    """
+    summary = make_each("corpus", corpus_artefacts(config), lambda artefact: _make(config, artefact))
+    if summary.made:
+        from emogap.show.corpus_figures import show_composition
+
+        show_composition(config.home, config.corpus.name)
+    return summary
+
+
+def corpus_artefacts(config: Config) -> list[Artefact]:
+    """The one corpus. Raises ``MissingInput`` while a method has no chunk, or a wiki file is not there."""
+    chunks = {f"{path.parent.name}/{path.stem}": path for path in story_chunks(config)}
+    wiki = {f"factual/{source}": path for source, path in factual_files(config).items()}
+    recipe = Recipe("corpus", chunks | wiki, config.flat("corpus"), seed=config.seed)
+    return [Artefact(config.home.corpus(config.corpus.name), recipe)]
+
+
+def story_chunks(config: Config) -> list[Path]:
+    """The chunks that the settings name, method by method. Raises ``MissingInput`` or ``UsageError``."""
+    found = []
+    for method in config.corpus.methods:
+        folder = config.home.chunk(method, 0).parent
+        there = {int(path.stem.removeprefix("chunk_")): path for path in sorted(folder.glob("chunk_?????.parquet"))}
+        if not there:
+            raise MissingInput(
+                f"{config.home.relative(folder)}/chunk_*.parquet not found under {config.home.root}; "
+                f"run {MAKERS['babylm_augment']}, or take '{method}' out of corpus.methods"
+            )
+        found += [there[number] for number in _chosen(config.corpus.chunks.get(method, "all"), method, there)]
+    return found
+
+
+def _chosen(text: str, method: str, there: dict[int, Path]) -> list[int]:
+    """The numbers that ``all``, or numbers and ranges such as ``0-9,33``, mean among the chunks that are there."""
+    if text.strip() == "all":
+        return sorted(there)
+    numbers: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if not match:
+            raise UsageError(f"corpus.chunks.{method} = '{text}': give all, or numbers and ranges such as 0-9,33")
+        numbers.update(range(int(match[1]), int(match[2] or match[1]) + 1))
+    missing = sorted(numbers - there.keys())
+    if missing:
+        raise MissingInput(
+            f"corpus.chunks.{method} = '{text}': chunk {missing[0]} of {method} is not there; "
+            f"run {MAKERS['babylm_augment']}, or name others ({len(there)} are there, {min(there)} to {max(there)})"
+        )
+    return sorted(numbers)
+
+
+def factual_files(config: Config) -> dict[str, Path]:
+    """Source → wiki file. Raises ``MissingInput``, or ``UsageError`` if two files have one name."""
+    files: dict[str, Path] = {}
+    for name in config.corpus.factual:
+        path = from_root(name)
+        if not path.is_file():
+            raise MissingInput(f"factual text {path} not found; correct corpus.factual or fetch it with `emogap fetch`")
+        if path.stem in files:
+            raise UsageError(f"corpus.factual names two files called '{path.stem}'; rename one, it is their source")
+        files[path.stem] = path
+    return files
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text with what is known of it. ``line`` is the source line a story was written from, else empty."""
+
+    id: str
+    kind: str
+    source: str
+    line_id: str
+    method: str
+    emotion: str
+    text: str
+    line: str = ""
+
+
+@dataclass
+class Catalogue:
+    """What describes the documents; their texts lie in ``spool``, one behind the other."""
+
+    spool: IO[bytes]
+    columns: dict[str, list] = field(
+        default_factory=lambda: {
+            name: []
+            for name in ("id", "kind", "source", "line_id", "method", "emotion", "words", "group", "start", "bytes")
+        }
+    )
+    _seen: set[bytes] = field(default_factory=set)
+    _group_of: dict[bytes, int] = field(default_factory=dict)
+    _merged: list[int] = field(default_factory=list)
+    _end: int = 0
+
+    def add(self, document: Document) -> str | None:
+        """Take a document in; the reason if it is not, because an equal one is in already."""
+        key = _key("text", " ".join(document.text.split()))
+        identity = _key("id", document.id)
+        if key in self._seen or identity in self._seen:
+            return REPEATED
+        self._seen.update((key, identity))
+        text = document.text.encode()
+        self.spool.write(text)
+        values = (
+            document.id, document.kind, document.source, document.line_id, document.method, document.emotion,
+            len(document.text.split()), self._group(document), self._end, len(text),
+        )  # fmt: skip
+        for column, value in zip(self.columns.values(), values, strict=True):
+            column.append(value)
+        self._end += len(text)
+        return None
+
+    def _group(self, document: Document) -> int:
+        """The group of documents that must stay on one side: equal line ids, and equal lines under different ids."""
+        keys = [_key("line id", document.line_id)]
+        if document.line:
+            keys.append(_key("line", normalised(document.line)))
+        groups = {self._root(self._group_of[key]) for key in keys if key in self._group_of}
+        if groups:
+            group = min(groups)
+            for other in groups:
+                self._merged[other] = group
+        else:
+            group = len(self._merged)
+            self._merged.append(group)
+        for key in keys:
+            self._group_of[key] = group
+        return group
+
+    def _root(self, group: int) -> int:
+        while self._merged[group] != group:
+            group = self._merged[group]
+        return group
+
+    def frame(self) -> pd.DataFrame:
+        frame = pd.DataFrame(self.columns)
+        frame["group"] = [self._root(group) for group in self.columns["group"]]
+        return frame
+
+    def texts(self, frame: pd.DataFrame) -> Iterator[str]:
+        for start, size in zip(frame["start"].tolist(), frame["bytes"].tolist(), strict=True):
+            self.spool.seek(start)
+            yield self.spool.read(size).decode()
+
+
+def _key(what: str, text: str) -> bytes:
+    return blake2b(f"{what}\x1f{text}".encode(), digest_size=16).digest()
+
+
+def _make(config: Config, artefact: Artefact) -> None:
+    settings = config.corpus
+    with artefact.making() as draft, tempfile.TemporaryFile(dir=draft.path.parent) as spool:
+        catalogue, files = Catalogue(spool), []
+        with progress("reading", len(artefact.recipe.inputs), "files") as bar:
+            for path in story_chunks(config):
+                files.append(_read(path, STORY, stories(path), catalogue, bar, config))
+            for source, path in factual_files(config).items():
+                files.append(_read(path, FACTUAL, _articles(source, path, config), catalogue, bar, config))
+        frame = catalogue.frame()
+        if settings.near_duplicates:
+            frame = _without_near_duplicates(frame, catalogue, settings.near_duplicates, files)
+        if frame.empty:
+            raise InputError("there is no accepted story and no article to compile; look at the reasons in the chunks")
+        shares = pools(frame, settings.shares)
+        budget = word_budget(frame, settings.words, shares)
+        chosen = frame.iloc[take(frame, seeded_order(frame, config.seed), budget, shares)].copy()
+        if chosen.empty:
+            raise UsageError(
+                f"corpus.words = {settings.words}: not one document fits; the shortest has {frame.words.min()}"
+            )
+        chosen["split"] = split(chosen, settings.validation_share, config.seed)
+        _write(draft.path, chosen, catalogue)
+        _log(config, draft, chosen, frame, files, shares, budget)
+
+
+def _read(path: Path, kind: str, documents, catalogue: Catalogue, bar: Progress, config: Config) -> InputFile:
+    """Take the documents of one file into the catalogue; what the log says of the file."""
+    file = InputFile(config.home.relative(path), kind, content_hashes(path)[""])
+    for document in documents:
+        if isinstance(document, str):
+            file.rejected[document] += 1
+            continue
+        reason = catalogue.add(document)
+        if reason:
+            file.rejected[reason] += 1
+        else:
+            file.kept += 1
+            file.words += len(document.text.split())
+    bar.advance()
+    return file
+
+
+def stories(path: Path) -> Iterator[Document | str]:
+    """The accepted stories of a chunk; for a rejected one its reason. Raises ``InputError``."""
+    columns = ["id", "line_id", "source", "text", "emotions", "method", "story", "status", "reason"]
+    for row in _rows(path, columns):
+        if row["status"] != KEPT:
+            yield row["reason"] or "rejected without a reason"
+            continue
+        emotion = row["emotions"][0] if row["emotions"] else NEUTRAL
+        story = (row["story"] or "").strip()
+        where = (row["source"], row["line_id"], row["method"], emotion)
+        yield Document(row["id"], STORY, *where, story, row["text"]) if story else NO_TEXT
+
+
+def _rows(path: Path, columns: list[str]) -> Iterator[dict]:
+    try:
+        with pq.ParquetFile(path) as file:
+            missing = [name for name in columns if name not in file.schema_arrow.names]
+            if missing:
+                raise InputError(f"{path}: no column {', '.join(missing)}; it is not a table of {STORIES.name}")
+            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns):
+                yield from batch.to_pylist()
+    except (ValueError, OSError) as error:  # ArrowInvalid is a ValueError
+        raise InputError(f"{path} cannot be read as Parquet ({error}); delete it and rerun its stage") from error
+
+
+def _articles(source: str, path: Path, config: Config) -> Iterator[Document | str]:
+    for number, article in enumerate(read_articles(path, config.corpus.unknown_words)):
+        identifier = f"{source}:{number:06d}"
+        yield Document(identifier, FACTUAL, source, identifier, "", "", article.document) if article.text else NO_TEXT
+
+
+def _without_near_duplicates(
+    frame: pd.DataFrame, catalogue: Catalogue, threshold: float, files: list[InputFile]
+) -> pd.DataFrame:
+    """The catalogue without the stories that repeat an earlier one; their files' entries say how many they were."""
+    rows = frame[frame["kind"] == STORY]
+    with progress("comparing", len(rows), "stories") as bar:
+
+        def texts() -> Iterator[tuple[int, str]]:
+            for position, text in zip(rows.index, catalogue.texts(rows), strict=True):
+                yield position, text
+                bar.advance()
+
+        dropped = sorted(position for position, _ in near_duplicates(texts(), threshold))
+    file_of = np.repeat(np.arange(len(files)), [file.kept for file in files])
+    for position in dropped:
+        file = files[file_of[position]]
+        file.kept -= 1
+        file.words -= int(frame.at[position, "words"])
+        file.rejected[NEARLY_REPEATED] += 1
+    return frame.drop(index=dropped)
+
+
+def _write(path: Path, chosen: pd.DataFrame, catalogue: Catalogue) -> None:
+    """Write the chosen documents in their order, some at a time."""
+    schema = to_arrow(chosen.iloc[:0].assign(text=[])[list(CORPUS.columns)], CORPUS).schema
+    with (
+        pq.ParquetWriter(path, schema, compression="zstd") as writer,
+        progress("writing", len(chosen), "documents") as bar,
+    ):
+        for start in range(0, len(chosen), _ROWS_AT_ONCE):
+            part = chosen.iloc[start : start + _ROWS_AT_ONCE]
+            rows = part.assign(text=list(catalogue.texts(part)))[list(CORPUS.columns)]
+            writer.write_table(to_arrow(rows, CORPUS))
+            bar.advance(len(part))
+
+
+def _log(config, draft: Draft, chosen: pd.DataFrame, supply: pd.DataFrame, files, shares, budget: int) -> None:
+    name = config.corpus.name
+    log = composition(name, chosen, supply, files, shares, budget, config.corpus.words)
+    log["sha256"] = content_hashes(draft.path)[""]
+    log["seed"] = config.seed
+    write_json(draft.companion(f"{name}.json"), log)
+    write_text(draft.companion(f"{name}.txt"), render(log))
+    draft.counts |= {
+        "documents": log["totals"]["documents"],
+        "words": log["totals"]["words"],
+        "left out": len(supply) - len(chosen),
+        "rejected": sum(sum(file.rejected.values()) for file in files),
+    }
+    for warning in log["notes"]:
+        print(f"corpus {name}: {warning}")
