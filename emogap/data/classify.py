@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emogap.artefacts import fingerprint, write_json
+from emogap.artefacts import Artefact, Recipe, Summary, fingerprint, write_json
 from emogap.config import Dtype, HubModel
-from emogap.emotions import LABELS
+from emogap.data.texts import count_texts, read_texts
+from emogap.emotions import LABELS, labels_over
 from emogap.errors import UsageError
 from emogap.hub import identify
 from emogap.paths import from_root
+from emogap.progress import progress
+from emogap.stages import make_each
 
 if TYPE_CHECKING:
     from emogap.data.emotion_model import EmotionClassifier
@@ -138,3 +141,78 @@ def top_labels(scores: np.ndarray) -> tuple[list[str], np.ndarray]:
     """The arg-max of every row of (rows, 28) as a label, and its score, float32 (rows,)."""
     best = scores.argmax(axis=1)
     return [LABELS[i] for i in best], scores[np.arange(len(scores)), best]
+
+
+def classify_file(
+    source: Path,
+    out: Path,
+    *,
+    column: str | None = None,
+    threshold: float | str = 0.5,
+    model: HubModel,
+    device: str = "auto",
+    dtype: Dtype = "auto",
+    token_budget: int = 0,
+) -> Summary:
+    """Classify every text of a file into a Parquet table: ``text, emotion, score, scores, labels``, in its order.
+
+    ``emotion`` is the arg-max of the 28, ``labels`` all that pass the threshold, highest first. Goes on after a kill,
+    and does nothing if ``out`` is made of the same texts in the same way already. Raises what ``read_texts`` and
+    ``load`` do.
+    """
+    if out.suffix != ".parquet" or out.resolve() == source.resolve():
+        raise UsageError(f"--out {out}: give the name of a .parquet file other than the one that is read")
+    total = count_texts(source, column)
+    recipe = Recipe(
+        "classify",
+        inputs={"texts": source},
+        settings={
+            "column": column, "threshold": threshold, "dtype": dtype, "token_budget": token_budget,
+            "shard_lines": SHARD_LINES,
+        },
+        identities={"classifier": classifier_identity(model)},
+    )  # fmt: skip
+    artefact = Artefact(out, recipe)
+
+    def make(artefact: Artefact) -> None:
+        import pyarrow.parquet as pq
+
+        with artefact.making() as draft:
+            classifier = load(model, device, dtype)
+            thresholds = thresholds_of(threshold, classifier.thresholds, classifier.name)
+            draft.notes["classifier"] = loaded = loaded_as(classifier)
+            draft.notes["thresholds"] = dict(zip(LABELS, np.round(thresholds, 6).tolist(), strict=True))
+            shards = Shards(out, {"recipe": recipe.sha256(), "classifier": loaded})
+            with (
+                progress("emotions of texts", total, "texts") as bar,
+                pq.ParquetWriter(draft.path, _classified_schema(), compression="zstd") as writer,
+            ):
+                texts = read_texts(source, column, SHARD_LINES)
+                scored = score_shards(texts, classifier, shards, token_budget, bar.advance)
+                for block, scores in zip(read_texts(source, column, SHARD_LINES), scored, strict=True):
+                    writer.write_table(_classified_table(block, scores, thresholds))
+            draft.counts["classified"] = total
+
+    summary = make_each("classify", [artefact], make)
+    discard_shards(out)
+    return summary
+
+
+def _classified_schema():
+    import pyarrow as pa
+
+    return pa.schema(
+        {
+            "text": pa.string(), "emotion": pa.string(), "score": pa.float32(), "scores": pa.list_(pa.float32()),
+            "labels": pa.list_(pa.string()),
+        }
+    )  # fmt: skip
+
+
+def _classified_table(texts: list[str], scores: np.ndarray, thresholds: np.ndarray):
+    import pyarrow as pa
+
+    emotions, best = top_labels(scores)
+    labels = [labels_over(row, thresholds) for row in scores]
+    columns = {"text": texts, "emotion": emotions, "score": best, "scores": list(scores), "labels": labels}
+    return pa.table(columns, schema=_classified_schema())

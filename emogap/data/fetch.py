@@ -1,0 +1,342 @@
+"""Bringing a data set from its public home: only what the registry names, at its revision, checked, going on after a
+break.
+
+A home is first asked for the full commit and for its list of files with sizes and hashes at that commit. Files are
+downloaded beside the data set's folder, in ``.downloads``, and each is held against its size and hash; the folder
+appears, with a manifest of all hashes, when everything is there.
+"""
+
+import hashlib
+import http.client
+import json
+import os
+import shutil
+import stat
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
+
+from emogap.artefacts import Artefact, Recipe, content_hashes, verify
+from emogap.data.registry import DataSet, Home
+from emogap.errors import InputError, MissingInput
+from emogap.progress import Progress, progress
+
+TIMEOUT = 30.0
+TRIES = 5
+"""How often in a row a download may stop without having brought anything."""
+PIECE = 1 << 20
+_POINTER = b"version https://git-lfs.github.com/spec/v1\n"
+_POINTER_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Where the homes answer; other ones in tests, and for the hub wherever ``$HF_ENDPOINT`` says."""
+
+    github_api: str = "https://api.github.com"
+    github_raw: str = "https://raw.githubusercontent.com"
+    github_lfs: str = "https://media.githubusercontent.com/media"
+    hub: str = "https://huggingface.co"
+
+    @classmethod
+    def public(cls) -> "Servers":
+        return cls(hub=os.environ.get("HF_ENDPOINT", cls.hub).rstrip("/"))
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file of a home at a commit, with what the home says of it."""
+
+    path: str
+    url: str
+    size: int
+    sha256: str | None = None
+    git_sha1: str | None = None
+    """Git's hash of the content (of a "blob"): what the commit itself is built from."""
+
+
+class Unreachable(Exception):
+    """A server did not answer; the user is told what to do without it."""
+
+
+def fetch(data_set: DataSet, folder: Path | None = None, servers: Servers | None = None) -> Path:
+    """Bring a data set into its folder (or the one given), unless it is there already; the folder.
+
+    Raises ``MissingInput`` where there is no network (what to put where), ``InputError`` if a file is not what its
+    home or the registry says, or if the folder holds something else.
+    """
+    folder = (folder or data_set.destination).absolute()
+    artefact = Artefact(folder, _recipe(data_set), is_folder=True)
+    print(f"{data_set.title}\n  licence: {data_set.licence}\n  from:    {data_set.home}\n  to:      {folder}")
+    if artefact.freshness().state == "fresh":
+        verify(folder)
+        print(f"  already there, every file as its manifest says ({folder.name}.manifest.json)")
+        return folder
+    if folder.exists() and not artefact.manifest_path.exists():
+        raise InputError(f"{folder} is there, but was not made by `emogap fetch`; move it away or give --to DIR")
+    try:
+        _make(data_set, artefact, servers or Servers.public())
+    except Unreachable as error:
+        raise MissingInput(_by_hand(data_set, folder, error)) from error
+    return folder
+
+
+def _recipe(data_set: DataSet) -> Recipe:
+    return Recipe(
+        "fetch",
+        settings={
+            "home": str(data_set.home),
+            "files": data_set.files,
+            "members": data_set.members,
+        },
+    )
+
+
+def _by_hand(data_set: DataSet, folder: Path, error: Exception) -> str:
+    wanted = ", ".join(data_set.files)
+    unpack = f" (of it, {', '.join(data_set.members)})" if data_set.members else ""
+    places = {pattern.rsplit("/", 1)[-1]: place for pattern, place in data_set.files.items() if "{" not in place}
+    renamed = "".join(f", {name} as {place}" for name, place in places.items())
+    return (
+        f"{data_set.name} cannot be fetched: {error}; where there is a network, get {wanted}{unpack} from "
+        f"{data_set.home}, and put it into {folder}{renamed} here"
+    )
+
+
+def _make(data_set: DataSet, artefact: Artefact, servers: Servers) -> None:
+    downloads = artefact.path.parent / ".downloads" / f"{data_set.home.repository.replace('/', '_')}"
+    with artefact.making() as draft:
+        commit, listed = _list(data_set.home, servers)
+        wanted = _wanted(data_set, listed)
+        files = {path: _behind_pointer(data_set.home, commit, file, servers) for path, file in wanted.items()}
+        total = sum(file.size for file in files.values())
+        with progress(f"fetching {data_set.name}", total >> 10, "KiB") as bar:
+            for file in files.values():
+                download(file, downloads / commit / file.path, bar, data_set.sha256.get(file.path))
+        for place, file in files.items():
+            here = downloads / commit / file.path
+            if data_set.members and here.suffix == ".zip":
+                # The archive stays among the downloads: another data set may be in it too.
+                unpack(here, draft.path, data_set.members, data_set.unpacked_bytes)
+            else:
+                target = draft.path / place
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(here, target)
+        draft.notes |= {"commit": commit, "licence": data_set.licence, "page": data_set.home.page}
+        draft.notes["from"] = {place: file.url for place, file in files.items()}
+        draft.counts |= {"files": len(content_hashes(draft.path)), "bytes fetched": total}
+    if not data_set.members:
+        shutil.rmtree(downloads / commit, ignore_errors=True)
+
+
+def _wanted(data_set: DataSet, listed: list[RemoteFile]) -> dict[str, RemoteFile]:
+    """Place in the folder → file, for all files that a pattern matches."""
+    wanted: dict[str, RemoteFile] = {}
+    for pattern, place in data_set.files.items():
+        matching = [file for file in listed if fnmatchcase(file.path, pattern)]
+        if not matching and "*" not in pattern:
+            raise InputError(f"{data_set.home} has no file {pattern}; correct the registry")
+        for file in matching:
+            wanted[place.format(path=file.path, name=PurePosixPath(file.path).name)] = file
+    if not wanted:
+        raise InputError(f"{data_set.home} has none of {', '.join(data_set.files)}; correct the registry")
+    return dict(sorted(wanted.items()))
+
+
+# --- what a home has -------------------------------------------------------------------------------------------------
+
+
+def _list(home: Home, servers: Servers) -> tuple[str, list[RemoteFile]]:
+    """The full commit of the home's revision, and all its files there."""
+    return (_list_github if home.kind == "github" else _list_hub)(home, servers)
+
+
+def _list_github(home: Home, servers: Servers) -> tuple[str, list[RemoteFile]]:
+    api = f"{servers.github_api}/repos/{home.repository}"
+    commit = _commit_of(home, _json(f"{api}/commits/{home.revision}"))
+    tree = _json(f"{api}/git/trees/{commit}?recursive=1")
+    if tree["truncated"]:
+        raise InputError(f"{home}: its list of files is too long to be had in one piece")
+    raw = f"{servers.github_raw}/{home.repository}/{commit}"
+    blobs = [entry for entry in tree["tree"] if entry["type"] == "blob" and not _is_link(entry["mode"])]
+    return commit, [
+        RemoteFile(_safe(e["path"]), f"{raw}/{quote(e['path'])}", e["size"], git_sha1=e["sha"]) for e in blobs
+    ]
+
+
+def _is_link(mode: str) -> bool:
+    return stat.S_ISLNK(int(mode, 8))
+
+
+def _list_hub(home: Home, servers: Servers) -> tuple[str, list[RemoteFile]]:
+    api = f"{servers.hub}/api/datasets/{home.repository}"
+    commit = _commit_of(home, _json(f"{api}/revision/{home.revision}"))
+    resolve = f"{servers.hub}/datasets/{home.repository}/resolve/{commit}"
+    files = []
+    for entry in _json(f"{api}/tree/{commit}?recursive=true"):
+        if entry["type"] == "file":
+            large = entry.get("lfs")
+            hashes = {"sha256": large["oid"]} if large else {"git_sha1": entry["oid"]}
+            files.append(RemoteFile(_safe(entry["path"]), f"{resolve}/{quote(entry['path'])}", entry["size"], **hashes))
+    return commit, files
+
+
+def _commit_of(home: Home, answer: dict) -> str:
+    commit = answer["sha"]
+    if not commit.startswith(home.revision):
+        raise InputError(f"{home}: the home answered with another commit, {commit}")
+    return commit
+
+
+def _behind_pointer(home: Home, commit: str, file: RemoteFile, servers: Servers) -> RemoteFile:
+    """The file itself; where git holds but a pointer to large-file storage, what it points to."""
+    if home.kind != "github" or file.size > _POINTER_BYTES:
+        return file
+    with _open(file.url) as answer:
+        content = answer.read(_POINTER_BYTES + 1)
+    if not content.startswith(_POINTER):
+        return file
+    lines = dict(line.split(" ", 1) for line in content.decode().splitlines())
+    url = f"{servers.github_lfs}/{home.repository}/{commit}/{quote(file.path)}"
+    return RemoteFile(file.path, url, int(lines["size"]), sha256=lines["oid"].removeprefix("sha256:"))
+
+
+def _safe(path: str) -> str:
+    """A path that stays below the folder it is put in. Raises ``InputError``."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\\" in path or "\0" in path or ":" in parts[0]:
+        raise InputError(f"'{path}' would leave the data set's folder; it is not taken")
+    return path
+
+
+# --- one download ----------------------------------------------------------------------------------------------------
+
+
+def download(file: RemoteFile, target: Path, bar: Progress, sha256: str | None = None) -> None:
+    """Bring one file to ``target``, going on from ``<target>.part``; nothing is done if it is there and right.
+
+    ``sha256``: what the registry knows beforehand. Raises ``Unreachable``, or ``InputError`` if size or hash differ.
+    """
+    if target.exists() and target.stat().st_size == file.size:
+        bar.advance(file.size >> 10)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    if part.exists() and part.stat().st_size > file.size:
+        part.unlink()
+    fruitless = 0
+    while not part.exists() or part.stat().st_size < file.size:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            _continue(file, part, before, bar)
+        except (Unreachable, ConnectionError, TimeoutError, http.client.HTTPException) as error:
+            grown = part.exists() and part.stat().st_size > before
+            fruitless = 0 if grown else fruitless + 1
+            if fruitless == TRIES:
+                raise Unreachable(f"{file.url} broke off {TRIES} times ({error})") from error
+            time.sleep(min(0.1 * 2**fruitless, 5))
+    _check(file, part, sha256)
+    os.replace(part, target)
+
+
+def _continue(file: RemoteFile, part: Path, start: int, bar: Progress) -> None:
+    """Append what is missing from ``start`` on; all anew if the server does not know ranges."""
+    with _open(file.url, start) as answer, part.open("ab" if _goes_on(answer, start) else "wb") as out:
+        while piece := answer.read(PIECE):
+            out.write(piece)
+            bar.advance(len(piece) >> 10)
+            if out.tell() > file.size:
+                out.close()
+                part.unlink()
+                raise InputError(f"{file.url} is longer than the {file.size} bytes that its home says; not taken")
+        out.flush()
+        os.fsync(out.fileno())
+        if out.tell() < file.size:
+            raise ConnectionError("the server closed the connection early")
+
+
+def _goes_on(answer: http.client.HTTPResponse, start: int) -> bool:
+    """Whether the answer begins where it was asked to; a server that knows no ranges sends everything."""
+    return answer.status == 206 and answer.headers["Content-Range"].startswith(f"bytes {start}-")
+
+
+def _check(file: RemoteFile, part: Path, sha256: str | None) -> None:
+    found = {"sha256": hashlib.sha256()}
+    if file.git_sha1:
+        found["git_sha1"] = hashlib.sha1(f"blob {file.size}\0".encode())
+    with part.open("rb") as content:
+        while piece := content.read(PIECE):
+            for digest in found.values():
+                digest.update(piece)
+    for expected, kind in ((file.sha256, "sha256"), (sha256, "sha256"), (file.git_sha1, "git_sha1")):
+        if expected and found[kind].hexdigest() != expected:
+            part.unlink()
+            raise InputError(
+                f"{file.url}: its {kind} is {found[kind].hexdigest()}, not {expected}; it was thrown away, try again"
+            )
+
+
+def _open(url: str, start: int = 0) -> http.client.HTTPResponse:
+    headers = {"User-Agent": "emogap", "Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    try:
+        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code in (404, 410):
+            raise InputError(
+                f"{url} is not there (HTTP {error.code}); its home has moved, correct the registry"
+            ) from error
+        raise Unreachable(f"{url} answered HTTP {error.code} {error.reason}") from error
+    except (urllib.error.URLError, TimeoutError) as error:
+        raise Unreachable(f"{url} cannot be reached ({getattr(error, 'reason', error)})") from error
+
+
+def _json(url: str):
+    with _open(url) as answer:
+        try:
+            return json.load(answer)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise Unreachable(f"{url} did not answer in JSON ({error})") from error
+
+
+# --- archives --------------------------------------------------------------------------------------------------------
+
+
+def unpack(archive: Path, folder: Path, members: dict[str, str], most_bytes: int) -> None:
+    """Take the members that a pattern matches out of a ``.zip``.
+
+    Raises ``InputError`` for a damaged archive, a path that leaves the folder, a link, or more than ``most_bytes``
+    (counted while unpacking: what an archive says of its own sizes is not trusted).
+    """
+    left = most_bytes
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            chosen = list(_members(opened, members))
+            if not chosen:
+                raise InputError(f"{archive} has no member {', '.join(members)}; correct the registry")
+            for info, place in chosen:
+                target = folder / _safe(place)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with opened.open(info) as content, target.open("wb") as out:
+                    while piece := content.read(PIECE):
+                        left -= len(piece)
+                        if left < 0:
+                            raise InputError(f"{archive} unpacks to more than {most_bytes:,} bytes; it is not taken")
+                        out.write(piece)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise InputError(f"{archive} is damaged ({error}); delete it and fetch again") from error
+
+
+def _members(archive: zipfile.ZipFile, members: dict[str, str]) -> Iterator[tuple[zipfile.ZipInfo, str]]:
+    for info in archive.infolist():
+        for pattern, place in members.items():
+            if not info.is_dir() and fnmatchcase(info.filename, pattern):
+                if stat.S_ISLNK(info.external_attr >> 16):
+                    raise InputError(f"{archive.filename}: {info.filename} is a link; it is not taken")
+                _safe(info.filename)
+                yield info, place.format(path=info.filename, name=PurePosixPath(info.filename).name)
