@@ -21,10 +21,8 @@ from emogap.stages import make_each
 
 if TYPE_CHECKING:
     import pandas as pd
-    import torch
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
-_BATCH = 16
 
 
 def ngrams(text: str, width: int) -> list[tuple[str, ...]]:
@@ -85,45 +83,20 @@ def _make(config: Config, model: StudyModel, artefact: Artefact) -> None:
 
 
 def plain_text_scores(config: Config, model: StudyModel, passages: Sequence[str]) -> "pd.DataFrame":
-    """Scores rows of task ``plain_text``, item the passage's number: ``nats`` (minus the log-probability of all tokens
-    but the first, which has no context), ``tokens`` (how many that are) and ``characters``."""
+    """Scores rows of task ``plain_text``, item the passage's number: ``nats`` (minus the log-probability of the
+    passage, as minimal pairs are scored), ``tokens`` and ``characters`` (how many it has)."""
     import pandas as pd
 
-    nats, tokens = passage_nats(hub.study_model(config, model.key).path, passages, config.respond.device)
+    from emogap.evaluate.sentence_scores import SentenceScorer
+    from emogap.progress import progress
+
+    scorer = SentenceScorer(hub.study_model(config, model.key), device=config.respond.device)
+    with progress(f"plain text, {model.key}", len(passages), "passages") as bar:
+        nats = -scorer.scores(passages, bar.advance)
+    tokens = [len(scorer.tokenizer(f" {passage}", add_special_tokens=False)["input_ids"]) for passage in passages]
     metrics = {"nats": nats, "tokens": tokens, "characters": [len(passage) for passage in passages]}
     keys = pd.DataFrame({"item": [f"{number:03d}" for number in range(len(passages))]}).assign(
         model=model.name, train_seed=model.train_seed, task="plain_text", sample=0, group="plain text"
     )
     tables = [keys.assign(metric=metric, value=np.asarray(values, dtype=float)) for metric, values in metrics.items()]
     return pd.concat(tables, ignore_index=True)
-
-
-def passage_nats(folder: Path, passages: Sequence[str], device: str) -> tuple[list[float], list[int]]:
-    """Minus the summed log-probability of each passage's tokens after the first, in fp32, and how many those are."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from emogap.device import pick_device
-    from emogap.progress import progress
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval().to(pick_device(device))
-    ids = [tokenizer(passage, add_special_tokens=False)["input_ids"] for passage in passages]
-    nats = []
-    with torch.inference_mode(), progress("plain text", len(ids), "passages") as bar:
-        for start in range(0, len(ids), _BATCH):
-            batch = ids[start : start + _BATCH]
-            nats += _batch_nats(model, batch)
-            bar.advance(len(batch))
-    return nats, [len(row) - 1 for row in ids]
-
-
-def _batch_nats(model: "torch.nn.Module", batch: list[list[int]]) -> list[float]:
-    import torch
-    from torch.nn.utils.rnn import pad_sequence
-
-    padded = pad_sequence([torch.tensor(row) for row in batch], batch_first=True).to(model.device)
-    mask = pad_sequence([torch.ones(len(row), dtype=torch.long) for row in batch], batch_first=True).to(model.device)
-    logits = model(input_ids=padded, attention_mask=mask).logits[:, :-1]
-    loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), padded[:, 1:], reduction="none")
-    return (loss * mask[:, 1:]).sum(dim=1).tolist()

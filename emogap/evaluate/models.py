@@ -7,6 +7,7 @@ from typing import Any
 from emogap import hub
 from emogap.config import Config
 from emogap.errors import UsageError
+from emogap.train.strategies import model_name, settings_of
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,9 @@ def study_models(config: Config) -> list[StudyModel]:
 def _trainings(config: Config, name: str, base: str) -> list[StudyModel]:
     if name == base:
         return [StudyModel(name, 0, base, name)]
-    task = next(strategy.task for strategy in config.strategies if strategy.name == name)
-    seeds = (config.clm if task == "clm" else config.sft).seeds
-    several = len(seeds) > 1
-    return [StudyModel(name, seed, base, f"{name}.s{seed}" if several else name) for seed in seeds]
+    strategy = next(strategy for strategy in config.strategies if strategy.name == name)
+    seeds = settings_of(config, strategy.task).seeds
+    return [StudyModel(name, seed, base, model_name(config, strategy, seed)) for seed in seeds]
 
 
 def recipe_parts(config: Config, model: StudyModel) -> dict[str, dict[str, Any]]:

@@ -246,12 +246,10 @@ def answer(
 
 
 def _conversation(config: Config, row: dict[str, Any]) -> "Conversation":
+    from emogap.generate.answer_form import load_answer_form
     from emogap.generate.engines import Conversation
-    from emogap.generate.prompts import load_template
 
-    template = load_template(config.sft.template, ("instruction", "input_block"))
-    block = f"Input: {row['input']}\n" if row["input"] else ""
-    text = template.fill(instruction=row["instruction"], input_block=block)
+    text = load_answer_form(config.sft.template).render(row["instruction"], row["input"])
     return Conversation(
         id=f"{row['prompt_id']}/{row['sample']}",
         messages=({"role": "user", "content": text},),

@@ -1,8 +1,10 @@
 """From a conversation to the token ids that a model expects: its own chat template, applied exactly once."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emogap.generate.answer_form import begin_ids
 from emogap.generate.engines import Conversation
 from emogap.generate.prompts import Message
 
@@ -26,12 +28,26 @@ class ChatFormat:
         return fold_system(conversation.messages) if self.folds_system else list(conversation.messages)
 
     def encode(self, conversation: Conversation) -> list[int]:
-        """The prompt's token ids. Plain text gets the tokenizer's own special tokens, a template brings its own."""
+        """The prompt's token ids. Plain text begins with BOS, where the model has one, as in fine-tuning; a template
+        brings its own special tokens."""
         if conversation.plain or not self.has_template:
-            return self._tokenizer(plain_text(conversation.messages))["input_ids"]
+            ids = self._tokenizer(plain_text(conversation.messages), add_special_tokens=False)["input_ids"]
+            return begin_ids(self._tokenizer) + ids
         return self._tokenizer.apply_chat_template(
             self.messages(conversation), add_generation_prompt=True, return_dict=False
         )
+
+
+def end_tokens(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
+    """Every token that ends a reply: the tokenizer's own and those that the model's folder names."""
+    from transformers import AutoConfig, GenerationConfig
+
+    try:
+        named = GenerationConfig.from_pretrained(folder).eos_token_id
+    except OSError:  # a folder need not have a generation config
+        named = AutoConfig.from_pretrained(folder).get_text_config().eos_token_id
+    ends = {named} if isinstance(named, int) else set(named or ())
+    return frozenset((ends | {tokenizer.eos_token_id}) - {None})
 
 
 def plain_text(messages: Sequence[Message]) -> str:
