@@ -35,3 +35,7 @@ class LockHeld(EmogapError):
 
 class DiskError(EmogapError):
     """Writing failed: full disk, read-only folder."""
+
+
+class TrainingError(EmogapError):
+    """A training cannot go on: its loss is not finite, or memory ran out."""

@@ -1,0 +1,84 @@
+"""Causal language modelling on the corpus: documents between BOS and EOS, concatenated, cut into blocks."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emogap.artefacts import Artefact, Summary
+from emogap.config import Config
+from emogap.errors import InputError
+from emogap.records import CORPUS, read_rows
+from emogap.train.strategies import Run, artefact, runs
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformers import PreTrainedTokenizerBase
+
+    from emogap.train.stage import Prepared, Watch
+
+
+def clm_artefacts(config: Config) -> list[Artefact]:
+    """The models that are trained on a corpus. Raises ``MissingInput`` while a corpus or a parent is not there."""
+    return [artefact(config, run, {"corpus": _corpus(config, run)}, {}, {}) for run in runs(config, "clm")]
+
+
+def clm(config: Config, watch: "Watch | None" = None) -> Summary:
+    """Train every such model that is not fresh. ``watch`` hears of the history at every evaluation.
+
+    Raises ``MissingInput``, ``InputError``, ``ModelError``, ``TrainingError``, ``UsageError``, ``DiskError``,
+    ``LockHeld``.
+    """
+    from emogap.train.stage import train_stage
+
+    return train_stage(config, "clm", clm_artefacts, prepare, watch)
+
+
+def _corpus(config: Config, run: Run) -> Path:
+    return config.home.require(config.home.corpus(run.strategy.data))
+
+
+def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> "Prepared":
+    """Blocks of the corpus's own training and validation split."""
+    from emogap.train.blocks import columns, cut, wrap
+    from emogap.train.stage import Prepared, data_facts
+
+    path = _corpus(config, run)
+    documents = read_rows(path, CORPUS)
+    blocks, datasets, counts = {}, {}, {}
+    for split in ("train", "validation"):
+        texts = _texts(documents, split, path)
+        counts[split] = len(texts)
+        blocks[split] = cut(wrap(tokenizer, texts), config.clm.block_size, f"{path.name} ({split})")
+        arrays = columns(blocks[split], config.clm.boundaries == "closed")
+        datasets[split] = [dict(zip(arrays, row, strict=True)) for row in zip(*arrays.values(), strict=True)]
+    facts = data_facts(
+        path,
+        counts["train"],
+        counts["validation"],
+        train_tokens=blocks["train"].ids.size,
+        validation_tokens=blocks["validation"].ids.size,
+        dropped_tokens=blocks["train"].dropped + blocks["validation"].dropped,
+    )
+
+    def make_trainer(plan, callbacks):
+        from transformers import TrainingArguments, default_data_collator
+
+        from emogap.train.trainer import StudyTrainer, arguments_for
+
+        return StudyTrainer(
+            plan.model,
+            arguments_for(plan, TrainingArguments),
+            data_collator=default_data_collator,
+            train_dataset=datasets["train"],
+            eval_dataset=datasets["validation"],
+            processing_class=plan.tokenizer,
+            callbacks=callbacks,
+        )
+
+    return Prepared(make_trainer, facts)
+
+
+def _texts(documents: "pd.DataFrame", split: str, path: Path) -> list[str]:
+    texts = documents.loc[documents["split"] == split, "text"].tolist()
+    if not texts:
+        raise InputError(f"{path} has no {split} documents; raise the number of stories or set corpus.validation_share")
+    return texts

@@ -1,0 +1,69 @@
+"""Checkpoints of a training that is under way: bound to its recipe, the best and the last one, gone when it is done."""
+
+import json
+import shutil
+from pathlib import Path
+
+from emogap.artefacts import write_text
+from emogap.errors import DiskError
+
+_RECIPE = "recipe.sha256"
+_STATE = "trainer_state.json"
+"""Written last into a checkpoint."""
+
+
+def folder(model: Path) -> Path:
+    """Where the checkpoints of the model at that path lie."""
+    return model.with_name(f".{model.name}.checkpoints")
+
+
+def folder_for(model: Path, recipe_sha256: str) -> Path:
+    """The folder of a model's checkpoints, emptied if they belong to other settings or inputs."""
+    bound = folder(model)
+    mark = bound / _RECIPE
+    if bound.exists() and not (mark.exists() and mark.read_text(encoding="utf-8") == recipe_sha256):
+        print(f"{model.name}: the checkpoints of an unfinished training with other settings or inputs are removed")
+        shutil.rmtree(bound)
+    write_text(mark, recipe_sha256)
+    return bound
+
+
+def last_complete(checkpoints: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; torn ones are removed."""
+    complete = []
+    for checkpoint in checkpoints.glob("checkpoint-*"):
+        if _is_complete(checkpoint):
+            complete.append(checkpoint)
+        else:
+            shutil.rmtree(checkpoint)
+    return max(complete, key=step_of, default=None)
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def _is_complete(checkpoint: Path) -> bool:
+    try:
+        json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False
+    return True
+
+
+def bytes_needed(parameters: int, trainable: int) -> int:
+    """Disk that a training fills at most: two checkpoints, a third while it is written, and the finished model.
+
+    A checkpoint holds what is trained and two moments of it (AdamW), all in fp32.
+    """
+    return 3 * 12 * trainable + 4 * parameters
+
+
+def check_disk(place: Path, needed: int, name: str) -> None:
+    """Raise ``DiskError`` if fewer than ``needed`` bytes are free where ``place`` lies."""
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise DiskError(
+            f"training {name} needs {needed / 1e9:.1f} GB under {place.parent} and {free / 1e9:.1f} GB are free; "
+            "free some, use --home DIR on a larger disk, or train adapters (lora.rank)"
+        )

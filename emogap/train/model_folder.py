@@ -1,0 +1,112 @@
+"""Models as folders: a parent is loaded from one, a finished model is written to one with what it was trained on."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emogap.artefacts import package_versions, write_json, write_text
+from emogap.config import Lora
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+RECORD = "training.json"
+
+
+def load_parent(folder: Path) -> "PreTrainedModel":
+    """The model in a folder, in fp32; an adapter is merged into what it stands on."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if (folder / "adapter_config.json").exists():
+        from peft import AutoPeftModelForCausalLM
+
+        return AutoPeftModelForCausalLM.from_pretrained(folder, dtype=torch.float32).merge_and_unload()
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+def with_adapters(model: "PreTrainedModel", lora: Lora) -> "PreTrainedModel":
+    """The model with trainable adapters on all linear layers but the output, all else frozen; as it is for rank 0.
+
+    The adapters' weights are drawn from torch's global random state.
+    """
+    if lora.rank == 0:
+        return model
+    from peft import LoraConfig, get_peft_model
+    from transformers.pytorch_utils import Conv1D
+
+    return get_peft_model(
+        model,
+        LoraConfig(
+            task_type="CAUSAL_LM",
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules="all-linear",
+            # GPT-2 keeps the weights of its linear layers transposed.
+            fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
+        ),
+    )
+
+
+def write_model(folder: Path, model: "PreTrainedModel", parent: Path, merge: bool, record: dict[str, Any]) -> None:
+    """Write weights (safetensors), the parent's tokenizer, the record of the training and a model card."""
+    from transformers import AutoTokenizer
+
+    if merge and hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(parent).save_pretrained(folder)
+    write_json(folder / RECORD, record | {"packages": package_versions()})
+    write_text(folder / "README.md", model_card(record))
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """The record of the training that made the model in ``folder``; None for a model that was not trained here."""
+    file = folder / RECORD
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def inherited(record: dict[str, Any]) -> str:
+    """One line on what a parent was trained on."""
+    data = record["data"]
+    return (
+        f"{record['model']}: {TASKS[record['task']]} on {data['name']} ({data['train_rows']:,} rows, sha256 "
+        f"{data['sha256'][:12]}) from {record['parent']['name']}, {record['steps']:,} steps, seed {record['seed']}, "
+        f"validation perplexity {record['perplexity_before']:.2f} → {record['perplexity_after']:.2f}"
+    )
+
+
+TASKS = {"clm": "causal language modelling", "sft": "supervised fine-tuning"}
+
+
+def model_card(record: dict[str, Any]) -> str:
+    """A model card: front matter that a hub understands, how the model was made, how good it got, how to ask it."""
+    data, parent = record["data"], record["parent"]
+    settings = "\n".join(f"| {key} | {json.dumps(value)} |" for key, value in record["settings"].items())
+    asked = "" if record["task"] == "clm" else f"\nIt is asked in this form:\n\n```\n{record['form']}\n```\n"
+    before = f"\n`{parent['name']}` had been trained before: {parent['inherited']}.\n" if parent["inherited"] else ""
+    return f"""---
+base_model: {parent["identity"].split("@")[0]}
+language: en
+library_name: transformers
+pipeline_tag: text-generation
+tags: [emotion, emogap]
+---
+# {record["model"]}
+
+{TASKS[record["task"]].capitalize()} of `{parent["name"]}` on `{data["name"]}`: {data["train_rows"]:,} rows to train on,
+{data["validation_rows"]:,} held out, sha256 of the data `{data["sha256"]}`.
+{before}
+| | before | after |
+|---|---|---|
+| validation perplexity | {record["perplexity_before"]:.2f} | {record["perplexity_after"]:.2f} |
+
+{record["steps"]:,} steps ({record["seconds"]:.0f} s on {record["device"]}, {record["dtype"]}, {record["processes"]}
+process(es), {record["tokens_per_second"]:.0f} tokens/s); the weights are those of step {record["best_step"]:,}, where
+the validation loss was lowest. Seed {record["seed"]}.
+{asked}
+| setting | value |
+|---|---|
+{settings}
+"""

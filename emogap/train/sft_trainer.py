@@ -1,0 +1,44 @@
+"""TRL's SFTTrainer as the study runs it: rows come with their labels; TRL packs and pads them."""
+
+from typing import TYPE_CHECKING
+
+from datasets import Dataset
+from transformers import TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from emogap.train.trainer import Plan, StudyTrainer, arguments_for
+
+if TYPE_CHECKING:
+    from emogap.train.sft import TrainingRow
+
+
+class SftTrainer(StudyTrainer, SFTTrainer):
+    """SFTTrainer with the study's own loop around it."""
+
+
+def make_sft_trainer(
+    plan: Plan, callbacks: list[TrainerCallback], train: "list[TrainingRow]", validation: "list[TrainingRow]"
+) -> SftTrainer:
+    """A trainer over rows that are cut and labelled already; validation rows are never packed."""
+    settings = plan.settings
+    arguments = arguments_for(
+        plan,
+        SFTConfig,
+        max_length=settings.max_length,
+        packing=settings.packing,
+        packing_strategy="bfd",
+        eval_packing=False,
+        shuffle_dataset=False,
+    )
+    return SftTrainer(
+        model=plan.model,
+        args=arguments,
+        train_dataset=_dataset(train),
+        eval_dataset=_dataset(validation),
+        processing_class=plan.tokenizer,
+        callbacks=callbacks,
+    )
+
+
+def _dataset(rows: "list[TrainingRow]") -> Dataset:
+    return Dataset.from_dict({"input_ids": [row.ids for row in rows], "labels": [row.labels for row in rows]})

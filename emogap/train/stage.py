@@ -1,0 +1,167 @@
+"""What the two training stages share: which models are to be made, the making of one, processes, exhibits."""
+
+import dataclasses
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emogap.artefacts import Artefact, Draft, Summary, fingerprint
+from emogap.config import Config, Task
+from emogap.hub import LocalModel, study_model
+from emogap.stages import make_each
+from emogap.train import checkpoints
+from emogap.train.strategies import Run, runs, settings_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from emogap.train.trainer import History, Plan, StudyTrainer
+
+Watch = Callable[[str, "History"], None]
+"""Called with a model's name and its history after every evaluation."""
+
+
+@dataclass
+class Prepared:
+    """Data made ready for one training."""
+
+    make_trainer: Callable[["Plan", list], "StudyTrainer"]
+    facts: dict[str, Any]
+    """For the record: at least ``train_rows`` and ``validation_rows``."""
+    form: str = ""
+    """The form in which the model is asked (SFT)."""
+
+
+Prepare = Callable[[Config, Run, "PreTrainedTokenizerBase"], Prepared]
+
+
+def train_stage(
+    config: Config,
+    task: Task,
+    artefacts_of: Callable[[Config], list[Artefact]],
+    prepare: Prepare,
+    watch: Watch | None,
+) -> Summary:
+    """Train every model of that kind that is not fresh, draw their curves, and say what was done."""
+    processes = settings_of(config, task).processes
+    if processes > 1 and "WORLD_SIZE" not in os.environ:
+        _launch(processes, task, config)
+    by_name = {run.name: run for run in runs(config, task)}
+    summary = make_each(
+        task,
+        artefacts_of(config),
+        lambda artefact: _make(config, by_name[artefact.path.name], artefact, prepare, watch),
+    )
+    if is_main() and summary.made:
+        from emogap.train.exhibits import save_exhibits
+
+        save_exhibits(config, task)
+    return summary
+
+
+def _launch(processes: int, task: Task, config: Config) -> None:
+    """Run the stage in several processes; afterwards its models are fresh."""
+    from accelerate import notebook_launcher
+
+    from emogap.stages import stage
+
+    notebook_launcher(stage(task).run, (config,), num_processes=processes, use_port="0")
+
+
+def is_main() -> bool:
+    """Whether this process is the first, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _make(config: Config, run: Run, artefact: Artefact, prepare: Prepare, watch: Watch | None) -> None:
+    recipe_sha256 = artefact.recipe.sha256()
+    with _publishing(artefact) as draft:
+        folder = (
+            checkpoints.folder_for(artefact.path, recipe_sha256) if is_main() else checkpoints.folder(artefact.path)
+        )
+        _train(config, run, draft, folder, prepare, watch)
+    if is_main():
+        shutil.rmtree(folder)
+    _wait_for_all()
+
+
+@contextmanager
+def _publishing(artefact: Artefact) -> Iterator[Draft | None]:
+    """The draft of a model; None in processes other than the first, which alone writes it."""
+    if is_main():
+        with artefact.making() as draft:
+            yield draft
+    else:
+        yield None
+
+
+def _wait_for_all() -> None:
+    import torch
+
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+
+
+def _train(config: Config, run: Run, draft: Draft | None, folder: Path, prepare: Prepare, watch: Watch | None) -> None:
+    from transformers import AutoTokenizer, set_seed
+
+    from emogap.train.model_folder import load_parent, with_adapters, write_model
+    from emogap.train.trainer import Plan, fit
+
+    settings = settings_of(config, run.strategy.task)
+    parent = study_model(config, run.parent)
+    inherits = _announce(run, parent)
+    tokenizer = AutoTokenizer.from_pretrained(parent.path)
+    prepared = prepare(config, run, tokenizer)
+    set_seed(run.seed)
+    model = with_adapters(load_parent(parent.path), settings.lora)
+    parameters = {"parameters": _count(model, False), "trainable": _count(model, True)}
+    if draft:
+        needed = checkpoints.bytes_needed(parameters["parameters"], parameters["trainable"])
+        checkpoints.check_disk(folder, needed, run.name)
+    show = (lambda history: watch(run.name, history)) if watch else None
+    plan = Plan(run.name, run.strategy.task, settings, run.seed, model, tokenizer, prepared.make_trainer, folder, show)
+    outcome = fit(plan)
+    if draft is None:
+        return
+    record = {
+        "model": run.name,
+        "task": run.strategy.task,
+        "seed": run.seed,
+        "parent": {"name": run.parent, "identity": parent.identity, "inherited": inherits},
+        "data": {"name": run.strategy.data, **prepared.facts},
+        "settings": config.flat(run.strategy.task),
+        **parameters,
+        "perplexity_before": math.exp(outcome.loss_before),
+        "perplexity_after": math.exp(outcome.loss_after),
+        "form": prepared.form,
+        **dataclasses.asdict(outcome),
+    }
+    write_model(draft.path, model, parent.path, settings.lora.merge, record)
+    draft.counts |= {"models": 1, "steps": outcome.steps}
+    draft.notes |= {"device": outcome.device, "dtype": outcome.dtype, "perplexity": record["perplexity_after"]}
+
+
+def _announce(run: Run, parent: LocalModel) -> str:
+    """Say what the model starts from; what its parent was trained on, empty for a base."""
+    from emogap.train.model_folder import inherited, read_record
+
+    record = read_record(parent.path)
+    inherits = inherited(record) if record else ""
+    if is_main():
+        print(f"{run.name} starts from {inherits or parent.identity}")
+    return inherits
+
+
+def _count(model: Any, trainable_only: bool) -> int:
+    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)
+
+
+def data_facts(path: Path, train_rows: int, validation_rows: int, **more: Any) -> dict[str, Any]:
+    """What the record says of the data."""
+    return {"sha256": fingerprint(path), "train_rows": train_rows, "validation_rows": validation_rows, **more}

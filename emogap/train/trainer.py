@@ -1,0 +1,344 @@
+"""The loop of both kinds of fine-tuning: Hugging Face's Trainer with what the study asks of every training.
+
+On top of Trainer: a loss that is not finite stops the run, validation loss is exact (a mean over tokens, whatever the
+batches), the curve carries its wall time over a kill, and the last step is always evaluated.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
+
+from emogap.artefacts import write_json
+from emogap.config import Training
+from emogap.device import pick_device, pick_dtype
+from emogap.errors import TrainingError, UsageError
+from emogap.progress import Progress
+from emogap.train.blocks import IGNORED
+from emogap.train.checkpoints import last_complete
+
+History = list[dict[str, float]]
+"""One entry a step or evaluation: ``step``, ``epoch``, ``seconds`` and either ``loss``, ``learning_rate``,
+``grad_norm`` or ``eval_loss``."""
+
+
+@dataclass
+class Plan:
+    """What is to be trained, and where its checkpoints lie."""
+
+    name: str
+    task: str
+    settings: Training
+    seed: int
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    make_trainer: Callable[["Plan", list[TrainerCallback]], "StudyTrainer"]
+    """It knows the data."""
+    checkpoints: Path
+    watch: Callable[[History], None] | None = None
+    """Called with the history after every evaluation, to draw curves while the model trains."""
+
+
+@dataclass
+class Outcome:
+    """A finished training; the plan's model holds the best weights."""
+
+    history: History = field(default_factory=list)
+    steps: int = 0
+    best_step: int = 0
+    loss_before: float = 0.0
+    """Mean negative log-likelihood a validation token, in nats, of the parent."""
+    loss_after: float = 0.0
+    seconds: float = 0.0
+    """Wall time of training and evaluation, over all parts of an interrupted run."""
+    tokens: int = 0
+    """Real tokens that went through the model since this process started."""
+    tokens_per_second: float = 0.0
+    padding_share: float = 0.0
+    device: str = ""
+    dtype: str = ""
+    processes: int = 1
+
+
+class StudyTrainer(Trainer):
+    """Also the first base of ``SftTrainer``, before TRL's own."""
+
+    label = "training"
+    """Name of the model, for messages."""
+    settings_name = "clm"
+    seconds_before = 0.0
+    """Wall time of the parts of this run before the last kill."""
+    started = 0.0
+    training_seconds = 0.0
+    tokens = 0
+    slots = 0
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        # Trainer's own, also under TRL: its SFTTrainer computes entropy and accuracy of every token beside the loss,
+        # which nearly doubles the time of a step on a CPU.
+        return Trainer.compute_loss(self, *args, **kwargs)
+
+    def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        step_started = time.monotonic()
+        slots = inputs["input_ids"].numel()
+        tokens = int(inputs["attention_mask"].sum()) if "attention_mask" in inputs else slots
+        loss = super().training_step(model, inputs, *args, **kwargs)
+        if not torch.isfinite(loss):
+            raise self._not_finite("loss", loss.item(), self.state.global_step + 1)
+        self.tokens += tokens
+        self.slots += slots
+        self.training_seconds += time.monotonic() - step_started
+        return loss
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Mean loss a validation token. Every process takes its share of the rows, each row once."""
+        metrics = {"eval_loss": self.validation_loss()}
+        if not math.isfinite(metrics["eval_loss"]):
+            raise self._not_finite("validation loss", metrics["eval_loss"], self.state.global_step)
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def validation_loss(self) -> float:
+        rows = range(self.args.process_index, len(self.eval_dataset), self.args.world_size)
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.Subset(self.eval_dataset, rows),
+            batch_size=self.args.per_device_eval_batch_size,
+            collate_fn=self.data_collator,
+        )
+        self.model.eval()
+        total = torch.zeros(2, dtype=torch.float64, device=self.args.device)
+        for batch in loader:
+            batch = self._prepare_inputs(batch)
+            count = (batch["labels"][..., 1:] != IGNORED).sum()
+            with torch.no_grad(), self.compute_loss_context_manager():
+                loss = self.model(**batch).loss
+            total += torch.stack([loss.double() * count, count.double()])
+        summed, count = self.accelerator.reduce(total).tolist()
+        return summed / count
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        logs["seconds"] = round(self.seconds, 3)
+        super().log(logs, start_time)
+
+    @property
+    def seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
+    def _not_finite(self, what: str, value: float, step: int) -> TrainingError:
+        kept = last_complete(Path(self.args.output_dir))
+        where = f"the last good checkpoint is {kept}" if kept else "no checkpoint was written yet"
+        return TrainingError(
+            f"{self.label}: {what} is {value} at step {step}; {where}; lower {self.settings_name}.learning_rate "
+            f"or set {self.settings_name}.precision=fp32"
+        )
+
+
+class _Watch(TrainerCallback):
+    """Progress, the evaluation of the last step, and whoever looks on."""
+
+    def __init__(self, plan: Plan):
+        self._plan = plan
+        self._bar: Progress | None = None
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.is_world_process_zero:
+            self._bar = Progress(self._plan.name, state.max_steps, "steps")
+            self._bar.advance(state.global_step)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = control.should_save = True
+        if self._bar:
+            self._bar.advance()
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self._plan.watch and state.is_world_process_zero:
+            self._plan.watch(state.log_history)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        # A pickle of the arguments, which nothing reads.
+        if args.should_save:
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / "training_args.bin").unlink(missing_ok=True)
+
+    def close(self) -> None:
+        if self._bar:
+            self._bar.close()
+
+
+def arguments_for(plan: Plan, arguments_type: type[TrainingArguments], **more: Any) -> TrainingArguments:
+    """Trainer's arguments. Every setting of the study is spelt out; what is not named is Trainer's own default."""
+    settings = plan.settings
+    device = pick_device(settings.device)
+    batch_size, accumulation = shared_batches(plan, process_count())
+    arguments = arguments_type(
+        output_dir=str(plan.checkpoints),
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.scheduler,
+        warmup_steps=settings.warmup_steps,
+        weight_decay=settings.weight_decay,
+        per_device_train_batch_size=batch_size,
+        per_device_eval_batch_size=batch_size,
+        gradient_accumulation_steps=accumulation,
+        num_train_epochs=settings.epochs,
+        max_steps=settings.max_steps,
+        eval_strategy="steps",
+        eval_steps=settings.eval_steps,
+        save_strategy="steps",
+        save_steps=settings.eval_steps,
+        # The best checkpoint is kept beside the last one.
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        restore_callback_states_from_checkpoint=True,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        seed=plan.seed,
+        data_seed=plan.seed,
+        report_to=settings.report_to,
+        run_name=plan.name,
+        disable_tqdm=True,
+        use_cpu=device == "cpu",
+        ddp_backend="gloo" if device == "cpu" and process_count() > 1 else None,
+        ddp_find_unused_parameters=False,
+        gradient_checkpointing=False,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        **_precision(plan, device),
+        **more,
+    )
+    if arguments.n_gpu > 1:
+        # One process takes one GPU; several GPUs are shared by several processes, not by DataParallel.
+        arguments._n_gpu = 1
+    return arguments
+
+
+def _precision(plan: Plan, device: str) -> dict[str, bool]:
+    if device == "cpu" and plan.settings.precision == "fp16":
+        raise UsageError(f"{plan.task}.precision=fp16 needs a GPU; use --set {plan.task}.precision=auto")
+    dtype = pick_dtype(device, plan.settings.precision)
+    return {"bf16": dtype == torch.bfloat16, "fp16": dtype == torch.float16}
+
+
+def process_count() -> int:
+    """How many processes share this training: what a launcher says in the environment."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def shared_batches(plan: Plan, processes: int) -> tuple[int, int]:
+    """Rows a batch and batches a step for each process, so that a step has as many rows as with one process.
+
+    Raises ``UsageError`` if the rows of a step cannot be shared evenly.
+    """
+    batch_size, accumulation = plan.settings.batch_size, plan.settings.accumulation
+    if accumulation % processes == 0:
+        return batch_size, accumulation // processes
+    if batch_size % processes == 0:
+        return batch_size // processes, accumulation
+    raise UsageError(
+        f"{processes} processes cannot share {plan.task}.accumulation={accumulation} batches of "
+        f"{plan.task}.batch_size={batch_size}; make one of the two a multiple of {processes}"
+    )
+
+
+def fit(plan: Plan) -> Outcome:
+    """Train, or go on with a training that was killed, and leave the best weights in the plan's model.
+
+    Raises ``TrainingError`` if a loss is not finite or memory runs out, ``UsageError`` for impossible settings.
+    """
+    watcher = _Watch(plan)
+    patience = EarlyStoppingCallback(early_stopping_patience=plan.settings.patience)
+    # With a cache, packed rows are not told apart.
+    uses_cache, plan.model.config.use_cache = plan.model.config.use_cache, False
+    try:
+        trainer = plan.make_trainer(plan, [watcher, patience])
+        trainer.label, trainer.settings_name = plan.name, plan.task
+        trainer.remove_callback(PrinterCallback)
+        with trainer.args.main_process_first(local=False):
+            resume = last_complete(plan.checkpoints)
+        loss_before = _loss_before(plan, trainer)
+        set_seed(plan.seed)
+        trainer.seconds_before = _seconds_at(resume)
+        trainer.started = time.monotonic()
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _out_of_memory(plan) from error
+    except RuntimeError as error:
+        if "memory" not in str(error):
+            raise
+        raise _out_of_memory(plan) from error
+    finally:
+        watcher.close()
+    plan.model.config.use_cache = uses_cache
+    return _outcome(trainer, loss_before)
+
+
+def _loss_before(plan: Plan, trainer: StudyTrainer) -> float:
+    """The parent's loss on the validation text; measured once, also if the run is killed."""
+    file = plan.checkpoints / "before.json"
+    with trainer.args.main_process_first(local=False):
+        measured = file.exists()
+    if measured:
+        return json.loads(file.read_text(encoding="utf-8"))["loss"]
+    loss = trainer.validation_loss()
+    if trainer.args.should_save:
+        write_json(file, {"loss": loss})
+    return loss
+
+
+def _seconds_at(checkpoint: Path | None) -> float:
+    if checkpoint is None:
+        return 0.0
+    history = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+    return history[-1]["seconds"]
+
+
+def _outcome(trainer: StudyTrainer, loss_before: float) -> Outcome:
+    state, arguments = trainer.state, trainer.args
+    counted = torch.tensor([trainer.tokens, trainer.slots], dtype=torch.int64, device=arguments.device)
+    tokens, slots = trainer.accelerator.reduce(counted).tolist()
+    return Outcome(
+        history=[entry for entry in state.log_history if "loss" in entry or "eval_loss" in entry],
+        steps=state.global_step,
+        best_step=state.best_global_step,
+        loss_before=loss_before,
+        loss_after=state.best_metric,
+        seconds=trainer.seconds,
+        tokens=tokens,
+        tokens_per_second=tokens / trainer.training_seconds if tokens else 0.0,
+        padding_share=1 - tokens / slots if slots else 0.0,
+        device=str(arguments.device),
+        dtype="bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "fp32",
+        processes=arguments.world_size,
+    )
+
+
+def _out_of_memory(plan: Plan) -> TrainingError:
+    length = "block_size" if plan.task == "clm" else "max_length"
+    settings = plan.settings
+    return TrainingError(
+        f"{plan.name}: memory ran out at {plan.task}.batch_size={settings.batch_size} rows of up to "
+        f"{plan.task}.{length}={getattr(settings, length)} tokens; halve {plan.task}.batch_size and double "
+        f"{plan.task}.accumulation, lower {plan.task}.{length}, or train adapters ({plan.task}.lora.rank=16)"
+    )
