@@ -38,16 +38,26 @@ Gate = Callable[[Candidate, Gates], bool]
 
 # ---------------------------------------------------------------------------------------------- reading a reply
 
-_EMOTION_NAMES = "|".join(LABELS)
-_LABEL = re.compile(
-    r"(?:\*\*)?(?:"
-    rf"(?:{_EMOTION_NAMES})(?:(?:,| and|, and) (?:{_EMOTION_NAMES}))*"
-    r"|(?:the |my |a )?(?:(?:short|rewritten|revised|emotional|new|desired|final|original) )*"
-    r"(?:story|text|output|answer|response|version|monologue|play|fairy tale|newspaper article|article|article text)"
-    r")(?:\*\*)?[ \t]*(?::|=>|->)(?:\*\*)?\s*",
-    re.IGNORECASE,
+
+def _any_of(*alternatives: str) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{alternative})" for alternative in alternatives), re.IGNORECASE)
+
+
+_EMOTION = "|".join(LABELS)
+_TEXT_KIND = (
+    r"story|text|output|answer|response|version|monologue|play|fairy tale|newspaper article|article|article text"
 )
-_TITLE = re.compile(r"(?:(?:\*\*)?(?:title|headline)(?:\*\*)?[ \t]*:[^\n]*|#+[ \t][^\n]*|\*\*[^*\n]{1,80}\*\*)(?:\n+|$)", re.I)
+_LABEL_END = r"(?:\*\*)?[ \t]*(?::|=>|->)(?:\*\*)?\s*"
+_LABEL = _any_of(
+    rf"(?:\*\*)?(?:{_EMOTION})(?:(?:,| and|, and) (?:{_EMOTION}))*{_LABEL_END}",
+    r"(?:\*\*)?(?:the |my |a )?(?:(?:short|rewritten|revised|emotional|new|desired|final|original) )*"
+    rf"(?:{_TEXT_KIND}){_LABEL_END}",
+)
+_TITLE = _any_of(
+    r"(?:\*\*)?(?:title|headline)(?:\*\*)?[ \t]*:[^\n]*(?:\n+|$)",
+    r"#+[ \t][^\n]*(?:\n+|$)",
+    r"\*\*[^*\n]{1,80}\*\*(?:\n+|$)",
+)
 _QUOTE_PAIRS = {'"': '"', "“": "”"}
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*(?=\s|$)")
 
@@ -118,41 +128,43 @@ def truncated(candidate: Candidate, bounds: Gates) -> bool:
     return candidate.cut
 
 
-_ASSISTANT_ANYWHERE = re.compile(
-    r"\b(?:as an? (?:ai|artificial intelligence|(?:large )?language model|virtual assistant|helpful assistant)\b"
-    r"|i(?:'m| am) (?:just |only )?an? (?:ai|artificial intelligence|(?:large )?language model|virtual assistant)\b"
-    r"|how (?:can|may) i (?:help|assist) you today)",
-    re.IGNORECASE,
+_MODEL = r"(?:an? )?(?:ai|artificial intelligence|(?:large )?language model|virtual assistant|helpful assistant)\b"
+_ASSISTANT_ANYWHERE = _any_of(
+    rf"\bas {_MODEL}",
+    rf"\bi(?:'m| am) (?:just |only )?{_MODEL}",
+    r"\bhow (?:can|may) i (?:help|assist) you today",
 )
-_ASSISTANT_BEGINNING = re.compile(
-    r"(?:i(?:'m| am) (?:so |really |very )?sorry(?: to hear|,? but (?:i|we|you|the|it|that|this|there|as|your|could)\b"
-    r"|,? (?:i|we) (?:can|do|am|cannot|didn|couldn|don|could)|\.? (?:can|could) you|,? (?:can|could) you|,? it(?:'s| is) (?:not|difficult))"
-    r"|i (?:apologi[sz]e|understand (?:that you|your|you|how you|what you))"
-    r"|i (?:can(?:no|')t|am (?:not able|unable) to|am not sure) (?:\w+ )?(?:write|create|provide|generate|help|assist|understand|what you)"
-    r"|(?:sure|certainly|of course|absolutely|okay|ok|yes|great)[,!.:]? (?:here(?:'s| is| are)|i(?:'ll| can| will| would)|let me)"
-    r"|here(?:'s| is) (?:a|an|the|my|your|one|another) (?:\w+ ){0,4}(?:story|text|version|answer|response|rewrite|rewritten|monologue|play|tale|article)"
-    r"|(?:in )?th(?:is|e) (?:short )?(?:story|text|context|passage|given text|given context|line of text|line)\b[^.\n]{0,40}\b"
-    r"(?:is|describes|shows|tells|should|captures|about|conveys|expresses|suggests|appears|seems)\b"
-    r"|based on the (?:given|context|provided|text)"
-    r"|the (?:rewritten|revised|original|given) (?:output|answer|instruction|text|context)\b"
-    r"|(?:can|could) you (?:please )?(?:tell me more|provide|give me|explain|clarify|be more specific)"
-    r"|(?:please )?(?:provide|clarify|let me know)\b)",
-    re.IGNORECASE,
+_ASSISTANT_BEGINNING = _any_of(
+    r"i(?:'m| am) (?:so |really |very )?sorry to hear",
+    r"i(?:'m| am) (?:so |really |very )?sorry,? but (?:i|we|you|the|it|that|this|there|as|your|could)\b",
+    r"i(?:'m| am) (?:so |really |very )?sorry,? (?:i|we) (?:can|do|am|cannot|didn|couldn|don|could)",
+    r"i(?:'m| am) (?:so |really |very )?sorry[.,]? (?:can|could) you",
+    r"i apologi[sz]e|i understand (?:that you|your|you|how you|what you)",
+    r"i (?:can(?:no|')t|am (?:not able|unable) to) (?:write|create|provide|generate|help|assist|understand)",
+    r"(?:sure|certainly|of course|absolutely|okay|ok|yes|great)[,!.:]? "
+    r"(?:here(?:'s| is| are)|i(?:'ll| can| will| would)|let me)",
+    rf"here(?:'s| is) (?:a|an|the|my|your|one|another) (?:\w+ ){{0,4}}(?:{_TEXT_KIND}|rewrite|tale)",
+    r"(?:in )?th(?:is|e) (?:short )?(?:story|text|context|passage|given text|given context|line of text|line)\b"
+    r"[^.\n]{0,40}\b(?:is|describes|shows|tells|should|captures|about|conveys|expresses|suggests|appears|seems)\b",
+    r"based on the (?:given|context|provided|text)",
+    r"the (?:rewritten|revised|original|given) (?:output|answer|instruction|text|context)\b",
+    r"(?:can|could) you (?:please )?(?:tell me more|provide|give me|explain|clarify|be more specific)",
+    r"(?:please )?(?:provide|clarify|let me know)\b",
 )
-_ASSISTANT_END = re.compile(
-    r"\b(?:(?:can|could|would) you (?:please )?(?:tell me more|provide (?:me )?(?:with )?(?:some |any )?(?:more|additional|further)|give me (?:some )?more"
-    r"|elaborate|clarify)"
-    r"|(?:please )?let me know if\b|feel free to (?:ask|reach|let)|i hope (?:this|that|it) (?:helps|meets)"
-    r"|is there anything (?:else|specific|i can)|how can i (?:help|assist)|do you have any (?:other )?questions"
-    r"|would you like (?:me|to (?:know|hear|learn|share|talk|tell))|if you have any (?:other |more |further )?questions"
-    r"|more (?:context|information) (?:about|so|to|on|is needed)?)",
-    re.IGNORECASE,
+_ASSISTANT_END = _any_of(
+    r"\b(?:can|could|would) you (?:please )?(?:tell me more|give me (?:some )?more|elaborate|clarify)",
+    r"\b(?:can|could|would) you (?:please )?provide (?:me )?(?:with )?(?:some |any )?(?:more|additional|further)",
+    r"\blet me know if\b|\bfeel free to (?:ask|reach|let)|\bi hope (?:this|that|it) (?:helps|meets)",
+    r"\bis there anything (?:else|specific|i can)|\bhow can i (?:help|assist)|\bdo you have any (?:other )?questions",
+    r"\bwould you like (?:me|to (?:know|hear|learn|share|talk|tell))",
+    r"\bif you have any (?:other |more |further )?questions|\bmore (?:context|information) (?:about|so|to|on)\b",
 )
-_EXPLAINING = re.compile(
-    r"^(?:note(?: that)?|explanation|in this (?:story|text|version|rewrite|passage|example)|this (?:story|text|version|rewrite|passage)"
-    r" (?:is|has|uses|shows|captures|conveys|expresses|teaches|demonstrates|illustrates)"
-    r"|the (?:story|text|emotion|rewritten \w+|original output) (?:is|conveys|captures|shows|uses|expresses|of this))\b",
-    re.IGNORECASE,
+_EXPLAINING = _any_of(
+    r"(?:note(?: that)?|explanation)\b",
+    r"in this (?:story|text|version|rewrite|passage|example)\b",
+    r"this (?:story|text|version|rewrite|passage) "
+    r"(?:is|has|uses|shows|captures|conveys|expresses|teaches|demonstrates|illustrates)\b",
+    r"the (?:story|text|emotion|rewritten \w+|original output) (?:is|conveys|captures|shows|uses|expresses|of this)\b",
 )
 
 
@@ -172,8 +184,9 @@ def assistant_talk(candidate: Candidate, bounds: Gates) -> bool:
 
 _LEAK_MARK = re.compile(r"=>|\[/?INST\]|<</?SYS>>|<\|[a-z_]+\|>|</?s>|\{(?:emotion|context|instruction|input|output)\}")
 _LEAK_LABEL = re.compile(
-    r"(?:^|\n|[.!?\"] )[*#\s]*(?:instructions?|desired emotion|emotions?|context|genre|main character|rewritten (?:output|answer)|"
-    r"original (?:output|answer|text)|(?:your |new )?story|rules|guidelines|objective|input|output|answer|text|example \d*)[*]*:",
+    r"(?:^|\n|[.!?\"] )[*#\s]*"
+    r"(?:instructions?|desired emotion|emotions?|context|genre|main character|rules|guidelines|objective|input|output"
+    r"|(?:rewritten|original) (?:output|answer|text)|(?:your |new )?story|answer|text|example \d*)\**:",
     re.IGNORECASE,
 )
 
@@ -215,11 +228,13 @@ def control_characters(candidate: Candidate, bounds: Gates) -> bool:
     )
 
 
-_FUNCTION_WORDS = frozenset(
-    "the a an and or but of to in on at for with from by is are was were be been it its he she they i you we his her "
-    "their my your our this that these those as not no do did had has have can could will would there so if when who "
-    "what which them him me us up out into about then than just all one".split()
-)
+_FUNCTION_WORDS = frozenset((
+    "the", "a", "an", "and", "or", "but", "of", "to", "in", "on", "at", "for", "with", "from", "by", "is", "are",
+    "was", "were", "be", "been", "it", "its", "he", "she", "they", "i", "you", "we", "his", "her", "their", "my",
+    "your", "our", "this", "that", "these", "those", "as", "not", "no", "do", "did", "had", "has", "have", "can",
+    "could", "will", "would", "there", "so", "if", "when", "who", "what", "which", "them", "him", "me", "us", "up",
+    "out", "into", "about", "then", "than", "just", "all", "one",
+))  # fmt: skip
 _MIN_FUNCTION_SHARE = 0.12
 _MIN_WORDS_TO_TELL = 20
 _MAX_FOREIGN_LETTERS = 0.1
@@ -252,13 +267,10 @@ def unchanged(candidate: Candidate, bounds: Gates) -> bool:
 
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:[.,:/]\d+)*")
 _LIST_NUMBER = re.compile(r"(?m)^\s*\d+[.)]\s")
-_WORDS_AS_NUMBERS = {
-    word: str(value)
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen twenty".split()
-    )
-}
+_SPELT_NUMBERS = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+)  # fmt: skip
 
 
 def numbers(text: str) -> set[str]:
@@ -275,7 +287,7 @@ def names(text: str) -> set[str]:
 def lost(original: str, rewritten: str) -> set[str]:
     """Numbers and names of the original answer that the rewritten one lacks; a number may be spelt out."""
     words = set(normalised(rewritten).split())
-    spelt = {_WORDS_AS_NUMBERS[word] for word in words & _WORDS_AS_NUMBERS.keys()}
+    spelt = {str(value) for value, word in enumerate(_SPELT_NUMBERS) if word in words}
     missing_names = {name for name in names(original) if not set(normalised(name).split()) <= words}
     return (numbers(original) - numbers(rewritten) - spelt) | missing_names
 

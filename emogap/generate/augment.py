@@ -1,0 +1,233 @@
+"""Stories: every method writes about the same emotional lines, in chunks that stand and resume on their own."""
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from emogap.artefacts import Artefact, Recipe, Summary, fingerprint
+from emogap.config import Augment, Config
+from emogap.data.classify import classifier_identity
+from emogap.emotions import LABELS, NEUTRAL
+from emogap.errors import InputError, UsageError
+from emogap.generate.judging import Judging, judge
+from emogap.generate.prompts import Template, load_examples, load_template
+from emogap.generate.quality import STORY_GATES
+from emogap.generate.writing import Ask, OpenEngine, Row, engine_on_demand, journal_of, write
+from emogap.hub import identify
+from emogap.paths import from_root
+from emogap.progress import Progress, progress
+from emogap.records import KEPT, PROCESSED, STORIES, read_rows, row_seed, write_rows
+from emogap.stages import make_each
+
+PLACEHOLDERS = ("emotions", "emotion", "context", "genre", "character", "example_1", "example_2")
+GENRES: Mapping[str, float] = {"monologue": 0.4, "play": 0.1, "fairy tale": 0.3, "newspaper article": 0.2}
+"""How often each genre is drawn (published)."""
+CHARACTERS: Mapping[str, float] = {"animal": 0.1, "boy": 0.3, "girl": 0.3, "man": 0.15, "woman": 0.15}
+"""How often each kind of main character is drawn (published)."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some of the lines, written about by one method."""
+
+    method: str
+    number: int
+    first: int
+    """Place of its first line among the chosen ones."""
+    size: int
+    artefact: Artefact
+    replies: Recipe
+    """What shapes the replies; the artefact's recipe adds what shapes their judging."""
+
+
+def augment(config: Config) -> Summary:
+    """Write a story from every chosen line with every method, judge it, and keep kept and rejected rows alike.
+
+    Raises ``MissingInput``, ``InputError``, ``UsageError`` (unknown chunk, template, example) and ``LockHeld``.
+    """
+    chunks = {chunk.artefact.path: chunk for chunk in story_chunks(config)}
+    templates = {method: story_template(config.augment, method) for method in config.augment.methods}
+    examples = load_examples(config.augment.examples)
+    lines = chosen_lines(config)
+    stale = [c for c in chunks.values() if c.artefact.freshness().state != "fresh"]
+    with engine_on_demand(config.writer) as engine, progress("stories", sum(c.size for c in stale), "stories") as bar:
+
+        def make(artefact: Artefact) -> None:
+            chunk = chunks[artefact.path]
+            part = lines.iloc[chunk.first : chunk.first + chunk.size]
+            asks = story_asks(part, chunk.method, templates[chunk.method], examples, config.seed)
+            _make_chunk(config, chunk, asks, engine, bar)
+
+        summary = make_each("augment", [chunk.artefact for chunk in chunks.values()], make)
+    if summary.made:
+        from emogap.generate.outcomes import show_stories
+
+        show_stories(config.home)
+    return summary
+
+
+def augment_artefacts(config: Config) -> list[Artefact]:
+    """The chunks that the settings ask for. Raises ``MissingInput`` while there are no emotional lines."""
+    return [chunk.artefact for chunk in story_chunks(config)]
+
+
+def story_chunks(config: Config) -> list[Chunk]:
+    """All chunks of all methods that ``augment.chunks`` names, method by method within a chunk's number."""
+    settings = config.augment
+    path = config.home.require(config.home.filtered)
+    available = pq.read_metadata(path).num_rows
+    if not available:
+        raise InputError(
+            f"{config.home.relative(path)} has no emotional line; give more text or lower process.threshold"
+        )
+    total = min(settings.lines or available, available)
+    numbers = parse_chunks(settings.chunks, -(-total // settings.chunk_size))
+    return [
+        _chunk(config, method, number, min(settings.chunk_size, total - number * settings.chunk_size))
+        for number in numbers
+        for method in settings.methods
+    ]
+
+
+def _chunk(config: Config, method: str, number: int, size: int) -> Chunk:
+    settings = config.augment
+    first = number * settings.chunk_size
+    replies = Recipe(
+        stage="augment",
+        inputs={"babylm_filtered": config.home.filtered},
+        settings={
+            "augment.method": method,
+            "augment.order": settings.order,
+            "augment.rows": [first, first + size],
+            **config.flat("augment", "sampling"),
+            **config.flat("writer", "engine", "dtype", "quantization", "batch_size"),
+        },
+        identities={
+            "writer.model": identify(config.writer.model),
+            f"prompt {method}": story_template(settings, method).sha256,
+            "story examples": fingerprint(from_root(settings.examples)),
+        },
+        seed=config.seed,
+    )
+    recipe = replace(
+        replies,
+        settings=replies.settings | config.flat("augment", "gates"),
+        identities=replies.identities | {"process.classifier": classifier_identity(config.process.classifier)},
+    )
+    artefact = Artefact(config.home.chunk(method, number), recipe, keep_superseded=True)
+    return Chunk(method, number, first, size, artefact, replies)
+
+
+def _make_chunk(config: Config, chunk: Chunk, asks: Sequence[Ask], engine: OpenEngine, bar: Progress) -> None:
+    settings = config.augment
+    judging = Judging("story", "text", STORY_GATES, settings.gates, config.process.classifier)
+    with chunk.artefact.making() as draft:
+        journal = journal_of(chunk.artefact, chunk.replies.sha256())
+        rows = write(
+            asks, journal, engine, config, settings, lambda new, earlier: judge(new, earlier, asks, judging), bar
+        )
+        write_rows(draft.path, pd.DataFrame(rows), STORIES)
+        kept = sum(row["status"] == KEPT for row in rows)
+        draft.counts |= {"lines": len(asks), "kept": kept, "rejected": len(rows) - kept}
+        draft.notes["replies"] = chunk.replies.sha256()
+    journal.discard()
+
+
+def parse_chunks(text: str, count: int) -> list[int]:
+    """``all``, or numbers and ranges such as ``0-9,33`` → chunk numbers, in order, each below ``count``.
+
+    Raises ``UsageError``.
+    """
+    if text.strip() == "all":
+        return list(range(count))
+    numbers: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if not match:
+            raise UsageError(f"chunks '{text}': give all, or numbers and ranges such as 0-9,33")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first or last >= count:
+            raise UsageError(f"chunks '{text}': there is no chunk {part.strip()}; the lines make chunks 0-{count - 1}")
+        numbers.update(range(first, last + 1))
+    return sorted(numbers)
+
+
+def chosen_lines(config: Config) -> pd.DataFrame:
+    """The emotional lines to write about, in the order of the chunks: every method gets the same ones."""
+    lines = read_rows(config.home.require(config.home.filtered), PROCESSED)
+    if config.augment.order == "balanced":
+        lines = in_turn(lines, config.seed)
+    chosen = lines.head(config.augment.lines) if config.augment.lines else lines
+    return chosen.assign(emotions=[[label for label in labels if label != NEUTRAL] for labels in chosen["labels"]])
+
+
+def in_turn(lines: pd.DataFrame, run_seed: int) -> pd.DataFrame:
+    """The lines so that the emotions take turns, in an order drawn once; within an emotion they are shuffled.
+
+    The first n lines hold every emotion that is left about equally often, whatever n is.
+    """
+    emotions = sorted(LABELS, key=lambda emotion: row_seed(run_seed, emotion, "turn"))
+    place = {emotion: i for i, emotion in enumerate(emotions)}
+    keyed = lines.assign(
+        _shuffled=[row_seed(run_seed, line, "order") for line in lines["id"]], _emotion=lines["emotion"].map(place)
+    ).sort_values("_shuffled")
+    keyed["_round"] = keyed.groupby("_emotion").cumcount()
+    return keyed.sort_values(["_round", "_emotion"]).drop(columns=["_shuffled", "_emotion", "_round"])
+
+
+def story_template(settings: Augment, method: str) -> Template:
+    """The prompt file of a method. Raises ``MissingInput`` or ``UsageError`` (unknown or missing placeholder)."""
+    template = load_template(settings.templates[method], PLACEHOLDERS)
+    if "context" not in template.placeholders:
+        raise UsageError(f"{template.source}: the placeholder {{context}} is missing")
+    if not template.placeholders & {"emotion", "emotions"}:
+        raise UsageError(f"{template.source}: the placeholder {{emotion}} or {{emotions}} is missing")
+    return template
+
+
+def story_asks(
+    lines: pd.DataFrame, method: str, template: Template, examples: Mapping[str, list[dict[str, str]]], run_seed: int
+) -> list[Ask]:
+    """One ask a line. What is drawn (genre, main character, examples) comes from the line's own seed.
+
+    Raises ``UsageError`` if the template wants examples of an emotion that has fewer than two.
+    """
+    return [_ask(line, method, template, examples, run_seed) for line in lines.to_dict("records")]
+
+
+def _ask(line: Row, method: str, template: Template, examples, run_seed: int) -> Ask:
+    identifier = f"{method}/{line['id']}"
+    emotions = line["emotions"]
+    drawn = random.Random(row_seed(run_seed, identifier, "prompt"))
+    genre = drawn.choices(list(GENRES), list(GENRES.values()))[0]
+    character = drawn.choices(list(CHARACTERS), list(CHARACTERS.values()))[0]
+    values = {"emotions": ", ".join(emotions), "emotion": emotions[0], "context": line["text"]}
+    row = {
+        "line_id": line["id"],
+        "source": line["source"],
+        "text": line["text"],
+        "emotion": emotions[0],
+        "emotions": emotions,
+        "method": method,
+        "prompt_sha": template.sha256,
+        "genre": genre if "genre" in template.placeholders else None,
+        "character": character if "character" in template.placeholders else None,
+    }
+    shown = template.text
+    if template.placeholders & {"example_1", "example_2"}:
+        worked = _two_examples(emotions[0], examples, drawn)
+        values |= {"example_1": worked[0], "example_2": worked[1]}
+        shown = "\n".join([shown, *worked])
+    messages = template.messages(**values, genre=genre, character=character)
+    return Ask(identifier, tuple(messages), row, shown)
+
+
+def _two_examples(emotion: str, examples, drawn: random.Random) -> list[str]:
+    of_emotion = examples.get(emotion, [])
+    if len(of_emotion) < 2:
+        raise UsageError(f"augment.examples: two examples of '{emotion}' are needed, there are {len(of_emotion)}")
+    return [f"{emotion}: {e['context']}\nStory: {e['story']}" for e in drawn.sample(of_emotion, 2)]

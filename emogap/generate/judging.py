@@ -1,0 +1,98 @@
+"""Rows of replies → rows with a text, a status and a reason: the gates applied to whole tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from emogap.config import Gates, HubModel
+from emogap.emotions import INDEX
+from emogap.generate.quality import Candidate, Gate, clean, duplicates, ends_well, failures, trim_to_sentence
+from emogap.generate.similarity import similarities
+from emogap.generate.writing import Ask, Row
+from emogap.records import KEPT, REJECTED
+
+ENGINE_ERROR = "engine_error"
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How the rows of one kind are judged."""
+
+    text: str
+    """The column that the text of the reply goes into."""
+    context: str
+    """The column of what the text was made from."""
+    gates: tuple[Gate, ...]
+    bounds: Gates
+    classifier: HubModel
+    """It gives the score of the wanted emotion."""
+    similar: bool = False
+    """Whether the text must mean what the context means: its similarity is measured."""
+
+
+def read_reply(reply: str, finish: str | None, truncated: str) -> tuple[str, list[str], bool]:
+    """The text of a reply, notes on what was taken from it, and whether it is cut at the token limit.
+
+    ``finish`` None: how the model ended is not known; then a text without an end of a sentence counts as cut.
+    ``truncated``: ``trim`` takes a cut text back to its last full sentence, if it has one.
+    """
+    text, notes = clean(reply)
+    cut = not ends_well(text) if finish is None else finish == "length"
+    trimmed = trim_to_sentence(text) if cut and truncated == "trim" else ""
+    if trimmed:
+        return trimmed, [*notes, "trimmed to its last full sentence"], False
+    return text, notes, cut
+
+
+def judge(rows: Sequence[Row], earlier: Sequence[Row], asks: Sequence[Ask], judging: Judging) -> list[Row]:
+    """The rows with their text, ``status``, ``reason`` (the first), ``reasons`` (all of them), ``notes`` and ``words``.
+
+    ``earlier``: rows judged before; a text that repeats a kept one of theirs is a duplicate. Also ``emotion_score``
+    and, where it is measured, ``similarity``.
+    """
+    shown = {ask.id: ask.shown for ask in asks}
+    judged = [_judge_alone(row, shown[row["ask"]], judging) for row in _measured(rows, judging)]
+    passed = {row["id"]: row[judging.text] for row in [*earlier, *judged] if not row["reasons"]}
+    for identifier, (reason, repeated) in duplicates(passed, judging.bounds).items():
+        row = next(row for row in judged if row["id"] == identifier)
+        row["reasons"] = [reason]
+        row["notes"] = [*row["notes"], f"repeats {repeated}"]
+    for row in judged:
+        row["status"] = REJECTED if row["reasons"] else KEPT
+        row["reason"] = row["reasons"][0] if row["reasons"] else None
+    return judged
+
+
+def _measured(rows: Sequence[Row], judging: Judging) -> list[Row]:
+    """The rows with their text read out of the reply and with what models say of it."""
+    read = [read_reply(row["reply"], row["finish"], judging.bounds.truncated) for row in rows]
+    texts = [text for text, _, _ in read]
+    scores = _classifier(judging.classifier).scores(texts) if texts else []
+    alike = similarities(texts, [row[judging.context] for row in rows]) if judging.similar else [None] * len(rows)
+    return [
+        {
+            **row,
+            judging.text: text,
+            "words": len(text.split()),
+            "notes": notes,
+            "cut": cut,
+            "emotion_score": float(vector[INDEX[row["emotion"]]]),
+            "similarity": similarity,
+        }
+        for row, (text, notes, cut), vector, similarity in zip(rows, read, scores, alike, strict=True)
+    ]
+
+
+def _judge_alone(row: Row, shown: str, judging: Judging) -> Row:
+    candidate = Candidate(
+        row[judging.text], row[judging.context], shown, row["cut"], row["emotion_score"], row["similarity"]
+    )
+    reasons = failures(candidate, judging.bounds, judging.gates)
+    return {**row, "reasons": [ENGINE_ERROR] if row["finish"] == "error" else reasons}
+
+
+@lru_cache(maxsize=1)
+def _classifier(model: HubModel):
+    from emogap.data.classify import load
+
+    return load(model)

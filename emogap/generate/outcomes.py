@@ -1,0 +1,117 @@
+"""What became of the replies: shares of kept and rejected rows by reason, as a table, a figure and a few examples."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from emogap.emotions import INDEX
+from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.paths import Home
+from emogap.records import KEPT
+
+_EXAMPLE_ROWS = 6
+_EXAMPLE_CHARACTERS = 300
+
+
+def story_outcomes(home: Home) -> pd.DataFrame:
+    """``method, outcome, rows, share``, and for the lines of each method how many have a kept story."""
+    files = sorted(home.chunk("*", 0).parent.parent.glob("*/chunk_*.parquet"))
+    return outcome_table(_read(files, "method"), "method")
+
+
+def rewrite_outcomes(home: Home) -> pd.DataFrame:
+    """``version, outcome, rows, share``."""
+    files = sorted(home.rewrite_rows("*").parent.glob("emotion_alpaca_*.rows.parquet"))
+    return outcome_table(_read(files, "version"), "version")
+
+
+def _read(files: Sequence[Path], by: str) -> pd.DataFrame:
+    return pd.concat([pq.read_table(file, columns=[by, "status", "reason"]).to_pandas() for file in files])
+
+
+def outcome_table(rows: pd.DataFrame, by: str) -> pd.DataFrame:
+    """A row for each value of ``by`` and each outcome (``kept`` or a reason): how many rows and which share.
+
+    ``rows`` has the columns ``by``, ``status`` and ``reason``. ``kept`` comes first, then the reasons, most frequent
+    first.
+    """
+    outcome = rows["reason"].where(rows["status"] != KEPT, KEPT)
+    counts = pd.crosstab(rows[by], outcome)
+    reasons = counts.drop(columns=KEPT, errors="ignore").sum().sort_values(ascending=False, kind="stable").index
+    table = counts.reindex(columns=[KEPT, *reasons], fill_value=0).rename_axis(columns="outcome")
+    long = table.stack().rename("rows").reset_index()
+    long["share"] = (long["rows"] / long.groupby(by)["rows"].transform("sum")).round(4)
+    return long
+
+
+def show_stories(home: Home) -> None:
+    """Print and register what became of all stories of this home."""
+    from emogap.show.generate_figures import outcome_shares
+
+    folder = home.chunk("", 0).parent.parent
+    table = story_outcomes(home)
+    _print(table, "method")
+    save_table(folder, Exhibit("story_outcomes", "table", _caption(table, "stories", "method"), 20), table)
+    figure = outcome_shares(table, "method", "stories")
+    alt = "Stacked horizontal bars, one a method: shares of kept stories and of each reason for a rejection."
+    save_figure(folder, Exhibit("story_outcomes", "figure", _caption(table, "stories", "method"), 21, alt=alt), figure)
+    examples = story_examples(home)
+    caption = "Kept stories, one of each method for the first lines: the line it grew out of and how it begins."
+    save_table(folder, Exhibit("story_examples", "table", caption, 22), examples)
+
+
+def show_rewrites(home: Home) -> None:
+    """Print and register what became of all rewrites of this home."""
+    from emogap.show.generate_figures import outcome_shares
+
+    folder = home.rewrite_rows("").parent
+    table = rewrite_outcomes(home)
+    _print(table, "version")
+    caption = _caption(table, "rewrites", "version")
+    save_table(folder, Exhibit("rewrite_outcomes", "table", caption, 40), table)
+    alt = "Stacked horizontal bars, one a version: shares of kept rewrites and of each reason for a rejection."
+    figure = outcome_shares(table, "version", "rewrites")
+    save_figure(folder, Exhibit("rewrite_outcomes", "figure", caption, 41, alt=alt), figure)
+    examples = rewrite_examples(home)
+    caption = "Kept rewrites: the original answer and the answer in the wanted emotion."
+    save_table(folder, Exhibit("rewrite_examples", "table", caption, 42), examples)
+
+
+def story_examples(home: Home) -> pd.DataFrame:
+    """A few kept stories of the first chunks: ``method, emotion, line, story``, shortened."""
+    files = sorted(home.chunk("*", 0).parent.parent.glob("*/chunk_*.parquet"))
+    first = {file.parent.name: file for file in reversed(files)}
+    rows = pd.concat([pd.read_parquet(file) for _, file in sorted(first.items())])
+    kept = rows[rows["status"] == KEPT].groupby("method").head(2)
+    return _shortened(kept[["method", "emotion", "text", "story"]].rename(columns={"text": "line"}))
+
+
+def rewrite_examples(home: Home) -> pd.DataFrame:
+    """A few kept rewrites: ``version, emotion, instruction, original answer, rewritten answer``, shortened."""
+    files = sorted(home.rewrite_rows("*").parent.glob("emotion_alpaca_*.rows.parquet"))
+    rows = pd.concat([pd.read_parquet(file) for file in files])
+    kept = rows[rows["status"] == KEPT].groupby("version").head(_EXAMPLE_ROWS)
+    columns = {"original_output": "original answer", "output": "rewritten answer"}
+    return _shortened(kept[["version", "emotion", "instruction", *columns]].rename(columns=columns))
+
+
+def _shortened(table: pd.DataFrame) -> pd.DataFrame:
+    def short(text: str) -> str:
+        return text if len(text) <= _EXAMPLE_CHARACTERS else text[: _EXAMPLE_CHARACTERS - 1].rstrip() + "…"
+
+    return table.map(short).sort_values("emotion", key=lambda column: column.map(INDEX), kind="stable")
+
+
+def _caption(table: pd.DataFrame, what: str, by: str) -> str:
+    totals = table.groupby(by)["rows"].sum()
+    kept = table[table["outcome"] == KEPT].set_index(by)["rows"]
+    parts = [f"{name} {kept[name]:,} of {total:,}" for name, total in totals.items()]
+    return f"What became of the {what}; kept: {', '.join(parts)}."
+
+
+def _print(table: pd.DataFrame, by: str) -> None:
+    for name, rows in table[table["rows"] > 0].groupby(by):
+        parts = [f"{row.outcome} {row.rows:,} ({row.share:.0%})" for row in rows.itertuples()]
+        print(f"{name}: {', '.join(parts)}")

@@ -1,0 +1,211 @@
+"""Rewrites: Alpaca answers reworded towards a positive emotion, as plain Alpaca JSON and as a table of all rows."""
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from emogap.artefacts import Artefact, Recipe, Summary, fingerprint
+from emogap.config import Config, Rewrite
+from emogap.data.alpaca import Record, clean, is_file, load_records, select
+from emogap.data.classify import classifier_identity
+from emogap.emotions import check_label
+from emogap.errors import InputError, MissingInput, UsageError
+from emogap.generate.judging import Judging, judge
+from emogap.generate.prompts import Template, load_examples, load_template
+from emogap.generate.quality import REWRITE_GATES
+from emogap.generate.writing import Ask, OpenEngine, engine_on_demand, journal_of, write
+from emogap.hub import identify
+from emogap.paths import from_root
+from emogap.progress import Progress, progress
+from emogap.records import KEPT, REWRITES, row_seed, write_rows
+from emogap.stages import make_each
+
+PLACEHOLDERS = ("emotion", "instruction", "input", "output", "emotion_example", "seed_1", "seed_2", "seed_3")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One rewriting version and the table it makes."""
+
+    name: str
+    artefact: Artefact
+    replies: Recipe
+    """What shapes the replies; the artefact's recipe adds what shapes their judging."""
+
+
+def rewrite(config: Config) -> Summary:
+    """Rewrite the chosen records with every version, judge them, write plain Alpaca JSON and the table of all rows.
+
+    Raises ``MissingInput``, ``InputError`` (no list of records), ``UsageError`` (template, seeds) and ``LockHeld``.
+    """
+    versions = {version.artefact.path: version for version in rewrite_versions(config)}
+    templates = {version.name: rewrite_template(config.rewrite, version.name) for version in versions.values()}
+    seeds = load_examples(config.rewrite.seeds)
+    stale = [v for v in versions.values() if v.artefact.freshness().state != "fresh"]
+    cleaned = clean(load_records(config.rewrite.records, config.rewrite.revision)) if stale else None
+    chosen = select(cleaned.kept, config.rewrite.count, config.seed) if cleaned else []
+    if stale and not chosen:
+        raise InputError(f"{config.rewrite.records}: no record is left after cleaning ({cleaned.reasons()})")
+    with engine_on_demand(config.writer) as engine, progress("rewrites", len(chosen) * len(stale), "answers") as bar:
+
+        def make(artefact: Artefact) -> None:
+            version = versions[artefact.path]
+            asks = rewrite_asks(
+                chosen, version.name, templates[version.name], seeds, config.rewrite.emotions, config.seed
+            )
+            _make_version(config, version, asks, cleaned.dropped_rows(), engine, bar)
+
+        summary = make_each("rewrite", [version.artefact for version in versions.values()], make)
+    if summary.made:
+        from emogap.generate.outcomes import show_rewrites
+
+        show_rewrites(config.home)
+    return summary
+
+
+def rewrite_artefacts(config: Config) -> list[Artefact]:
+    """The tables of all rows, one a version; the plain JSON is their companion."""
+    return [version.artefact for version in rewrite_versions(config)]
+
+
+def rewrite_versions(config: Config) -> list[Version]:
+    return [_version(config, name) for name in config.rewrite.versions]
+
+
+def _version(config: Config, name: str) -> Version:
+    settings = config.rewrite
+    for emotion in settings.emotions:
+        check_label(emotion, "rewrite.emotions")
+    local = is_file(settings.records)
+    path = from_root(settings.records)
+    if local and not path.is_file():
+        raise MissingInput(
+            f"Alpaca records {path} not found; set rewrite.records to a JSON or JSONL file or a Hub data set"
+        )
+    replies = Recipe(
+        stage="rewrite",
+        inputs={"records": path} if local else {},
+        settings={
+            "rewrite.version": name,
+            **config.flat("rewrite", "count", "emotions", "sampling"),
+            **config.flat("writer", "engine", "dtype", "quantization", "batch_size"),
+        },
+        identities={
+            "writer.model": identify(config.writer.model),
+            f"prompt {name}": rewrite_template(settings, name).sha256,
+            "seed rewrites": fingerprint(from_root(settings.seeds)),
+        }
+        | ({} if local else {"rewrite.records": f"{settings.records}@{settings.revision}"}),
+        seed=config.seed,
+    )
+    recipe = replace(
+        replies,
+        settings=replies.settings | config.flat("rewrite", "gates"),
+        identities=replies.identities | {"process.classifier": classifier_identity(config.process.classifier)},
+    )
+    return Version(name, Artefact(config.home.rewrite_rows(name), recipe, keep_superseded=True), replies)
+
+
+def _make_version(
+    config: Config, version: Version, asks: Sequence[Ask], dropped: list[dict], engine: OpenEngine, bar: Progress
+) -> None:
+    settings = config.rewrite
+    judging = Judging(
+        "output", "original_output", REWRITE_GATES, settings.gates, config.process.classifier, similar=True
+    )
+    with version.artefact.making() as draft:
+        journal = journal_of(version.artefact, version.replies.sha256())
+        rows = write(
+            asks, journal, engine, config, settings, lambda new, earlier: judge(new, earlier, asks, judging), bar
+        )
+        write_rows(draft.path, pd.DataFrame(rows), REWRITES)
+        kept = [row for row in rows if row["status"] == KEPT]
+        _write_json(draft.companion(config.home.rewrites(version.name).name), [_alpaca(row) for row in kept])
+        _write_json(draft.companion(f"emotion_alpaca_{version.name}.dropped.json"), dropped)
+        draft.counts |= {"records": len(asks), "kept": len(kept), "rejected": len(rows) - len(kept)}
+        draft.counts["dropped in cleaning"] = len(dropped)
+        draft.notes["replies"] = version.replies.sha256()
+    journal.discard()
+
+
+def _alpaca(row: dict) -> dict[str, str]:
+    return {field: row[field] for field in ("instruction", "input", "output")}
+
+
+def _write_json(path, rows: list[dict]) -> None:
+    path.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def rewrite_template(settings: Rewrite, version: str) -> Template:
+    """The prompt file of a version. Raises ``MissingInput`` or ``UsageError`` (unknown or missing placeholder)."""
+    template = load_template(settings.templates[version], PLACEHOLDERS)
+    for needed in ("emotion", "instruction", "output"):
+        if needed not in template.placeholders:
+            raise UsageError(f"{template.source}: the placeholder {{{needed}}} is missing")
+    return template
+
+
+def wanted_emotions(count: int, emotions: Sequence[str], run_seed: int) -> list[str]:
+    """An emotion for each of ``count`` records in turn: every block of as many records as emotions has each once."""
+    wanted: list[str] = []
+    for block in range(-(-count // len(emotions))):
+        wanted += random.Random(row_seed(run_seed, f"block {block}", "emotion")).sample(emotions, len(emotions))
+    return wanted[:count]
+
+
+def rewrite_asks(
+    records: Sequence[Record],
+    version: str,
+    template: Template,
+    seeds: Mapping[str, list[dict[str, str]]],
+    emotions: Sequence[str],
+    run_seed: int,
+) -> list[Ask]:
+    """One ask a record. Raises ``UsageError`` if the template wants more seed rewrites of an emotion than there are."""
+    wanted = wanted_emotions(len(records), emotions, run_seed)
+    return [_ask(r, emotion, version, template, seeds, run_seed) for r, emotion in zip(records, wanted, strict=True)]
+
+
+def _ask(record: Record, emotion: str, version: str, template: Template, seeds, run_seed: int) -> Ask:
+    identifier = f"{version}/{record.id}"
+    drawn = random.Random(row_seed(run_seed, identifier, "prompt"))
+    worked = _seeds(emotion, template, seeds, drawn)
+    messages = template.messages(
+        emotion=emotion,
+        instruction=record.instruction,
+        input=record.input,
+        output=record.output,
+        **worked,
+    )
+    row = {
+        "record_id": record.id,
+        "instruction": record.instruction,
+        "input": record.input,
+        "original_output": record.output,
+        "emotion": emotion,
+        "version": version,
+        "prompt_sha": template.sha256,
+    }
+    return Ask(identifier, tuple(messages), row, "\n".join([template.text, *worked.values()]))
+
+
+def _seeds(emotion: str, template: Template, seeds, drawn: random.Random) -> dict[str, str]:
+    """Placeholder → seed rewrite of the wanted emotion, in a drawn order, for those that the template has."""
+    wanted = sorted(template.placeholders & {"emotion_example", "seed_1", "seed_2", "seed_3"})
+    of_emotion = seeds.get(emotion, [])
+    if len(of_emotion) < len(wanted):
+        raise UsageError(
+            f"rewrite.seeds: {len(wanted)} seed rewrites of '{emotion}' are needed, there are {len(of_emotion)}"
+        )
+    return {name: render_seed(seed) for name, seed in zip(wanted, drawn.sample(of_emotion, len(wanted)), strict=True)}
+
+
+def render_seed(seed: Mapping[str, str]) -> str:
+    """A seed rewrite as prompts show it."""
+    return (
+        f"Instruction: {seed['instruction']}\nInput: {seed['input']}\nAnswer: {seed['output']}\n"
+        f"Rewritten answer: {seed['rewritten']}"
+    )
