@@ -64,7 +64,10 @@ def print_timings(timings: list[Timing], unit: str, baseline: str) -> None:
 
 
 # Name → ``module:function``; the function takes the words after the name and prints its figures.
-BENCHMARKS: dict[str, str] = {}
+BENCHMARKS: dict[str, str] = {
+    "clean": "emogap.benchmarks.clean:run",
+    "classify": "emogap.benchmarks.classify:run",
+}
 
 
 def run_benchmark(name: str, arguments: list[str]) -> None:

@@ -19,7 +19,6 @@ def _add_process(commands: Commands) -> None:
         {
             "--sample": "process.sample",
             "--seed": "seed",
-            "--classifier": "process.classifier.name",
             "--threshold": "process.threshold",
             "--duplicates": "process.duplicates",
             "--workers": "process.workers",
@@ -35,6 +34,13 @@ def _add_process(commands: Commands) -> None:
         help="raw directories, from the working directory (else process.raw_dirs, from the repository's root)",
     )
     shorthands["raw"] = "process.raw_dirs"
+    parser.add_argument(
+        "--classifier",
+        type=lambda name: f'{{ name = "{name}" }}',  # and none of the profile's revision, which is another model's
+        metavar="NAME",
+        help="short for --set process.classifier='{ name = \"NAME\" }'",
+    )
+    shorthands["classifier"] = "process.classifier"
     for name, what in (
         ("strict", "bad bytes, NULs, empty files and the like are errors"),
         ("balance", "draw the emotional lines evenly over the emotions"),

@@ -1,0 +1,1 @@
+"""Benchmarks, a module each; ``emogap.bench`` knows them by name."""
