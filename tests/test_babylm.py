@@ -456,12 +456,12 @@ def test_the_script_and_its_options(tmp_path):
 MEASURE = """
 import json, resource, sys, time
 from pathlib import Path
+from emogap.data.babylm import _as_table, _write_lines
 from emogap.data.clean import Rules, clean
 from emogap.data.raw import Source
-reports = []
+path, reports = Path(sys.argv[1]), []
 started = time.monotonic()
-for part in clean([Source("a", Path(sys.argv[1]))], Rules(), reports=reports):
-    pass
+_write_lines(path.with_suffix(".parquet"), map(_as_table, clean([Source("a", path)], Rules(), reports=reports)))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps({"peak_kib": peak, "kept": reports[0].kept, "seconds": time.monotonic() - started}))
 """
