@@ -274,7 +274,7 @@ def _in_background(work: Callable[[Callable[[Any], None]], Awaitable[None]]) -> 
                 raise item
             yield item
 
-    thread = threading.Thread(target=run, daemon=True)
+    thread = threading.Thread(target=run, name="emogap-requests", daemon=True)
     thread.start()
     started.wait()
     try:

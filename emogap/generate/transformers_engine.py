@@ -17,14 +17,14 @@ import numpy as np
 from emogap.config import Sampling
 from emogap.device import pick_device, pick_dtype
 from emogap.errors import ModelError
-from emogap.generate.chat_format import ChatFormat
+from emogap.generate.chat_format import ChatFormat, end_tokens
 from emogap.generate.engines import Conversation, Reply
 from emogap.generate.next_token import draw, penalise, uniforms
 from emogap.hub import LocalModel
 
 if TYPE_CHECKING:
     import torch
-    from transformers import DynamicCache, PreTrainedModel
+    from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 SHARED_PREFIX = 16
 """A common beginning shorter than this many tokens is not worth a pass of its own."""
@@ -53,16 +53,13 @@ class TransformersEngine:
 
     def __init__(self, local: LocalModel, *, device: str, dtype: str, quantization: str, batch_size: int):
         """Load the model. Raises ``ModelError`` if it is no causal language model or cannot be loaded that way."""
-        from transformers import AutoTokenizer
-
         self.identity = local.identity
         self._device = pick_device(device)
         self._batch_size = batch_size
         check_causal(local.path)
-        self._model = _load(local.path, self._device, pick_dtype(self._device, dtype), quantization)
-        self._tokenizer = AutoTokenizer.from_pretrained(local.path)
+        self._model, self._tokenizer = _load(local.path, self._device, pick_dtype(self._device, dtype), quantization)
         self._format = ChatFormat(self._tokenizer)
-        self._ends = _end_tokens(self._model, self._tokenizer)
+        self._ends = end_tokens(local.path, self._tokenizer)
         self._told_of_memory = False
 
     def generate(
@@ -283,8 +280,10 @@ def check_causal(folder: Path) -> None:
         raise ModelError(f"{folder} is a {', '.join(kinds)}, not a causal language model; name one that writes text")
 
 
-def _load(folder: Path, device: str, dtype: "torch.dtype", quantization: str) -> "PreTrainedModel":
-    from transformers import AutoModelForCausalLM
+def _load(
+    folder: Path, device: str, dtype: "torch.dtype", quantization: str
+) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
     from emogap.generate.kv_slots import GROUPED, register_attention
@@ -294,10 +293,11 @@ def _load(folder: Path, device: str, dtype: "torch.dtype", quantization: str) ->
         options |= {"quantization_config": _nf4(device, dtype), "device_map": {"": device}}
     logging.disable_progress_bar()
     try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
         model = AutoModelForCausalLM.from_pretrained(folder, **options).eval()
         if quantization == "none":
             model.to(device)
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, AssertionError) as error:
         raise ModelError(f"the model in {folder} cannot be loaded on {device}: {_one_line(error)}") from error
     finally:
         logging.enable_progress_bar()
@@ -308,7 +308,7 @@ def _load(folder: Path, device: str, dtype: "torch.dtype", quantization: str) ->
     if model.config._attn_implementation == "sdpa":
         register_attention()
         model.set_attn_implementation(GROUPED)
-    return model
+    return model, tokenizer
 
 
 def _nf4(device: str, dtype: "torch.dtype") -> object:
@@ -322,13 +322,6 @@ def _nf4(device: str, dtype: "torch.dtype") -> object:
     if find_spec("bitsandbytes") is None:
         raise ModelError("4-bit nf4 weights need the package bitsandbytes; pip install -r requirements-gpu.txt")
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
-
-
-def _end_tokens(model: "PreTrainedModel", tokenizer: object) -> frozenset[int]:
-    """Every token that ends a reply: the tokenizer's and those that the model's repository adds."""
-    named = model.generation_config.eos_token_id
-    ends = {named} if isinstance(named, int) else set(named or ())
-    return frozenset(ends | {tokenizer.eos_token_id} - {None})
 
 
 def _common_prefix(prompts: list[list[int]]) -> list[int]:
