@@ -24,6 +24,9 @@ COLUMN_ORDER = {
     "goemotions": ("positive", "ambiguous", "neutral", "negative"),
 }
 """The order in which a table shows the groups."""
+_AGREEMENT_COLUMNS = [
+    "model", "judge", "second", "n", "same_emotion", "kappa_emotion", "same_group", "kappa_group",
+]  # fmt: skip
 UNIT = ["model", "instruction_emotion", "prompt_id"]
 
 
@@ -287,7 +290,8 @@ def agreement_table(answers: "pd.DataFrame", grouping: str = "study") -> "pd.Dat
                     "kappa_group": cohen_kappa_score(groups[first], groups[other]),
                 }
             )
-    return pd.DataFrame(rows).round({"kappa_emotion": 2, "kappa_group": 2})
+    table = pd.DataFrame(rows, columns=_AGREEMENT_COLUMNS)
+    return table.round({"kappa_emotion": 2, "kappa_group": 2})
 
 
 def language_table(scores: "pd.DataFrame", resamples: int, seed: int) -> "pd.DataFrame":

@@ -56,9 +56,8 @@ def sentiment_exhibits(config: Config) -> None:
     _changes(config, answers, bases)
     _asked_and_found(config, answers)
     _controls(config, answers)
-    if len(config.sentiment.classifiers) > 1:
-        _table(config, "classifier_agreement", sentiment.agreement_table(everyone, config.sentiment.grouping))
-    _language(config, answers)
+    _table(config, "classifier_agreement", sentiment.agreement_table(everyone, config.sentiment.grouping))
+    _language(config, answers, bases)
 
 
 def _filled(config: Config, text: str, **values: str) -> str:
@@ -131,7 +130,7 @@ def _controls(config: Config, answers: "pd.DataFrame") -> None:
     _table(config, "sentiment_shuffled", shuffled)
 
 
-def _language(config: Config, answers: "pd.DataFrame") -> None:
+def _language(config: Config, answers: "pd.DataFrame", bases: dict[str, str]) -> None:
     import pandas as pd
 
     from emogap.show.sentiment_figures import language_and_sentiment
@@ -142,7 +141,7 @@ def _language(config: Config, answers: "pd.DataFrame") -> None:
     language = sentiment.language_table(scores, **_drawing(config))
     positive = sentiment.sentiment_table(answers, "all", config.sentiment.grouping, **_drawing(config))
     _table(config, "language", language)
-    _figure(config, "language", language_and_sentiment(positive, language, list(config.bases)))
+    _figure(config, "language", language_and_sentiment(positive, language, bases))
 
 
 def counts_exhibits(counts: Path, out: Path, grouping: str, resamples: int, seed: int) -> list[Path]:

@@ -1,6 +1,6 @@
 """Figures about the emotion of answers, each drawn from a table of the evaluation alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,7 +28,7 @@ def stacked_groups(table: pd.DataFrame) -> Figure:
         part = table[table["row"] == row].set_index("model").reindex(models)
         _stack(axis, part, groups)
         axis.set_title(f"asked: {row} (n = {int(part['n'].max())})", fontsize="medium")
-        axis.set_xlabel("answers found, %")
+        axis.set_xlabel("share of answers, %")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=len(groups), frameon=False, bbox_to_anchor=(0.5, -0.06))
     figure.suptitle(_stacked_title(table), x=0.01, ha="left", fontweight="bold")
@@ -43,7 +43,8 @@ def _stack(axis: plt.Axes, part: pd.DataFrame, groups: Sequence[str]) -> None:
         axis.barh(part.index, values, left=left, color=GROUP_COLOURS[group], label=group, edgecolor="white")
         for place, value in enumerate(values):
             if value >= 12:
-                axis.text(left[place] + value / 2, place, f"{value:.0f}", ha="center", va="center", fontsize="small")
+                colour = "white" if group == "negative" else "black"
+                axis.text(left[place] + value / 2, place, f"{value:.0f}", ha="center", va="center", color=colour)
         left += values
     axis.set_xlim(0, 100)
     axis.grid(False)
@@ -91,7 +92,9 @@ def change_per_emotion(table: pd.DataFrame, bases: Sequence[str]) -> Figure:
     models = list(dict.fromkeys(table["model"]))
     colours = model_colours([*bases, *models], bases)
     order = [label for label in EMOTION_ORDER if label in set(table["row"])]
-    figure, axes = plt.subplots(1, len(models), figsize=(2.9 * len(models) + 1.5, 6.8), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(models), figsize=(2.9 * len(models) + 1.5, 6.8), sharex=True, sharey=True, squeeze=False
+    )
     for axis, model in zip(axes[0], models, strict=True):
         part = table[table["model"] == model].set_index("row").reindex(order)
         places = np.arange(len(order))
@@ -113,20 +116,22 @@ def change_per_emotion(table: pd.DataFrame, bases: Sequence[str]) -> Figure:
     return figure
 
 
-def language_and_sentiment(sentiment: pd.DataFrame, language: pd.DataFrame, bases: Sequence[str]) -> Figure:
-    """Positive answers against what they cost: repetition and perplexity, a point a model.
+def language_and_sentiment(sentiment: pd.DataFrame, language: pd.DataFrame, bases: Mapping[str, str]) -> Figure:
+    """Positive answers against hits, variety and perplexity: a point a model, a marker a base.
 
-    ``sentiment``: ``sentiment_table(by="all")``; ``language``: ``language_table``.
+    ``sentiment``: ``sentiment_table(by="all")``; ``language``: ``language_table``; ``bases``: model → its base.
     """
     use_style()
     both = sentiment.merge(language, on="model", suffixes=("", "_language"))
-    colours = model_colours([*bases, *both["model"]], bases)
+    colours = model_colours(bases, set(bases.values()))
+    markers = dict(zip(dict.fromkeys(bases.values()), "osD^v<>", strict=False))
     panels = {"top1": "asked emotion found, %", "distinct_2": "different word pairs (distinct-2)"}
     panels |= {"perplexity": "perplexity of plain text"} if "perplexity" in both else {}
     figure, axes = plt.subplots(1, len(panels), figsize=(3.3 * len(panels), 3.2), sharex=True, squeeze=False)
     for axis, (column, label) in zip(axes[0], panels.items(), strict=True):
         for row in both.itertuples():
-            axis.plot(row.positive, getattr(row, column), "o", color=colours[row.model], label=row.model, markersize=8)
+            marker = markers[bases[row.model]]
+            axis.plot(row.positive, getattr(row, column), marker, color=colours[row.model], label=row.model, ms=8)
         axis.set_xlabel("positive answers, %")
         axis.set_ylabel(label)
     handles, labels = axes[0][0].get_legend_handles_labels()
