@@ -218,10 +218,13 @@ def fit(
     ``checkpoint`` is written after every epoch and read at the start: a killed fit goes on from there. Batches and
     dropout are drawn from the seed and the epoch, so that the result is the same.
     """
+    import torch
+
     from emogap.data import minilm
 
+    torch.manual_seed(seed)
     model, tokenizer = minilm.load_encoder(settings.dropout, attention="eager")
-    run = _Run(model, settings, seed, targets.mean(0))
+    run = _Run(model, settings, seed, targets)
     first = run.resume(checkpoint)
     batches_per_epoch = math.ceil(len(tokens) / settings.batch_size)
     steps = settings.epochs * batches_per_epoch
@@ -241,17 +244,17 @@ def fit(
 class _Run:
     """One fit under way: the model in training, its optimizer, and the moving average of what is trained."""
 
-    def __init__(self, model, settings: FitSettings, seed: int, label_share: np.ndarray):
+    def __init__(self, model, settings: FitSettings, seed: int, targets: np.ndarray):
         import torch
 
         from emogap.data import minilm
 
-        torch.manual_seed(seed)
         self.model, self.settings, self.seed = model.train(), settings, seed
         minilm.share_dropout(model)
         minilm.add_adapter(model, settings.rank, half=True)
         with torch.no_grad():  # begin at the labels' frequencies
-            model.classifier.bias.copy_(torch.logit(torch.from_numpy(label_share).clamp(1e-4, 1 - 1e-4)))
+            share = torch.from_numpy(targets).mean(0).clamp(1e-4, 1 - 1e-4)
+            model.classifier.bias.copy_(torch.logit(share))
             model.classifier.weight.zero_()
         self.parameters = minilm.trained_parameters(model)
         self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
@@ -261,6 +264,7 @@ class _Run:
             {"params": adapter, "lr": settings.learning_rate, "peak": settings.learning_rate},
             {"params": head, "lr": settings.head_learning_rate, "peak": settings.head_learning_rate},
         ]
+        self.trained = adapter + head
         self.optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
 
     def begin_epoch(self, epoch: int) -> None:
@@ -276,7 +280,7 @@ class _Run:
         loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(targets))
         self.optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(list(self.parameters.values()), self.settings.clip)
+        torch.nn.utils.clip_grad_norm_(self.trained, self.settings.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * rate_factor(step, steps, self.settings.warmup_steps)
         self.optimizer.step()
