@@ -167,11 +167,16 @@ class Process(Section):
     """Threads that clean; 0 is one a core."""
 
 
+STORY_TEMPLATES = {method: f"prompts/stories/{method}.txt" for method in ("m1", "m2", "m3")}
+REWRITE_TEMPLATES = {version: f"prompts/rewrites/{version}.txt" for version in ("v1", "v2", "v3")}
+
+
 class Augment(Section):
     """Stories written from emotional lines."""
 
     methods: list[str] = Field(["m1", "m2", "m3"], min_length=1)
-    templates: dict[str, str] = {method: f"prompts/stories/{method}.txt" for method in ("m1", "m2", "m3")}
+    templates: dict[str, str] = dict(STORY_TEMPLATES)
+    """Method → prompt file; the ones named are added to the three of the project."""
     examples: str = "data/sample/story_examples.json"
     lines: int = Field(0, ge=0)
     """How many emotional lines each method writes about; 0 is all of them."""
@@ -183,6 +188,11 @@ class Augment(Section):
     """Which chunks to make: ``all``, or numbers and ranges such as ``0-9,33``."""
     sampling: Sampling = Sampling(**SAMPLINGS["published-stories"])
     gates: Gates = Gates()
+
+    @field_validator("templates", mode="before")
+    @classmethod
+    def _add_templates(cls, given: dict[str, str]) -> dict[str, str]:
+        return STORY_TEMPLATES | given
 
     @model_validator(mode="after")
     def _each_method_has_a_template(self) -> "Augment":
@@ -257,11 +267,17 @@ class Rewrite(Section):
     count: int = Field(0, ge=0)
     """How many records are drawn; 0 is all of them (published: 20,000)."""
     versions: list[str] = Field(["v3"], min_length=1)
-    templates: dict[str, str] = {version: f"prompts/rewrites/{version}.txt" for version in ("v1", "v2", "v3")}
+    templates: dict[str, str] = dict(REWRITE_TEMPLATES)
+    """Version → prompt file; the ones named are added to the three of the project."""
     seeds: str = "data/sample/seed_rewrites.json"
     emotions: list[str] = list(REWRITE_EMOTIONS)
     sampling: Sampling = Sampling(**SAMPLINGS["published-rewrites-report"])
     gates: RewriteGates = RewriteGates()
+
+    @field_validator("templates", mode="before")
+    @classmethod
+    def _add_templates(cls, given: dict[str, str]) -> dict[str, str]:
+        return REWRITE_TEMPLATES | given
 
     @model_validator(mode="after")
     def _each_version_has_a_template(self) -> "Rewrite":
@@ -418,6 +434,19 @@ class Blimp(Section):
     token_budget: int = execution(2048, ge=64)
 
 
+class Stats(Section):
+    """Statistics of stories and rewrites."""
+
+    tokenizer: str | None = None
+    """The base model whose tokens are counted; none named is the first base."""
+    classifier: HubModel = HubModel(name="emotion-minilm")
+    """Finds the emotion of the texts, to be held against the one asked for."""
+    classified: int = Field(1000, ge=0)
+    """How many texts of each group it reads, drawn by the run's seed; 0 is all."""
+    workers: int = execution(0, ge=0)
+    """Processes that count; 0 is one a core."""
+
+
 class Lens(Section):
     """Logit lens of a base model and of what became of it."""
 
@@ -446,6 +475,7 @@ class Config(Section):
     sentiment: Sentiment = Sentiment()
     blimp: Blimp = Blimp()
     lens: Lens
+    stats: Stats = Stats()
 
     _home: Home = PrivateAttr()
     _source: str = PrivateAttr()

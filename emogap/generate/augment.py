@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -23,6 +23,9 @@ from emogap.progress import Progress, progress
 from emogap.records import KEPT, PROCESSED, STORIES, read_rows, row_seed, write_rows
 from emogap.stages import make_each
 
+Examples = Mapping[str, list[dict[str, str]]]
+
+_EXAMPLES = frozenset({"example_1", "example_2"})
 PLACEHOLDERS = ("emotions", "emotion", "context", "genre", "character", "example_1", "example_2")
 GENRES: Mapping[str, float] = {"monologue": 0.4, "play": 0.1, "fairy tale": 0.3, "newspaper article": 0.2}
 """How often each genre is drawn (published)."""
@@ -53,6 +56,8 @@ def augment(config: Config) -> Summary:
     templates = {method: story_template(config.augment, method) for method in config.augment.methods}
     examples = load_examples(config.augment.examples)
     lines = chosen_lines(config)
+    for template in templates.values():
+        _check_examples(template, {emotions[0] for emotions in lines["emotions"]}, examples)
     stale = [c for c in chunks.values() if c.artefact.freshness().state != "fresh"]
     with engine_on_demand(config.writer) as engine, progress("stories", sum(c.size for c in stale), "stories") as bar:
 
@@ -179,6 +184,14 @@ def in_turn(lines: pd.DataFrame, run_seed: int) -> pd.DataFrame:
     return keyed.sort_values(["_round", "_emotion"]).drop(columns=["_shuffled", "_emotion", "_round"])
 
 
+def ask_texts(config: Config, method: str, count: int) -> list[str]:
+    """The prompts of a method for the first lines, as text: for looking at, without a model."""
+    template = story_template(config.augment, method)
+    lines = chosen_lines(config).head(count)
+    asks = story_asks(lines, method, template, load_examples(config.augment.examples), config.seed)
+    return ["\n\n".join(message["content"] for message in ask.messages) for ask in asks]
+
+
 def story_template(settings: Augment, method: str) -> Template:
     """The prompt file of a method. Raises ``MissingInput`` or ``UsageError`` (unknown or missing placeholder)."""
     template = load_template(settings.templates[method], PLACEHOLDERS)
@@ -189,17 +202,12 @@ def story_template(settings: Augment, method: str) -> Template:
     return template
 
 
-def story_asks(
-    lines: pd.DataFrame, method: str, template: Template, examples: Mapping[str, list[dict[str, str]]], run_seed: int
-) -> list[Ask]:
-    """One ask a line. What is drawn (genre, main character, examples) comes from the line's own seed.
-
-    Raises ``UsageError`` if the template wants examples of an emotion that has fewer than two.
-    """
+def story_asks(lines: pd.DataFrame, method: str, template: Template, examples: Examples, run_seed: int) -> list[Ask]:
+    """One ask a line. What is drawn (genre, main character, examples) comes from the line's own seed."""
     return [_ask(line, method, template, examples, run_seed) for line in lines.to_dict("records")]
 
 
-def _ask(line: Row, method: str, template: Template, examples, run_seed: int) -> Ask:
+def _ask(line: Row, method: str, template: Template, examples: Examples, run_seed: int) -> Ask:
     identifier = f"{method}/{line['id']}"
     emotions = line["emotions"]
     drawn = random.Random(row_seed(run_seed, identifier, "prompt"))
@@ -218,16 +226,20 @@ def _ask(line: Row, method: str, template: Template, examples, run_seed: int) ->
         "character": character if "character" in template.placeholders else None,
     }
     shown = template.text
-    if template.placeholders & {"example_1", "example_2"}:
-        worked = _two_examples(emotions[0], examples, drawn)
+    if template.placeholders & _EXAMPLES:
+        worked = [_render(emotions[0], example) for example in drawn.sample(examples[emotions[0]], 2)]
         values |= {"example_1": worked[0], "example_2": worked[1]}
         shown = "\n".join([shown, *worked])
     messages = template.messages(**values, genre=genre, character=character)
     return Ask(identifier, tuple(messages), row, shown)
 
 
-def _two_examples(emotion: str, examples, drawn: random.Random) -> list[str]:
-    of_emotion = examples.get(emotion, [])
-    if len(of_emotion) < 2:
-        raise UsageError(f"augment.examples: two examples of '{emotion}' are needed, there are {len(of_emotion)}")
-    return [f"{emotion}: {e['context']}\nStory: {e['story']}" for e in drawn.sample(of_emotion, 2)]
+def _check_examples(template: Template, emotions: Iterable[str], examples: Examples) -> None:
+    for emotion in sorted(emotions) if template.placeholders & _EXAMPLES else ():
+        found = len(examples.get(emotion, []))
+        if found < 2:
+            raise UsageError(f"{template.source} needs two examples of '{emotion}'; augment.examples has {found}")
+
+
+def _render(emotion: str, example: Mapping[str, str]) -> str:
+    return f"{emotion}: {example['context']}\nStory: {example['story']}"
