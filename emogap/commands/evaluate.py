@@ -10,6 +10,7 @@ def register(commands: Commands) -> None:
     add_stage(commands, "evaluate")
     _register_respond(commands)
     _register_sentiment(commands)
+    _register_questionnaire(commands)
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
@@ -68,3 +69,37 @@ def _sentiment(arguments: argparse.Namespace) -> None:
     settings = config.sentiment
     for path in counts_exhibits(arguments.counts, arguments.out, settings.grouping, settings.bootstrap, config.seed):
         print(path)
+
+
+def _register_questionnaire(commands: Commands) -> None:
+    parser = commands.add_parser("questionnaire", help="let people choose among the models' answers: build, analyse")
+    parts = parser.add_subparsers(title="parts", metavar="PART", required=True)
+    build = parts.add_parser("build", help="write the questionnaire: a page that works offline, and its key")
+    add_run_options(build)
+    build.add_argument("--prompts", type=int, default=30, metavar="N", help="how many prompts are asked (30)")
+    build.add_argument("--checks", type=int, default=3, metavar="N", help="how many attention checks are mixed in (3)")
+    build.add_argument("--out", type=Path, metavar="DIR", help="where (quantitative_analysis/questionnaire/)")
+    build.set_defaults(run=_build_questionnaire)
+    analyse = parts.add_parser("analyse", help="shares, strengths and agreement from the files that raters sent back")
+    add_run_options(analyse)
+    analyse.add_argument("answers", type=Path, nargs="+", metavar="FILE.csv", help="raters' files")
+    analyse.add_argument("--key", type=Path, help="the key of the questionnaire (the one of this home)")
+    analyse.set_defaults(run=_analyse_questionnaire)
+
+
+def _build_questionnaire(arguments: argparse.Namespace) -> None:
+    from emogap.evaluate.preference import KEY, build_questionnaire
+
+    config = config_from(arguments)
+    folder = arguments.out or config.home.evaluation / "questionnaire"
+    page = build_questionnaire(config, folder, arguments.prompts, arguments.checks)
+    print(f"{page}: send it to raters; keep {KEY} beside it to yourself, it says which model wrote what")
+
+
+def _analyse_questionnaire(arguments: argparse.Namespace) -> None:
+    from emogap.evaluate.preference import KEY, read_votes
+    from emogap.evaluate.preference_exhibits import preference_exhibits
+
+    config = config_from(arguments)
+    key = arguments.key or config.home.evaluation / "questionnaire" / KEY
+    print(preference_exhibits(config, read_votes(arguments.answers, key)))
