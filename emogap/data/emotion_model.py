@@ -32,7 +32,7 @@ MODELS = Path(__file__).resolve().parent.parent / "models"
 MINILM = "emotion-minilm"
 TFIDF = "emotion-tfidf"
 
-CPU_TOKEN_BUDGET = 4096
+CPU_TOKEN_BUDGET = 2048
 GPU_TOKEN_BUDGET = 131_072
 """Padded tokens per batch. A GPU batch that does not fit in memory is halved until it does."""
 TOKENIZE_ROWS = 10_000
