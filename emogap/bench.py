@@ -67,6 +67,9 @@ def print_timings(timings: list[Timing], unit: str, baseline: str) -> None:
 BENCHMARKS: dict[str, str] = {
     "clean": "emogap.benchmarks.clean:run",
     "classify": "emogap.benchmarks.classify:run",
+    "generate": "emogap.benchmarks.generate:run",
+    "train": "emogap.benchmarks.train:run",
+    "respond": "emogap.benchmarks.respond:run",
 }
 
 

@@ -1,6 +1,6 @@
 """The stages of the study, in order, as data: what runs them, what they read and write, and which function does it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -84,7 +84,7 @@ def stage(name: str) -> Stage:
     raise UsageError(f"unknown stage '{name}'; choose among {', '.join(s.name for s in STAGES)}")
 
 
-def make_each(name: str, artefacts: list[Artefact], make: Callable[[Artefact], None]) -> Summary:
+def make_each(name: str, artefacts: Iterable[Artefact], make: Callable[[Artefact], None]) -> Summary:
     """Make every artefact that is not fresh, saying of a stale one what changed; add up the counts of all.
 
     ``make`` opens ``artefact.making()`` itself.

@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from emogap.show.style import model_colours
 
@@ -30,6 +31,7 @@ def curves(history: pd.DataFrame, bases: list[str]) -> Figure:
         axis.set_ylim(bottom=0 if column in ("learning_rate", "grad_norm") else None)
     for axis in axes[1]:
         axis.set_xlabel("step")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0, 0].legend(frameon=False)
     return figure
 

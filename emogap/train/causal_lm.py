@@ -7,7 +7,7 @@ from emogap.artefacts import Artefact, Summary
 from emogap.config import Config
 from emogap.errors import InputError
 from emogap.records import CORPUS, read_rows
-from emogap.train.strategies import Run, artefact, runs
+from emogap.train.strategies import Parts, Run, artefact, runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def clm_artefacts(config: Config) -> list[Artefact]:
-    """The models that are trained on a corpus. Raises ``MissingInput`` while a corpus or a parent is not there."""
-    return [artefact(config, run, {"corpus": _corpus(config, run)}, {}, {}) for run in runs(config, "clm")]
+    """The models of this stage. Raises ``MissingInput`` while a corpus or a parent is not there."""
+    return [artefact(config, run) for run in runs(config, "clm")]
 
 
 def clm(config: Config, watch: "Watch | None" = None) -> Summary:
@@ -29,7 +29,11 @@ def clm(config: Config, watch: "Watch | None" = None) -> Summary:
     """
     from emogap.train.stage import train_stage
 
-    return train_stage(config, "clm", clm_artefacts, prepare, watch)
+    return train_stage(config, "clm", watch)
+
+
+def recipe_parts(config: Config, run: Run) -> Parts:
+    return Parts({"corpus": _corpus(config, run)}, {}, {})
 
 
 def _corpus(config: Config, run: Run) -> Path:

@@ -1,35 +1,17 @@
 """Tables and figures about the trainings, made from the records in the model folders."""
 
+from typing import Any
+
 import pandas as pd
 
 from emogap.config import Config, Task
 from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.train.history import history_table, recorded_history
 from emogap.train.model_folder import TASKS, read_record
 from emogap.train.strategies import runs
 
 
-def history_table(record: dict) -> pd.DataFrame:
-    """One row a step: ``model, step, epoch, loss, learning_rate, grad_norm, validation_loss,
-    validation_perplexity``; step 0 is the parent. What was not measured at a step is missing."""
-    import numpy as np
-
-    steps = pd.DataFrame([entry for entry in record["history"] if "loss" in entry])
-    evaluations = pd.DataFrame([entry for entry in record["history"] if "eval_loss" in entry])
-    evaluations = pd.concat(
-        [pd.DataFrame([{"step": 0, "eval_loss": np.log(record["perplexity_before"])}]), evaluations]
-    )
-    table = pd.merge(
-        steps[["step", "epoch", "loss", "learning_rate", "grad_norm"]],
-        evaluations[["step", "eval_loss"]].rename(columns={"eval_loss": "validation_loss"}),
-        on="step",
-        how="outer",
-    ).sort_values("step")
-    table["validation_perplexity"] = np.exp(table["validation_loss"])
-    table.insert(0, "model", record["model"])
-    return table
-
-
-def summary_table(records: list[dict]) -> pd.DataFrame:
+def summary_table(records: list[dict[str, Any]]) -> pd.DataFrame:
     """One row a model: what it started from, how long it was trained, and validation perplexity before and after."""
     return pd.DataFrame(
         [
@@ -59,17 +41,43 @@ def save_exhibits(config: Config, task: Task) -> None:
     folder = config.home.root / "models"
     order = 50 if task == "clm" else 55
     kind = TASKS[task]
-    histories = pd.concat([history_table(record) for record in records])
+    histories = pd.concat([recorded_history(record) for record in records])
     before_after = ", ".join(
         f"{r['model']} {r['perplexity_before']:.1f} → {r['perplexity_after']:.1f}" for r in records
     )
     caption = f"Validation perplexity before and after {kind}: {before_after}."
     save_table(folder, Exhibit(f"training_{task}", "table", caption, order), summary_table(records))
-    history = f"Every step of {kind}: loss, learning rate, gradient norm and, where it was measured, validation loss."
-    save_table(folder, Exhibit(f"history_{task}", "table", history, order + 2), histories)
+    measured = histories.dropna(subset=["validation_loss"])
+    history = f"Loss and validation loss at every evaluation of {kind}; step 0 is the parent."
+    save_table(folder, Exhibit(f"history_{task}", "table", history, order + 2), measured)
     use_style()
     alt = "Four panels over steps: training and validation loss, validation perplexity, learning rate, gradient norm."
     figure = curves(histories, list(config.bases))
     save_figure(
         folder, Exhibit(f"curves_{task}", "figure", f"{caption[:-1]}; curves over steps.", order + 1, alt=alt), figure
     )
+
+
+class LiveCurves:
+    """Curves in a notebook while models train, drawn anew at every evaluation: to be given to a stage as ``watch``."""
+
+    def __init__(self, config: Config):
+        self._bases = list(config.bases)
+        self._histories: dict[str, pd.DataFrame] = {}
+        self._handle: Any = None
+
+    def __call__(self, model: str, history: list[dict[str, float]]) -> None:
+        from IPython.display import display
+        from matplotlib import pyplot as plt
+
+        from emogap.show.style import use_style
+        from emogap.show.training_figures import curves
+
+        use_style()
+        self._histories[model] = history_table(model, history)
+        figure = curves(pd.concat(self._histories.values()), self._bases)
+        if self._handle is None:
+            self._handle = display(figure, display_id=True)
+        else:
+            self._handle.update(figure)
+        plt.close(figure)

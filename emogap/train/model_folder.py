@@ -21,7 +21,8 @@ def load_parent(folder: Path) -> "PreTrainedModel":
     if (folder / "adapter_config.json").exists():
         from peft import AutoPeftModelForCausalLM
 
-        return AutoPeftModelForCausalLM.from_pretrained(folder, dtype=torch.float32).merge_and_unload()
+        merged = AutoPeftModelForCausalLM.from_pretrained(folder, dtype=torch.float32).merge_and_unload()
+        return merged.requires_grad_(True)  # what an adapter stands on is frozen
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
@@ -50,14 +51,17 @@ def with_adapters(model: "PreTrainedModel", lora: Lora) -> "PreTrainedModel":
 
 
 def write_model(folder: Path, model: "PreTrainedModel", parent: Path, merge: bool, record: dict[str, Any]) -> None:
-    """Write weights (safetensors), the parent's tokenizer, the record of the training and a model card."""
+    """Write weights (safetensors), the parent's tokenizer, the record and history of the training, a model card."""
     from transformers import AutoTokenizer
+
+    from emogap.train.history import recorded_history
 
     if merge and hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(parent).save_pretrained(folder)
     write_json(folder / RECORD, record | {"packages": package_versions()})
+    recorded_history(record).to_csv(folder / "history.csv", index=False)
     write_text(folder / "README.md", model_card(record))
 
 
@@ -102,9 +106,9 @@ tags: [emotion, emogap]
 |---|---|---|
 | validation perplexity | {record["perplexity_before"]:.2f} | {record["perplexity_after"]:.2f} |
 
-{record["steps"]:,} steps ({record["seconds"]:.0f} s on {record["device"]}, {record["dtype"]}, {record["processes"]}
-process(es), {record["tokens_per_second"]:.0f} tokens/s); the weights are those of step {record["best_step"]:,}, where
-the validation loss was lowest. Seed {record["seed"]}.
+{record["steps"]:,} steps with seed {record["seed"]} took {record["seconds"]:.0f} s ({record["tokens_per_second"]:.0f}
+tokens/s, {record["dtype"]} on {record["device"]}, processes: {record["processes"]}). The weights are those of step
+{record["best_step"]:,}, where the validation loss was lowest.
 {asked}
 | setting | value |
 |---|---|

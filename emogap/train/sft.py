@@ -10,7 +10,7 @@ from emogap.config import Config
 from emogap.errors import InputError
 from emogap.generate.answer_form import AnswerForm, load_answer_form
 from emogap.records import KEPT, REWRITES, read_rows, row_seed
-from emogap.train.strategies import Run, artefact, runs
+from emogap.train.strategies import Parts, Run, artefact, runs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,17 +22,8 @@ _SEED_RANGE = 2**63
 
 
 def sft_artefacts(config: Config) -> list[Artefact]:
-    """The models that are trained on rewrites. Raises ``MissingInput`` while rewrites or a parent are not there."""
-    return [
-        artefact(
-            config,
-            run,
-            {"rewrites": _rewrites(config, run)},
-            {"seed": config.seed},
-            {"template": load_answer_form(config.sft.template).template.sha256},
-        )
-        for run in runs(config, "sft")
-    ]
+    """The models of this stage. Raises ``MissingInput`` while rewrites or a parent are not there."""
+    return [artefact(config, run) for run in runs(config, "sft")]
 
 
 def sft(config: Config, watch: "Watch | None" = None) -> Summary:
@@ -43,7 +34,12 @@ def sft(config: Config, watch: "Watch | None" = None) -> Summary:
     """
     from emogap.train.stage import train_stage
 
-    return train_stage(config, "sft", sft_artefacts, prepare, watch)
+    return train_stage(config, "sft", watch)
+
+
+def recipe_parts(config: Config, run: Run) -> Parts:
+    template = load_answer_form(config.sft.template).template
+    return Parts({"rewrites": _rewrites(config, run)}, {"seed": config.seed}, {"template": template.sha256})
 
 
 def _rewrites(config: Config, run: Run) -> Path:

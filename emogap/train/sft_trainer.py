@@ -29,16 +29,19 @@ def make_sft_trainer(
         packing_strategy="bfd",
         eval_packing=False,
         shuffle_dataset=False,
+        # Rows come cut and labelled; only packing is left to do.
+        dataset_kwargs={"skip_prepare_dataset": not settings.packing},
     )
     return SftTrainer(
         model=plan.model,
         args=arguments,
-        train_dataset=_dataset(train),
-        eval_dataset=_dataset(validation),
+        train_dataset=as_dataset(train),
+        eval_dataset=as_dataset(validation),
         processing_class=plan.tokenizer,
         callbacks=callbacks,
     )
 
 
-def _dataset(rows: "list[TrainingRow]") -> Dataset:
+def as_dataset(rows: "list[TrainingRow]") -> Dataset:
+    """The rows as TRL reads them."""
     return Dataset.from_dict({"input_ids": [row.ids for row in rows], "labels": [row.labels for row in rows]})

@@ -15,11 +15,9 @@ from emogap.config import Config, Task
 from emogap.hub import LocalModel, study_model
 from emogap.stages import make_each
 from emogap.train import checkpoints
-from emogap.train.strategies import Run, runs, settings_of
+from emogap.train.strategies import Run, artefact, kind, runs, settings_of
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from emogap.train.trainer import History, Plan, StudyTrainer
 
 Watch = Callable[[str, "History"], None]
@@ -37,40 +35,29 @@ class Prepared:
     """The form in which the model is asked (SFT)."""
 
 
-Prepare = Callable[[Config, Run, "PreTrainedTokenizerBase"], Prepared]
-
-
-def train_stage(
-    config: Config,
-    task: Task,
-    artefacts_of: Callable[[Config], list[Artefact]],
-    prepare: Prepare,
-    watch: Watch | None,
-) -> Summary:
-    """Train every model of that kind that is not fresh, draw their curves, and say what was done."""
-    processes = settings_of(config, task).processes
+def train_stage(config: Config, stage: Task, watch: Watch | None) -> Summary:
+    """Train every model of a stage that is not fresh, draw their curves, and say what was done."""
+    processes = settings_of(config, stage).processes
     if processes > 1 and "WORLD_SIZE" not in os.environ:
-        _launch(processes, task, config)
-    by_name = {run.name: run for run in runs(config, task)}
-    summary = make_each(
-        task,
-        artefacts_of(config),
-        lambda artefact: _make(config, by_name[artefact.path.name], artefact, prepare, watch),
-    )
+        _launch(processes, stage, config)
+    by_name = {run.name: run for run in runs(config, stage)}
+    # One by one: the recipe of a model whose parent is made in this stage too needs the parent.
+    artefacts = (artefact(config, run) for run in by_name.values())
+    summary = make_each(stage, artefacts, lambda made: _make(config, by_name[made.path.name], made, watch))
     if is_main() and summary.made:
         from emogap.train.exhibits import save_exhibits
 
-        save_exhibits(config, task)
+        save_exhibits(config, stage)
     return summary
 
 
-def _launch(processes: int, task: Task, config: Config) -> None:
+def _launch(processes: int, name: Task, config: Config) -> None:
     """Run the stage in several processes; afterwards its models are fresh."""
     from accelerate import notebook_launcher
 
     from emogap.stages import stage
 
-    notebook_launcher(stage(task).run, (config,), num_processes=processes, use_port="0")
+    notebook_launcher(stage(name).run, (config,), num_processes=processes, use_port="0")
 
 
 def is_main() -> bool:
@@ -78,23 +65,21 @@ def is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _make(config: Config, run: Run, artefact: Artefact, prepare: Prepare, watch: Watch | None) -> None:
-    recipe_sha256 = artefact.recipe.sha256()
-    with _publishing(artefact) as draft:
-        folder = (
-            checkpoints.folder_for(artefact.path, recipe_sha256) if is_main() else checkpoints.folder(artefact.path)
-        )
-        _train(config, run, draft, folder, prepare, watch)
+def _make(config: Config, run: Run, made: Artefact, watch: Watch | None) -> None:
+    recipe_sha256 = made.recipe.sha256()
+    with _publishing(made) as draft:
+        folder = checkpoints.folder_for(made.path, recipe_sha256) if is_main() else checkpoints.folder(made.path)
+        _train(config, run, draft, folder, watch)
     if is_main():
         shutil.rmtree(folder)
     _wait_for_all()
 
 
 @contextmanager
-def _publishing(artefact: Artefact) -> Iterator[Draft | None]:
+def _publishing(made: Artefact) -> Iterator[Draft | None]:
     """The draft of a model; None in processes other than the first, which alone writes it."""
     if is_main():
-        with artefact.making() as draft:
+        with made.making() as draft:
             yield draft
     else:
         yield None
@@ -107,7 +92,7 @@ def _wait_for_all() -> None:
         torch.distributed.barrier()
 
 
-def _train(config: Config, run: Run, draft: Draft | None, folder: Path, prepare: Prepare, watch: Watch | None) -> None:
+def _train(config: Config, run: Run, draft: Draft | None, folder: Path, watch: Watch | None) -> None:
     from transformers import AutoTokenizer, set_seed
 
     from emogap.train.model_folder import load_parent, with_adapters, write_model
@@ -117,7 +102,7 @@ def _train(config: Config, run: Run, draft: Draft | None, folder: Path, prepare:
     parent = study_model(config, run.parent)
     inherits = _announce(run, parent)
     tokenizer = AutoTokenizer.from_pretrained(parent.path)
-    prepared = prepare(config, run, tokenizer)
+    prepared: Prepared = kind(run.strategy.task).prepare(config, run, tokenizer)
     set_seed(run.seed)
     model = with_adapters(load_parent(parent.path), settings.lora)
     parameters = {"parameters": _count(model, False), "trainable": _count(model, True)}

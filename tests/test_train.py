@@ -1,0 +1,545 @@
+"""Fine-tuning on models of a few thousand parameters."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_models import SENTENCES, save_tiny_gpt2
+
+from emogap.artefacts import read_manifest
+from emogap.config import load_config
+from emogap.errors import DiskError, InputError, MissingInput, TrainingError, UsageError
+from emogap.exhibits import exhibits
+from emogap.generate.answer_form import load_answer_form
+from emogap.records import CORPUS, KEPT, REJECTED, REWRITES, write_rows
+from emogap.train import checkpoints
+from emogap.train.blocks import IGNORED, columns, cut, wrap
+from emogap.train.causal_lm import clm, clm_artefacts
+from emogap.train.exhibits import save_exhibits
+from emogap.train.sft import TrainingRow, encode, held_out, preflight, sft, sft_artefacts, show_mask
+from emogap.train.strategies import runs
+
+BABY = {"name": "tiny-baby", "parent": "tiny", "task": "clm", "data": "emotional"}
+INSTR = {"name": "tiny-instr", "parent": "tiny", "task": "sft", "data": "v3"}
+BABY_INSTR = {"name": "tiny-baby-instr", "parent": "tiny-baby", "task": "sft", "data": "v3"}
+
+FAST = {
+    f"{task}.{key}": value
+    for task in ("clm", "sft")
+    for key, value in {
+        "precision": "fp32", "device": "cpu", "lora.rank": 0, "max_steps": 6, "eval_steps": 2, "batch_size": 2,
+        "learning_rate": 1e-3,
+    }.items()
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """The folder of a tiny GPT-2."""
+    return save_tiny_gpt2(tmp_path_factory.mktemp("tiny") / "tiny")
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The stages whose curves were asked for; they are not drawn, which would take longer than the training."""
+    tasks = []
+    monkeypatch.setattr("emogap.train.exhibits.save_exhibits", lambda config, task: tasks.append(task))
+    return tasks
+
+
+@pytest.fixture
+def study(tmp_path, tiny, drawn):
+    """A home with a small corpus and small rewrites; call it with settings for the configuration."""
+    texts = [f"{a} {b}" for a in SENTENCES for b in SENTENCES] * 2
+    corpus = pd.DataFrame(
+        {
+            "id": [f"d{i}" for i in range(len(texts))], "kind": "story", "source": "s", "line_id": "l", "method": "m1",
+            "emotion": "joy", "split": ["validation" if i % 5 == 0 else "train" for i in range(len(texts))],
+            "text": texts, "words": [len(text.split()) for text in texts],
+        }
+    )  # fmt: skip
+    rewrites = pd.DataFrame(
+        {
+            "id": [f"r{i}" for i in range(24)], "instruction": [f"Say sentence {i}." for i in range(24)],
+            "input": ["", "softly"] * 12, "original_output": "No.", "emotion": "joy", "version": "v3", "reply": "x",
+            "output": SENTENCES * 6, "status": [REJECTED, *[KEPT] * 23], "reason": "",
+        }
+    )  # fmt: skip
+
+    def make(*strategies, **settings):
+        overrides = {
+            "bases": {"tiny": {"name": str(tiny)}},
+            "strategies": list(strategies or (BABY, INSTR, BABY_INSTR)),
+            "clm.block_size": 32, "sft.max_length": 128, **FAST,
+        } | {key.replace("__", "."): value for key, value in settings.items()}  # fmt: skip
+        return load_config("embedded", tmp_path / "home", overrides)
+
+    home = make().home
+    for path, rows, row_type in (
+        (home.corpus("emotional"), corpus, CORPUS),
+        (home.rewrite_rows("v3"), rewrites, REWRITES),
+    ):
+        path.parent.mkdir(parents=True)
+        write_rows(path, rows, row_type)
+    return make
+
+
+@pytest.fixture
+def tokenizer(tiny):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny)
+
+
+def record_of(config, name):
+    return json.loads((config.home.model(name) / "training.json").read_text())
+
+
+def weights_of(config, name):
+    from safetensors.numpy import load_file
+
+    return load_file(config.home.model(name) / "model.safetensors")
+
+
+def curve(config, name, *keys):
+    return [[entry[key] for key in keys] for entry in record_of(config, name)["history"] if keys[0] in entry]
+
+
+# Blocks
+
+
+def test_no_token_is_lost_but_the_last_remainder():
+    blocks = cut([[1, 2, 3], [4], [], [5, 6, 7, 8, 9]], 4, "test")
+    assert blocks.ids.tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
+    assert blocks.positions.tolist() == [[0, 1, 2, 0], [0, 1, 2, 3]]
+    assert blocks.dropped == 1
+
+
+def test_a_document_cut_by_a_block_begins_anew_in_the_next():
+    assert cut([[1], [2, 3, 4, 5]], 3, "test").positions.tolist() == [[0, 0, 1]]
+    assert cut([[1], [2, 3, 4, 5, 6]], 3, "test").positions.tolist() == [[0, 0, 1], [0, 1, 2]]
+
+
+def test_less_than_a_block_makes_one_shorter_block():
+    assert cut([[1, 2, 3]], 8, "test").ids.tolist() == [[1, 2, 3]]
+
+
+def test_nothing_to_learn_from_is_an_error():
+    with pytest.raises(InputError, match="corpus has no text"):
+        cut([[7]], 8, "corpus")
+
+
+def test_documents_stand_between_begin_and_end(tokenizer):
+    (ids,) = wrap(tokenizer, [SENTENCES[0]])
+    assert ids[0] == tokenizer.bos_token_id and ids[-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(ids[1:-1]) == SENTENCES[0]
+
+
+def test_closed_documents_do_not_see_each_other(tiny, tokenizer):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny).eval()
+    documents = list(wrap(tokenizer, SENTENCES[:2]))
+    blocks = cut(documents, sum(map(len, documents)), "test")
+    alone = model(torch.tensor([documents[1]])).logits[0]
+    start = len(documents[0])
+
+    def in_block(closed):
+        inputs = {name: torch.from_numpy(array) for name, array in columns(blocks, closed).items()}
+        return model(**inputs, use_cache=False).logits[0, start:]
+
+    assert torch.allclose(in_block(closed=True), alone, atol=1e-5)
+    assert not torch.allclose(in_block(closed=False), alone, atol=1e-2)
+    assert columns(blocks, True)["labels"][0, start] == IGNORED
+
+
+# Which models are trained
+
+
+def test_several_seeds_are_several_models_each_from_the_parent_of_its_seed(study):
+    config = study(clm__seeds=[0, 7], sft__seeds=[7])
+    assert [run.name for run in runs(config, "clm")] == ["tiny-baby.s0", "tiny-baby.s7"]
+    assert [(run.name, run.parent) for run in runs(config, "sft")] == [
+        ("tiny-instr", "tiny"),
+        ("tiny-baby-instr", "tiny-baby.s7"),
+    ]
+
+
+def test_one_parent_serves_all_seeds(study):
+    config = study(sft__seeds=[3, 4])
+    assert [run.parent for run in runs(config, "sft") if run.strategy.parent == "tiny-baby"] == ["tiny-baby"] * 2
+
+
+def test_a_seed_without_a_parent_is_an_error(study):
+    with pytest.raises(UsageError, match="no parent for seed 5.*seeds 0, 1"):
+        runs(study(clm__seeds=[0, 1], sft__seeds=[5]), "sft")
+
+
+def test_a_missing_parent_and_a_missing_corpus_say_what_makes_them(study):
+    with pytest.raises(MissingInput, match=r"models/tiny-baby not found.*run casual_lm"):
+        sft_artefacts(study())
+    with pytest.raises(MissingInput, match="other.parquet not found.*run pretrain_data_corpus"):
+        clm_artefacts(study(BABY | {"data": "other"}))
+
+
+def test_any_order_of_trainings_is_a_matter_of_rows(study):
+    instr_baby = {"name": "tiny-instr-baby", "parent": "tiny-instr", "task": "clm", "data": "emotional"}
+    baby_again = {"name": "tiny-baby-baby", "parent": "tiny-baby", "task": "clm", "data": "emotional"}
+    config = study(BABY, INSTR, instr_baby, baby_again, clm__max_steps=2, sft__max_steps=2)
+    assert clm(config).made == ["tiny-baby", "tiny-baby-baby"]
+    assert sft(config).made == ["tiny-instr", "tiny-instr-baby"]
+    assert record_of(config, "tiny-instr-baby")["task"] == "clm"
+    assert clm(config).made == sft(config).made == []
+
+
+def test_the_published_settings_go_by_name():
+    config = load_config("embedded", settings={"clm": {"published": "notebook"}, "sft": {"published": "report"}})
+    assert (config.clm.learning_rate, config.clm.scheduler, config.clm.batch_size) == (5e-5, "linear", 64)
+    assert (config.sft.learning_rate, config.sft.scheduler, config.sft.accumulation) == (2e-5, "cosine", 8)
+    with pytest.raises(UsageError, match="published 'blog' is unknown; choose among notebook, report"):
+        load_config("embedded", settings={"clm.published": "blog"})
+
+
+# Causal LM from end to end
+
+
+def test_clm_learns_and_leaves_a_model_that_needs_nothing_of_ours(study):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    config = study(clm__max_steps=30, clm__eval_steps=10)
+    clm(config)
+    folder, record = config.home.model("tiny-baby"), record_of(config, "tiny-baby")
+    assert record["perplexity_after"] < 0.7 * record["perplexity_before"]
+    assert record["parent"]["identity"].startswith("tiny@sha256:")
+    assert record["data"]["train_rows"] == 25 and record["data"]["validation_rows"] == 7
+    assert AutoModelForCausalLM.from_pretrained(folder).config.use_cache
+    assert AutoTokenizer.from_pretrained(folder).bos_token == "<|endoftext|>"
+    assert "validation perplexity" in (folder / "README.md").read_text()
+    assert not checkpoints.folder(folder).exists()
+    assert {path.suffix for path in folder.iterdir()} <= {".json", ".safetensors", ".csv", ".md", ".txt"}
+
+
+def test_perplexity_after_is_that_of_the_weights_on_disk(study, tokenizer):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = study(BABY)
+    clm(config)
+    documents = pd.read_parquet(config.home.corpus("emotional"))
+    texts = documents.loc[documents["split"] == "validation", "text"].tolist()
+    ids = torch.from_numpy(cut(wrap(tokenizer, texts), 32, "test").ids)
+    model = AutoModelForCausalLM.from_pretrained(config.home.model("tiny-baby")).eval()
+    with torch.no_grad():
+        loss = model(ids, labels=ids).loss.item()
+    assert record_of(config, "tiny-baby")["perplexity_after"] == pytest.approx(math.exp(loss), rel=1e-4)
+
+
+def test_what_is_fresh_is_not_trained_again_and_what_changed_is_named(study, capsys):
+    clm(study(BABY))
+    assert clm(study(BABY, clm__report_to="none", clm__device="auto")).made == []
+    assert clm(study(BABY, clm__learning_rate=5e-4)).made == ["tiny-baby"]
+    assert "clm.learning_rate 0.001 → 0.0005" in capsys.readouterr().out
+
+
+def test_another_seed_leaves_the_first_one_fresh(study):
+    clm(study(BABY, clm__seeds=[0, 1]))
+    assert clm(study(BABY, clm__seeds=[0, 1, 2])).made == ["tiny-baby.s2"]
+    config = study(BABY, clm__seeds=[0, 1, 2])
+    assert read_manifest(config.home.model("tiny-baby.s2"))["seed"] == 2
+    assert curve(config, "tiny-baby.s0", "loss") != curve(config, "tiny-baby.s1", "loss")
+
+
+def test_curves_and_tables_are_registered(study, drawn):
+    config = study()
+    clm(config)
+    sft(config)
+    assert drawn == ["clm", "sft"]
+    save_exhibits(config, "clm")
+    save_exhibits(config, "sft")
+    found = {exhibit.name: exhibit.kind for exhibit in exhibits(config.home.root / "models")}
+    assert found == {
+        "training_clm": "table", "curves_clm": "figure", "history_clm": "table",
+        "training_sft": "table", "curves_sft": "figure", "history_sft": "table",
+    }  # fmt: skip
+    history = pd.read_csv(config.home.root / "models/tables/history_clm.csv")
+    assert history["step"].tolist() == [0, 2, 4, 6]
+    assert history["validation_perplexity"].iloc[0] == pytest.approx(
+        record_of(config, "tiny-baby")["perplexity_before"]
+    )
+
+
+# SFT
+
+
+def sft_rows(count=12):
+    return pd.DataFrame(
+        {
+            "id": [f"r{i}" for i in range(count)], "instruction": "Say it.", "input": "",
+            "output": [SENTENCES[i % 4] for i in range(count)],
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture
+def form():
+    return load_answer_form("prompts/answer/sft.txt")
+
+
+def test_masks_round_trip(form, tokenizer):
+    for row in encode(sft_rows(4), form, tokenizer, 128, "response"):
+        learnt = [label for label in row.labels if label != IGNORED]
+        assert tokenizer.decode(learnt).strip() in {f"{sentence}<|endoftext|>" for sentence in SENTENCES}
+        assert [i for i, label in zip(row.ids, row.labels, strict=True) if label != IGNORED] == learnt
+        assert not row.truncated
+    (whole, *_) = encode(sft_rows(1), form, tokenizer, 128, "text")
+    assert whole.labels == whole.ids
+
+
+def test_the_preflight_shows_the_mask_and_counts_what_is_cut(form, tokenizer):
+    rows = list(encode(sft_rows(4), form, tokenizer, 128, "response"))
+    found = preflight(rows, tokenizer)
+    assert found.example.endswith(f"Response:⟦ {SENTENCES[0]}<|endoftext|>⟧")
+    assert found.truncated_share == found.without_end_share == 0
+    lengths = sorted(len(row.ids) for row in rows)
+    found = preflight(list(encode(sft_rows(4), form, tokenizer, lengths[2], "response")), tokenizer)
+    assert lengths[2] < lengths[3] and found.truncated_share == found.without_end_share == 0.25
+
+
+def test_rows_without_a_label_stop_the_run_by_name(study):
+    with pytest.raises(InputError, match=r"rows have no token to learn.*\(r1, .*raise sft.max_length"):
+        sft(study(INSTR, sft__max_length=16))
+
+
+def test_mask_of_several_parts_is_shown(tokenizer):
+    ids = tokenizer("The old dog")["input_ids"]
+    labels = [IGNORED, *ids[1:-1], IGNORED]
+    shown = show_mask(TrainingRow("x", ids, labels, False), tokenizer)
+    assert shown.replace("⟦", "").replace("⟧", "") == "The old dog" and shown.count("⟦") == 1
+
+
+def test_the_same_instructions_are_held_out_everywhere():
+    ids = pd.Series([f"r{i}" for i in range(2000)])
+    held = held_out(ids, 0.1, 0)
+    assert 150 < len(held) < 250
+    assert held_out(ids[::2], 0.1, 0) == held & set(ids[::2])
+    assert held_out(ids, 0.1, 1) != held
+    assert len(held_out(ids[:3], 1e-9, 0)) == 1
+
+
+def test_both_sft_models_are_compared_on_the_same_text(study, capsys):
+    config = study()
+    clm(config)
+    capsys.readouterr()
+    sft(config)
+    first, second = record_of(config, "tiny-instr"), record_of(config, "tiny-baby-instr")
+    assert first["data"]["validation_ids"] == second["data"]["validation_ids"]
+    assert first["data"]["validation_rows"] + first["data"]["train_rows"] == 23
+    baby = record_of(config, "tiny-baby")
+    inherits = f"validation perplexity {baby['perplexity_before']:.2f} → {baby['perplexity_after']:.2f}"
+    assert inherits in capsys.readouterr().out and inherits in second["parent"]["inherited"]
+    assert "Response:" in (config.home.model("tiny-instr") / "README.md").read_text()
+
+
+def test_a_tiny_model_overfits_one_batch(study):
+    config = study(INSTR, sft__max_steps=40, sft__eval_steps=40, sft__learning_rate=2e-2, sft__batch_size=32)
+    sft(config)
+    losses = [loss for (loss,) in curve(config, "tiny-instr", "loss")]
+    assert losses[0] > 4 and losses[-1] < 0.3
+
+
+def test_packed_rows_are_full_and_do_not_see_each_other(study):
+    config = study(INSTR, sft__packing=True, sft__batch_size=1, sft__max_steps=2)
+    sft(config)
+    packed = record_of(config, "tiny-instr")
+    assert packed["padding_share"] == 0
+    plain = study(INSTR, sft__max_steps=2)
+    sft(plain)
+    assert packed["perplexity_before"] == pytest.approx(record_of(plain, "tiny-instr")["perplexity_before"], rel=1e-5)
+
+
+# Adapters
+
+
+def test_merged_adapters_give_the_logits_of_unmerged_ones(study, tokenizer):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    ids = torch.tensor([tokenizer(SENTENCES[0])["input_ids"]])
+    logits = {}
+    for merge in (True, False):
+        config = study(BABY, **{"clm.lora.rank": 4, "clm.lora.merge": merge})
+        clm(config)
+        folder = config.home.model("tiny-baby")
+        assert (folder / "adapter_config.json").exists() != merge
+        logits[merge] = AutoModelForCausalLM.from_pretrained(folder).eval()(ids).logits
+    assert torch.allclose(logits[True], logits[False], atol=1e-5)
+
+
+def test_an_adapter_can_be_a_parent(study):
+    config = study(BABY, BABY_INSTR, **{"clm.lora.rank": 4, "clm.lora.merge": False})
+    clm(config)
+    sft(config)
+    baby, child = record_of(config, "tiny-baby"), record_of(config, "tiny-baby-instr")
+    assert baby["trainable"] < baby["parameters"] and child["trainable"] == child["parameters"]
+
+
+# Kills, bad luck, bad settings
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing of ours catches it."""
+
+
+@pytest.mark.parametrize("task, rank", [("clm", 0), ("clm", 4), ("sft", 0), ("sft", 4)])
+def test_a_killed_training_goes_on_as_if_nothing_had_been(study, task, rank):
+    strategy, stage = (BABY, clm) if task == "clm" else (INSTR, sft)
+    settings = {f"{task}.lora.rank": rank, f"{task}.lora.dropout": 0.1, f"{task}.max_steps": 20}
+    keys = ("loss", "learning_rate", "grad_norm", "step")
+    config = study(strategy, **settings, **{f"{task}.seeds": [5]})
+    stage(config)
+    undisturbed = curve(config, strategy["name"], *keys), weights_of(config, strategy["name"])
+
+    config.home.model(strategy["name"]).rename(config.home.root / "undisturbed")
+
+    def kill(name, history):
+        if history[-1]["step"] == 14:
+            raise Killed
+
+    with pytest.raises(Killed):
+        stage(config, watch=kill)
+    folder = checkpoints.folder(config.home.model(strategy["name"]))
+    kept = sorted(folder.glob("checkpoint-*"), key=checkpoints.step_of)
+    assert checkpoints.step_of(kept[-1]) == 12 and len(kept) <= 2
+    assert not list(folder.rglob("training_args.bin"))
+    (kept[-1].with_name("checkpoint-13")).mkdir()  # as a kill in the middle of writing leaves it
+    seen = []
+    stage(config, watch=lambda name, history: seen.append(history[-1]["step"]))
+    assert seen[0] == 14
+    assert curve(config, strategy["name"], *keys) == undisturbed[0]
+    weights = weights_of(config, strategy["name"])
+    assert all(np.array_equal(weights[name], array) for name, array in undisturbed[1].items())
+
+
+def test_checkpoints_of_other_settings_are_not_gone_on_with(study, capsys):
+    def kill(name, history):
+        if history[-1]["step"] == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        clm(study(BABY), watch=kill)
+    config = study(BABY, clm__learning_rate=2e-3)
+    clm(config)
+    assert "other settings or inputs are removed" in capsys.readouterr().out
+    assert curve(config, "tiny-baby", "learning_rate")[0] == [2e-3]
+
+
+def test_training_stops_when_held_out_text_gets_no_better(study):
+    config = study(BABY, clm__learning_rate=1e-12, clm__patience=2, clm__max_steps=30)
+    clm(config)
+    assert record_of(config, "tiny-baby")["steps"] < 30
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(study, monkeypatch):
+    from emogap.train.trainer import StudyTrainer
+
+    real = StudyTrainer.compute_loss
+
+    def broken(self, *args, **kwargs):
+        loss = real(self, *args, **kwargs)
+        return loss * float("nan") if self.state.global_step == 4 and self.model.training else loss
+
+    monkeypatch.setattr(StudyTrainer, "compute_loss", broken)
+    config = study(BABY)
+    with pytest.raises(TrainingError, match=r"loss is nan at step 5; .*checkpoint-4; lower clm.learning_rate"):
+        clm(config)
+    assert not config.home.model("tiny-baby").exists()
+    assert (checkpoints.folder(config.home.model("tiny-baby")) / "checkpoint-4/model.safetensors").exists()
+
+
+def test_out_of_memory_says_what_to_lower(study, monkeypatch):
+    import torch
+
+    from emogap.train.trainer import StudyTrainer
+
+    def full(self, *args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(StudyTrainer, "training_step", full)
+    with pytest.raises(TrainingError, match=r"memory ran out at clm.batch_size=2.*halve clm.batch_size and double"):
+        clm(study(BABY))
+
+
+def test_disk_is_checked_before_the_first_step(study, monkeypatch):
+    monkeypatch.setattr(checkpoints.shutil, "disk_usage", lambda place: type("Usage", (), {"free": 1000})())
+    with pytest.raises(DiskError, match=r"training tiny-baby needs .* GB .* free some"):
+        clm(study(BABY))
+
+
+def test_half_precision_on_a_processor_is_refused(study):
+    with pytest.raises(UsageError, match="clm.precision=fp16 needs a GPU; use --set clm.precision=auto"):
+        clm(study(BABY, clm__precision="fp16"))
+
+
+def test_a_corpus_without_validation_is_an_error(study):
+    config = study(BABY)
+    path = config.home.corpus("emotional")
+    write_rows(path, pd.read_parquet(path).assign(split="train"), CORPUS)
+    with pytest.raises(InputError, match="no validation documents"):
+        clm(config)
+
+
+def test_processes_share_a_step(study):
+    from types import SimpleNamespace
+
+    from emogap.train.trainer import shared_batches
+
+    def share(batch_size, accumulation, processes):
+        settings = SimpleNamespace(batch_size=batch_size, accumulation=accumulation)
+        return shared_batches(SimpleNamespace(task="clm", settings=settings), processes)
+
+    assert share(4, 8, 2) == (4, 4)
+    assert share(4, 1, 2) == (2, 1)
+    with pytest.raises(UsageError, match="3 processes cannot share"):
+        share(4, 8, 3)
+
+
+@pytest.mark.pipeline
+@pytest.mark.parametrize("task, rank", [("clm", 0), ("sft", 4)])
+def test_two_processes_train_as_one_does(study, tmp_path, task, rank):
+    import os
+    import subprocess
+    import sys
+
+    strategy = BABY if task == "clm" else INSTR
+    tiny = save_tiny_gpt2(tmp_path / "tiny", dropout=0.0)  # each process draws its own dropout
+    settings = {
+        "bases": {"tiny": {"name": str(tiny)}}, "strategies": [strategy], **FAST, "clm.block_size": 32,
+        "sft.max_length": 128, f"{task}.lora.rank": rank, f"{task}.accumulation": 2, f"{task}.max_steps": 8,
+    }  # fmt: skip
+    words = [word for key, value in settings.items() for word in ("--set", f"{key}={toml(value)}")]
+    curves = {}
+    for processes in (1, 2):
+        config = load_config("embedded", tmp_path / "home", settings)
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] * (processes > 1)
+        command = [sys.executable, *launcher, "-m", "emogap", task, "--home", str(config.home.root), *words]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment)
+        assert done.returncode == 0, done.stderr
+        assert record_of(config, strategy["name"])["processes"] == processes
+        curves[processes] = {
+            key: curve(config, strategy["name"], key) for key in ("loss", "eval_loss", "learning_rate", "grad_norm")
+        }
+        config.home.model(strategy["name"]).rename(tmp_path / f"trained-by-{processes}")
+    for key, alone in curves[1].items():
+        assert np.allclose(alone, curves[2][key], atol=1e-3, rtol=0), key
+
+
+def toml(value):
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {toml(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value)
