@@ -241,11 +241,12 @@ def answer(
 
     ``finished`` is false where the answer was cut at ``max_new_tokens``.
     """
-    replies = engine.generate([_conversation(config, row) for row in rows], sampling)
+    replies = engine.generate([conversation(config, row) for row in rows], sampling)
     return [row | _answered(row, reply) for row, reply in zip(rows, replies, strict=True)]
 
 
-def _conversation(config: Config, row: dict[str, Any]) -> "Conversation":
+def conversation(config: Config, row: dict[str, Any]) -> "Conversation":
+    """A row as the engine is asked it: the form of fine-tuning, as plain text."""
     from emogap.generate.answer_form import load_answer_form
     from emogap.generate.engines import Conversation
 
