@@ -59,9 +59,8 @@ class PublicHome:
                 }
                 for p in self.paths()
             ]
-            return json.dumps(
-                {"tree": [{"path": "data", "type": "tree", "mode": "040000"}, *tree], "truncated": False}
-            ).encode()
+            tree.append({"path": "data", "type": "tree", "mode": "040000"})
+            return json.dumps({"tree": tree, "truncated": False}).encode()
         if path == f"/api/datasets/some/where/tree/{COMMIT}":
             return json.dumps([self.hub_entry(p) for p in self.paths()]).encode()
         for before, held in ((f"/raw/some/where/{COMMIT}/", self.content), (f"/media/some/where/{COMMIT}/", self.held)):
@@ -116,7 +115,7 @@ def home(monkeypatch):
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     public.url = f"http://127.0.0.1:{server.server_port}"
     public.servers = Servers(f"{public.url}/api", f"{public.url}/raw", f"{public.url}/media", public.url)
     yield public

@@ -10,48 +10,33 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emogap.artefacts import Artefact, Recipe, Summary, fingerprint, write_json
+from emogap.artefacts import Artefact, Recipe, Summary, write_json
 from emogap.config import Dtype, HubModel
+from emogap.data.emotion_model import EmotionClassifier, identify_classifier, load_classifier
 from emogap.data.texts import count_texts, read_texts
 from emogap.emotions import LABELS, labels_over
 from emogap.errors import UsageError
-from emogap.hub import identify
-from emogap.paths import from_root
 from emogap.progress import progress
 from emogap.stages import make_each
-
-if TYPE_CHECKING:
-    from emogap.data.emotion_model import EmotionClassifier
 
 SHARD_LINES = 8192
 """Texts scored between two writes: half a minute on two cores. Changing it changes bf16 scores a little."""
 
-_TORCH_NAMES = {"auto": "auto", "bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
-
 
 def classifier_identity(model: HubModel) -> str:
     """What a recipe says of a classifier, without loading it: the hash of its files, or a hub name and revision."""
-    from emogap.data.emotion_model import MINILM, MODELS, TFIDF
-
-    if model.name in (MINILM, TFIDF):
-        return f"{model.name}@sha256:{fingerprint(MODELS / model.name)}"
-    return identify(model)
+    return identify_classifier(model.name, model.revision)
 
 
-def load(model: HubModel, device: str = "auto", dtype: Dtype = "auto") -> "EmotionClassifier":
+def load(model: HubModel, device: str = "auto", dtype: Dtype = "auto") -> EmotionClassifier:
     """The classifier that a setting names. Raises ``ModelError``: which, where it was looked for, what to do."""
-    from emogap.data.emotion_model import load_classifier
-
-    folder = from_root(model.name)
-    name = str(folder) if folder.is_dir() else model.name
-    return load_classifier(name, revision=model.revision, device=device, dtype=_TORCH_NAMES[dtype])
+    return load_classifier(model.name, revision=model.revision, device=device, dtype=dtype)
 
 
-def loaded_as(classifier: "EmotionClassifier") -> dict[str, str | list[float] | None]:
+def loaded_as(classifier: EmotionClassifier) -> dict[str, str | list[float] | None]:
     """What a manifest notes of a loaded classifier: the commit that a revision led to, hash, device, number format."""
     model = getattr(classifier, "model", None)  # the second judge is no torch model
     return {
@@ -106,7 +91,7 @@ class Shards:
 
 def score_shards(
     texts: Iterable[Sequence[str]],
-    classifier: "EmotionClassifier",
+    classifier: EmotionClassifier,
     shards: Shards,
     token_budget: int,
     advance: Callable[[int], None],
