@@ -30,13 +30,13 @@ class Judging:
     """Whether the text must mean what the context means: its similarity is measured."""
 
 
-def read_reply(reply: str, finish: str | None, truncated: str) -> tuple[str, list[str], bool]:
+def read_reply(reply: str, finish: str | None, context: str, truncated: str) -> tuple[str, list[str], bool]:
     """The text of a reply, notes on what was taken from it, and whether it is cut at the token limit.
 
     ``finish`` None: how the model ended is not known; then a text without an end of a sentence counts as cut.
     ``truncated``: ``trim`` takes a cut text back to its last full sentence, if it has one.
     """
-    text, notes = clean(reply)
+    text, notes = clean(reply, context)
     cut = not ends_well(text) if finish is None else finish == "length"
     trimmed = trim_to_sentence(text) if cut and truncated == "trim" else ""
     if trimmed:
@@ -65,7 +65,7 @@ def judge(rows: Sequence[Row], earlier: Sequence[Row], asks: Sequence[Ask], judg
 
 def _measured(rows: Sequence[Row], judging: Judging) -> list[Row]:
     """The rows with their text read out of the reply and with what models say of it."""
-    read = [read_reply(row["reply"], row["finish"], judging.bounds.truncated) for row in rows]
+    read = [read_reply(r["reply"], r["finish"], r[judging.context], judging.bounds.truncated) for r in rows]
     texts = [text for text, _, _ in read]
     scores = _classifier(judging.classifier).scores(texts) if texts else []
     alike = similarities(texts, [row[judging.context] for row in rows]) if judging.similar else [None] * len(rows)

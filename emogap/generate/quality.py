@@ -62,25 +62,32 @@ _QUOTE_PAIRS = {'"': '"', "“": "”"}
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*(?=\s|$)")
 
 
-def clean(reply: str) -> tuple[str, list[str]]:
-    """The text of a reply without labels, a title line or quotation marks around it all, and notes on what was taken.
+def clean(reply: str, context: str = "") -> tuple[str, list[str]]:
+    """The text of a reply without what only surrounds it, and notes on what was taken.
 
-    The text may be empty: a reply that is nothing but a label.
+    Taken are labels (``Story:``, ``Relief:``), a title line, quotation marks around it all, and a first line that is
+    the context again. The text may be empty: a reply that is nothing but a label.
     """
     text, notes = reply.strip(), []
-    while True:
-        for pattern, what in ((_TITLE, "title"), (_LABEL, "label")):
-            match = pattern.match(text)
-            if match:
-                notes.append(f"{what}: {match.group().strip()[:60]}")
-                text = text[match.end() :].strip()
-                break
-        else:
-            break
-    if len(text) > 1 and _QUOTE_PAIRS.get(text[0]) == text[-1] and not set('"“”') & set(text[1:-1]):
-        text = text[1:-1].strip()
-        notes.append("quotation marks")
+    while taken := _wrapping(text, context):
+        what, rest = taken
+        notes.append(what)
+        text = rest.strip()
     return text, notes
+
+
+def _wrapping(text: str, context: str) -> tuple[str, str] | None:
+    """(what was found at the outside of the text, the text without it); None if there is nothing."""
+    for pattern, what in ((_TITLE, "title"), (_LABEL, "label")):
+        match = pattern.match(text)
+        if match:
+            return f"{what}: {match.group().strip()[:60]}", text[match.end() :]
+    if len(text) > 1 and _QUOTE_PAIRS.get(text[0]) == text[-1] and not set('"“”') & set(text[1:-1]):
+        return "quotation marks", text[1:-1]
+    first, line_break, rest = text.partition("\n")
+    if line_break and context and normalised(first) == normalised(context) and not _LEAK_MARK.search(first):
+        return "the context as a first line", rest
+    return None
 
 
 def ends_well(text: str) -> bool:
@@ -96,7 +103,7 @@ def trim_to_sentence(text: str) -> str:
 
 def sentences(text: str) -> list[str]:
     """The text cut after full stops, question and exclamation marks, and at line breaks."""
-    parts = re.split(r"(?<=[.!?…])[\"'”’)]*\s+|\n+", text)
+    parts = re.split(r"(?<!\bMr\.)(?<!\bMrs\.)(?<!\bMs\.)(?<!\bDr\.)(?<!\bSt\.)(?<=[.!?…])[\"'”’)]*\s+|\n+", text)
     return [part.strip() for part in parts if part.strip()]
 
 
@@ -133,18 +140,22 @@ _ASSISTANT_ANYWHERE = _any_of(
     rf"\bas {_MODEL}",
     rf"\bi(?:'m| am) (?:just |only )?{_MODEL}",
     r"\bhow (?:can|may) i (?:help|assist) you today",
+    r"\b(?:generate|create|write) a story (?:based|around|for you|on|about your|that matches)",
+    r"\byour prompt\b|\bemotion and context\b",
 )
 _ASSISTANT_BEGINNING = _any_of(
     r"i(?:'m| am) (?:so |really |very )?sorry to hear",
     r"i(?:'m| am) (?:so |really |very )?sorry,? but (?:i|we|you|the|it|that|this|there|as|your|could)\b",
     r"i(?:'m| am) (?:so |really |very )?sorry,? (?:i|we) (?:can|do|am|cannot|didn|couldn|don|could)",
     r"i(?:'m| am) (?:so |really |very )?sorry[.,]? (?:can|could) you",
-    r"i apologi[sz]e|i understand (?:that you|your|you|how you|what you)",
-    r"i (?:can(?:no|')t|am (?:not able|unable) to) (?:write|create|provide|generate|help|assist|understand)",
+    r"i apologi[sz]e|i understand\b|it (?:sounds|seems) like you|you seem to be\b",
+    r"it(?:'s| is) (?:okay|natural|understandable|normal|important) (?:if|to (?:feel|remember|be)|that|for)\b",
+    r"i (?:can(?:no|')t|am (?:not able|unable) to) (?:write|create|provide|generate|help (?:you|with)|assist)",
+    r"i (?:don't|do not) (?:know|understand) (?:what you (?:mean|are|'re)|the (?:prompt|context|question))",
     r"(?:sure|certainly|of course|absolutely|okay|ok|yes|great)[,!.:]? "
-    r"(?:here(?:'s| is| are)|i(?:'ll| can| will| would)|let me)",
+    r"(?:here(?:'s| is| are)|i(?:'ll| can| will|'d| would)|let me|what|which)",
     rf"here(?:'s| is) (?:a|an|the|my|your|one|another) (?:\w+ ){{0,4}}(?:{_TEXT_KIND}|rewrite|tale)",
-    r"(?:in )?th(?:is|e) (?:short )?(?:story|text|context|passage|given text|given context|line of text|line)\b"
+    r"(?:in )?(?:this (?:short )?(?:story|text|context|passage)|the (?:story|context|given \w+|line of text))\b"
     r"[^.\n]{0,40}\b(?:is|describes|shows|tells|should|captures|about|conveys|expresses|suggests|appears|seems)\b",
     r"based on the (?:given|context|provided|text)",
     r"the (?:rewritten|revised|original|given) (?:output|answer|instruction|text|context)\b",
@@ -153,11 +164,13 @@ _ASSISTANT_BEGINNING = _any_of(
 )
 _ASSISTANT_END = _any_of(
     r"\b(?:can|could|would) you (?:please )?(?:tell me more|give me (?:some )?more|elaborate|clarify)",
-    r"\b(?:can|could|would) you (?:please )?provide (?:me )?(?:with )?(?:some |any )?(?:more|additional|further)",
+    r"\b(?:can|could|would) you please (?:explain|remind|rephrase|repeat)",
+    r"\bprovide (?:me )?(?:with )?(?:the |some |any )?(?:more|additional|further|emotion)",
     r"\blet me know if\b|\bfeel free to (?:ask|reach|let)|\bi hope (?:this|that|it) (?:helps|meets)",
-    r"\bis there anything (?:else|specific|i can)|\bhow can i (?:help|assist)|\bdo you have any (?:other )?questions",
+    r"\bis there (?:any|some)thing (?:else|specific|i can)|\bhow can i (?:help|assist)|\bi'm happy to help\b",
+    r"\bdo you have any (?:other )?questions",
     r"\bwould you like (?:me|to (?:know|hear|learn|share|talk|tell))",
-    r"\bif you have any (?:other |more |further )?questions|\bmore (?:context|information) (?:about|so|to|on)\b",
+    r"\bif you have any (?:other |more |further )?questions|\bi need more (?:context|information)\b",
 )
 _EXPLAINING = _any_of(
     r"(?:note(?: that)?|explanation)\b",
@@ -215,10 +228,27 @@ def _shown_shingles(shown: str) -> frozenset[str]:
     return frozenset(shingles(shown))
 
 
+_MIN_REPEATED_WORDS = 5
+_MAX_REPEATED_SHARE = 0.25
+
+
 def repeated_sentence(candidate: Candidate, bounds: Gates) -> bool:
-    """The same sentence of three words or more stands there more often than allowed."""
+    """A sentence of five words or more stands there more often than allowed, or a shorter one fills a quarter of it."""
     counts = Counter(normalised(sentence) for sentence in sentences(candidate.text))
-    return any(count > bounds.max_sentence_repeats and len(s.split()) >= 3 for s, count in counts.items())
+    total = len(normalised(candidate.text).split())
+    return any(
+        count > bounds.max_sentence_repeats
+        and (len(s.split()) >= _MIN_REPEATED_WORDS or count * len(s.split()) > _MAX_REPEATED_SHARE * total)
+        for s, count in counts.items()
+    )
+
+
+_MARKUP = re.compile(r"!\[[^\]]*\]\(|https?://|www\.|```|</?(?:div|span|p|br|img|a|b|i|h[1-6])\b[^>]*>")
+
+
+def markup(candidate: Candidate, bounds: Gates) -> bool:
+    """An address, an image, a block of code or HTML that was not in what it was made from."""
+    return bool(_MARKUP.search(candidate.text)) and not _MARKUP.search(candidate.context)
 
 
 def control_characters(candidate: Candidate, bounds: Gates) -> bool:
@@ -279,9 +309,18 @@ def numbers(text: str) -> set[str]:
 
 
 def names(text: str) -> set[str]:
-    """Capitalised words that do not begin a sentence, a line or a quotation, lower-cased, without ``I``."""
-    found = re.findall(r"(?<=[\w,;’')] )[A-Z][\w’'-]+", text)
-    return {name.lower().removesuffix("'s").removesuffix("’s") for name in found if not name.startswith(("I'", "I’"))}
+    """Capitalised words that do not begin a sentence, a line or a quotation, lower-cased; headlines have none.
+
+    A word that the text also writes in small letters, and a function word, is no name.
+    """
+    small = set(re.findall(r"\b[a-z][\w’'-]*", text))
+    found = set()
+    for sentence in sentences(text):
+        words = [word for word in re.findall(r"[A-Za-z][\w’'-]*", sentence) if len(word) > 3]
+        if sum(word[0].isupper() for word in words) <= len(words) / 2:
+            found |= {name.lower() for name in re.findall(r"(?<=[\w,;’')] )[A-Z][\w’'-]+", sentence)}
+    found = {re.sub(r"['’]s$", "", name) for name in found}
+    return {name for name in found - small - _FUNCTION_WORDS if not name.startswith(("i'", "i’"))}
 
 
 def lost(original: str, rewritten: str) -> set[str]:
@@ -304,7 +343,7 @@ def meaning_lost(candidate: Candidate, bounds: RewriteGates) -> bool:
 
 
 COMMON_GATES: tuple[Gate, ...] = (
-    empty, control_characters, assistant_talk, prompt_leak, other_language, too_short, too_long, truncated,
+    empty, control_characters, assistant_talk, prompt_leak, markup, other_language, too_short, too_long, truncated,
     repeated_sentence, copied_example,
 )  # fmt: skip
 STORY_GATES: tuple[Gate, ...] = (*COMMON_GATES, copied_context, emotion_missing)
