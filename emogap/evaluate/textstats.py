@@ -1,0 +1,409 @@
+"""Statistics of stories and rewrites: the published counts, and what else the texts are like."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from emogap.artefacts import Artefact, Recipe, Summary, write_text
+from emogap.config import Config
+from emogap.data.corpus import method_chunks
+from emogap.data.emotion_model import identify_classifier
+from emogap.emotions import INDEX, LABELS
+from emogap.errors import MissingInput, UsageError
+from emogap.evaluate import text_comparison as comparison
+from emogap.evaluate import text_measures as measures
+from emogap.evaluate.text_scan import Job, Scan, scan
+from emogap.evaluate.text_sources import REWRITE_COLUMNS, STORY_COLUMNS, read_texts
+from emogap.evaluate.word_counts import PRESETS, REWRITE_PRESETS, STORY_PRESETS
+from emogap.hub import identify, resolve
+from emogap.paths import MAKERS
+from emogap.progress import progress
+from emogap.records import row_seed
+from emogap.stages import make_each
+
+STATISTICS = "text_statistics.csv"
+_PER_TEXT = ("words", "sentences", "tokens", "flesch_reading_ease", "flesch_kincaid_grade")
+_TOP = 20
+_GROWTH_BINS = 30
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Stories or rewrites: what differs between their statistics."""
+
+    name: str
+    stage: str
+    presets: tuple[str, ...]
+    columns: tuple[str, ...]
+    published: str
+    """Key of the published table that the counts stand beside."""
+
+
+STORIES = Kind("stories", "babylm-stats", STORY_PRESETS, STORY_COLUMNS, "story_statistics")
+REWRITES = Kind("rewrites", "alpaca-stats", REWRITE_PRESETS, REWRITE_COLUMNS, "rewrite_statistics")
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """All that was counted, as tidy tables; a table without rows says that there was nothing to count."""
+
+    statistics: pd.DataFrame
+    """group, preset, measure, value."""
+    lengths: pd.DataFrame
+    """group, unit (words, sentences, tokens), low, high, texts: histograms with equal bins for all groups."""
+    growth: pd.DataFrame
+    """group, words, distinct: distinct words among the first so many."""
+    comparisons: pd.DataFrame
+    """measure, group, minus, basis, n, difference, low, high."""
+    openings: pd.DataFrame
+    """group, words (3 or 8), opening, texts, share."""
+    names: pd.DataFrame
+    """group, name, texts, share."""
+    emotion_words: pd.DataFrame
+    """emotion, rank, word, count, z."""
+    confusion: pd.DataFrame
+    """group, asked, found, texts."""
+    counts: pd.DataFrame
+    """group, source, emotion, texts: of texts whose emotion is known."""
+
+
+def story_stats(config: Config) -> Summary:
+    """Statistics of the accepted stories of all methods. Raises ``MissingInput``, ``InputError`` or ``ModelError``."""
+    return make_each("babylm-stats", story_stats_artefacts(config), lambda a: _make(config, a, STORIES, "method"))
+
+
+def story_stats_artefacts(config: Config) -> list[Artefact]:
+    """One table. Raises ``MissingInput`` while there is no chunk of stories."""
+    chunks = {
+        f"{method}/{path.stem}": path
+        for method in config.augment.methods
+        for path in method_chunks(config.home, method).values()
+    }
+    if not chunks:
+        raise MissingInput(
+            f"babylm_augment/*/chunk_*.parquet not found under {config.home.root}; run {MAKERS['babylm_augment']}"
+        )
+    return [_artefact(config, STORIES, config.home.story_stats, chunks)]
+
+
+def rewrite_stats(config: Config) -> Summary:
+    """Statistics of the accepted rewrites of all versions. Raises as ``story_stats`` does."""
+    return make_each("alpaca-stats", rewrite_stats_artefacts(config), lambda a: _make(config, a, REWRITES, "version"))
+
+
+def rewrite_stats_artefacts(config: Config) -> list[Artefact]:
+    """One table. Raises ``MissingInput`` while a version's rows are not there."""
+    rows = {version: config.home.require(config.home.rewrite_rows(version)) for version in config.rewrite.versions}
+    return [_artefact(config, REWRITES, config.home.rewrite_stats, rows)]
+
+
+def _artefact(config: Config, kind: Kind, folder: Path, inputs: dict[str, Path]) -> Artefact:
+    recipe = Recipe(
+        kind.stage,
+        inputs,
+        config.flat("stats", "classified"),
+        {
+            "stats.tokenizer": identify(config.bases[_tokenizer_name(config)]),
+            "stats.classifier": identify_classifier(config.stats.classifier.name, config.stats.classifier.revision),
+        },
+        config.seed,
+    )
+    return Artefact(folder / STATISTICS, recipe)
+
+
+def _make(config: Config, artefact: Artefact, kind: Kind, group: str) -> None:
+    with artefact.making() as draft:
+        texts = read_texts(list(artefact.recipe.inputs.values()), kind.columns[::-1], group=group)
+        statistics = describe(texts, kind, config)
+        statistics.statistics.to_csv(draft.path, index=False)
+        # Before the artefact is published: once it is fresh, nobody would draw them again.
+        _show(artefact.path.parent, statistics, kind)
+        draft.counts |= {"texts": len(texts), "measures": len(statistics.statistics)}
+
+
+def describe_files(
+    paths: Sequence[Path],
+    out: Path,
+    kind: Kind,
+    config: Config,
+    column: str | None = None,
+    group: str | None = None,
+    preset: str | None = None,
+) -> pd.DataFrame:
+    """Statistics of any files, written to ``out/text_statistics.csv`` and, without a preset, tables and figures there.
+
+    With a preset its four counts alone. The table written. Raises ``UsageError`` for an unknown preset, and what
+    ``read_texts`` raises.
+    """
+    if preset is not None and preset not in PRESETS:
+        raise UsageError(f"unknown preset '{preset}'; choose among {', '.join(PRESETS)}")
+    texts = read_texts(paths, kind.columns, column, group)
+    if preset is None:
+        statistics = describe(texts, kind, config)
+        _show(out, statistics, kind)
+        table = statistics.statistics
+    else:
+        table = _tidy(_word_counts(scan(texts, Job((preset,)), config.stats.workers)))
+    write_text(out / STATISTICS, table.to_csv(index=False))
+    return table
+
+
+def _show(folder: Path, statistics: Statistics, kind: Kind) -> None:
+    from emogap.show.textstats_figures import show_statistics
+
+    show_statistics(folder, statistics, kind)
+
+
+def describe(texts: pd.DataFrame, kind: Kind, config: Config) -> Statistics:
+    """All statistics of texts as ``read_texts`` gives them."""
+    tokenizer = resolve(config.bases[_tokenizer_name(config)]).path
+    nltk_presets = tuple(name for name in kind.presets if name.startswith("published"))
+    found = scan(texts, Job(nltk_presets, tokenizer), config.stats.workers)
+    encoded = measures.encode(texts["text"])
+    values = texts[["group", "source", "line", "emotion"]].join(found.numbers)
+    values["words"] = encoded.lengths()
+    values["emotion_stated"] = measures.states_emotion(encoded, texts["emotion"].tolist()).astype(float)
+    values.loc[texts["emotion"].eq(""), "emotion_stated"] = np.nan
+    members = _members(texts, config.seed)
+    opened = {(group, n): measures.openings(encoded, part, n) for group, part in members.items() for n in (3, 8)}
+    confusion = _confusion(texts, members, config)
+    rows = [
+        *_word_counts(found),
+        *_own_counts(encoded, members),
+        *_averages(values, members),
+        *_richness(encoded, members),
+        *_shares(values, members, opened, found),
+        *_agreement(confusion),
+    ]
+    return Statistics(
+        statistics=_tidy(rows),
+        lengths=_histograms(values),
+        growth=_growth(encoded, members),
+        comparisons=_comparisons(values, list(members)),
+        openings=_openings(opened, members),
+        names=_names(found, members),
+        emotion_words=_emotion_words(encoded, texts["emotion"]),
+        confusion=confusion,
+        counts=texts[texts["emotion"] != ""]
+        .groupby(["group", "source", "emotion"])
+        .size()
+        .rename("texts")
+        .reset_index(),
+    )
+
+
+def _tokenizer_name(config: Config) -> str:
+    name = config.stats.tokenizer or next(iter(config.bases))
+    if name not in config.bases:
+        raise UsageError(
+            f"setting 'stats.tokenizer' = \"{name}\" is not a base; choose among {', '.join(config.bases)}"
+        )
+    return name
+
+
+def _members(texts: pd.DataFrame, run_seed: int) -> dict[str, np.ndarray]:
+    """Group → positions of its texts, in an order drawn once."""
+    keys = np.asarray([row_seed(run_seed, str(position), "text order") for position in range(len(texts))])
+    groups = texts["group"].to_numpy()
+    order = np.argsort(keys)
+    return {group: order[groups[order] == group] for group in texts["group"].unique()}
+
+
+def _row(group: str, measure: str, value: float, preset: str = "words") -> dict:
+    return {"group": group, "preset": preset, "measure": measure, "value": value}
+
+
+def _with_interval(group: str, measure: str, estimate: comparison.Estimate) -> list[dict]:
+    """The value and the ends of its 95 % interval; ends that cannot be told are no rows."""
+    rows = [_row(group, measure, estimate.value)]
+    if not np.isnan(estimate.low):
+        rows += [_row(group, f"{measure}_low", estimate.low), _row(group, f"{measure}_high", estimate.high)]
+    return rows
+
+
+def _word_counts(found: Scan) -> list[dict]:
+    return [
+        row
+        for group, counts in found.counts.items()
+        for name, count in counts.items()
+        for row in count.rows(group, name)
+    ]
+
+
+def _tidy(rows: list[dict]) -> pd.DataFrame:
+    """The rows as a frame in which counts are whole numbers."""
+    table = pd.DataFrame(rows, columns=["group", "preset", "measure", "value"])
+    whole = [int(value) if float(value).is_integer() else value for value in table["value"]]
+    return table.assign(value=pd.Series(whole, dtype=object))
+
+
+def _own_counts(encoded: measures.Encoded, members: dict[str, np.ndarray]) -> list[dict]:
+    """The four counts of the presets ``words`` and ``content-words``, from the numbered words."""
+    rows = []
+    stop = encoded.stop_words()
+    for group, part in members.items():
+        ids = encoded.of(part)
+        for preset, words in (("words", ids), ("content-words", ids[~stop[ids]])):
+            rows += [
+                _row(group, "texts", len(part), preset),
+                _row(group, "total_words", len(words), preset),
+                _row(group, "unique_words", len(np.unique(words)), preset),
+                _row(group, "average_words", len(words) / len(part), preset),
+            ]
+    return rows
+
+
+def _averages(values: pd.DataFrame, members: dict[str, np.ndarray]) -> list[dict]:
+    rows = []
+    for group, part in members.items():
+        mine = values.iloc[part]
+        for measure in _PER_TEXT:
+            estimate = comparison.mean(mine[measure])
+            name = measure if measure.startswith("flesch") else f"average_{measure}"
+            # average_words itself is among the four counts.
+            rows += _with_interval(group, name, estimate)[1 if measure == "words" else 0 :]
+        rows += [_row(group, f"words_p{q}", mine["words"].quantile(q / 100)) for q in (5, 50, 95)]
+        rows += _with_interval(
+            group, "words_a_sentence", comparison.mean(mine["words"] / mine["sentences"].clip(lower=1))
+        )
+    return rows
+
+
+def _richness(encoded: measures.Encoded, members: dict[str, np.ndarray]) -> list[dict]:
+    """Distinct-n on blocks of equally many words, and self-similarity."""
+    smallest = min(encoded.lengths()[part].sum() for part in members.values())
+    # A small home has no block of full size: then fewer words, the same for all groups.
+    block = int(min(measures.BLOCK_WORDS, max(1, smallest // 4)))
+    weights = measures.inverse_document_frequencies(encoded)
+    rows = []
+    for group, part in members.items():
+        rows.append(_row(group, "distinct_block_words", block))
+        for n in (1, 2, 3):
+            blocks = measures.distinct_ngrams(encoded, part, n, block)
+            if len(blocks):
+                rows += _with_interval(group, f"distinct_{n}", comparison.mean(blocks))
+        if len(part) > 1:
+            # Each pair enters the means of two texts, so their spread tells half of the estimate's.
+            cosines = measures.self_similarity(encoded, part, weights)
+            centre, spread = cosines.mean(), 2 * comparison.Z95 * cosines.std(ddof=1) / np.sqrt(len(cosines))
+            rows += _with_interval(
+                group, "self_similarity", comparison.Estimate(centre, centre - spread, centre + spread)
+            )
+    return rows
+
+
+def _shares(values: pd.DataFrame, members: dict[str, np.ndarray], opened: dict, found: Scan) -> list[dict]:
+    """Shares of texts: with the commonest opening, with the commonest name, with the word of their emotion."""
+    rows = []
+    for group, part in members.items():
+        for n in (3, 8):
+            commonest = opened[group, n].most_common(1)[0][1]
+            rows += _with_interval(group, f"opening_{n}_share", comparison.proportion(commonest, len(part)))
+            rows.append(_row(group, f"opening_{n}_different", len(opened[group, n])))
+        names = found.capitals[group].names()
+        if names:
+            rows += _with_interval(group, "name_share", comparison.proportion(names[0][1], len(part)))
+        stated = values["emotion_stated"].iloc[part].dropna()
+        if len(stated):
+            rows += _with_interval(group, "emotion_stated_share", comparison.proportion(int(stated.sum()), len(stated)))
+    return rows
+
+
+def _histograms(values: pd.DataFrame) -> pd.DataFrame:
+    rows = []
+    for unit in ("words", "sentences", "tokens"):
+        # The longest hundredth shares the last bin, or a few giants would flatten all the rest.
+        top = max(1.0, np.ceil(values[unit].quantile(0.99)))
+        edges = np.unique(np.floor(np.linspace(0, top + 1, min(_GROWTH_BINS, int(top) + 1) + 1)))
+        for group, part in values.groupby("group", sort=False):
+            texts, _ = np.histogram(part[unit].clip(upper=edges[-1] - 1), edges)
+            rows += [
+                {"group": group, "unit": unit, "low": low, "high": high, "texts": n}
+                for low, high, n in zip(edges[:-1], edges[1:], texts, strict=True)
+            ]
+    return pd.DataFrame(rows)
+
+
+def _growth(encoded: measures.Encoded, members: dict[str, np.ndarray]) -> pd.DataFrame:
+    parts = [measures.vocabulary_growth(encoded, part).assign(group=group) for group, part in members.items()]
+    return pd.concat(parts, ignore_index=True)[["group", "words", "distinct"]]
+
+
+def _comparisons(values: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
+    found = [
+        comparison.compare(values.dropna(subset=[measure]), measure, first, second)
+        for first, second in combinations(groups, 2)
+        for measure in (*_PER_TEXT, "emotion_stated")
+    ]
+    columns = ["measure", "group", "minus", "basis", "n", "difference", "low", "high"]
+    return pd.DataFrame([row for row in found if row], columns=columns)
+
+
+def _openings(opened: dict, members: dict[str, np.ndarray]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"group": group, "words": n, "opening": opening, "texts": texts, "share": texts / len(members[group])}
+            for (group, n), counter in opened.items()
+            for opening, texts in sorted(counter.items(), key=lambda pair: (-pair[1], pair[0]))[:_TOP]
+        ]
+    )
+
+
+def _names(found: Scan, members: dict[str, np.ndarray]) -> pd.DataFrame:
+    rows = [
+        {"group": group, "name": name, "texts": texts, "share": texts / len(part)}
+        for group, part in members.items()
+        for name, texts in found.capitals[group].names()[:_TOP]
+    ]
+    return pd.DataFrame(rows, columns=["group", "name", "texts", "share"])
+
+
+def _emotion_words(encoded: measures.Encoded, emotions: pd.Series) -> pd.DataFrame:
+    """The words that set the texts of each emotion apart from all the others', stop words left out."""
+    columns = ["emotion", "rank", "word", "count", "z"]
+    present = [label for label in LABELS if emotions.eq(label).any()]
+    if len(present) < 2:
+        return pd.DataFrame(columns=columns)
+    codes = emotions.map({label: i for i, label in enumerate(present)}).fillna(-1).astype(int).to_numpy()
+    of_word = np.repeat(codes, encoded.lengths())
+    content = ~encoded.stop_words()[encoded.ids] & (of_word >= 0)
+    size = len(encoded.vocabulary)
+    flat = np.bincount(of_word[content] * size + encoded.ids[content], minlength=len(present) * size)
+    counts = flat.reshape(len(present), size)
+    rows = []
+    for label, count, z in zip(present, counts, comparison.log_odds(counts), strict=True):
+        for rank, word in enumerate(np.argsort(-z, kind="stable")[:_TOP], 1):
+            if z[word] > 0:
+                rows.append((label, rank, encoded.vocabulary[word], count[word], z[word]))
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _confusion(texts: pd.DataFrame, members: dict[str, np.ndarray], config: Config) -> pd.DataFrame:
+    """Emotion asked for × emotion found, on so many texts of each group as the settings say."""
+    settings = config.stats
+    asked = texts["emotion"].isin(INDEX).to_numpy()
+    drawn = [part[asked[part]][: settings.classified or None] for part in members.values()]
+    chosen = texts.iloc[np.concatenate(drawn)]
+    if chosen.empty:
+        return pd.DataFrame(columns=["group", "asked", "found", "texts"])
+    from emogap.data.emotion_model import load_classifier
+
+    classifier = load_classifier(settings.classifier.name, revision=settings.classifier.revision)
+    with progress("emotions", len(chosen), "texts") as bar:
+        scores = classifier.scores(chosen["text"].tolist(), progress=bar.advance)
+    found = [LABELS[best] for best in np.argmax(scores, axis=1)]
+    rows = pd.DataFrame({"group": chosen["group"], "asked": chosen["emotion"], "found": found})
+    return rows.groupby(["group", "asked", "found"]).size().rename("texts").reset_index()
+
+
+def _agreement(confusion: pd.DataFrame) -> list[dict]:
+    rows = []
+    for group, part in confusion.groupby("group", sort=False):
+        agreeing = int(part.loc[part["asked"] == part["found"], "texts"].sum())
+        rows += _with_interval(group, "emotion_found_share", comparison.proportion(agreeing, int(part["texts"].sum())))
+        rows.append(_row(group, "emotion_found_texts", int(part["texts"].sum())))
+    return rows

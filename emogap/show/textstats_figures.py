@@ -1,0 +1,288 @@
+"""Figures and tables of the statistics of texts, each figure drawn from one file under ``tables/`` alone."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from emogap.artefacts import write_text
+from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.show.style import EMOTION_ORDER, METHOD_COLOURS, SEQUENTIAL, use_style
+
+if TYPE_CHECKING:
+    from emogap.evaluate.textstats import Kind, Statistics
+
+_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#000000")
+_LINES = ("-", "--", ":", "-.")
+_MARKS = "osD^vP*"
+_WORDS_SHOWN = 8
+_PROFILE = {
+    "average_words": "words a text",
+    "words_a_sentence": "words a sentence",
+    "flesch_reading_ease": "Flesch reading ease",
+    "distinct_2": "distinct pairs of words",
+    "self_similarity": "self-similarity (cosine)",
+    "opening_3_share": "share with the commonest\nfirst 3 words",
+    "name_share": "share with the\ncommonest name",
+    "emotion_stated_share": "share that states\nits emotion",
+    "emotion_found_share": "share whose emotion\nis found",
+}
+
+
+def show_statistics(folder: Path, statistics: "Statistics", kind: "Kind") -> None:
+    """Write every table under ``folder/tables`` and register what the report shows of them."""
+    tables = folder / "tables"
+    for name in ("statistics", "lengths", "growth", "confusion", "counts", "emotion_words", "openings", "names"):
+        write_text(tables / f"{name}.csv", getattr(statistics, name).to_csv(index=False))
+    for exhibit, table in _tables(statistics, kind):
+        save_table(folder, exhibit, table)
+    for order, drawing in enumerate(_DRAWINGS):
+        table = pd.read_csv(tables / f"{drawing.table}.csv", keep_default_na=False)
+        if len(table):
+            exhibit = Exhibit(
+                drawing.name, "figure", drawing.caption.format(kind=kind.name), 92 + order, alt=drawing.alt
+            )
+            save_figure(folder, exhibit, drawing.draw(table))
+
+
+def _tables(statistics: "Statistics", kind: "Kind") -> list[tuple[Exhibit, pd.DataFrame]]:
+    found = [
+        (
+            Exhibit(
+                "word_counts", "table",
+                f"Words of the {kind.name} by each definition; the published counts are made by {kind.presets[0]}.", 90,
+                published=kind.published,
+            ),
+            word_counts(statistics.statistics),
+        ),
+        (
+            Exhibit("measures", "table", f"What the {kind.name} are like, with 95 % intervals.", 91),
+            measures(statistics.statistics),
+        ),
+    ]  # fmt: skip
+    if len(statistics.comparisons):
+        caption = (
+            f"Differences between groups of {kind.name} on equal footing: on texts from the same source lines where "
+            "there are such, else within the sources that both have, with 95 % intervals."
+        )
+        found.append((Exhibit("comparisons", "table", caption, 92), statistics.comparisons.round(4)))
+    if len(statistics.emotion_words):
+        caption = (
+            f"Words that set the {kind.name} of an emotion apart from all others: log-odds ratio with an informative "
+            "Dirichlet prior, highest z first, stop words left out."
+        )
+        found.append((Exhibit("words_by_emotion", "table", caption, 93), words_by_emotion(statistics.emotion_words)))
+    if len(statistics.names):
+        caption = (
+            f"The commonest names in the {kind.name} and the commonest first three words, with shares of the texts."
+        )
+        found.append((Exhibit("names_and_openings", "table", caption, 94), names_and_openings(statistics)))
+    return found
+
+
+def word_counts(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a group and preset: texts, unique, average and total words."""
+    columns = ["texts", "unique_words", "average_words", "total_words"]
+    rows = table[table["measure"].isin(columns)].astype({"value": float})
+    wide = rows.pivot_table(index=["group", "preset"], columns="measure", values="value", sort=False)[columns]
+    counts = ["texts", "unique_words", "total_words"]
+    return wide.round(2).astype(dict.fromkeys(counts, int)).reset_index()
+
+
+def measures(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a measure, a column a group: the value and its interval as text."""
+    own = table[table["preset"].eq("words")].set_index(["group", "measure"])["value"]
+    groups = list(dict.fromkeys(table["group"]))
+    names = [m for m in dict.fromkeys(own.index.get_level_values("measure")) if not m.endswith(("_low", "_high"))]
+    rows = [{"measure": name, **{group: _shown(own, group, name) for group in groups}} for name in names]
+    return pd.DataFrame(rows)
+
+
+def _shown(values: pd.Series, group: str, measure: str) -> str:
+    if (group, measure) not in values:
+        return ""
+    text = f"{values[group, measure]:,.4g}" if values[group, measure] < 1000 else f"{values[group, measure]:,.0f}"
+    if (group, f"{measure}_low") not in values:
+        return text
+    return f"{text} ({values[group, f'{measure}_low']:.4g} to {values[group, f'{measure}_high']:.4g})"
+
+
+def words_by_emotion(table: pd.DataFrame) -> pd.DataFrame:
+    """A row an emotion: its most telling words."""
+    first = table[table["rank"] <= _WORDS_SHOWN]
+    joined = first.groupby("emotion", sort=False)["word"].agg(", ".join)
+    return joined.rename("words").reset_index()
+
+
+def names_and_openings(statistics: "Statistics") -> pd.DataFrame:
+    """A row a group: its five commonest names and openings."""
+    rows = []
+    for group in dict.fromkeys(statistics.statistics["group"]):
+        names = statistics.names[statistics.names["group"].eq(group)].head(5)
+        opened = statistics.openings[statistics.openings["group"].eq(group) & statistics.openings["words"].eq(3)].head(
+            5
+        )
+        rows.append(
+            {
+                "group": group,
+                "names": "; ".join(f"{n} {s:.1%}" for n, s in zip(names["name"], names["share"], strict=True)),
+                "first words": "; ".join(
+                    f"{o} {s:.1%}" for o, s in zip(opened["opening"], opened["share"], strict=True)
+                ),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _look(groups: list[str]) -> dict[str, dict]:
+    """Group → colour, line and mark; a method has its own colour everywhere."""
+    return {
+        group: {
+            "color": METHOD_COLOURS.get(group, _COLOURS[i % len(_COLOURS)]),
+            "linestyle": _LINES[i % len(_LINES)],
+            "marker": _MARKS[i % len(_MARKS)],
+        }
+        for i, group in enumerate(groups)
+    }
+
+
+def lengths(table: pd.DataFrame) -> Figure:
+    """Histograms of lengths, a panel a unit, shares of each group's texts."""
+    use_style()
+    units, look = list(dict.fromkeys(table["unit"])), _look(list(dict.fromkeys(table["group"])))
+    figure, axes = plt.subplots(1, len(units), figsize=(3.1 * len(units), 2.9), sharey=False)
+    for axis, unit in zip(axes, units, strict=True):
+        for group, part in table[table["unit"] == unit].groupby("group", sort=False):
+            total = part["texts"].sum()
+            share = 100 * part["texts"] / total
+            style = {key: look[group][key] for key in ("color", "linestyle")}
+            axis.stairs(share, [*part["low"], part["high"].iloc[-1]], label=f"{group} (n = {total:,})", **style, lw=1.6)
+        axis.set_xlabel(f"{unit} a text")
+    axes[0].set_ylabel("share of the texts (%)")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, -0.1), ncols=4, frameon=False)
+    figure.suptitle(_longest(table), x=0.01, ha="left", fontweight="bold")
+    figure.tight_layout()
+    return figure
+
+
+def _longest(table: pd.DataFrame) -> str:
+    words = table[table["unit"] == "words"]
+    middle = (words["low"] + words["high"]) / 2 * words["texts"]
+    average = middle.groupby(words["group"]).sum() / words.groupby("group")["texts"].sum()
+    if len(average) == 1:
+        return f"Lengths: {average.iloc[0]:.0f} words on average"
+    return f"Lengths: {average.idxmax()} writes longest, {average.idxmin()} shortest"
+
+
+def growth(table: pd.DataFrame) -> Figure:
+    """Distinct words against words read, both logarithmic, a line a group."""
+    use_style()
+    look = _look(list(dict.fromkeys(table["group"])))
+    figure, axis = plt.subplots(figsize=(5.2, 3.6))
+    for group, part in table.groupby("group", sort=False):
+        axis.plot(part["words"], part["distinct"], markevery=8, markersize=4, label=group, **look[group])
+    axis.set(xscale="log", yscale="log", xlabel="words read", ylabel="distinct words")
+    axis.legend(frameon=False)
+    common = table.groupby("group")["words"].max().min()
+    at = {g: np.interp(common, p["words"], p["distinct"]) for g, p in table.groupby("group", sort=False)}
+    richest = max(at, key=at.get)
+    axis.set_title(f"Vocabulary: {richest} has {at[richest]:,.0f} distinct words in {common:,}")
+    return figure
+
+
+def profile(table: pd.DataFrame) -> Figure:
+    """Small panels, a measure each: every group's value with its 95 % interval."""
+    use_style()
+    own = table[table["preset"] == "words"].set_index(["measure", "group"])["value"].astype(float)
+    groups = list(dict.fromkeys(table["group"]))
+    look = _look(groups)
+    shown = {name: label for name, label in _PROFILE.items() if name in own.index.get_level_values(0)}
+    rows = -(-len(shown) // 3)
+    figure, axes = plt.subplots(
+        rows, 3, figsize=(9, rows * (0.7 + 0.28 * len(groups)) + 0.4), sharey=True, squeeze=False
+    )
+    for axis, (name, label) in zip(axes.flat, shown.items(), strict=False):
+        for place, group in enumerate(groups):
+            if (name, group) in own:
+                value = own[name, group]
+                ends = [abs(own.get((f"{name}_{end}", group), value) - value) for end in ("low", "high")]
+                style = {key: look[group][key] for key in ("color", "marker")}
+                axis.errorbar(value, place, xerr=[[ends[0]], [ends[1]]], capsize=2, markersize=5, **style)
+        axis.set_xlabel(label)
+        axis.set_yticks(range(len(groups)), groups)
+        axis.set_ylim(len(groups) - 0.5, -0.5)
+    for axis in axes.flat[len(shown) :]:
+        axis.set_visible(False)
+    figure.suptitle("What the texts are like, with 95 % intervals", x=0.01, ha="left", fontweight="bold")
+    figure.tight_layout()
+    return figure
+
+
+def confusion(table: pd.DataFrame) -> Figure:
+    """Emotion asked for × emotion found, per cent of the texts asked for it, all groups together."""
+    use_style()
+    counts = table.pivot_table(index="asked", columns="found", values="texts", aggfunc="sum", fill_value=0)
+    asked = [label for label in EMOTION_ORDER if label in counts.index]
+    found = [label for label in EMOTION_ORDER if label in counts.columns]
+    counts = counts.loc[asked, found]
+    totals = counts.sum(axis=1)
+    shares = 100 * counts.div(totals, axis=0)
+    figure, axis = plt.subplots(figsize=(1.8 + 0.32 * len(found), 1.6 + 0.27 * len(asked)))
+    labels = [f"{label} (n = {totals[label]:,})" for label in asked]
+    sns.heatmap(
+        shares, cmap=SEQUENTIAL, vmin=0, vmax=100, linewidths=0.4, yticklabels=labels, xticklabels=found, ax=axis,
+        cbar_kws={"label": "share of the row (%)"},
+    )  # fmt: skip
+    right = sum(counts.loc[label, label] for label in asked if label in found)
+    axis.set_title(f"The emotion asked for is found in {right / totals.sum():.0%} of {totals.sum():,} texts")
+    axis.set(xlabel="emotion found", ylabel="emotion asked for")
+    return figure
+
+
+def counts(table: pd.DataFrame) -> Figure:
+    """How many texts of each emotion every group has, by source."""
+    use_style()
+    table = table.assign(column=table["group"] + np.where(table["source"] != "", "\n" + table["source"], ""))
+    wide = table.pivot_table(index="emotion", columns="column", values="texts", aggfunc="sum", fill_value=0, sort=False)
+    wide = wide.loc[[label for label in EMOTION_ORDER if label in wide.index]]
+    figure, axis = plt.subplots(figsize=(2 + 0.9 * wide.shape[1], 1.5 + 0.25 * len(wide)))
+    sns.heatmap(
+        np.log10(wide + 1), annot=wide.map("{:,}".format), fmt="", cmap=SEQUENTIAL, linewidths=0.4, cbar=False, ax=axis,
+        annot_kws={"size": 7},
+    )  # fmt: skip
+    commonest = wide.sum(axis=1)
+    axis.set_title(f"Texts by emotion: {commonest.idxmax()} leads with {commonest.max() / commonest.sum():.0%}")
+    axis.set(xlabel="", ylabel="emotion asked for")
+    return figure
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    name: str
+    table: str
+    draw: Callable[[pd.DataFrame], Figure]
+    caption: str
+    alt: str
+
+
+_DRAWINGS = (
+    _Drawing("profile", "statistics", profile, "What the {kind} are like, group by group, with 95 % intervals.",
+             "Small panels, one a measure, a point with an interval for each group."),
+    _Drawing("lengths", "lengths", lengths,
+             "Lengths of the {kind} in words, sentences and tokens; the longest hundredth is in the last bin.",
+             "Three histograms with an outline for each group."),
+    _Drawing("growth", "growth", growth, "How the vocabulary of the {kind} grows as more of them are read.",
+             "Rising curves of distinct words against words read, one a group."),
+    _Drawing("counts", "counts", counts, "Numbers of {kind} by group, source and emotion asked for.",
+             "A grid of counts, emotions down, groups and sources across."),
+    _Drawing("confusion", "confusion", confusion,
+             "Emotion asked for against emotion found by the classifier in the {kind} (the first that it ranks).",
+             "A grid, emotions asked for down, emotions found across; agreement would fill the diagonal."),
+)  # fmt: skip
