@@ -95,7 +95,7 @@ def pipeline_over(classifier: EncoderClassifier) -> "Pipeline":
     from transformers import pipeline
     from transformers.utils import logging
 
-    logging.set_verbosity_error()  # it warns of every model class that is not its own
+    logging.set_verbosity(logging.CRITICAL)  # it calls every model class that is not its own an error, and goes on
     return pipeline(
         "text-classification",
         model=classifier.model,

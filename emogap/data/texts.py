@@ -46,17 +46,16 @@ def _lines(path: Path, column: str | None) -> Iterator[str]:
     if column is not None:
         raise UsageError(f"--column {column}: {path} is read as plain text, which has no columns; leave it out")
     for line in _decoded(path):
-        yield line.removesuffix("\n")
+        yield line.removesuffix("\n").removesuffix("\r")
 
 
 def _decoded(path: Path) -> Iterator[str]:
-    number = 0
-    with path.open(encoding="utf-8-sig") as file:
-        try:
-            for number, line in enumerate(file, start=1):  # noqa: B007 - the error names it
-                yield line
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}, after line {number}: not UTF-8 ({error.reason}); convert it") from error
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise InputError(f"{path}, line {number}: not UTF-8 ({error.reason}); convert it") from error
 
 
 def _table(path: Path, column: str | None) -> Iterator[str]:
