@@ -162,7 +162,7 @@ class Process(Section):
     """A line is emotional when its top label is not neutral and passes this (published: 0.5). ``tuned``: the
     classifier's own threshold for that label."""
     token_budget: int = Field(0, ge=0)
-    """Padded tokens of a batch; 0 is what suits the device. It shapes bf16 scores (by less than 0.001)."""
+    """Padded tokens of a batch; 0 is what suits the device. It shapes bf16 scores a little."""
     workers: int = execution(0, ge=0)
     """Threads that clean; 0 is one a core."""
 

@@ -9,6 +9,7 @@ from emogap.commands import Commands, add_stage
 def register(commands: Commands) -> None:
     _add_process(commands)
     _add_classify(commands)
+    _add_train_classifier(commands)
     _add_fetch(commands)
 
 
@@ -101,6 +102,42 @@ def _classify(arguments: argparse.Namespace) -> None:
     )
     print(summary)
     print(f"labels: all whose score passes the threshold ({arguments.threshold}) of {arguments.classifier}")
+
+
+def _add_train_classifier(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "train-classifier",
+        help="train the project's own emotion classifiers on GoEmotions",
+        description="Train both emotion classifiers on GoEmotions' train split, tune their thresholds on its dev "
+        "split, write weights and cards. A training that was stopped goes on from its last epoch.",
+    )
+    parser.add_argument(
+        "--data", required=True, type=Path, metavar="DIR", help="holds GoEmotions' train.tsv and dev.tsv"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where both are written (the package's own models)")
+    for option, what in (
+        ("seed", "random seed"),
+        ("epochs", "of the student"),
+        ("rank", "of the adapter"),
+        ("teachers", "how many teachers the student learns from; 0: from the human labels alone"),
+        ("teacher-epochs", "of each teacher"),
+    ):
+        parser.add_argument(f"--{option}", type=int, metavar="N", help=what)
+    parser.add_argument(
+        "--stories",
+        type=Path,
+        metavar="DIR",
+        help="published stories (Parquet): report the agreement with their labels",
+    )
+    parser.set_defaults(run=_train_classifier)
+
+
+def _train_classifier(arguments: argparse.Namespace) -> None:
+    from emogap.data.train_classifier import train_classifier
+
+    names = ("data", "out", "seed", "epochs", "rank", "teachers", "teacher_epochs", "stories")
+    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    train_classifier(**given)
 
 
 def _add_fetch(commands: Commands) -> None:
