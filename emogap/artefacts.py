@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from emogap.errors import DiskError, InputError, MissingInput
 from emogap.locks import lock
-from emogap.paths import ROOT
+from emogap.paths import ROOT, cache_dir
 
 VERSIONED_PACKAGES = (
     "torch", "transformers", "datasets", "accelerate", "trl", "peft", "vllm", "pandas", "polars", "numpy", "nltk",
@@ -229,7 +229,26 @@ def fingerprint(path: Path) -> str:
         return _combined(read_manifest(path)["files"][path.name])
     if not path.exists():
         raise MissingInput(f"{path} not found")
+    if path.is_file() and path.stat().st_size >= LARGE_BYTES:
+        return _remembered_hash(path)
     return _combined(content_hashes(path))
+
+
+LARGE_BYTES = 16 << 20
+"""Files of this size are not hashed again while their size and time of change stay the same: a corpus of some
+gigabytes would take seconds at every `emogap status`."""
+
+
+def _remembered_hash(path: Path) -> str:
+    found = path.stat()
+    key = f"{path.resolve()}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ino}"
+    memory = cache_dir() / "hashes" / hashlib.sha256(key.encode()).hexdigest()
+    if memory.exists():
+        return memory.read_text(encoding="utf-8")
+    digest = _sha256_of_file(path)
+    with suppress(OSError):  # without a place to remember it, it is made again
+        write_text(memory, digest)
+    return digest
 
 
 def content_hashes(path: Path) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Cleaning at any size and in any state, and the stage that cleans, scores and filters."""
 
 import gzip
+import hashlib
 import json
 import os
 import random
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from fakes import HashClassifier
 
+from emogap import artefacts
 from emogap.artefacts import read_manifest
 from emogap.benchmarks.clean import clean_line, make_text, plain_loop
 from emogap.config import load_config
@@ -426,6 +428,20 @@ def test_scores_of_another_recipe_are_not_mixed_in(make_config, fake_classifier,
     babylm.process(make_config())
     rows = read_rows(make_config().home.processed, PROCESSED)
     np.testing.assert_array_equal(rows["scores"][0], scored_by(fake_classifier, rows["text"][0]))
+
+
+def test_large_raw_files_are_hashed_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("EMOGAP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(artefacts, "LARGE_BYTES", 10)
+    path, hashed = write(tmp_path / "a.train", ELEVEN), []
+    real = artefacts._sha256_of_file
+    monkeypatch.setattr(artefacts, "_sha256_of_file", lambda file: hashed.append(file) or real(file))
+    first = artefacts.fingerprint(path)
+    assert artefacts.fingerprint(path) == first == hashlib.sha256(ELEVEN.encode()).hexdigest()
+    assert len(hashed) == 1
+    write(path, ELEVEN.upper())
+    os.utime(path, ns=(0, 0))
+    assert artefacts.fingerprint(path) != first
 
 
 def test_manifest_says_what_came_of_each_source(config, fake_classifier):
