@@ -364,3 +364,52 @@ def test_lower_precision_runs(saved):
         engine = engine_of(saved(llama), dtype=dtype)
         first, second = engine.generate(ask(5), SAMPLED), engine.generate(ask(5), SAMPLED)
         assert [r.text for r in first] == [r.text for r in second]
+
+
+# --- what is not computed ---
+
+
+def test_no_step_is_spent_past_a_rows_end(saved):
+    from emogap.benchmarks.generate import counting_slots
+
+    engine = engine_of(saved(llama), 4)
+    with counting_slots(engine._model) as counted:
+        replies = engine.generate(ask(13), SAMPLED)
+    assert counted[0] == sum(reply.new_tokens for reply in replies)
+
+
+def test_a_common_beginning_is_read_once(saved):
+    engine = engine_of(saved(llama), 4)
+    read = []
+    engine._model.base_model.register_forward_pre_hook(
+        lambda module, args, kwargs: read.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    beginning = "This is what every prompt begins with. "
+    conversations = ask(8, shared=beginning)
+    prompts = [len(engine._format.encode(conversation)) for conversation in conversations]
+    engine.generate(conversations, Sampling(temperature=0, max_new_tokens=1))
+    shared = 1 + len("<user>" + beginning)
+    # All of them would be more than this by the padding, and each prompt's last token is read with its first step.
+    assert sum(read) < sum(prompts) - 6 * shared
+
+
+def test_the_memory_in_use_grows_with_the_rows_in_work_only(saved):
+    """Rows that left take their columns with them: a long run does not widen the cache."""
+    from emogap.generate import kv_slots
+
+    cache = kv_slots.SlotCache(layers=1, slots=2)
+    key = torch.ones(2, 1, 1, 4)
+    filled = kv_slots.copy_for(None, 2)
+    filled.update(torch.ones(2, 1, 10, 4), torch.ones(2, 1, 10, 4), 0)
+    cache.admit(filled, [10, 10])
+    for step in range(1000):
+        cache.before_step()
+        keys, _ = cache.layers[0].update(key[: cache.rows], key[: cache.rows])
+        cache.after_step()
+        assert keys.shape[2] == max(cache.lengths)
+        if step % 20 == 19:
+            cache.drop(0)
+            new = kv_slots.copy_for(None, 1)
+            new.update(torch.ones(1, 1, 10, 4), torch.ones(1, 1, 10, 4), 0)
+            cache.admit(new, [10])
+    assert cache.capacity < 10 + 40 + 2 * kv_slots._RESERVE
