@@ -28,7 +28,7 @@ from emogap.stages import make_each
 STATISTICS = "text_statistics.csv"
 _PER_TEXT = ("words", "sentences", "tokens", "flesch_reading_ease", "flesch_kincaid_grade")
 _TOP = 20
-_GROWTH_BINS = 30
+_LENGTH_BINS = 30
 
 
 @dataclass(frozen=True)
@@ -317,8 +317,9 @@ def _histograms(values: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for unit in ("words", "sentences", "tokens"):
         # The longest hundredth shares the last bin, or a few giants would flatten all the rest.
-        top = max(1.0, np.ceil(values[unit].quantile(0.99)))
-        edges = np.unique(np.floor(np.linspace(0, top + 1, min(_GROWTH_BINS, int(top) + 1) + 1)))
+        top = int(values[unit].quantile(0.99)) + 1
+        width = -(-top // _LENGTH_BINS)
+        edges = np.arange(0, top + width, width)
         for group, part in values.groupby("group", sort=False):
             texts, _ = np.histogram(part[unit].clip(upper=edges[-1] - 1), edges)
             rows += [

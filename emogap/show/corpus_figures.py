@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from emogap.data.composition_log import composition_rows
 from emogap.exhibits import Exhibit, save_figure, save_table
@@ -53,6 +54,7 @@ def composition(table: pd.DataFrame) -> Figure:
         _bars(axis, rows.sort_values("value", key=_place, ascending=False))
         axis.set_title(f"by {name}" + ("" if name == "source" else " of the stories"), fontsize="medium")
     axes[-1, 0].set_xlabel("words")
+    axes[-1, 0].xaxis.set_major_formatter(EngFormatter(sep=""))
     axes[0, 0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     kinds = table[table["dimension"] == "kind"].set_index("value")["share"]
     figure.suptitle(
@@ -78,5 +80,5 @@ def _bars(axis: Axes, rows: pd.DataFrame) -> None:
     axis.barh(rows["value"], rows["validation_words"], left=train, color=_HELD_OUT, hatch="////", label="held out")
     for value, words in zip(rows["value"], rows["words"], strict=True):
         axis.annotate(f" {words:,}", (words, value), va="center", fontsize="small")
-    axis.margins(x=0.18)
+    axis.margins(x=0.25, y=0.03)
     axis.grid(axis="y", visible=False)

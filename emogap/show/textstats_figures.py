@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from emogap.artefacts import write_text
 from emogap.exhibits import Exhibit, save_figure, save_table
@@ -218,9 +219,12 @@ def profile(table: pd.DataFrame) -> Figure:
         axis.set_xlabel(label)
         axis.set_yticks(range(len(groups)), groups)
         axis.set_ylim(len(groups) - 0.5, -0.5)
+        axis.xaxis.set_major_locator(MaxNLocator(4))
     for axis in axes.flat[len(shown) :]:
         axis.set_visible(False)
-    figure.suptitle("What the texts are like, with 95 % intervals", x=0.01, ha="left", fontweight="bold")
+    alike = own["opening_3_share"]
+    title = f"{alike.idxmax()} opens with the same three words in {alike.max():.0%} of its texts"
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     figure.tight_layout()
     return figure
 
