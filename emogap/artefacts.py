@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,8 @@ VERSIONED_PACKAGES = (
     "torch", "transformers", "datasets", "accelerate", "trl", "peft", "vllm", "pandas", "polars", "numpy", "nltk",
     "scikit-learn",
 )  # fmt: skip
+
+_LONG_HASH = re.compile(r"([0-9a-f]{10})[0-9a-f]{54}")
 
 
 @dataclass(frozen=True)
@@ -310,7 +313,7 @@ def _differences(manifest: dict[str, Any], wanted: dict[str, Any]) -> Iterator[s
 
 
 def _brief(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    text = _LONG_HASH.sub(r"\1…", json.dumps(value, ensure_ascii=False))
     return text if len(text) <= 60 else text[:57] + "…"
 
 
