@@ -317,7 +317,7 @@ def names(text: str) -> set[str]:
     found = set()
     for sentence in sentences(text):
         words = [word for word in re.findall(r"[A-Za-z][\w’'-]*", sentence) if len(word) > 3]
-        if sum(word[0].isupper() for word in words) <= len(words) / 2:
+        if len(words) < 4 or not all(word[0].isupper() for word in words):
             found |= {name.lower() for name in re.findall(r"(?<=[\w,;’')] )[A-Z][\w’'-]+", sentence)}
     found = {re.sub(r"['’]s$", "", name) for name in found}
     return {name for name in found - small - _FUNCTION_WORDS if not name.startswith(("i'", "i’"))}

@@ -1,0 +1,151 @@
+"""Rewrites: balanced emotions, seed examples, plain Alpaca JSON beside all rows. With a fake engine."""
+
+import json
+from collections import Counter
+
+import pandas as pd
+import pytest
+from fakes import FakeClassifier, FakeEngine
+
+from emogap.emotions import REWRITE_EMOTIONS
+from emogap.errors import InputError, MissingInput, UsageError
+from emogap.generate import judging, outcomes, writing
+from emogap.generate import rewrite as rewrites
+from emogap.records import REWRITES, read_rows
+
+
+def reworded(conversation) -> str:
+    """The answer that the prompt holds, said with more warmth."""
+    answer = conversation.messages[-1]["content"].rsplit("Answer: ", 1)[1].rsplit("\nRewritten answer:", 1)[0]
+    return f"Rewritten answer: Oh, how lovely! {answer} Isn't that something?"
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    fake = FakeEngine(reworded)
+    fake.opened = 0
+
+    def open_engine(writer):
+        fake.opened += 1
+        return fake
+
+    monkeypatch.setattr(writing, "open_engine", open_engine)
+    monkeypatch.setattr(judging, "_classifier", lambda model: FakeClassifier())
+    monkeypatch.setattr(judging, "similarities", lambda texts, others: [0.9] * len(texts))
+    monkeypatch.setattr(outcomes, "show_rewrites", lambda home: None)
+    return fake
+
+
+def table(config, version: str = "v3") -> pd.DataFrame:
+    return read_rows(config.home.rewrite_rows(version), REWRITES)
+
+
+def test_every_chosen_record_has_a_row_and_kept_ones_are_plain_alpaca(make_config, engine):
+    engine.reply = lambda c: (
+        "As an AI, I cannot do that." if len(engine.calls[-1]) and c.id.endswith("0") else reworded(c)
+    )
+    config = make_config("rewrite.count=30", "rewrite.versions=['v1', 'v2', 'v3']")
+    summary = rewrites.rewrite(config)
+    assert engine.opened == 1
+    for version in ("v1", "v2", "v3"):
+        rows = table(config, version)
+        assert len(rows) == 30
+        kept = rows[rows["status"] == "kept"]
+        plain = json.loads(config.home.rewrites(version).read_text())
+        assert [set(record) for record in plain] == [{"instruction", "input", "output"}] * len(kept)
+        assert [record["output"] for record in plain] == kept["output"].tolist()
+        assert not kept["output"].str.contains("Rewritten answer").any()
+        assert set(rows[rows["status"] == "rejected"]["reason"]) <= {"assistant_talk"}
+    assert summary.counts["records"] == 90
+
+
+def test_emotions_are_balanced_and_depend_on_place_and_seed_alone(make_config, engine):
+    wanted = rewrites.wanted_emotions(37, REWRITE_EMOTIONS, run_seed=1)
+    assert set(Counter(wanted).values()) <= {2, 3}
+    assert rewrites.wanted_emotions(20, REWRITE_EMOTIONS, run_seed=1) == wanted[:20]
+    assert rewrites.wanted_emotions(37, REWRITE_EMOTIONS, run_seed=2) != wanted
+    config = make_config("rewrite.count=30")
+    rewrites.rewrite(config)
+    assert set(table(config)["emotion"].value_counts()) == {2}
+
+
+def test_a_larger_selection_leaves_the_rows_of_a_smaller_one_as_they_were(make_config, engine):
+    config = make_config("rewrite.count=10")
+    rewrites.rewrite(config)
+    ten = table(config)
+    rewrites.rewrite(make_config("rewrite.count=25"))
+    columns = ["id", "emotion", "seed", "reply"]
+    pd.testing.assert_frame_equal(table(config).head(10)[columns], ten[columns])
+
+
+def test_seed_examples_are_of_the_wanted_emotion_and_drawn_per_row(make_config):
+    config = make_config("rewrite.count=40")
+    from emogap.data.alpaca import clean, load_records, select
+    from emogap.generate.prompts import load_examples
+
+    seeds = load_examples(config.rewrite.seeds)
+    template = rewrites.rewrite_template(config.rewrite, "v3")
+    chosen = select(clean(load_records(config.rewrite.records)).kept, 40, 0)
+    asks = rewrites.rewrite_asks(chosen, "v3", template, seeds, config.rewrite.emotions, 0)
+    orders = set()
+    for ask in asks:
+        text = ask.messages[-1]["content"]
+        own = [text.index(rewrites.render_seed(seed)) for seed in seeds[ask.row["emotion"]]]
+        orders.add(tuple(own.index(place) for place in sorted(own)))
+        others = [seed for emotion, group in seeds.items() if emotion != ask.row["emotion"] for seed in group]
+        assert not any(rewrites.render_seed(seed) in text for seed in others)
+    assert len(orders) > 3
+
+
+def test_lost_meaning_is_rejected(make_config, engine, monkeypatch):
+    monkeypatch.setattr(judging, "similarities", lambda texts, others: [0.1] * len(texts))
+    config = make_config("rewrite.count=3")
+    rewrites.rewrite(config)
+    assert set(table(config)["reason"]) == {"meaning_lost"}
+    assert json.loads(config.home.rewrites("v3").read_text()) == []
+
+
+def test_dropped_records_are_kept_beside_with_their_reason(make_config, engine, tmp_path):
+    records = [{"instruction": f"Name the {i}. fruit.", "input": "", "output": f"Apple {i}."} for i in range(3)]
+    records.append({"instruction": "Write a Python function.", "input": "", "output": "def f(): pass"})
+    file = tmp_path / "records.json"
+    file.write_text(json.dumps(records))
+    config = make_config(f"rewrite.records={file}", "rewrite.count=0")
+    summary = rewrites.rewrite(config)
+    assert len(table(config)) == 3
+    dropped = json.loads((config.home.root / "alpaca-instruction" / "emotion_alpaca_v3.dropped.json").read_text())
+    assert [row["reason"] for row in dropped] == ["code"]
+    assert summary.counts["dropped in cleaning"] == 1
+
+
+def test_a_fresh_run_opens_no_engine(make_config, engine):
+    config = make_config("rewrite.count=4")
+    rewrites.rewrite(config)
+    summary = rewrites.rewrite(config)
+    assert engine.opened == 1 and not summary.made
+
+
+def test_bad_input_is_said_in_one_line_and_leaves_nothing(make_config, engine, tmp_path):
+    file = tmp_path / "records.json"
+    file.write_text('{"data": []}')
+    config = make_config(f"rewrite.records={file}")
+    with pytest.raises(InputError, match="expected a list of Alpaca records, got a dict"):
+        rewrites.rewrite(config)
+    file.write_text("[]")
+    with pytest.raises(InputError, match="no record is left"):
+        rewrites.rewrite(config)
+    with pytest.raises(MissingInput, match=r"none\.json not found"):
+        rewrites.rewrite_artefacts(make_config(f"rewrite.records={tmp_path}/none.json"))
+    with pytest.raises(UsageError, match="'happy' is not one of the 28"):
+        rewrites.rewrite_artefacts(make_config("rewrite.emotions=['happy']"))
+    with pytest.raises(UsageError, match="version 'v9' has no template"):
+        make_config("rewrite.versions=['v9']")
+    assert engine.opened == 0
+    assert not list(tmp_path.glob("home/**/*.parquet"))
+
+
+def test_too_few_seeds_are_named(make_config, engine, tmp_path):
+    seeds = tmp_path / "seeds.json"
+    seeds.write_text('{"joy": []}')
+    with pytest.raises(UsageError, match="3 seed rewrites of 'joy' are needed, there are 0"):
+        rewrites.rewrite(make_config(f"rewrite.seeds={seeds}", "rewrite.emotions=['joy']"))
