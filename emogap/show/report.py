@@ -103,10 +103,11 @@ def render(config: Config, sections: list[Section], states: list[StageState]) ->
 
 def _section(config: Config, state: StageState) -> Section:
     stage = state.stage
-    # Both fine-tuning stages register in one folder; the second shows nothing that the first has shown.
     folder = stage.exhibits_folder(config)
-    first = next(s for s in STAGES if s.folder == stage.folder)
-    entries = [_entry(config, folder, exhibit) for exhibit in exhibits(folder)] if stage is first else []
+    # Both fine-tuning stages register in one folder, under names that end in theirs.
+    is_shared = sum(other.folder == stage.folder for other in STAGES) > 1
+    own = [e for e in exhibits(folder) if not is_shared or e.name.endswith(f"_{stage.name}")]
+    entries = [_entry(config, folder, exhibit) for exhibit in own]
     return Section(stage, state.state, "; ".join(state.reasons), _facts(state), entries)
 
 
