@@ -512,8 +512,9 @@ def test_processes_share_a_step(study):
         share(4, 8, 3)
 
 
-@pytest.mark.pipeline
-@pytest.mark.parametrize("task, rank", [("clm", 0), ("sft", 4)])
+@pytest.mark.parametrize(
+    "task, rank", [pytest.param("clm", 0, marks=pytest.mark.pipeline), pytest.param("sft", 4, marks=pytest.mark.slow)]
+)
 def test_two_processes_train_as_one_does(study, tmp_path, task, rank):
     import os
     import subprocess

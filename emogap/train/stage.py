@@ -57,7 +57,10 @@ def _launch(processes: int, name: Task, config: Config) -> None:
 
     from emogap.stages import stage
 
-    notebook_launcher(stage(name).run, (config,), num_processes=processes, use_port="0")
+    # Port 0: whichever is free, so that two trainings on one machine do not meet.
+    notebook_launcher(
+        stage(name).run, (config,), num_processes=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0"
+    )
 
 
 def is_main() -> bool:
