@@ -101,9 +101,10 @@ def test_encoded_words_are_those_of_the_preset():
 
 def test_distinct_ngrams_by_hand():
     encoded = text_measures.encode(["a b a b a c", "a b", "x y z"])
-    # One block of 8 words (the first two texts): 4 distinct of 6 pairs, none across the border of the texts.
-    assert text_measures.distinct_ngrams(encoded, np.array([0, 1, 2]), 2, 7).tolist() == [3 / 6]
-    assert text_measures.distinct_ngrams(encoded, np.array([0, 1, 2]), 1, 7).tolist() == [3 / 8]
+    # One block of 8 words (the first two texts): 3 distinct of 6 pairs, none across the border of the texts.
+    assert text_measures.distinct_ngrams(encoded, np.array([0, 1, 2]), 2, 8).tolist() == [3 / 6]
+    assert text_measures.distinct_ngrams(encoded, np.array([0, 1, 2]), 1, 8).tolist() == [3 / 8]
+    assert text_measures.distinct_ngrams(encoded, np.array([0, 1, 2]), 1, 4).tolist() == [2 / 4, 3 / 4]
     assert text_measures.distinct_ngrams(encoded, np.array([0, 1, 2]), 1, 100).size == 0
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from emogap.artefacts import Artefact, Draft, Recipe, Summary, content_hashes, write_json, write_text
+from emogap.artefacts import Artefact, Draft, Recipe, Summary, content_hashes, portable, write_json, write_text
 from emogap.config import Config
 from emogap.data.composition import FACTUAL, STORY, pools, seeded_order, split, take, word_budget
 from emogap.data.composition_log import InputFile, composition, render
@@ -221,7 +221,8 @@ def _make(config: Config, artefact: Artefact) -> None:
 
 def _read(path: Path, kind: str, documents, catalogue: Catalogue, bar: Progress, config: Config) -> InputFile:
     """Take the documents of one file into the catalogue; what the log says of the file."""
-    file = InputFile(config.home.relative(path), kind, content_hashes(path)[""])
+    inside = path.is_relative_to(config.home.root)
+    file = InputFile(config.home.relative(path) if inside else portable(path), kind, content_hashes(path)[""])
     for document in documents:
         if isinstance(document, str):
             file.rejected[document] += 1

@@ -57,31 +57,27 @@ def encode(texts: Iterable[str]) -> Encoded:
 def distinct_ngrams(encoded: Encoded, members: np.ndarray, length: int, block: int = BLOCK_WORDS) -> np.ndarray:
     """Distinct n-grams over all n-grams (Li et al. 2016) in each of up to 40 blocks of so many words, shape (blocks,).
 
-    The texts are taken in the given order; n-grams that would cross from text to text do not count.
+    The texts are taken in the given order, one behind the other; n-grams that would cross from text to text do not
+    count, nor does what is left after the last whole block.
     """
+    ids = encoded.of(members)
+    text = np.repeat(np.arange(len(members)), encoded.lengths()[members])
     blocks = []
-    lengths = encoded.lengths()[members]
-    edges = np.searchsorted(np.cumsum(lengths), block * np.arange(1, _BLOCKS + 1))
-    first = 0
-    for last in edges:
-        if last >= len(members):
-            break
-        part = members[first : last + 1]
-        grams = _ngrams(encoded, part, length)
-        blocks.append(len(np.unique(grams)) / len(grams))
-        first = last + 1
+    for start in range(0, min(_BLOCKS, len(ids) // block) * block, block):
+        part = slice(start, start + block)
+        grams = _ngrams(ids[part].astype(np.int64), text[part], length, len(encoded.vocabulary))
+        if len(grams):
+            blocks.append(len(np.unique(grams)) / len(grams))
     return np.asarray(blocks)
 
 
-def _ngrams(encoded: Encoded, members: np.ndarray, length: int) -> np.ndarray:
+def _ngrams(ids: np.ndarray, text: np.ndarray, length: int, vocabulary: int) -> np.ndarray:
     """All n-grams inside the texts, each as one number."""
-    ids = encoded.of(members).astype(np.int64)
-    text = np.repeat(np.arange(len(members)), encoded.lengths()[members])
-    grams = np.zeros(max(0, len(ids) - length + 1), np.int64)
+    starts = max(0, len(ids) - length + 1)
+    grams = np.zeros(starts, np.int64)
     for shift in range(length):
-        grams = grams * len(encoded.vocabulary) + ids[shift : shift + len(grams)]
-    inside = text[: len(grams)] == text[length - 1 : length - 1 + len(grams)]
-    return grams[inside]
+        grams = grams * vocabulary + ids[shift : shift + starts]
+    return grams[text[:starts] == text[length - 1 : length - 1 + starts]]
 
 
 def vocabulary_growth(encoded: Encoded, members: np.ndarray, points: int = 40) -> pd.DataFrame:

@@ -285,7 +285,9 @@ def _richness(encoded: measures.Encoded, members: dict[str, np.ndarray]) -> list
         for n in (1, 2, 3):
             blocks = measures.distinct_ngrams(encoded, part, n, block)
             if len(blocks):
-                rows += _with_interval(group, f"distinct_{n}", comparison.mean(blocks))
+                estimate = comparison.mean(blocks)
+                bounded = comparison.Estimate(estimate.value, max(0.0, estimate.low), min(1.0, estimate.high))
+                rows += _with_interval(group, f"distinct_{n}", bounded)
         if len(part) > 1:
             # Each pair enters the means of two texts, so their spread tells half of the estimate's.
             cosines = measures.self_similarity(encoded, part, weights)

@@ -39,8 +39,8 @@ _PROFILE = {
 def show_statistics(folder: Path, statistics: "Statistics", kind: "Kind") -> None:
     """Write every table under ``folder/tables`` and register what the report shows of them."""
     tables = folder / "tables"
-    for name in ("statistics", "lengths", "growth", "confusion", "counts", "emotion_words", "openings", "names"):
-        write_text(tables / f"{name}.csv", getattr(statistics, name).to_csv(index=False))
+    for name, table in vars(statistics).items():
+        write_text(tables / f"{name}.csv", table.to_csv(index=False))
     for exhibit, table in _tables(statistics, kind):
         save_table(folder, exhibit, table)
     for order, drawing in enumerate(_DRAWINGS):
