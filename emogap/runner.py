@@ -1,6 +1,7 @@
 """Runs the study: every stage's notebook or script itself, in order, headless; skips what is fresh."""
 
 import json
+import logging
 import os
 import runpy
 import sys
@@ -79,15 +80,29 @@ def _execute_script(config: Config, chosen: Stage, settings: list[str]) -> None:
 
 def _execute_notebook(config: Config, chosen: Stage, settings: list[str]) -> None:
     import papermill
+    from jupyter_client.manager import AsyncKernelManager
     from papermill.exceptions import PapermillExecutionError
+
+    class LocalKernelManager(AsyncKernelManager):
+        """Talks to the kernel through files of this user, not through open ports."""
+
+        transport = "ipc"
 
     source, copy = ROOT / chosen.source, _copy(config, chosen)
     copy.parent.mkdir(parents=True, exist_ok=True)
+    # It warns of every parameter whose line it cannot parse, though it sets them all the same.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     temporary = copy.with_name(f".{copy.name}")
     parameters = {"PROFILE": config.source, "HOME": str(config.home.root), "SETTINGS": settings}
     try:
         papermill.execute_notebook(
-            source, temporary, parameters, cwd=source.parent, kernel_name="python3", progress_bar=False
+            source,
+            temporary,
+            parameters,
+            cwd=source.parent,
+            kernel_name="python3",
+            progress_bar=False,
+            kernel_manager_class=LocalKernelManager,
         )
     except PapermillExecutionError as failure:
         failed = copy.with_suffix(".failed.ipynb")
