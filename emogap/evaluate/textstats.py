@@ -286,7 +286,8 @@ def _richness(encoded: measures.Encoded, members: dict[str, np.ndarray]) -> list
             blocks = measures.distinct_ngrams(encoded, part, n, block)
             if len(blocks):
                 estimate = comparison.mean(blocks)
-                bounded = comparison.Estimate(estimate.value, max(0.0, estimate.low), min(1.0, estimate.high))
+                low, high = np.clip((estimate.low, estimate.high), 0, 1)  # a NaN stays one
+                bounded = comparison.Estimate(estimate.value, low, high)
                 rows += _with_interval(group, f"distinct_{n}", bounded)
         if len(part) > 1:
             # Each pair enters the means of two texts, so their spread tells half of the estimate's.
