@@ -186,7 +186,12 @@ def change_table(
                 }
             )
     table = pd.DataFrame(rows, columns=["model", "base", "row", "outcome", "change", "low", "high", "prompts", "p"])
-    return table.assign(p_holm=holm(table["p"]))
+    return table.assign(p_holm=holm(table["p"])).pipe(_brief, "p", "p_holm")
+
+
+def _brief(table: "pd.DataFrame", *columns: str) -> "pd.DataFrame":
+    """Those columns to three significant digits: a p-value supports no more, and decimals would make a small one 0."""
+    return table.assign(**{name: [float(f"{value:.3g}") for value in table[name]] for name in columns})
 
 
 def asked_and_found(answers: "pd.DataFrame") -> "pd.DataFrame":
@@ -240,7 +245,8 @@ def shuffled_control(answers: "pd.DataFrame", grouping: str, shuffles: int, seed
                     "p": (1 + (drawn >= observed[place]).sum()) / (1 + shuffles),
                 }
             )
-    return pd.DataFrame(rows)
+    columns = ["model", "measure", "observed", "shuffled", "shuffled_low", "shuffled_high", "p"]
+    return _brief(pd.DataFrame(rows, columns=columns), "p")
 
 
 def _following(answers: "pd.DataFrame", owner: np.ndarray, grouping: str) -> Callable[[np.ndarray], np.ndarray]:

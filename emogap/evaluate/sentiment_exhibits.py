@@ -39,7 +39,7 @@ _FIGURES = {
     "sentiment_groups": (60, "What each model answers to prompts of each group, as {judge} finds it.",
                          "Stacked bars, one a model, in a panel for each group of emotions asked for."),
     "sentiment_change": (63, "Change of the positive share from the base, by emotion asked for, with 95 % intervals.",
-                         "Points with intervals, a row an emotion, a panel a fine-tuned model."),
+                         "Points with intervals, a row a group or an emotion, a panel a fine-tuned model."),
     "asked_and_found": (65, "Emotion asked for and emotion found in the answers of {model}.",
                         "Heat map with 28 rows (asked) and 28 columns (found)."),
     "language": (69, "Share of positive answers beside accuracy, variety and perplexity.",
@@ -102,7 +102,7 @@ def _changes(config: Config, answers: "pd.DataFrame", bases: dict[str, str]) -> 
     _table(config, "sentiment_change_groups", groups)
     _table(config, "sentiment_change_emotions", emotions)
     if len(emotions):
-        _figure(config, "sentiment_change", change_per_emotion(emotions, list(config.bases)))
+        _figure(config, "sentiment_change", change_per_emotion(emotions, groups, list(config.bases)))
 
 
 def _asked_and_found(config: Config, answers: "pd.DataFrame") -> None:

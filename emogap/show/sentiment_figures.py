@@ -1,6 +1,7 @@
 """Figures about the emotion of answers, each drawn from a table of the evaluation alone."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -83,34 +84,39 @@ def asked_found_heatmap(table: pd.DataFrame, model: str) -> Figure:
     return figure
 
 
-def change_per_emotion(table: pd.DataFrame, bases: Sequence[str]) -> Figure:
-    """Change of the positive share from the base, a row an emotion asked for, a panel a model, with 95 % intervals.
+def change_per_emotion(emotions: pd.DataFrame, groups: pd.DataFrame, bases: Sequence[str]) -> Figure:
+    """Change of the positive share from the base, a row an emotion asked for, a panel a model, with 95 % intervals; at
+    the top the groups, whose prompts are pooled.
 
-    ``table``: the columns of ``change_table(by="emotion")``. Points without a bar rest on a single prompt.
+    Both tables have the columns of ``change_table``. Points without a bar rest on a single prompt.
     """
     use_style()
-    models = list(dict.fromkeys(table["model"]))
+    models = list(dict.fromkeys(emotions["model"]))
     colours = model_colours([*bases, *models], bases)
-    order = [label for label in EMOTION_ORDER if label in set(table["row"])]
+    pooled = groups[groups["outcome"] == "positive"]
+    pooled = pooled.assign(row="all " + pooled["row"])
+    order = [*dict.fromkeys(pooled["row"]), *(label for label in EMOTION_ORDER if label in set(emotions["row"]))]
+    table = pd.concat([pooled, emotions])
     figure, axes = plt.subplots(
-        1, len(models), figsize=(2.9 * len(models) + 1.5, 6.8), sharex=True, sharey=True, squeeze=False
+        1, len(models), figsize=(2.9 * len(models) + 1.5, 7.2), sharex=True, sharey=True, squeeze=False
     )
+    places = np.arange(len(order))
     for axis, model in zip(axes[0], models, strict=True):
         part = table[table["model"] == model].set_index("row").reindex(order)
-        places = np.arange(len(order))
         axis.axvline(0, color="0.5", linewidth=0.8)
+        axis.axhline(pooled["row"].nunique() - 0.5, color="0.5", linewidth=0.8)
         axis.hlines(places, part["low"], part["high"], color=colours[model], linewidth=1.2)
         axis.plot(part["change"], places, "o", color=colours[model], markersize=4)
         axis.set_yticks(places, order)
-        axis.set_xlabel("positive answers, percentage points")
+        axis.set_xlabel("positive answers,\npercentage points")
         axis.set_title(model, fontsize="medium")
     axes[0][0].invert_yaxis()
-    prompts = int(table["prompts"].max())
-    significant = int((table["p_holm"] < 0.05).sum())
+    prompts = int(emotions["prompts"].max())
+    standing = int((pooled["p_holm"] < 0.05).sum()), int((emotions["p_holm"] < 0.05).sum())
     figure.suptitle(
-        f"{significant} of {len(table)} changes from the base stand after Holm's correction "
-        f"(at most {prompts} prompt{'s' * (prompts > 1)} an emotion)",
-        x=0.01, ha="left", fontweight="bold",
+        f"Changes from the base that stand after Holm's correction: {standing[0]} of {len(pooled)} by group, "
+        f"{standing[1]} of {len(emotions)} by emotion\n(at most {prompts} prompt{'s' * (prompts > 1)} an emotion)",
+        x=0.01, ha="left", fontweight="bold", fontsize="large",
     )  # fmt: skip
     figure.tight_layout()
     return figure
@@ -131,11 +137,25 @@ def language_and_sentiment(sentiment: pd.DataFrame, language: pd.DataFrame, base
     for axis, (column, label) in zip(axes[0], panels.items(), strict=True):
         for row in both.itertuples():
             marker = markers[bases[row.model]]
-            axis.plot(row.positive, getattr(row, column), marker, color=colours[row.model], label=row.model, ms=8)
+            _point(axis, row, column, color=colours[row.model], fmt=marker, label=row.model)
         axis.set_xlabel("positive answers, %")
         axis.set_ylabel(label)
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=2, frameon=False, bbox_to_anchor=(0.5, -0.14))
-    figure.suptitle("Positive answers beside what they may cost", x=0.01, ha="left", fontweight="bold")
+    figure.suptitle(
+        f"Positive answers beside what they may cost ({both['n'].max()} answers a model)",
+        x=0.01,
+        ha="left",
+        fontweight="bold",
+    )
     figure.tight_layout()
     return figure
+
+
+def _point(axis: plt.Axes, row: NamedTuple, column: str, **style: str) -> None:
+    """One model's point, with the intervals that its tables give."""
+    y = getattr(row, column)
+    errors = {"xerr": [[row.positive - row.positive_low], [row.positive_high - row.positive]]}
+    if hasattr(row, f"{column}_low"):
+        errors["yerr"] = [[y - getattr(row, f"{column}_low")], [getattr(row, f"{column}_high") - y]]
+    axis.errorbar(row.positive, y, **errors, markersize=8, elinewidth=1, **style)
