@@ -323,7 +323,7 @@ def emotions_by_source(scored: Path, filtered: Path) -> "pd.DataFrame":
     """Lines by top label: a row a label; a column a source, ``all``, and ``emotional`` (all that pass the filter)."""
     import polars as pl
 
-    counts = pl.scan_parquet(scored).group_by("source", "emotion").len().collect().to_pandas()
+    counts = pl.scan_parquet(scored).group_by("source", "emotion").len().collect(engine="streaming").to_pandas()
     passed = pl.scan_parquet(filtered).group_by("emotion").len().collect().to_pandas().set_index("emotion")["len"]
     table = counts.pivot(index="emotion", columns="source", values="len").reindex(LABELS).fillna(0).astype(int)
     table = table[sorted(table.columns)]
@@ -359,11 +359,16 @@ def _save_exhibits(config: Config, filtered: Path) -> None:
     lines, emotional = int(table["all"].sum()), int(table["emotional"].sum())
     caption = (
         f"Top emotion of {lines:,} lines by source; {emotional:,} are emotional: not neutral, score over "
-        f"{config.process.threshold}{', drawn evenly' if config.process.balance else ''}."
+        f"{_threshold(config)}{', drawn evenly' if config.process.balance else ''}."
     )
     save_table(folder, Exhibit("emotions_by_source", "table", caption, 11), table)
     alt = "Heat map: 27 emotions by source, the share of the source's lines that have it as their top emotion."
     save_figure(folder, Exhibit("emotions_by_source", "figure", caption, 12, alt=alt), emotion_shares(table))
+
+
+def _threshold(config: Config) -> str:
+    chosen = config.process.threshold
+    return "the classifier's tuned threshold of that label" if chosen == "tuned" else str(chosen)
 
 
 def never_found(config: Config) -> list[str]:
@@ -380,7 +385,7 @@ def _print_tables(config: Config) -> None:
     show = partial(pd.DataFrame.to_string, index=False, formatters=None)
     print("What became of the lines of each source")
     print(show(cleaning_table(config)), end="\n\n")
-    print(f"Lines by top emotion; `emotional`: not neutral and over the threshold ({config.process.threshold})")
+    print(f"Lines by top emotion; `emotional`: not neutral and score over {_threshold(config)}")
     print(show(pd.read_csv(config.home.filtered.parent / "tables" / "emotions_by_source.csv")), end="\n\n")
     absent = never_found(config)
     if absent:

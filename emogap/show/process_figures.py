@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def emotion_shares(table: "pd.DataFrame") -> "Figure":
     """Heat map of ``emotions_by_source``: which share of a source's lines has which emotion on top, in per cent.
 
-    Neutral lines count in the shares but have no row: they would hide all the rest; their share stands below.
+    Neutral lines count in the shares but have no row: they would hide all the rest; their share stands below. A cell
+    without a number is an emotion that no line of the source has on top.
     """
     use_style()
     counts = table.set_index("emotion").drop(columns="emotional")
@@ -25,11 +26,12 @@ def emotion_shares(table: "pd.DataFrame") -> "Figure":
     labels = [
         f"{source}\n{counts[source].sum():,} lines\n{shares.loc[NEUTRAL, source]:.0f} % neutral" for source in counts
     ]
+    numbers = shares.loc[emotions].map("{:.1f}".format).where(counts.loc[emotions] > 0, "")
     figure, axes = plt.subplots(figsize=(1.2 + 1.25 * len(labels), 8.2))
     sns.heatmap(
         shares.loc[emotions].to_numpy(),
-        annot=True,
-        fmt=".1f",
+        annot=numbers.to_numpy(),
+        fmt="",
         cmap=SEQUENTIAL,
         linewidths=0.5,
         xticklabels=labels,
