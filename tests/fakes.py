@@ -17,6 +17,7 @@ class FakeEngine:
         self.reply, self.dies_at = reply, dies_at
         self.calls: list[list[str]] = []
         self.closed = False
+        self.opened = 0
 
     def generate(self, conversations: Sequence[Conversation], sampling, on_reply=None) -> list[Reply]:
         if len(self.calls) == self.dies_at:
@@ -84,3 +85,27 @@ class HashClassifier:
         if progress:
             progress(len(texts))
         return result
+
+
+def use_fakes(monkeypatch, reply: Callable[[Conversation], str | Reply]) -> FakeEngine:
+    """Let the stages that write open this engine (``opened`` counts how often), a fake classifier, and draw nothing."""
+    from emogap.generate import judging, outcomes, writing
+
+    fake = FakeEngine(reply)
+
+    def open_engine(writer) -> FakeEngine:
+        fake.opened += 1
+        return fake
+
+    monkeypatch.setattr(writing, "open_engine", open_engine)
+    monkeypatch.setattr(judging, "_classifier", lambda model: FakeClassifier())
+    monkeypatch.setattr(judging, "similarities", lambda texts, others: [0.9] * len(texts))
+    monkeypatch.setattr(outcomes, "show_stories", lambda home: None)
+    monkeypatch.setattr(outcomes, "show_rewrites", lambda home: None)
+    return fake
+
+
+def reworded(conversation: Conversation) -> str:
+    """A rewrite that passes the gates: the answer that the prompt holds, said with more warmth."""
+    answer = conversation.messages[-1]["content"].rsplit("Answer: ", 1)[1].rsplit("\nRewritten answer:", 1)[0]
+    return f"Rewritten answer: Oh, how lovely! {answer} Isn't that something?"

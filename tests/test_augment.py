@@ -6,14 +6,13 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from fakes import FakeClassifier, FakeEngine
+from fakes import use_fakes
 
 from emogap.artefacts import Artefact, Recipe
 from emogap.emotions import INDEX, LABELS
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.exhibits import exhibits
 from emogap.generate import augment as stories
-from emogap.generate import judging, outcomes, writing
 from emogap.generate.engines import Reply
 from emogap.generate.outcomes import show_stories
 from emogap.records import PROCESSED, STORIES, read_rows, write_rows
@@ -47,18 +46,7 @@ def save_lines(config, emotions: list[str]) -> None:
 
 @pytest.fixture
 def engine(monkeypatch):
-    """The engine that every stage of the test opens; ``opened`` counts how often."""
-    fake = FakeEngine(a_story)
-    fake.opened = 0
-
-    def open_engine(writer):
-        fake.opened += 1
-        return fake
-
-    monkeypatch.setattr(writing, "open_engine", open_engine)
-    monkeypatch.setattr(judging, "_classifier", lambda model: FakeClassifier())
-    monkeypatch.setattr(outcomes, "show_stories", lambda home: None)
-    return fake
+    return use_fakes(monkeypatch, a_story)
 
 
 SMALL = ("augment.lines=0", "augment.order=file", "augment.chunk_size=4", "writer.batch_size=1")

@@ -5,35 +5,18 @@ from collections import Counter
 
 import pandas as pd
 import pytest
-from fakes import FakeClassifier, FakeEngine
+from fakes import reworded, use_fakes
 
 from emogap.emotions import REWRITE_EMOTIONS
 from emogap.errors import InputError, MissingInput, UsageError
-from emogap.generate import judging, outcomes, writing
+from emogap.generate import judging
 from emogap.generate import rewrite as rewrites
 from emogap.records import REWRITES, read_rows
 
 
-def reworded(conversation) -> str:
-    """The answer that the prompt holds, said with more warmth."""
-    answer = conversation.messages[-1]["content"].rsplit("Answer: ", 1)[1].rsplit("\nRewritten answer:", 1)[0]
-    return f"Rewritten answer: Oh, how lovely! {answer} Isn't that something?"
-
-
 @pytest.fixture
 def engine(monkeypatch):
-    fake = FakeEngine(reworded)
-    fake.opened = 0
-
-    def open_engine(writer):
-        fake.opened += 1
-        return fake
-
-    monkeypatch.setattr(writing, "open_engine", open_engine)
-    monkeypatch.setattr(judging, "_classifier", lambda model: FakeClassifier())
-    monkeypatch.setattr(judging, "similarities", lambda texts, others: [0.9] * len(texts))
-    monkeypatch.setattr(outcomes, "show_rewrites", lambda home: None)
-    return fake
+    return use_fakes(monkeypatch, reworded)
 
 
 def table(config, version: str = "v3") -> pd.DataFrame:

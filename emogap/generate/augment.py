@@ -16,6 +16,7 @@ from emogap.errors import InputError, UsageError
 from emogap.generate.judging import Judging, judge
 from emogap.generate.prompts import Template, load_examples, load_template
 from emogap.generate.quality import STORY_GATES
+from emogap.generate.review import read_verdicts, verdicts_input
 from emogap.generate.writing import Ask, OpenEngine, Row, engine_on_demand, journal_of, write
 from emogap.hub import identify
 from emogap.paths import from_root
@@ -118,22 +119,26 @@ def _chunk(config: Config, method: str, number: int, size: int) -> Chunk:
         },
         seed=config.seed,
     )
+    path = config.home.chunk(method, number)
     recipe = replace(
         replies,
+        inputs=replies.inputs | verdicts_input(path),
         settings=replies.settings | config.flat("augment", "gates"),
         identities=replies.identities | {"process.classifier": classifier_identity(config.process.classifier)},
     )
-    artefact = Artefact(config.home.chunk(method, number), recipe, keep_superseded=True)
+    artefact = Artefact(path, recipe, keep_superseded=True)
     return Chunk(method, number, first, size, artefact, replies)
 
 
 def _make_chunk(config: Config, chunk: Chunk, asks: Sequence[Ask], engine: OpenEngine, bar: Progress) -> None:
     settings = config.augment
-    judging = Judging("story", "text", STORY_GATES, settings.gates, config.process.classifier)
+    verdicts = read_verdicts(chunk.artefact.path)
+    judging = Judging("story", "text", STORY_GATES, settings.gates, config.process.classifier, verdicts=verdicts)
     with chunk.artefact.making() as draft:
+        shown = {ask.id: ask.shown for ask in asks}
         journal = journal_of(chunk.artefact, chunk.replies.sha256())
         rows = write(
-            asks, journal, engine, config, settings, lambda new, earlier: judge(new, earlier, asks, judging), bar
+            asks, journal, engine, config, settings, lambda new, earlier: judge(new, earlier, shown, judging), bar
         )
         write_rows(draft.path, pd.DataFrame(rows), STORIES)
         kept = sum(row["status"] == KEPT for row in rows)

@@ -1,14 +1,15 @@
 """Rows of replies → rows with a text, a status and a reason: the gates applied to whole tables."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from emogap.config import Gates, HubModel
 from emogap.emotions import INDEX
 from emogap.generate.quality import Candidate, Gate, clean, duplicates, ends_well, failures, trim_to_sentence
+from emogap.generate.review import Verdict, apply_verdicts
 from emogap.generate.similarity import similarities
-from emogap.generate.writing import Ask, Row
+from emogap.generate.writing import Row
 from emogap.records import KEPT, REJECTED
 
 ENGINE_ERROR = "engine_error"
@@ -28,6 +29,8 @@ class Judging:
     """It gives the score of the wanted emotion."""
     similar: bool = False
     """Whether the text must mean what the context means: its similarity is measured."""
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    """Row id → what a reader decided; it goes before the gates."""
 
 
 def read_reply(reply: str, finish: str | None, context: str, truncated: str) -> tuple[str, list[str], bool]:
@@ -44,14 +47,13 @@ def read_reply(reply: str, finish: str | None, context: str, truncated: str) -> 
     return text, notes, cut
 
 
-def judge(rows: Sequence[Row], earlier: Sequence[Row], asks: Sequence[Ask], judging: Judging) -> list[Row]:
+def judge(rows: Sequence[Row], earlier: Sequence[Row], shown: Mapping[str, str], judging: Judging) -> list[Row]:
     """The rows with their text, ``status``, ``reason`` (the first), ``reasons`` (all of them), ``notes`` and ``words``.
 
     ``earlier``: rows judged before; a text that repeats a kept one of theirs is a duplicate. Also ``emotion_score``
-    and, where it is measured, ``similarity``.
+    and, where it is measured, ``similarity``. ``shown``: id of an ask → template and examples that the model saw.
     """
-    shown = {ask.id: ask.shown for ask in asks}
-    judged = [_judge_alone(row, shown[row["ask"]], judging) for row in _measured(rows, judging)]
+    judged = [_judge_alone(row, shown.get(row["ask"], ""), judging) for row in _measured(rows, judging)]
     passed = {row["id"]: row[judging.text] for row in [*earlier, *judged] if not row["reasons"]}
     for identifier, (reason, repeated) in duplicates(passed, judging.bounds).items():
         row = next(row for row in judged if row["id"] == identifier)
@@ -60,6 +62,7 @@ def judge(rows: Sequence[Row], earlier: Sequence[Row], asks: Sequence[Ask], judg
     for row in judged:
         row["status"] = REJECTED if row["reasons"] else KEPT
         row["reason"] = row["reasons"][0] if row["reasons"] else None
+    apply_verdicts(judged, judging.verdicts, judging.text)
     return judged
 
 

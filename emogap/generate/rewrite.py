@@ -16,6 +16,7 @@ from emogap.errors import InputError, MissingInput, UsageError
 from emogap.generate.judging import Judging, judge
 from emogap.generate.prompts import Template, load_examples, load_template
 from emogap.generate.quality import REWRITE_GATES
+from emogap.generate.review import read_verdicts, verdicts_input
 from emogap.generate.writing import Ask, OpenEngine, engine_on_demand, journal_of, write
 from emogap.hub import identify
 from emogap.paths import from_root
@@ -101,25 +102,29 @@ def _version(config: Config, name: str) -> Version:
         | ({} if local else {"rewrite.records": f"{settings.records}@{settings.revision}"}),
         seed=config.seed,
     )
+    table = config.home.rewrite_rows(name)
     recipe = replace(
         replies,
+        inputs=replies.inputs | verdicts_input(table),
         settings=replies.settings | config.flat("rewrite", "gates"),
         identities=replies.identities | {"process.classifier": classifier_identity(config.process.classifier)},
     )
-    return Version(name, Artefact(config.home.rewrite_rows(name), recipe, keep_superseded=True), replies)
+    return Version(name, Artefact(table, recipe, keep_superseded=True), replies)
 
 
 def _make_version(
     config: Config, version: Version, asks: Sequence[Ask], dropped: list[dict], engine: OpenEngine, bar: Progress
 ) -> None:
     settings = config.rewrite
+    verdicts = read_verdicts(version.artefact.path)
     judging = Judging(
-        "output", "original_output", REWRITE_GATES, settings.gates, config.process.classifier, similar=True
+        "output", "original_output", REWRITE_GATES, settings.gates, config.process.classifier, True, verdicts
     )
     with version.artefact.making() as draft:
+        shown = {ask.id: ask.shown for ask in asks}
         journal = journal_of(version.artefact, version.replies.sha256())
         rows = write(
-            asks, journal, engine, config, settings, lambda new, earlier: judge(new, earlier, asks, judging), bar
+            asks, journal, engine, config, settings, lambda new, earlier: judge(new, earlier, shown, judging), bar
         )
         write_rows(draft.path, pd.DataFrame(rows), REWRITES)
         kept = [row for row in rows if row["status"] == KEPT]
