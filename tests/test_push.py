@@ -63,7 +63,9 @@ def hub(monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.files, server.tokens, server.refuses = {}, set(), False
     Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", address)  # read when the library was imported
     monkeypatch.setenv("HF_TOKEN", "secret-of-mine")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     yield server
