@@ -4,13 +4,18 @@ import json
 
 import pandas as pd
 import pytest
+from tiny_models import save_tiny_gpt2
 
-from emogap.config import load_config
+from emogap import hub
+from emogap.benchmarks import respond as benchmark
+from emogap.config import Sampling, load_config
 from emogap.emotions import LABELS
 from emogap.errors import InputError, MissingInput, UsageError
-from emogap.evaluate import respond
+from emogap.evaluate import fluency, respond
 from emogap.evaluate.models import study_models
+from emogap.generate.answer_form import load_answer_form
 from emogap.generate.engines import Reply
+from emogap.hub import LocalModel
 from emogap.records import RESPONSES, read_rows
 
 
@@ -173,3 +178,47 @@ def test_changed_sampling_sets_the_old_answers_aside(config, monkeypatch, tmp_pa
     respond.respond(changed)
     assert "respond.sampling.temperature 0.7 → 0.2" in capsys.readouterr().out
     assert list((config.home.evaluation / "responses" / "superseded").glob("*/smollm2-135m.parquet"))
+
+
+def test_an_untrained_model_is_named_with_what_trains_it(make_config):
+    config = make_config("respond.models=['smollm2-135m-instr']")
+    with pytest.raises(MissingInput, match=r"models/smollm2-135m-instr not found .*sft_instruction\.ipynb"):
+        respond.respond_artefacts(config)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return LocalModel(save_tiny_gpt2(tmp_path_factory.mktemp("tiny")), "tiny@test")
+
+
+def test_a_model_is_asked_with_the_tokens_of_its_fine_tuning(config, tiny, monkeypatch):
+    from transformers import AutoTokenizer
+
+    seen = []
+    monkeypatch.setattr(hub, "study_model", lambda config, name: tiny)
+    engine = respond.open_model(config, study_models(config)[0])
+    encode = engine._format.encode
+    monkeypatch.setattr(engine._format, "encode", lambda c: seen.append(encode(c)) or seen[-1])
+    row = {"prompt_id": "joy/00", "sample": 0, "instruction": "Sing.", "input": "la la", "seed": 1, "model": "tiny"}
+    [answered] = respond.answer(config, engine, [row], Sampling(max_new_tokens=3))
+    form = load_answer_form(config.sft.template)
+    assert seen == [form.question_ids(AutoTokenizer.from_pretrained(tiny.path), "Sing.", "la la")]
+    assert answered["new_tokens"] <= 3 and "Instruction" not in answered["response"]
+
+
+def test_bench_times_the_same_prompts_in_three_ways(config, tiny, capsys):
+    rows = [{"prompt_id": f"p{i}", "sample": 0, "instruction": f"Say {i}.", "input": "", "seed": i} for i in range(5)]
+    asked = [respond.conversation(config, row) for row in rows]
+    timings = benchmark.compare(tiny, asked, Sampling(max_new_tokens=4), batch_size=4, device="cpu", dtype="fp32")
+    assert [timing.units for timing in timings] == [5, 5, 5]
+    assert "829 prompts × 4 models" in capsys.readouterr().out
+
+
+@pytest.mark.pipeline
+def test_plain_text_is_likelier_than_its_words_backwards(make_config):
+    config = make_config()
+    passages = fluency.read_passages(config.sentiment.plain_text)[:6]
+    backwards = [" ".join(passage.split()[::-1]) for passage in passages]
+    scores = fluency.plain_text_scores(config, study_models(config)[0], [*passages, *backwards])
+    nats = scores[scores["metric"] == "nats"]["value"].to_numpy()
+    assert (nats[:6] < nats[6:]).all()
