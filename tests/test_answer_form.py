@@ -19,7 +19,9 @@ class Characters:
 
 @pytest.fixture
 def form() -> AnswerForm:
-    return AnswerForm(parse_template("Q: {instruction}\n{input_block}Response:", "test", ["instruction", "input_block"]))
+    return AnswerForm(
+        parse_template("Q: {instruction}\n{input_block}Response:", "test", ["instruction", "input_block"])
+    )
 
 
 def text_of(ids: list[int]) -> str:
