@@ -36,12 +36,16 @@ def near_duplicates(
     """
     from datasketch import MinHash, MinHashLSH
 
-    index = MinHashLSH(threshold=threshold, num_perm=permutations)
+    shape = MinHashLSH(threshold=threshold, num_perm=permutations)
+    # Of a sketch only a hash of each band is kept: some hundred bytes a text instead of eleven thousand.
+    bands: list[dict[int, str]] = [{} for _ in range(shape.b)]
     for identifier, text in texts:
         sketch = MinHash(num_perm=permutations)
         sketch.update_batch([shingle.encode() for shingle in shingles(text)])
-        earlier = sorted(index.query(sketch))
+        keys = [hash(sketch.hashvalues[i * shape.r : (i + 1) * shape.r].tobytes()) for i in range(shape.b)]
+        earlier = sorted({band[key] for band, key in zip(bands, keys, strict=True) if key in band})
         if earlier:
             yield identifier, earlier[0]
         else:
-            index.insert(identifier, sketch)
+            for band, key in zip(bands, keys, strict=True):
+                band[key] = identifier
