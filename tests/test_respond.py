@@ -1,6 +1,7 @@
 """Answers: reading prompts, asking every model, going on after a kill."""
 
 import json
+from collections import Counter
 
 import pandas as pd
 import pytest
@@ -37,6 +38,13 @@ def test_published_form_is_parsed(tmp_path):
     first, second = respond.load_prompts(file)
     assert (first.id, first.instruction, first.input) == ("joy/00", "Sing.", "")
     assert (second.instruction, second.input) == ("Say it.", "Two lines:\nlike this")
+
+
+def test_published_prompts_are_read_whole(real_data):
+    prompts = respond.load_prompts(real_data / "paper_artifacts" / "emotion_prompts.json")
+    counts = Counter(prompt.emotion for prompt in prompts)
+    assert len(prompts) == 829 and (counts.pop("grief"), counts.pop("pride")) == (20, 29)
+    assert set(counts.values()) == {30} and sum(bool(prompt.input) for prompt in prompts) == 170
 
 
 @pytest.mark.parametrize(

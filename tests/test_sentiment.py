@@ -1,8 +1,6 @@
 """Tables about the emotion of answers, the statistics behind them, and what the answers are like as text."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -235,9 +233,8 @@ def test_language_table_puts_costs_beside_sentiment():
     assert (row["top1"], row["cut"], row["empty"], row["n"]) == (50.0, 50.0, 0, 8)
 
 
-@pytest.mark.skipif("EMOGAP_TEST_DATA" not in os.environ, reason="EMOGAP_TEST_DATA is not set")
-def test_counts_of_a_real_run_pass_through(tmp_path):
-    source = Path(os.environ["EMOGAP_TEST_DATA"]) / "paper_artifacts" / "sentiment_analysis_detailed_results.json"
+def test_counts_of_a_real_run_pass_through(tmp_path, real_data):
+    source = real_data / "paper_artifacts" / "sentiment_analysis_detailed_results.json"
     rows = [
         f"{model},{asked},{found},{count}"
         for asked, models in json.loads(source.read_text(encoding="utf-8")).items()
