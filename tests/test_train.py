@@ -239,6 +239,9 @@ def test_perplexity_after_is_that_of_the_weights_on_disk(study, tokenizer):
 
 def test_what_is_fresh_is_not_trained_again_and_what_changed_is_named(study, capsys):
     clm(study(BABY))
+    left_by_a_kill = checkpoints.folder(study().home.model("tiny-baby"))
+    left_by_a_kill.mkdir()
+    assert clm(study(BABY)).made == [] and not left_by_a_kill.exists()
     assert clm(study(BABY, clm__report_to="none", clm__device="auto")).made == []
     assert clm(study(BABY, clm__learning_rate=5e-4)).made == ["tiny-baby"]
     assert "clm.learning_rate 0.001 → 0.0005" in capsys.readouterr().out
@@ -416,6 +419,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(study, task, rank):
     stage(config)
     undisturbed = curve(config, strategy["name"], *keys), weights_of(config, strategy["name"])
 
+    tokens = record_of(config, strategy["name"])["tokens"]
     config.home.model(strategy["name"]).rename(config.home.root / "undisturbed")
 
     def kill(name, history):
@@ -432,6 +436,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(study, task, rank):
     seen = []
     stage(config, watch=lambda name, history: seen.append(history[-1]["step"]))
     assert seen[0] == 6
+    assert record_of(config, strategy["name"])["tokens"] == tokens
     assert curve(config, strategy["name"], *keys) == undisturbed[0]
     weights = weights_of(config, strategy["name"])
     assert all(np.array_equal(weights[name], array) for name, array in undisturbed[1].items())

@@ -44,6 +44,9 @@ def train_stage(config: Config, stage: Task, watch: Watch | None) -> Summary:
     # One by one: the recipe of a model whose parent is made in this stage too needs the parent.
     artefacts = (artefact(config, run) for run in by_name.values())
     summary = make_each(stage, artefacts, lambda made: _make(config, by_name[made.path.name], made, watch))
+    if is_main():
+        for run in by_name.values():  # left by a kill between publishing and clearing up
+            shutil.rmtree(checkpoints.folder(config.home.model(run.name)), ignore_errors=True)
     if is_main() and summary.made:
         from emogap.train.exhibits import save_exhibits
 

@@ -36,8 +36,8 @@ from emogap.train.blocks import IGNORED
 from emogap.train.checkpoints import last_complete
 
 History = list[dict[str, float]]
-"""One entry a step or evaluation: ``step``, ``epoch``, ``seconds`` and either ``loss``, ``learning_rate``,
-``grad_norm`` or ``eval_loss``."""
+"""One entry a step or evaluation: ``step``, ``epoch``, what was spent so far (``seconds``, ``training_seconds``,
+``tokens``, ``slots``) and either ``loss``, ``learning_rate``, ``grad_norm`` or ``eval_loss``."""
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Outcome:
     seconds: float = 0.0
     """Wall time of training and evaluation, over all parts of an interrupted run."""
     tokens: int = 0
-    """Real tokens that went through the model since this process started."""
+    """Real tokens that were trained on, over all parts of an interrupted run."""
     tokens_per_second: float = 0.0
     padding_share: float = 0.0
     device: str = ""
@@ -88,8 +88,10 @@ class StudyTrainer(Trainer):
     """Wall time of the parts of this run before the last kill."""
     started = 0.0
     training_seconds = 0.0
+    """Of it, the time spent on steps."""
     tokens = 0
     slots = 0
+    """Tokens and padding that went through this process's model."""
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
         # Trainer's own, also under TRL: its SFTTrainer computes entropy and accuracy of every token beside the loss,
@@ -138,12 +140,21 @@ class StudyTrainer(Trainer):
         return summed / count
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        logs["seconds"] = round(self.seconds, 3)
+        logs |= {"seconds": round(self.seconds, 3), "tokens": self.tokens, "slots": self.slots}
+        logs["training_seconds"] = round(self.training_seconds, 3)
         super().log(logs, start_time)
 
     @property
     def seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
+
+    def go_on_from(self, checkpoint: Path | None) -> None:
+        """Count time and tokens on from where the checkpoint had them."""
+        if checkpoint:
+            history = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+            self.seconds_before, self.training_seconds = history[-1]["seconds"], history[-1]["training_seconds"]
+            self.tokens, self.slots = history[-1]["tokens"], history[-1]["slots"]
+        self.started = time.monotonic()
 
     def _not_finite(self, what: str, value: float, step: int) -> TrainingError:
         kept = last_complete(Path(self.args.output_dir))
@@ -279,8 +290,7 @@ def fit(plan: Plan) -> Outcome:
             resume = last_complete(plan.checkpoints)
         loss_before = _loss_before(plan, trainer)
         set_seed(plan.seed)
-        trainer.seconds_before = _seconds_at(resume)
-        trainer.started = time.monotonic()
+        trainer.go_on_from(resume)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise _out_of_memory(plan) from error
@@ -307,13 +317,6 @@ def _loss_before(plan: Plan, trainer: StudyTrainer) -> float:
     return loss
 
 
-def _seconds_at(checkpoint: Path | None) -> float:
-    if checkpoint is None:
-        return 0.0
-    history = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
-    return history[-1]["seconds"]
-
-
 def _outcome(trainer: StudyTrainer, loss_before: float) -> Outcome:
     state, arguments = trainer.state, trainer.args
     counted = torch.tensor([trainer.tokens, trainer.slots], dtype=torch.int64, device=arguments.device)
@@ -326,8 +329,8 @@ def _outcome(trainer: StudyTrainer, loss_before: float) -> Outcome:
         loss_after=state.best_metric,
         seconds=trainer.seconds,
         tokens=tokens,
-        tokens_per_second=tokens / trainer.training_seconds if tokens else 0.0,
-        padding_share=1 - tokens / slots if slots else 0.0,
+        tokens_per_second=tokens / trainer.training_seconds,
+        padding_share=1 - tokens / slots,
         device=str(arguments.device),
         dtype="bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "fp32",
         processes=arguments.world_size,
