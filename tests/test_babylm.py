@@ -108,12 +108,12 @@ def random_text(seed: int) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     "rules", [Rules(), Rules(tabs="remove", strip=False, min_words=3), Rules(duplicates="near", min_words=5)]
 )
 def test_blocks_are_cleaned_as_a_plain_loop_would(tmp_path, monkeypatch, seed, rules):
-    monkeypatch.setattr(raw, "BLOCK_BYTES", 97)  # many blocks, cut inside characters and line ends
+    monkeypatch.setattr(raw, "BLOCK_BYTES", 499)  # many blocks, cut inside characters and line ends
     path = write(tmp_path / "a.train", random_text(seed))
     kept, report = lines_of(path, rules, workers=3)
     expected = list(plain_loop(path, rules))
@@ -513,7 +513,7 @@ def test_a_gigabyte_in_a_gigabyte_and_a_half(tmp_path):
 
 def test_memory_grows_by_no_more_than_sixteen_bytes_a_line(tmp_path):
     path = tmp_path / "a.train"
-    make_text(path, 2 << 20)
+    make_text(path, 1 << 20)
     small = measured(path)
     grow(path, 16)
     large = measured(path)
