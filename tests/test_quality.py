@@ -75,6 +75,7 @@ def test_text_that_only_looks_like_a_label_stays():
         (f"{STORY}\nInstruction: write more.", "prompt_leak"),
         (f"{STORY}\n\nDesired Emotion: joy", "prompt_leak"),
         (f"{STORY} ![a boat](https://example.org/boat.png)", "markup"),
+        (f"{STORY} #boats #BraveGirls", "markup"),
         (f"{STORY} \x07", "control_characters"),
         (f"{STORY} \ufffd", "control_characters"),
         ("Das kleine Boot lag am Ufer und niemand sang mehr, " * 4, "other_language"),

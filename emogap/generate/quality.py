@@ -243,11 +243,13 @@ def repeated_sentence(candidate: Candidate, bounds: Gates) -> bool:
     )
 
 
-_MARKUP = re.compile(r"!\[[^\]]*\]\(|https?://|www\.|```|</?(?:div|span|p|br|img|a|b|i|h[1-6])\b[^>]*>")
+_MARKUP = re.compile(
+    r"!\[[^\]]*\]\(|https?://|www\.|```|</?(?:div|span|p|br|img|a|b|i|h[1-6])\b[^>]*>|(?<!\S)#[A-Za-z]\w+"
+)
 
 
 def markup(candidate: Candidate, bounds: Gates) -> bool:
-    """An address, an image, a block of code or HTML that was not in what it was made from."""
+    """An address, an image, a hashtag, a block of code or HTML that was not in what it was made from."""
     return bool(_MARKUP.search(candidate.text)) and not _MARKUP.search(candidate.context)
 
 
