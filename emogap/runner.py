@@ -118,9 +118,8 @@ def _as_own_error(failure: Exception, chosen: Stage, copy: Path) -> EmogapError:
     own = getattr(errors, failure.ename, None)
     if isinstance(own, type) and issubclass(own, EmogapError):
         return own(f"{chosen.source}: {failure.evalue}")
-    return EmogapError(
-        f"{chosen.source} failed in cell {failure.exec_count}: {failure.ename}: {failure.evalue}; see {copy}"
-    )
+    said = " ".join(failure.evalue.split())
+    return EmogapError(f"{chosen.source} failed in cell {failure.exec_count}: {failure.ename}: {said}; see {copy}")
 
 
 def _copy(config: Config, chosen: Stage) -> Path:
