@@ -67,7 +67,7 @@ def test_overrides_of_settings_and_text_values(tmp_path):
 def test_how_work_is_done_does_not_shape_the_result(tmp_path):
     flat = load_config("embedded", tmp_path).flat("process")
     assert "process.min_words" in flat
-    assert "process.token_budget" not in flat
+    assert "process.workers" not in flat
 
 
 def test_home_is_given_or_from_the_environment_or_in_the_repository(tmp_path, monkeypatch):

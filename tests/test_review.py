@@ -18,6 +18,12 @@ from emogap.records import REWRITES, STORIES, read_rows
 
 
 @pytest.fixture
+def make_config(make_config):
+    """Settings that rewrite with v3, whose seed examples come from a file."""
+    return lambda *settings: make_config("rewrite.versions=['v3']", *settings)
+
+
+@pytest.fixture
 def engine(monkeypatch):
     return use_fakes(monkeypatch, reworded)
 

@@ -15,6 +15,12 @@ from emogap.records import REWRITES, read_rows
 
 
 @pytest.fixture
+def make_config(make_config):
+    """Settings that rewrite with v3, whose seed examples come from a file."""
+    return lambda *settings: make_config("rewrite.versions=['v3']", *settings)
+
+
+@pytest.fixture
 def engine(monkeypatch):
     return use_fakes(monkeypatch, reworded)
 
