@@ -16,18 +16,27 @@ from emogap.stages import STAGES, Stage, make_each
 from emogap.state import StageState, inspect_all
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-ROWS_SHOWN = 60
+ROWS_UNFOLDED = 30
+SHORT = 28
+"""Characters up to which a column of text is never broken into lines."""
+ROWS_SHOWN = 200
 """A longer table is cut in the page; its CSV has all of it."""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """A table ready for the page: every cell a string, and which columns are numbers (set flush right)."""
+    """A table ready for the page: every cell a string."""
 
     columns: list[str]
-    numeric: list[bool]
+    kinds: list[str]
+    """How each column is set: ``n`` a number, flush right; ``s`` short text, never broken; ``t`` running text."""
     rows: list[list[str]]
     left_out: int = 0
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the table is folded away until somebody asks for it."""
+        return len(self.rows) > ROWS_UNFOLDED
 
 
 @dataclass(frozen=True)
@@ -149,15 +158,21 @@ def _read_cells(file: Path) -> Cells:
 
 
 def _to_cells(table: Any) -> Cells:
-    import pandas as pd
-
     shown = table.head(ROWS_SHOWN)
     return Cells(
         columns=[str(name).replace("_", " ") for name in table.columns],
-        numeric=[pd.api.types.is_numeric_dtype(table[name]) for name in table.columns],
+        kinds=[_kind(table[name]) for name in table.columns],
         rows=[[_cell(value) for value in row] for row in shown.itertuples(index=False)],
         left_out=len(table) - len(shown),
     )
+
+
+def _kind(column: Any) -> str:
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(column):
+        return "n"
+    return "s" if column.astype(str).str.len().max() <= SHORT else "t"
 
 
 def _cell(value: Any) -> str:
