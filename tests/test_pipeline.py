@@ -1,8 +1,7 @@
 """The whole pipeline as a user runs it: every notebook and script, real models, few rows, tokens and steps."""
 
 import json
-import os
-import signal
+import random
 import subprocess
 import sys
 import time
@@ -152,25 +151,61 @@ def test_status_verifies_bytes(home):
         text.write_bytes(kept)
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_rows(home, tmp_path):
-    """Killed while stories are being written: what is finished stays, and the end is that of an undisturbed run."""
-    again = tmp_path / "home"
+TABLES = (
+    "processed_data/*.parquet",
+    "babylm_augment/*/chunk_*.parquet",
+    "babylm_pretrain_corpus/*.parquet",
+    "alpaca-instruction/*.parquet",
+    "quantitative_analysis/responses*/*.parquet",
+    "quantitative_analysis/scores.parquet",
+    "model_analysis/*.parquet",
+)
+TIMED = ("seconds",)
+"""Columns that say how long a row took."""
+
+
+def rows_of(home: Path) -> dict[str, pd.DataFrame]:
+    files = [file for pattern in TABLES for file in sorted(home.glob(pattern))]
+    return {str(f.relative_to(home)): pd.read_parquet(f).drop(columns=[*TIMED], errors="ignore") for f in files}
+
+
+def run_and_kill(home: Path, *words: str, until) -> bool:
+    """Start a run and kill it once ``until()`` is true; whether it was killed before it ended."""
     settings = [word for setting in SMALL for word in ("--set", setting)]
-    command = [sys.executable, "-m", "emogap.cli", "run", "--to", "corpus", "--home", str(again), *settings]
+    command = [sys.executable, "-m", "emogap.cli", "run", *words, "--home", str(home), *settings]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    first = again / "babylm_augment" / "m1" / "chunk_00000.parquet"
-    deadline = time.monotonic() + 300
-    while not manifest_path(first).exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
+    while process.poll() is None and not until():
+        time.sleep(0.02)
+    was_running = process.poll() is None
+    process.kill()
     process.wait()
-    assert not (again / "babylm_pretrain_corpus").exists()
+    return was_running
+
+
+def test_a_run_killed_among_stories_goes_on_and_ends_with_the_same_rows(home, tmp_path):
+    again = tmp_path / "home"
+    first = again / "babylm_augment" / "m1" / "chunk_00000.parquet"
+    assert run_and_kill(again, "--to", "corpus", until=manifest_path(first).exists)
+    assert not list(again.glob("babylm_pretrain_corpus/*.parquet"))
     emogap("run", "--to", "corpus", home=again)
-    for file in sorted((home / "babylm_augment").rglob("chunk_*.parquet")):
-        other = again / file.relative_to(home)
-        timed = ["seconds"]
-        pd.testing.assert_frame_equal(
-            pd.read_parquet(file).drop(columns=timed, errors="ignore"),
-            pd.read_parquet(other).drop(columns=timed, errors="ignore"),
-        )
+    undisturbed, resumed = rows_of(home), rows_of(again)
+    assert len(resumed) > 8
+    for name, rows in resumed.items():
+        pd.testing.assert_frame_equal(rows, undisturbed[name])
+
+
+@pytest.mark.slow
+def test_a_run_killed_a_dozen_times_ends_with_the_same_rows(home, tmp_path):
+    """Killed at random moments, wherever that falls: in a stage, between two, while a kernel starts."""
+    again, moments = tmp_path / "home", random.Random(1)
+    kills = 0
+    while kills < 12:
+        deadline = time.monotonic() + moments.uniform(4, 25)
+        if not run_and_kill(again, until=lambda at=deadline: time.monotonic() > at):
+            break
+        kills += 1
+    emogap("run", home=again)
+    undisturbed, resumed = rows_of(home), rows_of(again)
+    assert resumed.keys() == undisturbed.keys()
+    for name, rows in resumed.items():
+        pd.testing.assert_frame_equal(rows, undisturbed[name], obj=name)
