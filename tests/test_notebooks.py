@@ -1,0 +1,54 @@
+"""The notebooks as they are committed: thin, without outputs, ready to be run from top to bottom."""
+
+import ast
+
+import nbformat
+import pytest
+
+from emogap.paths import ROOT
+from emogap.stages import STAGES
+
+NOTEBOOKS = [stage.source for stage in STAGES if (stage.source or "").endswith(".ipynb")]
+
+
+@pytest.fixture(params=NOTEBOOKS)
+def notebook(request):
+    found = nbformat.read(ROOT / request.param, as_version=4)
+    nbformat.validate(found)
+    return found
+
+
+def code(notebook) -> list:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_committed_without_outputs_or_traces_of_a_run(notebook):
+    assert set(notebook.metadata) <= {"kernelspec", "language_info"}
+    assert notebook.metadata.kernelspec.name == "python3"
+    for cell in code(notebook):
+        assert cell.outputs == []
+        assert cell.execution_count is None
+        assert set(cell.metadata) <= {"tags"}
+
+
+def test_first_the_question_then_the_parameters(notebook):
+    first, second = notebook.cells[:2]
+    assert first.cell_type == "markdown"
+    assert first.source.startswith("# ")
+    for word in ("Reads", "Writes"):
+        assert word.lower() in first.source.lower()
+    assert second.metadata.tags == ["parameters"]
+    names = {target.id for node in ast.parse(second.source).body for target in node.targets}
+    assert {"PROFILE", "HOME", "SETTINGS"} <= names
+    assert len(names) <= 12
+
+
+def test_thin(notebook):
+    assert len(code(notebook)) <= 16
+    for cell in code(notebook):
+        lines = [line for line in cell.source.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+        assert len(lines) <= 12, cell.source
+        assert "!pip" not in cell.source
+        assert "%cd" not in cell.source
+        kinds = {type(node) for node in ast.walk(ast.parse(cell.source))}
+        assert not kinds & {ast.FunctionDef, ast.ClassDef, ast.If, ast.While, ast.Lambda}, cell.source
