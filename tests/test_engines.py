@@ -18,8 +18,9 @@ from transformers import (
 from emogap.config import HubModel, Sampling, Writer
 from emogap.errors import ModelError, UsageError
 from emogap.generate.chat_format import ChatFormat, fold_system
-from emogap.generate.engines import Conversation, open_engine
+from emogap.generate.engines import Conversation
 from emogap.generate.next_token import draw, penalise, uniforms
+from emogap.generate.open_engine import open_engine
 from emogap.generate.transformers_engine import TransformersEngine
 from emogap.hub import LocalModel
 

@@ -16,7 +16,8 @@ from typing import Any
 from emogap.bench import print_timings, ratio, time_in_turn
 from emogap.config import HubModel, Sampling, Writer
 from emogap.generate.chat_format import ChatFormat, end_tokens
-from emogap.generate.engines import Conversation, Engine, Reply, open_engine
+from emogap.generate.engines import Conversation, Engine, Reply
+from emogap.generate.open_engine import open_engine
 from emogap.hub import LocalModel, resolve
 from emogap.paths import ROOT
 from emogap.records import row_seed

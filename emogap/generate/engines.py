@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from emogap.config import Sampling, Writer
+from emogap.config import Sampling
 from emogap.generate.prompts import Message
 
 Finish = Literal["stop", "length", "error"]
@@ -60,24 +60,3 @@ class Engine(Protocol):
     def close(self) -> None:
         """Give the model's memory back."""
         ...
-
-
-def open_engine(writer: Writer) -> Engine:
-    """The engine that the settings name, its model loaded. Raises ``ModelError`` if it cannot be had."""
-    from emogap.hub import resolve
-
-    if writer.engine == "server":
-        from emogap.generate.server_engine import ServerEngine
-
-        return ServerEngine(
-            writer.model.name, concurrency=writer.batch_size, timeout=writer.timeout, attempts=writer.attempts
-        )
-    options = {"dtype": writer.dtype, "quantization": writer.quantization, "batch_size": writer.batch_size}
-    if writer.engine == "vllm":
-        from emogap.generate.vllm_engine import VllmEngine, check_installed
-
-        check_installed()
-        return VllmEngine(resolve(writer.model), **options)
-    from emogap.generate.transformers_engine import TransformersEngine
-
-    return TransformersEngine(resolve(writer.model), device=writer.device, **options)

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from emogap.artefacts import Artefact
 from emogap.config import Augment, Config, Rewrite, Sampling, Writer
-from emogap.generate.engines import Conversation, Engine, open_engine
+from emogap.generate.engines import Conversation, Engine
+from emogap.generate.open_engine import open_engine
 from emogap.generate.prompts import Message
 from emogap.journal import Journal
 from emogap.progress import Progress
