@@ -114,7 +114,8 @@ def _embedded(name: str) -> Path:
         return source
     folder = cache_dir() / "models" / f"{name}-{fingerprint(source)[:12]}"
     if not folder.exists():
-        with lock(folder):
+        # Several processes may want it at once on a new machine: one makes it, the others wait.
+        with lock(folder, wait=True):
             if not folder.exists():
                 _dequantise(source, folder)
     return folder

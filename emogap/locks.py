@@ -13,15 +13,15 @@ from emogap.errors import LockHeld
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
+def lock(path: Path, wait: bool = False) -> Iterator[None]:
     """Hold the lock of the artefact at ``path`` (a file ``<name>.lock`` beside it) for the length of the block.
 
     The kernel drops the lock when its owner dies, however it dies; the file then left behind is simply taken over.
-    Raises ``LockHeld`` naming the owner's process and host when somebody living holds it.
+    When somebody living holds it: ``wait`` for them, or raise ``LockHeld`` naming the owner's process and host.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock_path = path.with_name(path.name + ".lock")
-    handle = _acquire(lock_path, path)
+    handle = _acquire(lock_path, path, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:
         yield
     finally:
@@ -29,11 +29,11 @@ def lock(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _acquire(lock_path: Path, artefact: Path) -> int:
+def _acquire(lock_path: Path, artefact: Path, how: int) -> int:
     while True:
         handle = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, how)
         except BlockingIOError:
             owner = os.read(handle, 4096).decode()
             os.close(handle)

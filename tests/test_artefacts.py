@@ -3,6 +3,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -143,6 +144,12 @@ def test_a_held_lock_names_its_owner_and_a_dead_owners_is_taken_over(source, hol
     assert (source.parent / "out.txt.lock").exists()
     make(artefact(source))
     assert artefact(source).freshness().state == "fresh"
+
+
+def test_who_waits_for_a_lock_gets_it_when_its_owner_is_gone(tmp_path, holder):
+    threading.Timer(0.3, holder.kill).start()
+    with lock(tmp_path / "out.txt", wait=True):
+        assert not holder.is_alive()
 
 
 def test_journal_survives_a_torn_line_and_keeps_recipes_apart(tmp_path):
