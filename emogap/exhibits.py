@@ -6,11 +6,12 @@ published table or figure that it stands beside.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from emogap.artefacts import write_json, write_text
+from emogap.artefacts import Artefact, sha256_text, write_json, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,6 +66,30 @@ def exhibits(folder: Path) -> list[Exhibit]:
         return []
     entries = json.loads(file.read_text(encoding="utf-8")).values()
     return sorted((Exhibit(**entry) for entry in entries), key=lambda exhibit: (exhibit.order, exhibit.name))
+
+
+def draw_if_new(folder: Path, stage: str, artefacts: list[Artefact], draw: Callable[[], None]) -> None:
+    """Draw a stage's tables and figures unless they were drawn from these very artefacts.
+
+    A stage killed after its last artefact and before its last figure draws them when it is run again.
+    """
+    if not is_drawn(folder, stage, artefacts):
+        draw()
+        write_text(_stamp(folder, stage), _contents(artefacts))
+
+
+def is_drawn(folder: Path, stage: str, artefacts: list[Artefact]) -> bool:
+    """Whether ``draw_if_new`` has come to its end for these artefacts."""
+    stamp = _stamp(folder, stage)
+    return stamp.exists() and stamp.read_text(encoding="utf-8") == _contents(artefacts)
+
+
+def _stamp(folder: Path, stage: str) -> Path:
+    return folder / f".drawn-{stage}"
+
+
+def _contents(artefacts: list[Artefact]) -> str:
+    return sha256_text(json.dumps([artefact.manifest()["files"] for artefact in artefacts]))
 
 
 def _register(folder: Path, exhibit: Exhibit) -> None:

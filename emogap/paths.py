@@ -60,20 +60,32 @@ class Home:
     def filtered(self) -> Path:
         return self.root / "processed_data" / "babylm_filtered.parquet"
 
+    @property
+    def stories(self) -> Path:
+        return self.root / "babylm_augment"
+
     def chunk(self, method: str, number: int) -> Path:
-        return self.root / "babylm_augment" / method / f"chunk_{number:05d}.parquet"
+        return self.stories / method / f"chunk_{number:05d}.parquet"
 
     def corpus(self, name: str) -> Path:
         return self.root / "babylm_pretrain_corpus" / f"{name}.parquet"
 
+    @property
+    def alpaca(self) -> Path:
+        return self.root / "alpaca-instruction"
+
     def rewrites(self, version: str) -> Path:
-        return self.root / "alpaca-instruction" / f"emotion_alpaca_{version}.json"
+        return self.alpaca / f"emotion_alpaca_{version}.json"
 
     def rewrite_rows(self, version: str) -> Path:
-        return self.root / "alpaca-instruction" / f"emotion_alpaca_{version}.rows.parquet"
+        return self.alpaca / f"emotion_alpaca_{version}.rows.parquet"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
 
     def model(self, name: str) -> Path:
-        return self.root / "models" / name
+        return self.models / name
 
     @property
     def evaluation(self) -> Path:

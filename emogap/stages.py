@@ -28,6 +28,8 @@ class Stage:
     writes: str
     after: tuple[str, ...] = ()
     """The stages whose artefacts it reads."""
+    draws_last: bool = False
+    """Whether its tables and figures are drawn when all its artefacts are there, by ``exhibits.draw_if_new``."""
 
     def run(self, config: Config) -> Summary:
         return self._load(self.function)(config)
@@ -48,18 +50,18 @@ STAGES: tuple[Stage, ...] = (
           "`processed_data/babylm.parquet`, `babylm_filtered.parquet`"),
     Stage("augment", "pretrain_data_augment.ipynb", "emogap.generate.augment", "augment", "babylm_augment",
           "Write emotional stories from them", "`babylm_filtered.parquet`",
-          "`babylm_augment/<method>/chunk_*.parquet`", after=("process",)),
+          "`babylm_augment/<method>/chunk_*.parquet`", after=("process",), draws_last=True),
     Stage("corpus", "pretrain_data_corpus.ipynb", "emogap.data.corpus", "corpus", "babylm_pretrain_corpus",
           "Compile stories and factual text to a corpus", "chunks, wiki files",
-          "`babylm_pretrain_corpus/<name>.parquet`, `.txt`, `.json`", after=("augment",)),
+          "`babylm_pretrain_corpus/<name>.parquet`, `.txt`, `.json`", after=("augment",), draws_last=True),
     Stage("rewrite", "alpaca-instruction/emotion-alpaca.py", "emogap.generate.rewrite", "rewrite", "alpaca-instruction",
           "Rewrite Alpaca answers towards an emotion", "Alpaca records",
-          "`alpaca-instruction/emotion_alpaca_<version>.json`, `.rows.parquet`"),
+          "`alpaca-instruction/emotion_alpaca_<version>.json`, `.rows.parquet`", draws_last=True),
     Stage("clm", "casual_lm.ipynb", "emogap.train.causal_lm", "clm", "models",
-          "Fine-tune on the corpus (causal LM)", "corpus", "`models/<base>-baby/`", after=("corpus",)),
+          "Fine-tune on the corpus (causal LM)", "corpus", "`models/<base>-baby/`", after=("corpus",), draws_last=True),
     Stage("sft", "fine-tune/sft_instruction.ipynb", "emogap.train.sft", "sft", "models",
           "Fine-tune on the rewritten answers (SFT)", "rewrites, a base or `-baby` model",
-          "`models/<base>-instr/`, `models/<base>-baby-instr/`", after=("rewrite", "clm")),
+          "`models/<base>-instr/`, `models/<base>-baby-instr/`", after=("rewrite", "clm"), draws_last=True),
     Stage("evaluate", "quantitative_analysis/quantitative_analysis.ipynb", "emogap.evaluate.evaluate", "evaluate",
           "quantitative_analysis", "Measure emotion and grammar", "models, prompts, minimal pairs",
           "`quantitative_analysis/responses/`, `emotions.parquet`, `scores.parquet`, tables, figures",

@@ -6,6 +6,7 @@ from typing import Any
 from emogap.artefacts import Freshness, verify
 from emogap.config import Config
 from emogap.errors import MissingInput
+from emogap.exhibits import is_drawn
 from emogap.stages import STAGES, Stage, stage
 
 
@@ -43,6 +44,8 @@ def inspect(config: Config, chosen: Stage, stale_before: set[str] = frozenset())
         return StageState(chosen, "missing", (f"needs {error}",), ())
     manifests = tuple(a.manifest() for a, f in zip(artefacts, states, strict=True) if f.state != "missing")
     state, reasons = _worst(states)
+    if state == "fresh" and chosen.draws_last and not is_drawn(chosen.exhibits_folder(config), chosen.name, artefacts):
+        state, reasons = "stale", ("its tables and figures are not drawn",)
     if state == "fresh" and stale_before:
         state, reasons = "stale", (f"{', '.join(sorted(stale_before))} will be made again",)
     return StageState(chosen, state, reasons, manifests)

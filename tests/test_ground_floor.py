@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 
 from emogap import bench, neardup
+from emogap.artefacts import Artefact, Recipe
 from emogap.config import HubModel
 from emogap.emotions import GROUPINGS, LABELS, REWRITE_EMOTIONS, group_of, labels_over, top_label
 from emogap.errors import InputError, MissingInput, ModelError, UsageError
-from emogap.exhibits import Exhibit, exhibits, save_figure, save_table
+from emogap.exhibits import Exhibit, draw_if_new, exhibits, save_figure, save_table
 from emogap.generate.prompts import load_template, parse_template
 from emogap.hub import identify, packaged_file, resolve
 from emogap.published import published, published_tables
@@ -118,6 +119,22 @@ def test_exhibits_are_registered_in_order(tmp_path):
     assert (tmp_path / "figures" / "curve.pdf").stat().st_size > 1000
     assert "a\\_b" in (tmp_path / "tables" / "numbers.tex").read_text()
     assert exhibits(tmp_path / "nothing") == []
+
+
+def test_figures_are_drawn_once_for_what_they_show_and_again_after_a_kill(tmp_path):
+    def artefact(text: str) -> Artefact:
+        made = Artefact(tmp_path / "rows.txt", Recipe("stage", settings={"text": text}))
+        with made.making() as draft:
+            draft.path.write_text(text)
+        return made
+
+    drawn = []
+    with pytest.raises(ZeroDivisionError):
+        draw_if_new(tmp_path, "stage", [artefact("one")], lambda: drawn.append(1 / 0))
+    draw_if_new(tmp_path, "stage", [artefact("one")], lambda: drawn.append("one"))
+    draw_if_new(tmp_path, "stage", [artefact("one")], lambda: drawn.append("one again"))
+    draw_if_new(tmp_path, "stage", [artefact("two")], lambda: drawn.append("two"))
+    assert drawn == ["one", "two"]
 
 
 def test_published_numbers_agree_with_the_studys_own_files(real_data):

@@ -22,6 +22,7 @@ from emogap.data.composition_log import InputFile, composition, render
 from emogap.data.wiki import read_articles
 from emogap.emotions import NEUTRAL
 from emogap.errors import InputError, MissingInput, UsageError
+from emogap.exhibits import draw_if_new
 from emogap.neardup import near_duplicates, normalised
 from emogap.paths import MAKERS, Home, from_root
 from emogap.progress import Progress, progress
@@ -40,12 +41,16 @@ def corpus(config: Config) -> Summary:
     Raises ``MissingInput`` (chunks or wiki files), ``InputError`` (unreadable ones, or nothing to compile) and
     ``UsageError`` (unknown chunk, a share that nothing can fill).
     """
-    summary = make_each("corpus", corpus_artefacts(config), lambda artefact: _make(config, artefact))
-    if summary.made:
-        from emogap.show.corpus_figures import show_composition
-
-        show_composition(config.home, config.corpus.name)
+    artefacts = corpus_artefacts(config)
+    summary = make_each("corpus", artefacts, lambda artefact: _make(config, artefact))
+    draw_if_new(artefacts[0].path.parent, "corpus", artefacts, lambda: _show(config))
     return summary
+
+
+def _show(config: Config) -> None:
+    from emogap.show.corpus_figures import show_composition
+
+    show_composition(config.home, config.corpus.name)
 
 
 def corpus_artefacts(config: Config) -> list[Artefact]:

@@ -13,7 +13,9 @@ from emogap.config import Augment, Config
 from emogap.data.classify import classifier_identity
 from emogap.emotions import LABELS, NEUTRAL
 from emogap.errors import InputError, UsageError
+from emogap.exhibits import draw_if_new
 from emogap.generate.judging import Judging, judge
+from emogap.generate.outcomes import show_stories
 from emogap.generate.prompts import Template, load_examples, load_template
 from emogap.generate.quality import STORY_GATES
 from emogap.generate.review import read_verdicts, verdicts_input
@@ -69,10 +71,8 @@ def augment(config: Config) -> Summary:
             _make_chunk(config, chunk, asks, engine, bar)
 
         summary = make_each("augment", [chunk.artefact for chunk in chunks.values()], make)
-    if summary.made:
-        from emogap.generate.outcomes import show_stories
-
-        show_stories(config.home)
+    artefacts = [chunk.artefact for chunk in chunks.values()]
+    draw_if_new(config.home.stories, "augment", artefacts, lambda: show_stories(config.home))
     return summary
 
 

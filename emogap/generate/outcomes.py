@@ -17,13 +17,13 @@ _EXAMPLE_CHARACTERS = 300
 
 def story_outcomes(home: Home) -> pd.DataFrame:
     """``method, outcome, rows, share``, and for the lines of each method how many have a kept story."""
-    files = sorted((home.root / "babylm_augment").glob("*/chunk_*.parquet"))
+    files = sorted(home.stories.glob("*/chunk_*.parquet"))
     return outcome_table(_read(files, "method"), "method")
 
 
 def rewrite_outcomes(home: Home) -> pd.DataFrame:
     """``version, outcome, rows, share``."""
-    files = sorted((home.root / "alpaca-instruction").glob("emotion_alpaca_*.rows.parquet"))
+    files = sorted(home.alpaca.glob("emotion_alpaca_*.rows.parquet"))
     return outcome_table(_read(files, "version"), "version")
 
 
@@ -50,7 +50,7 @@ def show_stories(home: Home) -> None:
     """Print and register what became of all stories of this home."""
     from emogap.show.generate_figures import outcome_shares
 
-    folder = home.root / "babylm_augment"
+    folder = home.stories
     table = story_outcomes(home)
     _print(table, "method")
     save_table(folder, Exhibit("story_outcomes", "table", _caption(table, "stories", "method"), 20), table)
@@ -66,7 +66,7 @@ def show_rewrites(home: Home) -> None:
     """Print and register what became of all rewrites of this home."""
     from emogap.show.generate_figures import outcome_shares
 
-    folder = home.root / "alpaca-instruction"
+    folder = home.alpaca
     table = rewrite_outcomes(home)
     _print(table, "version")
     caption = _caption(table, "rewrites", "version")
@@ -81,7 +81,7 @@ def show_rewrites(home: Home) -> None:
 
 def story_examples(home: Home) -> pd.DataFrame:
     """A few kept stories of the first chunks: ``method, emotion, line, story``, shortened."""
-    files = sorted((home.root / "babylm_augment").glob("*/chunk_*.parquet"))
+    files = sorted(home.stories.glob("*/chunk_*.parquet"))
     first = {file.parent.name: file for file in reversed(files)}
     rows = pd.concat([pd.read_parquet(file) for _, file in sorted(first.items())])
     kept = rows[rows["status"] == KEPT].groupby("method").head(2)
@@ -90,7 +90,7 @@ def story_examples(home: Home) -> pd.DataFrame:
 
 def rewrite_examples(home: Home) -> pd.DataFrame:
     """A few kept rewrites: ``version, emotion, instruction, original answer, rewritten answer``, shortened."""
-    files = sorted((home.root / "alpaca-instruction").glob("emotion_alpaca_*.rows.parquet"))
+    files = sorted(home.alpaca.glob("emotion_alpaca_*.rows.parquet"))
     rows = pd.concat([pd.read_parquet(file) for file in files])
     kept = rows[rows["status"] == KEPT].groupby("version").head(_EXAMPLE_ROWS)
     columns = {"original_output": "original answer", "output": "rewritten answer"}

@@ -13,7 +13,9 @@ from emogap.data.alpaca import Record, clean, is_file, load_records, select
 from emogap.data.classify import classifier_identity
 from emogap.emotions import check_label
 from emogap.errors import InputError, MissingInput, UsageError
+from emogap.exhibits import draw_if_new
 from emogap.generate.judging import Judging, judge
+from emogap.generate.outcomes import show_rewrites
 from emogap.generate.prompts import Template, load_examples, load_template
 from emogap.generate.quality import REWRITE_GATES
 from emogap.generate.review import read_verdicts, verdicts_input
@@ -60,10 +62,8 @@ def rewrite(config: Config) -> Summary:
             _make_version(config, version, asks, cleaned.dropped_rows(), engine, bar)
 
         summary = make_each("rewrite", [version.artefact for version in versions.values()], make)
-    if summary.made:
-        from emogap.generate.outcomes import show_rewrites
-
-        show_rewrites(config.home)
+    artefacts = [version.artefact for version in versions.values()]
+    draw_if_new(config.home.alpaca, "rewrite", artefacts, lambda: show_rewrites(config.home))
     return summary
 
 

@@ -38,7 +38,7 @@ def save_exhibits(config: Config, task: Task) -> None:
     from emogap.show.training_figures import curves
 
     records = [read_record(config.home.model(run.name)) for run in runs(config, task)]
-    folder = config.home.root / "models"
+    folder = config.home.models
     order = 50 if task == "clm" else 55
     kind = TASKS[task]
     histories = pd.concat([recorded_history(record) for record in records])

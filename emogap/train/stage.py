@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from emogap.artefacts import Artefact, Draft, Summary, fingerprint
 from emogap.config import Config, Task
+from emogap.exhibits import draw_if_new
 from emogap.hub import LocalModel, study_model
 from emogap.stages import make_each
 from emogap.train import checkpoints
@@ -47,11 +48,15 @@ def train_stage(config: Config, stage: Task, watch: Watch | None) -> Summary:
     if is_main():
         for run in by_name.values():  # left by a kill between publishing and clearing up
             shutil.rmtree(checkpoints.folder(config.home.model(run.name)), ignore_errors=True)
-    if is_main() and summary.made:
-        from emogap.train.exhibits import save_exhibits
-
-        save_exhibits(config, stage)
+        artefacts = [artefact(config, run) for run in by_name.values()]
+        draw_if_new(config.home.models, stage, artefacts, lambda: _draw(config, stage))
     return summary
+
+
+def _draw(config: Config, name: Task) -> None:
+    from emogap.train.exhibits import save_exhibits
+
+    save_exhibits(config, name)
 
 
 def _launch(processes: int, name: Task, config: Config) -> None:
