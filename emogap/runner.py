@@ -103,6 +103,8 @@ def _execute_notebook(config: Config, chosen: Stage, settings: list[str]) -> Non
             kernel_name="python3",
             progress_bar=False,
             kernel_manager_class=LocalKernelManager,
+            # A kernel's own log speaks of being shut down; what goes wrong in a cell comes back in the notebook.
+            extra_arguments=["--log-level=CRITICAL"],
         )
     except PapermillExecutionError as failure:
         failed = copy.with_suffix(".failed.ipynb")
