@@ -32,7 +32,7 @@ def execution(default: Any, **constraints: Any) -> Any:
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
     def shaping(self, *keys: str) -> dict[str, Any]:
         """Key → value of those fields that shape the result (all of them, or the ones named), JSON-able."""

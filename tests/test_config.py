@@ -57,6 +57,10 @@ def test_a_strategy_must_start_from_something_known(tmp_path):
         load_config(str(profile), tmp_path)
 
 
+def test_a_number_given_for_a_text_is_taken_as_text(tmp_path):
+    assert load_config("embedded", tmp_path, ["augment.chunks=3"]).augment.chunks == "3"
+
+
 def test_overrides_of_settings_and_text_values(tmp_path):
     config = load_config("embedded", tmp_path, ["augment.sampling.top_p=0.5", "corpus.name=mine", "seed=7"])
     assert config.augment.sampling.top_p == 0.5

@@ -99,7 +99,7 @@ def review_in_terminal(table: Path, rejected: bool = False) -> int:
     """Show row after row and ask; the number of verdicts given. ``q`` or the end of the input stops."""
     given = 0
     for row in undecided(table, rejected):
-        print(f"\n{row['id']}  {row['emotion']}  {row['status']} {row['reason'] or ''}\n{described(row)}")
+        print(f"\n{row['id']}  {row['emotion']}  {_state(row)}\n{described(row)}")
         answer = _ask("[a]ccept, [r]eject, [s]kip, [q]uit? ")
         if answer == "q":
             break
@@ -118,6 +118,11 @@ def described(row: Mapping[str, str]) -> str:
         f"  instruction: {row['instruction']}\n  input:       {row['input']}\n"
         f"  original:    {row['original_output']}\n  rewritten:   {row['output']}"
     )
+
+
+def _state(row: Mapping[str, str]) -> str:
+    """``kept``, or ``rejected`` with the reason."""
+    return row["status"] if row["status"] == KEPT else f"{row['status']}: {row['reason']}"
 
 
 def _ask(question: str) -> str:
