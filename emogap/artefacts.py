@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import metadata
@@ -380,6 +380,3 @@ class Summary:
         made = f"made {len(self.made)}" if self.made else "nothing to do"
         fresh = f", {len(self.fresh)} already fresh" if self.fresh else ""
         return f"{self.stage}: {made}{fresh} in {self.seconds:.1f} s" + (f" ({counts})" if counts else "")
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)

@@ -29,9 +29,8 @@ def config_from(arguments: argparse.Namespace) -> Config:
 def add_stage(commands: Commands, name: str, shorthands: Mapping[str, str] | None = None) -> argparse.ArgumentParser:
     """The command of a stage. ``shorthands``: an option (``--chunks``) → the setting it is short for."""
     described = stage(name)
-    parser = commands.add_parser(
-        name, help=described.title, description=f"{described.title}. Writes {described.writes}."
-    )
+    what = f"{described.title}. Reads {described.reads}; writes {described.writes}."
+    parser = commands.add_parser(name, help=described.title, description=what)
     add_run_options(parser)
     names = {}
     for option, key in (shorthands or {}).items():

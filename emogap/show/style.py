@@ -21,7 +21,6 @@ EMOTION_ORDER = LABELS
 """An emotion keeps its place in every figure."""
 
 SEQUENTIAL = "viridis"
-DIVERGING = "RdBu_r"
 
 
 def model_colours(models: Iterable[str], bases: Iterable[str]) -> dict[str, str]:
