@@ -13,6 +13,7 @@ from emogap.config import Config
 from emogap.data.classify import classifier_identity
 from emogap.emotions import INDEX
 from emogap.errors import InputError, MissingInput, UsageError
+from emogap.exhibits import draw_if_new
 from emogap.generate.judging import Judging, judge
 from emogap.generate.outcomes import show_stories
 from emogap.generate.quality import STORY_GATES
@@ -75,9 +76,9 @@ def import_pickles(config: Config, folder: Path, method: str) -> Summary:
     def make(artefact: Artefact) -> None:
         _make(config, artefact, artefacts[artefact.path], method)
 
-    summary = make_each(STAGE, [_artefact(config, path, file, method) for path, file in artefacts.items()], make)
-    if summary.made:
-        show_stories(config.home)
+    chunks = [_artefact(config, path, file, method) for path, file in artefacts.items()]
+    summary = make_each(STAGE, chunks, make)
+    draw_if_new(config.home.stories, f"{STAGE}-{method}", chunks, lambda: show_stories(config.home))
     return summary
 
 
