@@ -68,6 +68,17 @@ def test_presets_differ_as_defined():
     assert counted["words"].total == 12 and counted["content-words"].total == 8
 
 
+def test_the_average_of_a_published_count_has_an_interval():
+    from scipy.stats import t
+
+    lengths = [3, 5, 10, 4]
+    count = count_words([" ".join(["word"] * n) for n in lengths], ["words"])["words"]
+    measures = {row["measure"]: row["value"] for row in count.rows("m1", "words")}
+    low, high = t.interval(0.95, 3, np.mean(lengths), np.std(lengths, ddof=1) / 2)
+    assert (measures["average_words_low"], measures["average_words_high"]) == pytest.approx((low, high))
+    assert len(count_words(["one text"], ["words"])["words"].rows("m1", "words")) == 4
+
+
 @pytest.mark.parametrize(("file", "total", "unique"), [("3e-1", 5734, 2820), ("12e-1", 5386, 2867)])
 def test_published_counts_of_rewrites(real_data, file, total, unique):
     texts = read_texts([real_data / f"paper_artifacts/emotion_alpaca_temp{file}.json"], REWRITE_COLUMNS)
@@ -298,7 +309,8 @@ def test_files_are_described_from_the_command_line(tmp_path, capsys):
     assert main([*words, str(first), str(second)]) == 0
     table = pd.read_csv(tmp_path / "out" / "text_statistics.csv")
     assert list(table.columns) == ["group", "preset", "measure", "value"] and set(table["group"]) == {"m1", "m2"}
-    assert set(table["measure"]) == {"texts", "total_words", "unique_words", "average_words"}
+    interval = {"average_words_low", "average_words_high"}
+    assert set(table["measure"]) == {"texts", "total_words", "unique_words", "average_words"} | interval
     assert table.set_index(["group", "measure"])["value"]["m1", "texts"] == 4
     assert main([*words, str(first), str(second), "--group", "file"]) == 0
     table = pd.read_csv(tmp_path / "out" / "text_statistics.csv").set_index(["group", "measure"])["value"]

@@ -1,5 +1,6 @@
 """How many words texts have, by definitions that have names: the published ones, exactly, and sensible ones."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -72,16 +73,20 @@ class WordCount:
 
     texts: int = 0
     total: int = 0
+    squares: int = 0
+    """Sum over the texts of their words squared: what the spread of the average takes."""
     distinct: set[str] = field(default_factory=set)
 
     def add(self, words: Sequence[str]) -> None:
         self.texts += 1
         self.total += len(words)
+        self.squares += len(words) ** 2
         self.distinct.update(words)
 
     def merge(self, other: "WordCount") -> None:
         self.texts += other.texts
         self.total += other.total
+        self.squares += other.squares
         self.distinct |= other.distinct
 
     def rows(self, group: str, preset: str) -> list[dict]:
@@ -90,8 +95,20 @@ class WordCount:
             "total_words": self.total,
             "unique_words": len(self.distinct),
             "average_words": self.total / self.texts,
+            **self._interval(),
         }
         return [{"group": group, "preset": preset, "measure": name, "value": value} for name, value in measures.items()]
+
+    def _interval(self) -> dict[str, float]:
+        """The ends of the average's 95 % interval (Student's t); none of a single text."""
+        from scipy.stats import t
+
+        if self.texts < 2:
+            return {}
+        average = self.total / self.texts
+        variance = (self.squares - self.texts * average**2) / (self.texts - 1)
+        half = float(t.ppf(0.975, self.texts - 1)) * math.sqrt(max(variance, 0) / self.texts)
+        return {"average_words_low": average - half, "average_words_high": average + half}
 
 
 def count_words(texts: Sequence[str], presets: Sequence[str]) -> dict[str, WordCount]:
