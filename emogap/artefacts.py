@@ -23,6 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from emogap.device import machine
 from emogap.errors import DiskError, InputError, MissingInput
 from emogap.locks import lock
 from emogap.paths import ROOT, cache_dir
@@ -167,6 +168,7 @@ class Artefact:
             "notes": draft.notes,
             "started": datetime.fromtimestamp(started, UTC).isoformat("T", "seconds"),
             "seconds": round(time.time() - started, 3),
+            "machine": machine(),
             "python": sys.version.split()[0],
             "packages": package_versions(),
             "git_commit": git_commit(),

@@ -1,6 +1,8 @@
 """Which device and number format this machine computes in."""
 
+import os
 import platform
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,3 +39,24 @@ def cpu_has_bf16() -> bool:
         return False
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def machine() -> str:
+    """What this process runs on, for manifests: processor, cores, system, and the GPU where one is in use."""
+    parts = [_processor(), f"{os.cpu_count()} cores", platform.system()]
+    # A stage that used no GPU need not load torch to say so.
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        parts += [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return ", ".join(parts)
+
+
+@lru_cache
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.exists():
+        return platform.processor() or platform.machine()
+    names = [
+        line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
+    ]
+    return names[0] if names else platform.machine()

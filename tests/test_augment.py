@@ -291,3 +291,7 @@ def test_shares_per_method_and_reason_are_saved_and_drawn(make_config, engine, c
         ("story_outcomes", "table"), ("story_outcomes", "figure"), ("story_examples", "table")
     ]  # fmt: skip
     assert shown[0].caption.endswith("kept: m1 3 of 4, m2 4 of 4, m3 3 of 4.")
+    beside = pd.read_csv(config.home.stories / "tables" / "story_examples.csv")
+    assert list(beside.columns) == ["emotion", "line", "m1", "m2", "m3"] and len(beside) == 4
+    assert (beside == "(none was kept)").sum().sum() == 2  # lines that all methods keep come first
+    assert not (beside[:2] == "(none was kept)").any(axis=None)

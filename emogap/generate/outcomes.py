@@ -6,13 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from emogap.emotions import INDEX
 from emogap.exhibits import Exhibit, save_figure, save_table
 from emogap.paths import Home
 from emogap.records import KEPT
 
-_EXAMPLE_ROWS = 6
-_EXAMPLE_CHARACTERS = 300
+_EXAMPLE_ROWS = 4
+_EXAMPLE_CHARACTERS = 1500
 
 
 def story_outcomes(home: Home) -> pd.DataFrame:
@@ -58,7 +57,7 @@ def show_stories(home: Home) -> None:
     alt = "Stacked horizontal bars, one a method: shares of kept stories and of each reason for a rejection."
     save_figure(folder, Exhibit("story_outcomes", "figure", _caption(table, "stories", "method"), 21, alt=alt), figure)
     examples = story_examples(home)
-    caption = "Kept stories, one of each method for the first lines: the line it grew out of and how it begins."
+    caption = "One line and the stories that each method made of it, side by side, as the writer wrote them."
     save_table(folder, Exhibit("story_examples", "table", caption, 22), examples)
 
 
@@ -75,33 +74,39 @@ def show_rewrites(home: Home) -> None:
     figure = outcome_shares(table, "version", "rewrites")
     save_figure(folder, Exhibit("rewrite_outcomes", "figure", caption, 41, alt=alt), figure)
     examples = rewrite_examples(home)
-    caption = "Kept rewrites: the original answer and the answer in the wanted emotion."
+    caption = "One record and its answer rewritten by each version, side by side; the emotion asked for stands before."
     save_table(folder, Exhibit("rewrite_examples", "table", caption, 42), examples)
 
 
 def story_examples(home: Home) -> pd.DataFrame:
-    """A few kept stories of the first chunks: ``method, emotion, line, story``, shortened."""
+    """A few lines of the first chunks beside what each method made of them: ``emotion, line``, a column a method."""
     files = sorted(home.stories.glob("*/chunk_*.parquet"))
     first = {file.parent.name: file for file in reversed(files)}
     rows = pd.concat([pd.read_parquet(file) for _, file in sorted(first.items())])
-    kept = rows[rows["status"] == KEPT].groupby("method").head(2)
-    return _shortened(kept[["method", "emotion", "text", "story"]].rename(columns={"text": "line"}))
+    return _side_by_side(rows, "line_id", "method", {"emotion": "emotion", "text": "line"}, "story")
 
 
 def rewrite_examples(home: Home) -> pd.DataFrame:
-    """A few kept rewrites: ``version, emotion, instruction, original answer, rewritten answer``, shortened."""
+    """A few records beside their rewrites: ``instruction, original answer``, a column a version (emotion and text)."""
     files = sorted(home.alpaca.glob("emotion_alpaca_*.rows.parquet"))
     rows = pd.concat([pd.read_parquet(file) for file in files])
-    kept = rows[rows["status"] == KEPT].groupby("version").head(_EXAMPLE_ROWS)
-    columns = {"original_output": "original answer", "output": "rewritten answer"}
-    return _shortened(kept[["version", "emotion", "instruction", *columns]].rename(columns=columns))
+    rows["shown"] = "(" + rows["emotion"] + ") " + rows["output"]
+    names = {"instruction": "instruction", "original_output": "original answer"}
+    return _side_by_side(rows, "id", "version", names, "shown")
 
 
-def _shortened(table: pd.DataFrame) -> pd.DataFrame:
-    def short(text: str) -> str:
-        return text if len(text) <= _EXAMPLE_CHARACTERS else text[: _EXAMPLE_CHARACTERS - 1].rstrip() + "…"
+def _side_by_side(rows: pd.DataFrame, item: str, by: str, names: dict[str, str], text: str) -> pd.DataFrame:
+    """A row an item, first those that most values of ``by`` have a kept text for; a rejected text is said as such."""
+    kept = rows[rows["status"] == KEPT].drop_duplicates([item, by])
+    most = kept[item].value_counts(sort=False).sort_values(ascending=False, kind="stable").index[:_EXAMPLE_ROWS]
+    texts = kept.pivot(index=item, columns=by, values=text).reindex(most)
+    texts = texts.reindex(columns=sorted(rows[by].unique())).fillna("(none was kept)")
+    described = rows.drop_duplicates(item).set_index(item)[list(names)].rename(columns=names)
+    return described.join(texts, how="right").map(_shortened).reset_index(drop=True)
 
-    return table.map(short).sort_values("emotion", key=lambda column: column.map(INDEX), kind="stable")
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _EXAMPLE_CHARACTERS else text[: _EXAMPLE_CHARACTERS - 1].rstrip() + "…"
 
 
 def _caption(table: pd.DataFrame, what: str, by: str) -> str:
