@@ -30,3 +30,26 @@ def save_tiny_gpt2(folder: Path, seed: int = 0, dropout: float = 0.1) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def save_tiny_llama(folder: Path, seed: int = 0) -> Path:
+    """A Llama of two narrow layers, rotary positions and grouped heads, with the tokenizer of the tiny GPT-2."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    save_tiny_gpt2(folder, seed)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    for file in folder.glob("*config.json"):
+        if file.name != "tokenizer_config.json":
+            file.unlink()
+    torch.manual_seed(seed)
+    end = tokenizer.eos_token_id
+    size = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "max_position_embeddings": 256}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    model = LlamaForCausalLM(
+        LlamaConfig(vocab_size=len(tokenizer), bos_token_id=end, eos_token_id=end, **size, **heads)
+    )
+    assert sum(p.numel() for p in model.parameters()) < 1_000_000
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
