@@ -67,6 +67,14 @@ class Home:
     def chunk(self, method: str, number: int) -> Path:
         return self.stories / method / f"chunk_{number:05d}.parquet"
 
+    @property
+    def tried_stories(self) -> Path:
+        return self.stories / "tried.jsonl"
+
+    @property
+    def story_grid(self) -> Path:
+        return self.stories / "grid" / "replies.parquet"
+
     def corpus(self, name: str) -> Path:
         return self.root / "babylm_pretrain_corpus" / f"{name}.parquet"
 
@@ -79,6 +87,14 @@ class Home:
 
     def rewrite_rows(self, version: str) -> Path:
         return self.alpaca / f"emotion_alpaca_{version}.rows.parquet"
+
+    @property
+    def tried_rewrites(self) -> Path:
+        return self.alpaca / "tried.jsonl"
+
+    @property
+    def rewrite_grid(self) -> Path:
+        return self.alpaca / "grid" / "replies.parquet"
 
     @property
     def models(self) -> Path:

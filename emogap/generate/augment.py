@@ -18,7 +18,8 @@ from emogap.generate.judging import Judging, judge
 from emogap.generate.outcomes import show_stories
 from emogap.generate.prompts import Template, load_examples, load_template
 from emogap.generate.quality import STORY_GATES
-from emogap.generate.review import read_verdicts, verdicts_input
+from emogap.generate.review import Verdict, read_verdicts, verdicts_input
+from emogap.generate.tried import Tried
 from emogap.generate.writing import Ask, OpenEngine, Row, engine_on_demand, journal_of, write
 from emogap.hub import identify
 from emogap.paths import from_root
@@ -60,7 +61,8 @@ def augment(config: Config) -> Summary:
     examples = load_examples(config.augment.examples)
     lines = chosen_lines(config)
     for template in templates.values():
-        _check_examples(template, {emotions[0] for emotions in lines["emotions"]}, examples)
+        check_examples(template, {emotions[0] for emotions in lines["emotions"]}, examples)
+    tried = Tried(config.home.tried_stories)
     stale = [c for c in chunks.values() if c.artefact.freshness().state != "fresh"]
     with engine_on_demand(config.writer) as engine, progress("stories", sum(c.size for c in stale), "stories") as bar:
 
@@ -68,7 +70,7 @@ def augment(config: Config) -> Summary:
             chunk = chunks[artefact.path]
             part = lines.iloc[chunk.first : chunk.first + chunk.size]
             asks = story_asks(part, chunk.method, templates[chunk.method], examples, config.seed)
-            _make_chunk(config, chunk, asks, engine, bar)
+            _make_chunk(config, chunk, asks, engine, bar, tried)
 
         summary = make_each("augment", [chunk.artefact for chunk in chunks.values()], make)
     artefacts = [chunk.artefact for chunk in chunks.values()]
@@ -130,15 +132,27 @@ def _chunk(config: Config, method: str, number: int, size: int) -> Chunk:
     return Chunk(method, number, first, size, artefact, replies)
 
 
-def _make_chunk(config: Config, chunk: Chunk, asks: Sequence[Ask], engine: OpenEngine, bar: Progress) -> None:
-    settings = config.augment
-    verdicts = read_verdicts(chunk.artefact.path)
-    judging = Judging("story", "text", STORY_GATES, settings.gates, config.process.classifier, verdicts=verdicts)
+def story_judging(config: Config, verdicts: Mapping[str, Verdict]) -> Judging:
+    """How stories are judged under these settings."""
+    return Judging("story", "text", STORY_GATES, config.augment.gates, config.process.classifier, verdicts=verdicts)
+
+
+def _make_chunk(
+    config: Config, chunk: Chunk, asks: Sequence[Ask], engine: OpenEngine, bar: Progress, tried: Tried
+) -> None:
+    judging = story_judging(config, read_verdicts(chunk.artefact.path))
     with chunk.artefact.making() as draft:
         shown = {ask.id: ask.shown for ask in asks}
         journal = journal_of(chunk.artefact, chunk.replies.sha256())
         rows = write(
-            asks, journal, engine, config, settings, lambda new, earlier: judge(new, earlier, shown, judging), bar
+            asks,
+            journal,
+            engine,
+            config,
+            config.augment,
+            lambda new, earlier: judge(new, earlier, shown, judging),
+            bar,
+            tried,
         )
         write_rows(draft.path, pd.DataFrame(rows), STORIES)
         kept = sum(row["status"] == KEPT for row in rows)
@@ -213,9 +227,8 @@ def story_asks(lines: pd.DataFrame, method: str, template: Template, examples: E
 
 
 def _ask(line: Row, method: str, template: Template, examples: Examples, run_seed: int) -> Ask:
-    identifier = f"{method}/{line['id']}"
     emotions = line["emotions"]
-    drawn = random.Random(row_seed(run_seed, identifier, "prompt"))
+    drawn = random.Random(row_seed(run_seed, line["id"], "prompt"))
     genre = drawn.choices(list(GENRES), list(GENRES.values()))[0]
     character = drawn.choices(list(CHARACTERS), list(CHARACTERS.values()))[0]
     values = {"emotions": ", ".join(emotions), "emotion": emotions[0], "context": line["text"]}
@@ -236,10 +249,11 @@ def _ask(line: Row, method: str, template: Template, examples: Examples, run_see
         values |= {"example_1": worked[0], "example_2": worked[1]}
         shown = "\n".join([shown, *worked])
     messages = template.messages(**values, genre=genre, character=character)
-    return Ask(identifier, tuple(messages), row, shown)
+    return Ask(f"{method}/{line['id']}", line["id"], tuple(messages), row, shown)
 
 
-def _check_examples(template: Template, emotions: Iterable[str], examples: Examples) -> None:
+def check_examples(template: Template, emotions: Iterable[str], examples: Examples) -> None:
+    """Raises ``UsageError`` naming an emotion for which a template that shows examples has fewer than two."""
     for emotion in sorted(emotions) if template.placeholders & _EXAMPLES else ():
         found = len(examples.get(emotion, []))
         if found < 2:

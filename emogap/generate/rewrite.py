@@ -9,7 +9,7 @@ import pandas as pd
 
 from emogap.artefacts import Artefact, Recipe, Summary, fingerprint
 from emogap.config import Config, Rewrite
-from emogap.data.alpaca import Record, clean, is_file, load_records, select
+from emogap.data.alpaca import Cleaned, Record, clean, is_file, load_records, select
 from emogap.data.classify import classifier_identity
 from emogap.emotions import check_label
 from emogap.errors import InputError, MissingInput, UsageError
@@ -18,7 +18,8 @@ from emogap.generate.judging import Judging, judge
 from emogap.generate.outcomes import show_rewrites
 from emogap.generate.prompts import Template, load_examples, load_template
 from emogap.generate.quality import REWRITE_GATES
-from emogap.generate.review import read_verdicts, verdicts_input
+from emogap.generate.review import Verdict, read_verdicts, verdicts_input
+from emogap.generate.tried import Tried
 from emogap.generate.writing import Ask, OpenEngine, engine_on_demand, journal_of, write
 from emogap.hub import identify
 from emogap.paths import from_root
@@ -48,10 +49,9 @@ def rewrite(config: Config) -> Summary:
     templates = {version.name: rewrite_template(config.rewrite, version.name) for version in versions.values()}
     seeds = load_examples(config.rewrite.seeds)
     stale = [v for v in versions.values() if v.artefact.freshness().state != "fresh"]
-    cleaned = clean(load_records(config.rewrite.records, config.rewrite.revision)) if stale else None
+    cleaned = cleaned_records(config) if stale else None
     chosen = select(cleaned.kept, config.rewrite.count, config.seed) if cleaned else []
-    if stale and not chosen:
-        raise InputError(f"{config.rewrite.records}: no record is left after cleaning ({cleaned.reasons()})")
+    tried = Tried(config.home.tried_rewrites)
     with engine_on_demand(config.writer) as engine, progress("rewrites", len(chosen) * len(stale), "answers") as bar:
 
         def make(artefact: Artefact) -> None:
@@ -59,12 +59,20 @@ def rewrite(config: Config) -> Summary:
             asks = rewrite_asks(
                 chosen, version.name, templates[version.name], seeds, config.rewrite.emotions, config.seed
             )
-            _make_version(config, version, asks, cleaned.dropped_rows(), engine, bar)
+            _make_version(config, version, asks, cleaned.dropped_rows(), engine, bar, tried)
 
         summary = make_each("rewrite", [version.artefact for version in versions.values()], make)
     artefacts = [version.artefact for version in versions.values()]
     draw_if_new(config.home.alpaca, "rewrite", artefacts, lambda: show_rewrites(config.home))
     return summary
+
+
+def cleaned_records(config: Config) -> Cleaned:
+    """The records of the settings, cleaned. Raises ``InputError`` if none is left."""
+    cleaned = clean(load_records(config.rewrite.records, config.rewrite.revision))
+    if not cleaned.kept:
+        raise InputError(f"{config.rewrite.records}: no record is left after cleaning ({cleaned.reasons()})")
+    return cleaned
 
 
 def rewrite_artefacts(config: Config) -> list[Artefact]:
@@ -112,19 +120,35 @@ def _version(config: Config, name: str) -> Version:
     return Version(name, Artefact(table, recipe, keep_superseded=True), replies)
 
 
-def _make_version(
-    config: Config, version: Version, asks: Sequence[Ask], dropped: list[dict], engine: OpenEngine, bar: Progress
-) -> None:
-    settings = config.rewrite
-    verdicts = read_verdicts(version.artefact.path)
-    judging = Judging(
-        "output", "original_output", REWRITE_GATES, settings.gates, config.process.classifier, True, verdicts
+def rewrite_judging(config: Config, verdicts: Mapping[str, Verdict]) -> Judging:
+    """How rewrites are judged under these settings."""
+    return Judging(
+        "output", "original_output", REWRITE_GATES, config.rewrite.gates, config.process.classifier, True, verdicts
     )
+
+
+def _make_version(
+    config: Config,
+    version: Version,
+    asks: Sequence[Ask],
+    dropped: list[dict],
+    engine: OpenEngine,
+    bar: Progress,
+    tried: Tried,
+) -> None:
+    judging = rewrite_judging(config, read_verdicts(version.artefact.path))
     with version.artefact.making() as draft:
         shown = {ask.id: ask.shown for ask in asks}
         journal = journal_of(version.artefact, version.replies.sha256())
         rows = write(
-            asks, journal, engine, config, settings, lambda new, earlier: judge(new, earlier, shown, judging), bar
+            asks,
+            journal,
+            engine,
+            config,
+            config.rewrite,
+            lambda new, earlier: judge(new, earlier, shown, judging),
+            bar,
+            tried,
         )
         write_rows(draft.path, pd.DataFrame(rows), REWRITES)
         kept = [row for row in rows if row["status"] == KEPT]
@@ -171,12 +195,14 @@ def rewrite_asks(
 ) -> list[Ask]:
     """One ask a record. Raises ``UsageError`` if the template wants more seed rewrites of an emotion than there are."""
     wanted = wanted_emotions(len(records), emotions, run_seed)
-    return [_ask(r, emotion, version, template, seeds, run_seed) for r, emotion in zip(records, wanted, strict=True)]
+    return [
+        rewrite_ask(r, emotion, version, template, seeds, run_seed) for r, emotion in zip(records, wanted, strict=True)
+    ]
 
 
-def _ask(record: Record, emotion: str, version: str, template: Template, seeds, run_seed: int) -> Ask:
-    identifier = f"{version}/{record.id}"
-    drawn = random.Random(row_seed(run_seed, identifier, "prompt"))
+def rewrite_ask(record: Record, emotion: str, version: str, template: Template, seeds, run_seed: int) -> Ask:
+    """What is asked about one record. What is drawn (the seed rewrites) comes from the record's own seed."""
+    drawn = random.Random(row_seed(run_seed, record.id, "prompt"))
     worked = _seeds(emotion, template, seeds, drawn)
     messages = template.messages(
         emotion=emotion,
@@ -194,7 +220,8 @@ def _ask(record: Record, emotion: str, version: str, template: Template, seeds, 
         "version": version,
         "prompt_sha": template.sha256,
     }
-    return Ask(identifier, tuple(messages), row, "\n".join([template.text, *worked.values()]))
+    shown = "\n".join([template.text, *worked.values()])
+    return Ask(f"{version}/{record.id}", record.id, tuple(messages), row, shown)
 
 
 def _seeds(emotion: str, template: Template, seeds, drawn: random.Random) -> dict[str, str]:

@@ -1,9 +1,12 @@
 """From prompts to judged rows: batches, a journal of finished replies, retries with fresh seeds.
 
-What a row is asked and which seed it is sampled with depend on the row alone. The batches are slices of the list of
-rows, so that a resumed run asks for the same batches as an undisturbed one.
+What a row is asked and which seed it is sampled with depend on the row alone; the seed on the line or record it is
+made from, so that two prompts given the same line differ in nothing else. The batches are slices of the list of rows,
+so that a resumed run asks for the same batches as an undisturbed one; replies that trying out a prompt has already
+brought are taken over and left out of them.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,11 +14,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from emogap.artefacts import Artefact
+from emogap.artefacts import Artefact, sha256_text
 from emogap.config import Augment, Config, Rewrite, Sampling, Writer
 from emogap.generate.engines import Conversation, Engine
 from emogap.generate.open_engine import open_engine
 from emogap.generate.prompts import Message
+from emogap.generate.tried import Tried
+from emogap.hub import identify
 from emogap.journal import Journal
 from emogap.progress import Progress
 from emogap.records import REJECTED, row_seed
@@ -30,6 +35,8 @@ ANSWER = (
     "ask", "attempt", "seed", "model", "reply", "finish", "prompt_tokens", "new_tokens", "seconds", "error",
 )  # fmt: skip
 """What a journal keeps of a reply; the table has the same columns."""
+TAKEN_OVER = "taken_over"
+"""Marks a reply in a journal that was made while trying out; it stands outside the plan of batches."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,8 @@ class Ask:
     """One text that is wanted."""
 
     id: str
+    source: str
+    """The line or record it is made from: what is drawn for it depends on that alone."""
     messages: tuple[Message, ...]
     row: Row
     """The columns of its row that are known before the model has spoken."""
@@ -48,9 +57,27 @@ Judge = Callable[[list[Row], list[Row]], list[Row]]
 """(new rows, rows judged earlier) → the new rows with their verdicts (``status``, ``reason`` …)."""
 
 
+_KEPT_OPEN: dict[Writer, Engine] = {}
+
+
+def kept_engine(writer: Writer) -> Engine:
+    """The engine of these settings, loaded once in this process and left open; one of other settings is closed."""
+    if writer not in _KEPT_OPEN:
+        while _KEPT_OPEN:
+            _KEPT_OPEN.popitem()[1].close()
+        _KEPT_OPEN[writer] = open_engine(writer)
+    return _KEPT_OPEN[writer]
+
+
 @contextmanager
 def engine_on_demand(writer: Writer) -> Iterator[OpenEngine]:
-    """A function that gives the engine, loaded when it is first asked for and closed at the end of the block."""
+    """A function that gives the engine, loaded when it is first asked for and closed at the end of the block.
+
+    One that is kept open already is used and stays open.
+    """
+    if writer in _KEPT_OPEN:
+        yield lambda: _KEPT_OPEN[writer]
+        return
     opened: list[Engine] = []
 
     def engine() -> Engine:
@@ -87,22 +114,28 @@ def write(
     settings: Augment | Rewrite,
     judge: Judge,
     bar: Progress,
+    tried: Tried,
 ) -> list[Row]:
     """A judged row for every attempt at every ask; an ask whose row is rejected is tried again with a fresh seed.
 
-    ``bar`` advances by one for each ask's first reply. Rows come in the order of the asks, attempts in turn.
+    First replies that ``tried`` holds are not asked for again. ``bar`` advances by one for each ask's first reply.
+    Rows come in the order of the asks, attempts in turn.
     """
+    _take_over(asks, journal, tried, config, settings.sampling)
     answers = {(answer["ask"], answer["attempt"]): answer for answer in journal.rows}
+    taken_over = {(answer["ask"], answer["attempt"]) for answer in journal.rows if answer.get(TAKEN_OVER)}
     pending, rows = list(asks), []
     for attempt in range(settings.gates.retries + 1):
-        for batch in _batches(pending, config.writer.batch_size * BATCHES_A_CALL):
+        for part in batches(pending, config.writer.batch_size * BATCHES_A_CALL):
+            batch = [ask for ask in part if (ask.id, attempt) not in taken_over]
+            bar.advance(0 if attempt else len(part) - len(batch))
             if all((ask.id, attempt) in answers for ask in batch):
                 bar.advance(0 if attempt else len(batch))
                 continue
-            fresh = _answers(batch, attempt, engine(), settings.sampling, config.seed, bar)
+            fresh = answers_to(batch, attempt, engine(), settings.sampling, config.seed, bar)
             journal.append(fresh)
             answers |= {(answer["ask"], attempt): answer for answer in fresh}
-        judged = judge([_row(ask, answers[ask.id, attempt]) for ask in pending], rows)
+        judged = judge([answered_row(ask, answers[ask.id, attempt]) for ask in pending], rows)
         rows += judged
         failed = {row["ask"] for row in judged if row["status"] == REJECTED}
         pending = [ask for ask in pending if ask.id in failed]
@@ -110,17 +143,26 @@ def write(
     return sorted(rows, key=lambda row: (place[row["ask"]], row["attempt"]))
 
 
-def _batches(asks: Sequence[Ask], size: int) -> Iterator[Sequence[Ask]]:
+def _take_over(asks: Sequence[Ask], journal: Journal, tried: Tried, config: Config, sampling: Sampling) -> None:
+    """Put the replies that were made while trying out into the journal, marked, so that every resume sees them."""
+    answered = {answer["ask"] for answer in journal.rows}
+    waiting = [ask for ask in asks if ask.id not in answered] if tried.any() else []
+    found = zip(waiting, map(tried.get, reply_keys(config, sampling, waiting)), strict=True)
+    journal.append({**answer, "ask": ask.id, TAKEN_OVER: True} for ask, answer in found if answer)
+
+
+def batches(asks: Sequence[Ask], size: int) -> Iterator[Sequence[Ask]]:
+    """Slices of at most ``size`` asks."""
     for start in range(0, len(asks), size):
         yield asks[start : start + size]
 
 
-def _answers(
+def answers_to(
     batch: Sequence[Ask], attempt: int, engine: Engine, sampling: Sampling, run_seed: int, bar: Progress
 ) -> list[Row]:
+    """One call of the engine: an answer as journals keep it for each ask. ``bar`` advances at first attempts."""
     conversations = [
-        Conversation(row_id(ask.id, attempt), ask.messages, row_seed(run_seed, ask.id, f"attempt {attempt}"))
-        for ask in batch
+        Conversation(row_id(ask.id, attempt), ask.messages, reply_seed(run_seed, ask, attempt)) for ask in batch
     ]
     replies = engine.generate(conversations, sampling, on_reply=lambda _: bar.advance(0 if attempt else 1))
     return [
@@ -140,8 +182,29 @@ def _answers(
     ]
 
 
-def _row(ask: Ask, answer: Row) -> Row:
-    return {"id": row_id(ask.id, answer["attempt"]), **ask.row, **answer}
+def reply_seed(run_seed: int, ask: Ask, attempt: int) -> int:
+    """The seed of a reply: it depends on the line or record and the attempt, not on the prompt."""
+    return row_seed(run_seed, ask.source, f"attempt {attempt}")
+
+
+def reply_keys(config: Config, sampling: Sampling, asks: Sequence[Ask]) -> list[str]:
+    """For each ask the hash of all that shapes its first reply: messages, seed, sampling, and the model and its engine.
+
+    The batch size is left out: it changes how bf16 is rounded, not what was asked.
+    """
+    shared = {
+        "model": identify(config.writer.model),
+        **config.flat("writer", "engine", "dtype", "quantization"),
+        "sampling": sampling.model_dump(),
+    }
+    return [
+        sha256_text(json.dumps([shared, ask.messages, reply_seed(config.seed, ask, 0)], sort_keys=True)) for ask in asks
+    ]
+
+
+def answered_row(ask: Ask, answer: Row) -> Row:
+    """What is known of an ask and of its answer, as a row that is still to be judged."""
+    return {"id": row_id(ask.id, answer["attempt"]), **ask.row, **{name: answer[name] for name in ANSWER}}
 
 
 def row_id(ask_id: str, attempt: int) -> str:
