@@ -428,10 +428,20 @@ class Blimp(Section):
     """Minimal pairs: is the grammatical sentence the likelier one?"""
 
     data: str = "data/sample/blimp"
+    """A folder of ``<UID>.jsonl`` or ``.jsonl.gz``, one a paradigm."""
+    subset: str = ""
+    """A list of items, JSON: paradigm → ids of the pairs that are scored; none named scores them all."""
     items: int = Field(0, ge=0)
     """Pairs of each paradigm; 0 is all."""
+    empty_context: Literal["bos", "eos", "none"] = "bos"
+    """What the first token is predicted from: the tokenizer's BOS (EOS where it has none), its EOS, or nothing, and
+    then the first token has no score."""
     dtype: Dtype = "fp32"
+    device: str = execution("auto")
     token_budget: int = execution(2048, ge=64)
+    """Tokens of a batch."""
+    paradigms: bool = execution(False)
+    """Tables and a figure for every paradigm, beside those for the phenomena."""
 
 
 class Stats(Section):
@@ -455,6 +465,14 @@ class Lens(Section):
     """One sentence a line."""
     new_tokens: int = Field(12, ge=1)
     """How many tokens each model adds to a sentence; their ranks by layer are what the figures show."""
+    top_k: int = Field(5, ge=1)
+    """How many of the likeliest next tokens of every layer and position are kept."""
+    prompts: str = "data/sample/lens_prompts.json"
+    """Openings, emotion → list, each of which stops where a word of feeling may follow."""
+    words: list[str] = ["happy", "proud", "sad", "afraid"]
+    """Words whose probability and rank are followed through the layers."""
+    bootstrap: int = Field(2000, ge=100)
+    """Resamples of the openings for 95 % intervals."""
 
 
 class Config(Section):

@@ -1,7 +1,80 @@
-"""The command that looks inside: lens."""
+"""Commands that look inside: lens, and emotion-words, which makes the lists it reads emotions by."""
 
-from emogap.commands import Commands, add_stage
+import argparse
+from pathlib import Path
+
+from emogap.commands import Commands, add_stage, config_from, run_stage
 
 
 def register(commands: Commands) -> None:
-    add_stage(commands, "lens")
+    parser = add_stage(commands, "lens", {"--new-tokens": "lens.new_tokens", "--top": "lens.top_k"})
+    given = parser.add_argument_group("any models and texts, instead of the study's")
+    given.add_argument(
+        "--model",
+        dest="models",
+        nargs="+",
+        action="extend",
+        metavar="NAME",
+        help="a model of the study, a folder, embedded:NAME or a hub name; the first is the base of the others",
+    )
+    given.add_argument("--text", dest="texts", action="append", metavar="TEXT", help="a text; may be given repeatedly")
+    given.add_argument("--file", type=Path, help="a text file, a text on each line")
+    given.add_argument("--words", nargs="+", metavar="WORD", help="target words (lens.words)")
+    given.add_argument("--measure", metavar="NAME", help="the heat maps' colour (rank): top_1, entropy, kl_to_final, "
+                       "cross_entropy, emotion:LABEL, word:WORD")  # fmt: skip
+    given.add_argument("--positions", type=int, metavar="N", help="how many of a text's last positions are drawn (28)")
+    given.add_argument("--out", type=Path, metavar="DIR", help="where readings, tables and figures go (lens/)")
+    parser.set_defaults(run=_lens)
+
+    words = commands.add_parser(
+        "emotion-words",
+        help="make the weighted word lists of the emotion lens from labelled texts",
+        description="Make the weighted word lists of the 28 emotions from GoEmotions and labelled stories. "
+        "Words and weights are written, no text.",
+    )
+    words.add_argument("--goemotions", required=True, type=Path, metavar="DIR", help="holds GoEmotions' train.tsv")
+    words.add_argument("--stories", type=Path, metavar="DIR", help="Parquet files of stories with their emotions")
+    words.add_argument("--out", type=Path, metavar="FILE.json", help="where (the package's own lists)")
+    words.set_defaults(run=_emotion_words)
+
+
+def _lens(arguments: argparse.Namespace) -> None:
+    from emogap.errors import UsageError
+
+    if arguments.models is None:
+        for option in ("texts", "file", "words", "measure", "positions", "out"):
+            if getattr(arguments, option) is not None:
+                name = "text" if option == "texts" else option
+                raise UsageError(f"--{name} goes with --model; name a model, or leave it out to read the study's")
+        run_stage("lens", arguments)
+        return
+    from emogap.evaluate.text_lens import lens_of_texts
+
+    if arguments.words:
+        arguments.settings.append(f"lens.words={arguments.words!r}")
+    config = config_from(arguments)
+    options = {name: value for name in ("measure", "positions") if (value := getattr(arguments, name)) is not None}
+    for line in lens_of_texts(config, arguments.models, _texts(arguments), arguments.out or Path("lens"), **options):
+        print(line)
+
+
+def _texts(arguments: argparse.Namespace) -> dict[str, str]:
+    """Prompt id → text: those given, else those of the file, else the study's sentences."""
+    from emogap.evaluate.lens import load_sentences
+
+    texts = list(arguments.texts or [])
+    if arguments.file is not None:
+        texts += load_sentences(arguments.file.expanduser().resolve())
+    if not texts:
+        texts = load_sentences(config_from(arguments).lens.sentences)
+    return {f"t{number}": text for number, text in enumerate(texts)}
+
+
+def _emotion_words(arguments: argparse.Namespace) -> None:
+    from emogap.evaluate.emotion_words import WORDS, make_emotion_words
+
+    out = arguments.out or WORDS
+    words = make_emotion_words(arguments.goemotions, arguments.stories, out)
+    for emotion, found in words.items():
+        print(f"{emotion:<15}{len(found):>3}  {' '.join(list(found)[:8])}")
+    print(f"{out}: {sum(map(len, words.values()))} words of {len(words)} emotions")

@@ -1,13 +1,19 @@
 """Inside the models: the logit lens of a base model beside that of what was trained from it."""
 
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config
+from emogap.emotions import LABELS, check_label
 from emogap.errors import InputError, MissingInput, UsageError
+from emogap.evaluate.emotion_words import WORDS, load_emotion_words
 from emogap.evaluate.models import StudyModel, recipe_parts, study_models
-from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.exhibits import draw_if_new
 from emogap.hub import study_model
 from emogap.paths import from_root
 from emogap.progress import progress
@@ -16,13 +22,25 @@ from emogap.stages import make_each
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
 
-MEASURES = ("probability", "entropy", "kl_to_final", "cross_entropy", "rank")
+    from emogap.evaluate.logit_lens import LogitLens, Reading, WordTokens
+
+MEASURES = ("entropy", "kl_to_final", "cross_entropy", "rank")
+"""One number for each layer and position. Beside them stand ``top_1`` … ``top_k`` (probability of the token in the
+row), ``word_probability`` and ``word_rank`` (of the word in the row), ``emotion_mass`` (of the emotion in the row)."""
+TOKENS_AT_ONCE = 512
+"""Padded tokens that go through a model together; a longer text goes alone."""
+_OPENINGS = ".openings"
 
 
 def lens_artefacts(config: Config) -> list[Artefact]:
-    """One table of readings for each model that the settings name."""
-    return [_artefact(config, model) for model in lens_models(config)]
+    """For each model that the settings name, a table of readings of the sentences and one of the openings."""
+    return [
+        artefact
+        for model in lens_models(config)
+        for artefact in (_sentences_artefact(config, model), _openings_artefact(config, model))
+    ]
 
 
 def lens_models(config: Config) -> list[StudyModel]:
@@ -34,126 +52,210 @@ def lens_models(config: Config) -> list[StudyModel]:
     return [known[name] for name in config.lens.models]
 
 
-def _artefact(config: Config, model: StudyModel) -> Artefact:
+def _sentences_artefact(config: Config, model: StudyModel) -> Artefact:
+    inputs = {"sentences": from_root(config.lens.sentences)}
+    return _artefact(config, model, model.key, inputs, ("new_tokens", "top_k", "words"))
+
+
+def _openings_artefact(config: Config, model: StudyModel) -> Artefact:
+    inputs = {"openings": from_root(config.lens.prompts)}
+    return _artefact(config, model, model.key + _OPENINGS, inputs, ("top_k", "words"))
+
+
+def _artefact(config: Config, model: StudyModel, name: str, inputs: dict[str, Path], keys: Sequence[str]) -> Artefact:
     parts = recipe_parts(config, model)
     recipe = Recipe(
         "lens",
-        inputs=parts["inputs"] | {"sentences": from_root(config.lens.sentences)},
-        settings=config.flat("lens", "new_tokens"),
+        inputs=parts["inputs"] | inputs | {"emotion words": WORDS},
+        settings=config.flat("lens", *keys),
         identities=parts["identities"],
     )
-    return Artefact(config.home.lens / f"{model.key}.parquet", recipe)
+    return Artefact(config.home.lens / f"{name}.parquet", recipe)
 
 
 def lens(config: Config) -> Summary:
-    """Read every sentence and its continuation through each model, then draw the pictures."""
-    models = {artefact.path: model for artefact, model in zip(lens_artefacts(config), lens_models(config), strict=True)}
-    summary = make_each("lens", lens_artefacts(config), lambda artefact: _make(config, artefact, models[artefact.path]))
-    draw(config)
+    """Read every sentence with its continuation, and the end of every opening, through each model; draw the pictures.
+
+    Raises ``MissingInput``, ``InputError``, ``ModelError`` or ``UsageError``.
+    """
+    from emogap.evaluate.lens_exhibits import draw
+
+    artefacts = lens_artefacts(config)
+    models = [model for model in lens_models(config) for _ in range(2)]
+    work = {artefact.path: model for artefact, model in zip(artefacts, models, strict=True)}
+    summary = make_each("lens", artefacts, lambda artefact: _make(config, artefact, work[artefact.path]))
+    draw_if_new(config.home.lens, "lens", artefacts, lambda: draw(config))
     return summary
 
 
-def load_sentences(config: Config) -> list[str]:
+def load_sentences(path: str | Path) -> list[str]:
     """One sentence a line. Raises ``MissingInput`` or ``InputError``."""
-    file = from_root(config.lens.sentences)
+    file = from_root(path)
     if not file.is_file():
-        raise MissingInput(f"sentences {file} not found; name a text file by lens.sentences")
+        raise MissingInput(f"sentences {file} not found; name a text file with a sentence on each line")
     sentences = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not sentences:
         raise InputError(f"{file} has no sentence; put one on each line")
     return sentences
 
 
-def _make(config: Config, artefact: Artefact, model: StudyModel) -> None:
-    import pandas as pd
+def load_openings(path: str | Path) -> dict[str, str]:
+    """``<emotion>/<place>`` → opening, from a JSON object emotion → list. Raises ``MissingInput`` or ``InputError``."""
+    file = from_root(path)
+    if not file.is_file():
+        raise MissingInput(f"openings {file} not found; give a file with --set lens.prompts=FILE")
+    try:
+        groups = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} is not valid JSON: {error}") from error
+    if not isinstance(groups, dict) or not groups:
+        raise InputError(f"{file}: expected a JSON object, emotion → list of openings")
+    openings = {}
+    for emotion, texts in groups.items():
+        check_label(emotion, str(file))
+        for place, text in enumerate(texts):
+            if not isinstance(text, str) or not text.strip():
+                raise InputError(f"{file}: opening {place} of '{emotion}' is no text")
+            openings[f"{emotion}/{place:02d}"] = text.strip()
+    return openings
 
+
+def _make(config: Config, artefact: Artefact, model: StudyModel) -> None:
     from emogap.evaluate.logit_lens import LogitLens
 
-    sentences = load_sentences(config)
+    is_openings = artefact.path.stem.endswith(_OPENINGS)
+    if is_openings:
+        texts = load_openings(config.lens.prompts)
+    else:
+        texts = {f"s{number}": text for number, text in enumerate(load_sentences(config.lens.sentences))}
     with artefact.making() as draft:
-        opened = LogitLens(study_model(config, model.key))
-        tables = []
-        with progress(f"logit lens, {model.key}", len(sentences), "sentences") as bar:
-            for number, sentence in enumerate(sentences):
-                tables.append(read_sentence(opened, sentence, f"s{number}", config.lens.new_tokens))
-                bar.advance()
-        table = pd.concat(tables, ignore_index=True).assign(model=model.key)
-        write_rows(draft.path, table, LENS)
-        draft.counts["sentences"] = len(sentences)
-        draft.counts["readings"] = len(table)
+        reader = TextReader(LogitLens(study_model(config, model.key)), config.lens.words, config.lens.top_k)
+        label = f"logit lens, {model.key}"
+        new_tokens = config.lens.new_tokens
+        table = reader.read_ends(texts, label) if is_openings else reader.read_all(texts, label, new_tokens)
+        write_rows(draft.path, table.assign(model=model.key), LENS)
+        draft.counts |= {"openings" if is_openings else "sentences": len(texts), "readings": len(table)}
+        draft.notes["listed_weight_in_vocabulary"] = reader.coverage
 
 
-def read_sentence(opened: Any, sentence: str, prompt_id: str, new_tokens: int) -> "pd.DataFrame":
-    """Readings of a sentence and the model's greedy continuation, in long form: a row a layer, position and measure.
+class TextReader:
+    """Reads texts through one model into long tables: a row a layer, position and measure.
 
-    ``token`` is the layer's likeliest next token; the columns ``input`` and ``target`` say what stands at the position
-    and what comes next; ``generated`` is true where the next token was written by the model.
+    Columns beside those of ``records.LENS`` but ``model``: ``input`` and ``target`` say what stands at the position and
+    what comes next (empty where the text ends), ``end`` marks the last position of the text as given, ``generated``
+    it and the later ones where the model went on by itself. ``token`` is the layer's likeliest next token, or the token, word or
+    emotion that a row of ``top_k``, ``word_…`` or ``emotion_mass`` is about. What cannot be told is no row.
     """
-    import pandas as pd
 
-    prompt = opened.encode(sentence)
-    ids = opened.continued(prompt, new_tokens)
-    texts = opened.token_texts(ids)
-    following = list(pairwise(texts))
-    rows = []
-    for reading in opened.read(ids):
-        shown, target = following[reading.position]
-        shared = {"prompt_id": prompt_id, "layer": reading.layer, "position": reading.position, "token": reading.token,
-                  "input": shown, "target": target, "generated": reading.position + 1 >= len(prompt)}  # fmt: skip
-        rows += [shared | {"measure": measure, "value": float(getattr(reading, measure))} for measure in MEASURES]
-    return pd.DataFrame(rows)
+    def __init__(self, opened: "LogitLens", words: Sequence[str], top_k: int = 5):
+        self.opened = opened
+        self.words = list(words)
+        self.top_k = top_k
+        self._word_ids = [opened.word_token(word) for word in words]
+        self._lists: WordTokens = opened.word_tokens(load_emotion_words())
+
+    @property
+    def coverage(self) -> dict[str, float]:
+        """Emotion → share of its list's weight whose words are one token in this model's vocabulary."""
+        return {name: round(share, 3) for name, share in zip(self._lists.names, self._lists.covered, strict=True)}
+
+    def read_all(self, texts: dict[str, str], label: str, new_tokens: int = 0) -> "pd.DataFrame":
+        """Every position of each text and of as many tokens as the model shall add. ``texts``: prompt id → text."""
+        return self._read(texts, label, new_tokens, ends_only=False)
+
+    def read_ends(self, texts: dict[str, str], label: str) -> "pd.DataFrame":
+        """The last position of each text: what would come next."""
+        return self._read(texts, label, 0, ends_only=True)
+
+    def _read(self, texts: dict[str, str], label: str, new_tokens: int, ends_only: bool) -> "pd.DataFrame":
+        import pandas as pd
+
+        tables = []
+        with progress(label, len(texts), "texts") as bar:
+            for batch in self._batches(texts, new_tokens):
+                readings = self.opened.read(
+                    [ids for _, ids, _ in batch],
+                    starts=[end if ends_only else 0 for _, _, end in batch],
+                    top_k=self.top_k,
+                    words=self._word_ids,
+                    lists=self._lists,
+                )
+                for (prompt_id, ids, end), reading in zip(batch, readings, strict=True):
+                    written = self.opened.token_texts(ids.tolist())
+                    tables.append(self._table(reading, written, end).assign(prompt_id=prompt_id))
+                bar.advance(len(batch))
+        return pd.concat(tables, ignore_index=True)
+
+    def _batches(self, texts: dict[str, str], new_tokens: int) -> Iterator[list[tuple[str, "torch.Tensor", int]]]:
+        """Prompt id, tokens, and the last position of the text as given, in batches of ``TOKENS_AT_ONCE``."""
+        batch: list[tuple[str, torch.Tensor, int]] = []
+        for prompt_id, text in texts.items():
+            given = self.opened.encode(text)
+            ids = self.opened.continued(given, new_tokens) if new_tokens else given
+            longest = max([len(ids), *(len(other) for _, other, _ in batch)])
+            if batch and longest * (len(batch) + 1) > TOKENS_AT_ONCE:
+                yield batch
+                batch = []
+            batch.append((prompt_id, ids, len(given) - 1))
+        yield batch
+
+    def _table(self, reading: "Reading", texts: list[str], end: int) -> "pd.DataFrame":
+        import pandas as pd
+
+        layers, positions, k = reading.top_ids.shape
+        known, places = np.unique(reading.top_ids, return_inverse=True)
+        tops = np.array(self.opened.token_texts(known), dtype=object)[places.reshape(reading.top_ids.shape)]
+        following = [*texts[1:], ""]
+        place = pd.DataFrame(
+            {
+                "layer": np.repeat(np.arange(layers), positions),
+                "position": np.tile(reading.positions, layers),
+                "input": np.tile(np.array([texts[i] for i in reading.positions], dtype=object), layers),
+                "target": np.tile(np.array([following[i] for i in reading.positions], dtype=object), layers),
+            }
+        )
+        place["end"] = place["position"] == end
+        place["generated"] = (place["position"] >= end) & (len(texts) - 1 > end)
+        parts = [(measure, tops[..., 0], getattr(reading, measure)) for measure in MEASURES]
+        parts += [(f"top_{i + 1}", tops[..., i], reading.top_probabilities[..., i]) for i in range(k)]
+        for i, word in enumerate(self.words):
+            parts += [("word_probability", word, reading.word_probability[..., i])]
+            parts += [("word_rank", word, reading.word_rank[..., i])]
+        parts += [("emotion_mass", name, reading.mass[..., i]) for i, name in enumerate(self._lists.names)]
+        rows = [
+            place.assign(measure=measure, token=token if isinstance(token, str) else token.ravel(), value=value.ravel())
+            for measure, token, value in parts
+        ]
+        table = pd.concat(rows, ignore_index=True)
+        return table[table["value"].notna()]
 
 
 def readings(config: Config) -> "pd.DataFrame":
-    """All readings of the home, one table."""
+    """All readings of the sentences in the home, one table. Raises ``MissingInput``."""
+    return _tables(config, [_sentences_artefact(config, model) for model in lens_models(config)])
+
+
+def opening_readings(config: Config) -> "pd.DataFrame":
+    """All readings of the openings in the home, one table. Raises ``MissingInput``."""
+    return _tables(config, [_openings_artefact(config, model) for model in lens_models(config)])
+
+
+def _tables(config: Config, artefacts: Sequence[Artefact]) -> "pd.DataFrame":
     import pandas as pd
 
-    return pd.concat([read_rows(artefact.path, LENS) for artefact in lens_artefacts(config)], ignore_index=True)
-
-
-def draw(config: Config) -> None:
-    """Tables and figures from the tables of readings alone."""
-    from emogap.show.lens_figures import heat_maps, layer_curves
-
-    table = readings(config)
-    folder, bases = config.home.lens, list(config.bases)
-    by_layer = mean_by_layer(table)
-    save_table(
-        folder,
-        Exhibit("by_layer", "table", "What each layer knows of the next token, averaged over all positions.", 80),
-        by_layer,
-    )
-    save_figure(
-        folder,
-        Exhibit(
-            "by_layer",
-            "figure",
-            "From layer to layer: uncertainty, distance to the model's last word, and rank of the next token "
-            "(mean over positions; bands: 95 % interval of the mean over sentences).",
-            81,
-            alt="three line plots over the layers, a line a model",
-        ),
-        layer_curves(table, bases),
-    )
-    for number, prompt in enumerate(dict.fromkeys(table["prompt_id"])):
-        save_figure(
-            folder,
-            Exhibit(
-                f"lens_{prompt}",
-                "figure",
-                f"Sentence {number + 1}: rank of each generated token by layer (1: the layer's first choice). In a "
-                "cell stands the layer's first choice, below the token it follows, above the token that comes next.",
-                82 + number,
-                alt="a heat map of layers against positions for each model",
-            ),
-            heat_maps(table[(table["prompt_id"] == prompt) & table["generated"]], "rank"),
-        )
+    return pd.concat([read_rows(config.home.require(a.path), LENS) for a in artefacts], ignore_index=True)
 
 
 def mean_by_layer(table: "pd.DataFrame") -> "pd.DataFrame":
     """model, layer, and the mean over positions of each measure (the median for the rank, which is heavy-tailed)."""
-    wide = table.pivot_table(
+    wide = table[table["measure"].isin(MEASURES)].pivot_table(
         index=["model", "prompt_id", "layer", "position"], columns="measure", values="value", sort=False
     )
     how = {measure: "median" if measure == "rank" else "mean" for measure in MEASURES}
     return wide.groupby(["model", "layer"], sort=False).agg(how).round(3).reset_index()
+
+
+def opening_emotion(prompt_id: str) -> str | None:
+    """The emotion that an opening was written for; None for a text without one."""
+    emotion = prompt_id.split("/")[0]
+    return emotion if emotion in LABELS else None

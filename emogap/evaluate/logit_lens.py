@@ -5,39 +5,65 @@ own final norm and head. Layer 0 is the embedding, the last layer is the model i
 transformers returns for it has already passed the final norm.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from emogap.device import pick_device, pick_dtype
-from emogap.errors import ModelError
+from emogap.errors import InputError, ModelError
 from emogap.hub import LocalModel
 
 if TYPE_CHECKING:
     import torch
 
-FINAL_NORMS = ("ln_f", "norm", "final_layer_norm", "final_layernorm")
-"""What the norm before the head is called in the families of models (GPT-2; Llama and its kin; OPT; Phi, NeoX)."""
-POSITIONS_AT_ONCE = 128
-"""Positions whose vocabulary-wide distributions are in memory at one time."""
+FINAL_NORMS = ("ln_f", "norm", "final_layer_norm", "final_layernorm", "norm_f", "layer_norm")
+"""What the norm before the head is called in the families of models (GPT-2, Bloom, Falcon; Llama and its kin; OPT,
+NeoX; Phi; MPT; XGLM)."""
+ROWS_AT_ONCE = 128
+"""Distributions over the vocabulary that are in memory at one time: some layers of some positions."""
 TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What one layer says at one position about the next token. Probabilities in 0 … 1, information in nats."""
+class WordTokens:
+    """Weighted word lists as tokens of one vocabulary. Only words that are one token count."""
 
-    layer: int
-    position: int
-    token: str
-    """The likeliest next token, as text."""
-    probability: float
-    entropy: float
-    kl_to_final: float
-    cross_entropy: float
-    """Minus the log-probability of the token that does come next."""
-    rank: int
-    """Place of the token that does come next; 1 is the likeliest."""
+    names: tuple[str, ...]
+    """Of the lists."""
+    ids: np.ndarray
+    """int64 of shape (tokens,)."""
+    weights: np.ndarray
+    """float32 of shape (tokens, lists)."""
+    covered: tuple[float, ...]
+    """Share of each list's weight that is one token in this vocabulary."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What every layer says at the positions read. Probabilities in 0 … 1, information in nats."""
+
+    positions: np.ndarray
+    """int64 of shape (positions,): places in the text, from 0."""
+    top_ids: np.ndarray
+    """int64 of shape (layers, positions, k): the likeliest next tokens, likeliest first."""
+    top_probabilities: np.ndarray
+    """float32 of shape (layers, positions, k)."""
+    entropy: np.ndarray
+    """float32 of shape (layers, positions), as are the next three."""
+    kl_to_final: np.ndarray
+    """Kullback-Leibler divergence of this layer's distribution from the last layer's."""
+    cross_entropy: np.ndarray
+    """Minus the log-probability of the token that does come next; NaN where the text ends."""
+    rank: np.ndarray
+    """Place of the token that does come next, 1 is the likeliest; NaN where the text ends."""
+    word_probability: np.ndarray
+    """float32 of shape (layers, positions, words)."""
+    word_rank: np.ndarray
+    """float32 of shape (layers, positions, words)."""
+    mass: np.ndarray
+    """float32 of shape (layers, positions, lists): the sum of each list's probabilities times their weights."""
 
 
 class LogitLens:
@@ -54,9 +80,9 @@ class LogitLens:
             raise ModelError(f"{local.path} is no causal language model with a tokenizer ({error})") from error
         self.model = model.to(self.device).eval()
         self.head = self.model.get_output_embeddings()
-        self.norm = _final_norm(self.model)
         if self.head is None:
             raise ModelError(f"{local.path}: {type(self.model).__name__} has no head that maps to the vocabulary")
+        self.norm = final_norm(self.model)
 
     @property
     def layers(self) -> int:
@@ -64,8 +90,17 @@ class LogitLens:
         return self.model.config.num_hidden_layers + 1
 
     def encode(self, text: str) -> "torch.Tensor":
-        """Token ids of shape (tokens,)."""
-        return self.tokenizer(text, return_tensors="pt", add_special_tokens=False).input_ids[0].to(self.device)
+        """Token ids of shape (tokens,), with the marks that the tokenizer itself puts around a text.
+
+        Raises ``InputError`` for a text without a token, or with more than the model can read.
+        """
+        ids = self.tokenizer(text, return_tensors="pt").input_ids[0].to(self.device)
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        if not len(ids):
+            raise InputError("the text is empty; give at least one word")
+        if limit and len(ids) > limit:
+            raise InputError(f"the text has {len(ids):,} tokens, and this model reads {limit:,}; shorten it")
+        return ids.long()
 
     def continued(self, ids: "torch.Tensor", new_tokens: int) -> "torch.Tensor":
         """The ids followed by the model's own greedy continuation."""
@@ -81,66 +116,193 @@ class LogitLens:
                 pad_token_id=self.tokenizer.eos_token_id if pad is None else pad,
             )[0]
 
-    def token_texts(self, ids: "torch.Tensor") -> list[str]:
-        return [self.tokenizer.decode([token]) for token in ids.tolist()]
+    def token_texts(self, ids: Sequence[int]) -> list[str]:
+        """Each token by itself, as text."""
+        return [self.tokenizer.decode([int(token)]) for token in ids]
 
-    def read(self, ids: "torch.Tensor") -> Iterator[Reading]:
-        """A reading for every layer and every position that has a next token: ids of shape (tokens,).
+    def word_token(self, word: str) -> int:
+        """The token that begins ``word`` after a space: all of it where the vocabulary has it whole.
 
-        No more than ``POSITIONS_AT_ONCE`` distributions over the vocabulary are held at one time. Raises
-        ``ModelError`` if the last layer's reading is not the model's own output.
+        Raises ``InputError`` for a word without a token.
+        """
+        forms = [self._ids(form) for form in (f" {word}", word)]
+        whole = [ids[0] for ids in forms if len(ids) == 1]
+        pieces = [token for ids in forms for token in ids if self.tokenizer.decode([token]).strip()]
+        if not whole and not pieces:
+            raise InputError(f"the word '{word}' has no token; give another")
+        return (whole or pieces)[0]
+
+    def word_tokens(self, lists: Mapping[str, Mapping[str, float]]) -> WordTokens:
+        """List → word → weight as tokens: each word after a space and at the beginning of a text, also capitalised."""
+        columns = {name: place for place, name in enumerate(lists)}
+        weights: dict[int, np.ndarray] = {}
+        covered = []
+        for name, words in lists.items():
+            found = 0.0
+            for word, weight in words.items():
+                tokens = self._whole_tokens(word)
+                found += weight if tokens else 0.0
+                for token in tokens:
+                    weights.setdefault(token, np.zeros(len(columns), np.float32))[columns[name]] = weight
+            covered.append(found / sum(words.values()))
+        ids = np.array(list(weights), dtype=np.int64)
+        return WordTokens(tuple(lists), ids, np.stack(list(weights.values())), tuple(covered))
+
+    def _whole_tokens(self, word: str) -> set[int]:
+        forms = (f" {word}", word, f" {word.capitalize()}", word.capitalize())
+        return {ids[0] for form in forms if len(ids := self._ids(form)) == 1}
+
+    def _ids(self, text: str) -> list[int]:
+        return self.tokenizer(text, add_special_tokens=False).input_ids
+
+    def read(
+        self,
+        texts: Sequence["torch.Tensor"],
+        *,
+        starts: Sequence[int] | None = None,
+        top_k: int = 5,
+        words: Sequence[int] = (),
+        lists: WordTokens | None = None,
+    ) -> list[Reading]:
+        """What every layer says of each text, at each position from its start to the last.
+
+        ``texts``: ids of shape (tokens,) each; they go through the model together. ``starts``: one a text; 0 if not
+        given. ``words``: tokens whose probability and rank are wanted. No more than ``ROWS_AT_ONCE`` distributions over
+        the vocabulary are held at one time, beside the model's own logits. Raises ``ModelError`` if the last layer's
+        reading is not the model's own output.
         """
         import torch
 
+        starts = starts or [0] * len(texts)
+        places = [(i, p) for i, ids in enumerate(texts) for p in range(starts[i], len(ids))]
+        # Where a text ends there is nothing to come: -1.
+        following = [int(texts[i][p + 1]) if p + 1 < len(texts[i]) else -1 for i, p in places]
+        text, position = torch.tensor(places, device=self.device).T
         with torch.inference_mode():
-            states = self.model.base_model(input_ids=ids[None], output_hidden_states=True, use_cache=False)
-            hidden = states.hidden_states
-            self._check(ids, hidden)
-            for start in range(0, len(ids) - 1, POSITIONS_AT_ONCE):
-                span = slice(start, min(start + POSITIONS_AT_ONCE, len(ids) - 1))
-                final = self._log_probabilities(hidden[-1][0, span], is_last=True)
-                for layer, state in enumerate(hidden):
-                    is_last = layer == len(hidden) - 1
-                    here = final if is_last else self._log_probabilities(state[0, span], is_last=False)
-                    yield from self._describe(layer, start, here, final, ids[span.start + 1 : span.stop + 1])
+            # What stands behind a text cannot be seen from it: causal models need no mask for the padding.
+            hidden, logits = self._states(torch.nn.utils.rnn.pad_sequence(list(texts), batch_first=True))
+            targets = torch.tensor(following, device=self.device)
+            ask = _Question(
+                top_k,
+                torch.tensor(list(words), dtype=torch.long, device=self.device),
+                None if lists is None else torch.from_numpy(lists.ids).to(self.device),
+                None if lists is None else torch.from_numpy(lists.weights).to(self.device),
+            )
+            parts = []
+            for first in range(0, len(places), ROWS_AT_ONCE):
+                span = slice(first, first + ROWS_AT_ONCE)
+                at = (text[span], position[span])
+                parts.append(self._read_span([state[at] for state in hidden], logits[at], targets[span], ask))
+        columns = [np.concatenate(column, axis=1) for column in zip(*parts, strict=True)]
+        ends = np.cumsum([len(ids) - start for ids, start in zip(texts, starts, strict=True)])
+        cut = [np.split(column, ends[:-1], axis=1) for column in columns]
+        return [
+            Reading(np.arange(start, len(ids)), *(column[i] for column in cut))
+            for i, (ids, start) in enumerate(zip(texts, starts, strict=True))
+        ]
 
-    def _log_probabilities(self, states: "torch.Tensor", is_last: bool) -> "torch.Tensor":
-        """States (positions, width) → natural-log probabilities (positions, vocabulary), float32."""
-        normed = states if is_last else self.norm(states)
-        return self.head(normed).float().log_softmax(dim=-1)
+    def _states(self, ids: "torch.Tensor") -> tuple[list["torch.Tensor"], "torch.Tensor"]:
+        """Hidden states (texts, tokens, width) of the embedding and of every block, the last one normed, and the
+        model's own logits (texts, tokens, vocabulary)."""
+        import torch
 
-    def _check(self, ids: "torch.Tensor", hidden: tuple["torch.Tensor", ...]) -> None:
-        """The lens must end in the model's own logits; checked on the last position."""
-        own = self.model(input_ids=ids[None], use_cache=False, logits_to_keep=1).logits[0, -1].float()
-        ours = self.head(hidden[-1][0, -1:])[0].float()
+        normed: list[torch.Tensor] = []
+        watch = self.norm.register_forward_hook(lambda _module, _inputs, output: normed.append(output))
+        try:
+            states = self.model(input_ids=ids, output_hidden_states=True, use_cache=False)
+        finally:
+            watch.remove()
+        hidden = states.hidden_states
+        if len(hidden) != self.layers or not normed or not torch.equal(normed[-1], hidden[-1]):
+            raise ModelError(
+                f"{type(self.model).__name__}: the last hidden state is not what the final norm gives; "
+                "the lens does not fit this architecture"
+            )
+        return list(hidden), states.logits
+
+    def _read_span(
+        self, hidden: list["torch.Tensor"], logits: "torch.Tensor", targets: "torch.Tensor", ask: "_Question"
+    ) -> list[np.ndarray]:
+        """The arrays of a ``Reading`` for some positions: states of shape (positions, width), layer by layer."""
+        import torch
+
+        last = self.head(hidden[-1]).float()
+        self._check(last, logits.float())
+        final = last.log_softmax(dim=-1)
+        shares = final.exp()
+        step = max(1, ROWS_AT_ONCE // len(targets))
+        layers = []
+        for first in range(0, len(hidden) - 1, step):
+            states = torch.stack(hidden[first : min(first + step, len(hidden) - 1)])
+            here = self.head(self.norm(states)).float().log_softmax(dim=-1)
+            layers.append(_describe(here, final, shares, targets, ask))
+        layers.append(_describe(final[None], final, shares, targets, ask))
+        return [np.concatenate(column) for column in zip(*layers, strict=True)]
+
+    def _check(self, ours: "torch.Tensor", own: "torch.Tensor") -> None:
+        """The lens must end in the model's own logits."""
         error = (own - ours).abs().max().item()
-        if len(hidden) != self.layers or error > TOLERANCE * max(1.0, own.abs().max().item()):
+        if not error <= TOLERANCE * max(1.0, own.abs().max().item()):
             raise ModelError(
                 f"{type(self.model).__name__}: the last hidden state read through the head differs from the model's "
                 f"logits by {error:.3g}; the lens does not fit this architecture"
             )
 
-    def _describe(
-        self, layer: int, start: int, here: "torch.Tensor", final: "torch.Tensor", targets: "torch.Tensor"
-    ) -> Iterator[Reading]:
-        best = here.max(dim=-1)
-        of_target = here.gather(1, targets[:, None])
-        columns: dict[str, list[Any]] = {
-            "token": [self.tokenizer.decode([token]) for token in best.indices.tolist()],
-            "probability": best.values.exp().tolist(),
-            "entropy": (-(here.exp() * here).sum(dim=-1)).tolist(),
-            "kl_to_final": (final.exp() * (final - here)).sum(dim=-1).tolist(),
-            "cross_entropy": (-of_target[:, 0]).tolist(),
-            "rank": ((here > of_target).sum(dim=-1) + 1).tolist(),
-        }
-        for i in range(len(targets)):
-            yield Reading(layer, start + i, **{name: values[i] for name, values in columns.items()})
+
+@dataclass(frozen=True)
+class _Question:
+    top_k: int
+    words: "torch.Tensor"
+    listed: "torch.Tensor | None"
+    weights: "torch.Tensor | None"
 
 
-def _final_norm(model: Any) -> Any:
-    for name in FINAL_NORMS:
-        if hasattr(model.base_model, name):
-            return getattr(model.base_model, name)
+def _describe(
+    here: "torch.Tensor", final: "torch.Tensor", final_shares: "torch.Tensor", targets: "torch.Tensor", ask: _Question
+) -> list[np.ndarray]:
+    """The arrays of a ``Reading`` from log-probabilities of shape (layers, positions, vocabulary).
+
+    ``final`` and ``final_shares``: those of the last layer and their exponentials, shape (positions, vocabulary).
+    ``targets``: the tokens that come next, shape (positions,), -1 where the text ends.
+    """
+    import torch
+
+    top = here.topk(min(ask.top_k, here.shape[-1]), dim=-1)
+    shares = here.exp()
+    kl = torch.linalg.vecdot(final_shares, final) - torch.linalg.vecdot(final_shares, here)
+    of_target = here.gather(-1, targets.clamp(min=0).expand(len(here), -1)[..., None])
+    ends = targets < 0
+    of_words = here[..., ask.words]
+    above = torch.empty_like(here)
+
+    def rank(values: "torch.Tensor") -> "torch.Tensor":
+        # Summing truth values is several times slower than summing floats.
+        return torch.gt(here, values, out=above).sum(dim=-1) + 1
+
+    word_ranks = [rank(of_words[..., i : i + 1]) for i in range(len(ask.words))]
+    mass = here.new_zeros((*here.shape[:2], 0)) if ask.listed is None else shares[..., ask.listed] @ ask.weights
+    found = [
+        top.indices,
+        top.values.exp(),
+        -torch.linalg.vecdot(shares, here),
+        kl.clamp(min=0),
+        (-of_target[..., 0]).masked_fill(ends, torch.nan),
+        rank(of_target).masked_fill(ends, torch.nan),
+        of_words.exp(),
+        torch.stack(word_ranks, dim=-1) if word_ranks else of_words,
+        mass,
+    ]
+    return [values.cpu().numpy() for values in found]
+
+
+def final_norm(model: Any) -> Any:
+    """The norm that stands before a causal language model's head. Raises ``ModelError`` if there is none by a name
+    that is known."""
+    hosts = [model.base_model, getattr(model.base_model, "decoder", None)]
+    for host in hosts:
+        for name in FINAL_NORMS:
+            if getattr(host, name, None) is not None:
+                return getattr(host, name)
     raise ModelError(
         f"{type(model).__name__}: no final norm found (looked for {', '.join(FINAL_NORMS)}); "
         "the logit lens reads GPT-2-like and Llama-like models"

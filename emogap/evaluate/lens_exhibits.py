@@ -1,0 +1,208 @@
+"""The report's tables and figures of the lens, drawn from the tables of readings alone."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emogap.config import Config
+from emogap.emotions import LABELS
+from emogap.evaluate import emotion_lens
+from emogap.evaluate.lens import lens_models, load_sentences, mean_by_layer, opening_readings, readings
+from emogap.exhibits import Exhibit, save_figure, save_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAGE = 7
+"""Positions of a sentence that the report shows."""
+
+
+def draw(config: Config) -> None:
+    """Every table and figure of the stage."""
+    folder, table, openings = config.home.lens, readings(config), opening_readings(config)
+    bases = {model.key: model.base for model in lens_models(config)}
+    known = list(config.bases)
+    draw_layers(folder, table, known)
+    draw_emotions(folder, openings, bases, known, config.lens.bootstrap, config.seed)
+    draw_words(folder, openings, bases, known, config.lens.bootstrap, config.seed)
+    texts = {f"s{number}": text for number, text in enumerate(load_sentences(config.lens.sentences))}
+    draw_ranks(folder, table, bases, texts)
+    for prompt_id, text in texts.items():
+        # In the report the end of each sentence; notebook and command show the rest, slice by slice.
+        one = table[table["prompt_id"] == prompt_id]
+        draw_heat_maps(folder, given(one), bases, prompt_id, text, "rank", PAGE)
+
+
+def families(models: Sequence[str], bases: Mapping[str, str]) -> list[list[str]]:
+    """Models that are drawn together: each tuned model behind its base; a base alone where nothing was tuned from it.
+
+    ``bases``: model → its base, itself for a base. A tuned model whose base is not among the models stands alone.
+    """
+    tuned = [[bases[model], model] for model in models if bases[model] != model and bases[model] in models]
+    drawn = {model for family in tuned for model in family}
+    return tuned + [[model] for model in models if model not in drawn]
+
+
+def _named(family: Sequence[str]) -> str:
+    """The end of a figure's name: the model that it is about."""
+    return family[-1]
+
+
+def draw_layers(folder: Path, table: "pd.DataFrame", known: list[str]) -> None:
+    """The measures of each layer, averaged over positions and texts: a table and a figure."""
+    from emogap.show.lens_figures import layer_curves
+
+    save_table(
+        folder,
+        Exhibit("by_layer", "table", "What each layer knows of the next token, averaged over all positions.", 80),
+        mean_by_layer(table),
+    )
+    save_figure(
+        folder,
+        Exhibit(
+            "by_layer",
+            "figure",
+            "From layer to layer: uncertainty, distance to the model's last word, and rank of the next token "
+            "(mean over positions; bands: 95 % interval of the mean over texts).",
+            81,
+            alt="three line plots over the layers, a line a model",
+        ),
+        layer_curves(table, known),
+    )
+
+
+def draw_emotions(
+    folder: Path, table: "pd.DataFrame", bases: dict[str, str], known: list[str], resamples: int, seed: int
+) -> "pd.DataFrame":
+    """The emotion lens: curves, the map of all emotions, and at which depth half of the mass is there (returned)."""
+    from emogap.show.lens_figures import emotion_curves, emotion_map
+
+    mass = emotion_lens.mass_at_ends(table)
+    wanted = emotion_lens.quantities(mass)
+    depths = emotion_lens.depths(mass, bases, [*wanted, *LABELS], resamples, seed)
+    statements = " ".join(emotion_lens.shift_statements(depths))
+    save_table(
+        folder,
+        Exhibit(
+            "emotion_depth",
+            "table",
+            "The layer from which on half of the final mass on an emotion's words is there, with 95 % intervals over "
+            f"the texts, and the shift against the base model in layers (negative: earlier). {statements}",
+            82,
+        ),
+        depths.round(
+            {"final_mass": 5} | dict.fromkeys(("half_depth", "low", "high", "shift", "shift_low", "shift_high"), 2)
+        ),
+    )
+    curves = emotion_lens.curves(mass, wanted, resamples, seed)
+    every = emotion_lens.curves(mass, LABELS, resamples, seed)
+    save_table(
+        folder,
+        Exhibit("emotion_mass", "table", "Mean probability mass on emotions' words, layer by layer.", 83),
+        every.assign(**{name: every[name].map(lambda value: f"{value:.3g}") for name in ("mean", "low", "high")}),
+    )
+    for family in families(mass.models, bases):
+        caption = f"{' and '.join(family)}: where in the depth the words of an emotion come up"
+        save_figure(
+            folder,
+            Exhibit(
+                f"emotion_curves_{_named(family)}",
+                "figure",
+                f"{caption}. Probability mass on the weighted words of the text's own emotion as the next word, mean "
+                "over the texts with 95 % intervals.",
+                82,
+                alt="line plots over the layers, a line a model",
+            ),
+            emotion_curves(curves, depths, family, known),
+        )
+        save_figure(
+            folder,
+            Exhibit(
+                f"emotion_map_{_named(family)}",
+                "figure",
+                f"{caption}: all emotions, mean over all {len(mass.prompt_ids)} texts.",
+                83,
+                alt="heat maps of emotions against layers",
+            ),
+            emotion_map(every, family),
+        )
+    return depths
+
+
+def draw_words(
+    folder: Path, table: "pd.DataFrame", bases: dict[str, str], known: list[str], resamples: int, seed: int
+) -> None:
+    """Target words over the layers; nothing where no word is followed."""
+    from emogap.show.lens_figures import word_curves
+
+    if not table["measure"].eq("word_probability").any():
+        return
+    for family in families(list(dict.fromkeys(table["model"])), bases):
+        save_figure(
+            folder,
+            Exhibit(
+                f"words_{_named(family)}",
+                "figure",
+                f"{' and '.join(family)}: probability and rank of target words as the next word at the end of the "
+                "texts, layer by layer (mean over the texts, 95 % intervals).",
+                84,
+                alt="line plots over the layers, a column a word",
+            ),
+            word_curves(table, family, known, resamples, seed),
+        )
+
+
+def draw_ranks(folder: Path, table: "pd.DataFrame", bases: dict[str, str], texts: Mapping[str, str]) -> None:
+    """The rank view of each text that was continued."""
+    from emogap.show.lens_figures import rank_view
+
+    for prompt_id, text in texts.items():
+        one = table[(table["prompt_id"] == prompt_id) & table["generated"]]
+        for family in families(list(dict.fromkeys(one["model"])), bases):
+            save_figure(
+                folder,
+                Exhibit(
+                    f"ranks_{prompt_id}_{_named(family)}",
+                    "figure",
+                    f"“{text[:120]}”, continued: rank of each token that the model wrote, by layer "
+                    "(1: the layer's first choice). Below the token before it, above the token itself.",
+                    85,
+                    alt="a heat map of layers against generated tokens for each model",
+                ),
+                rank_view(one[one["model"].isin(family)]),
+            )
+
+
+def given(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The readings inside the texts as they were given: what comes next is in the text, the same for all models."""
+    end = table[table["end"]].groupby("prompt_id")["position"].max()
+    return table[table["position"] < table["prompt_id"].map(end)]
+
+
+def draw_heat_maps(
+    folder: Path,
+    table: "pd.DataFrame",
+    bases: dict[str, str],
+    prompt_id: str,
+    text: str,
+    measure: str,
+    last_positions: int,
+) -> int:
+    """Layers × positions of one text, a figure a slice, for its last so many positions; how many positions it has."""
+    from emogap.show.lens_figures import PAIR_POSITIONS, SINGLE_POSITIONS, heat_maps, measure_label, slices
+
+    positions = sorted(table["position"].unique().tolist())
+    for family in families(list(dict.fromkeys(table["model"])), bases):
+        one = table[table["model"].isin(family)]
+        width = PAIR_POSITIONS if len(family) > 1 else SINGLE_POSITIONS
+        for first, last in slices(positions[-last_positions:], width):
+            exhibit = Exhibit(
+                f"lens_{prompt_id}_{measure.replace(':', '-')}_{_named(family)}_{first:04d}",
+                "figure",
+                f"“{text[:120]}”, positions {first} to {last}. Colour: {measure_label(measure)}. In a cell stands the "
+                "layer's first choice, below the token it follows, above the token that comes next.",
+                86,
+                alt="a heat map of layers against positions for each model",
+            )
+            save_figure(folder, exhibit, heat_maps(one, measure, first, last))
+    return len(positions)

@@ -1,0 +1,115 @@
+"""The lens on any texts and any models: what ``emogap lens --model … --text …`` does."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emogap import hub
+from emogap.config import Config, HubModel
+from emogap.errors import UsageError
+from emogap.evaluate import lens_exhibits
+from emogap.evaluate.emotion_lens import shift_statements
+from emogap.evaluate.lens import TextReader
+from emogap.records import LENS, write_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+READINGS = "readings.parquet"
+_STRONGEST = 3
+
+
+def open_models(config: Config, names: Sequence[str]) -> dict[str, hub.LocalModel]:
+    """Name shown → model, brought onto the disk: a model of the study, a folder, ``embedded:…`` or a hub name.
+
+    Raises ``UsageError`` if two would be called the same, ``ModelError`` for one that cannot be had.
+    """
+    models = {}
+    for name in names:
+        trained = config.home.model(name)
+        is_study = name in config.bases or ("/" not in name and trained.is_dir())
+        found = hub.study_model(config, name) if is_study else hub.resolve(HubModel(name=_absolute(name)))
+        shown = name if is_study else name.rstrip("/").rpartition("/")[2].removeprefix("embedded:")
+        if shown in models:
+            raise UsageError(f"two of the models are called '{shown}'; give each once, or rename a folder")
+        models[shown] = found
+    return models
+
+
+def _absolute(name: str) -> str:
+    """A folder is meant from the working directory, as always on a command line."""
+    folder = Path(name).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else name
+
+
+def read_models(
+    models: dict[str, hub.LocalModel], texts: dict[str, str], words: Sequence[str], top_k: int, new_tokens: int
+) -> "pd.DataFrame":
+    """Readings of all texts through each model, one after the other, in long form (``records.LENS``)."""
+    import pandas as pd
+
+    from emogap.evaluate.logit_lens import LogitLens
+
+    tables = []
+    for name, local in models.items():
+        reader = TextReader(LogitLens(local), words, top_k)
+        tables.append(reader.read_all(texts, f"logit lens, {name}", new_tokens).assign(model=name))
+    return pd.concat(tables, ignore_index=True)
+
+
+def lens_of_texts(
+    config: Config,
+    names: Sequence[str],
+    texts: dict[str, str],
+    out: Path,
+    measure: str = "rank",
+    positions: int = 28,
+) -> list[str]:
+    """Read the texts, write ``readings.parquet``, tables and figures to ``out``; what was found, in lines.
+
+    ``names``: the first is the base, with which each of the others is compared. ``measure``: the colour of the heat
+    maps. ``positions``: how many of a text's last positions are drawn. Raises what opening and reading raise.
+    """
+    _check_measure(measure, config.lens.words)
+    models = open_models(config, names)
+    settings = config.lens
+    table = read_models(models, texts, settings.words, settings.top_k, settings.new_tokens)
+    out.mkdir(parents=True, exist_ok=True)
+    write_rows(out / READINGS, table, LENS)
+    shown = list(models)
+    bases = dict.fromkeys(shown, shown[0])
+    lens_exhibits.draw_layers(out, table, shown[:1])
+    depths = lens_exhibits.draw_emotions(out, table, bases, shown[:1], settings.bootstrap, config.seed)
+    lens_exhibits.draw_words(out, table, bases, shown[:1], settings.bootstrap, config.seed)
+    inside, lines = lens_exhibits.given(table), []
+    for prompt_id, text in texts.items():
+        lens_exhibits.draw_ranks(out, table, bases, {prompt_id: text})
+        one = inside[inside["prompt_id"] == prompt_id]
+        count = lens_exhibits.draw_heat_maps(out, one, bases, prompt_id, text, measure, positions)
+        if count > positions:
+            lines.append(f"{prompt_id}: the last {positions} of {count} positions are drawn; --positions N draws more")
+        lines += [f"{prompt_id} {model}: {what_follows(table, prompt_id, model)}" for model in shown]
+    return [*lines, *shift_statements(depths), f"{out}: {READINGS}, tables/ and figures/ written"]
+
+
+def _check_measure(measure: str, words: Sequence[str]) -> None:
+    from emogap.emotions import check_label
+    from emogap.show.lens_figures import CELL_MEASURES
+
+    kind, _, name = measure.partition(":")
+    if kind == "emotion":
+        check_label(name, "--measure")
+    elif measure not in CELL_MEASURES and not (kind == "word" and name in words):
+        known = [*CELL_MEASURES, "emotion:<label>", *(f"word:{word}" for word in words)]
+        raise UsageError(f"--measure '{measure}' is unknown; choose among {', '.join(known)}")
+
+
+def what_follows(table: "pd.DataFrame", prompt_id: str, model: str) -> str:
+    """What the model would say at the end of a text, and on which emotions' words it lays most."""
+    end = table[(table["prompt_id"] == prompt_id) & (table["model"] == model) & table["end"]]
+    end = end[end["layer"] == end["layer"].max()]
+    tops = end[end["measure"].str.startswith("top_")].sort_values("value", ascending=False)
+    masses = end[end["measure"] == "emotion_mass"].sort_values("value", ascending=False).head(_STRONGEST)
+    likely = ", ".join(f"{token!r} {value:.1%}" for token, value in zip(tops["token"], tops["value"], strict=True))
+    felt = ", ".join(f"{token} {value:.2%}" for token, value in zip(masses["token"], masses["value"], strict=True))
+    return f"next {likely}; mass on the words of {felt}"
