@@ -326,7 +326,8 @@ def test_a_folder_of_ones_own_is_left_alone(home, tmp_path):
 
 
 def test_the_registry_names_what_users_can_ask_for():
-    assert list(DATA_SETS) == ["babylm-10m", "babylm-100m", "alpaca", "blimp", "goemotions", "emobench", "published"]
+    named = ["babylm-10m", "babylm-100m", "alpaca", "blimp", "blimp-hub", "goemotions", "emobench", "published"]
+    assert list(DATA_SETS) == named
     with pytest.raises(UsageError, match="unknown data set 'bblm'; choose among babylm-10m"):
         data_set("bblm")
     folders = [known.folder for known in DATA_SETS.values()]

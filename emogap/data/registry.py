@@ -92,6 +92,14 @@ _ALL = (
         files={"data/*.jsonl": "{name}"},
     ),
     DataSet(
+        name="blimp-hub",
+        title="BLiMP as the model hub has it: 67 paradigms of 1,000 minimal pairs, in Parquet",
+        licence="CC BY 4.0",
+        home=Home("hub", "nyu-mll/blimp", "877fba0801ffb7cbd8c39c1ff314a46f053f6036"),
+        folder="blimp_hub",
+        files={"*/train-*.parquet": "{path}"},
+    ),
+    DataSet(
         name="goemotions",
         title="GoEmotions: comments with 28 emotion labels (train, dev, test)",
         licence="Apache-2.0",

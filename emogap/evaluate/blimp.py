@@ -1,26 +1,40 @@
-"""Grammar kept or lost: minimal pairs scored by every model of the study.
+"""Grammar kept or lost: minimal pairs scored by models, those of the study or any others.
 
 A pair is decided rightly when the grammatical sentence is the likelier one; a tie counts one half. See
-``sentence_scores`` for what a sentence's score is and ``minimal_pairs`` for the data.
+``sentence_scores`` for what a sentence's score is, ``minimal_pairs`` for the data, ``score_cache`` for how an
+interrupted run goes on, ``blimp_tables`` for the statistics.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
+from emogap import hub
 from emogap.artefacts import Artefact, Recipe, Summary
-from emogap.config import Config
-from emogap.evaluate.minimal_pairs import Pair, load_pairs
+from emogap.config import Config, HubModel
+from emogap.evaluate.minimal_pairs import Pair, load_pairs, read_subset
 from emogap.evaluate.models import StudyModel, recipe_parts, study_models
-from emogap.exhibits import Exhibit, save_figure, save_table
-from emogap.hub import study_model
+from emogap.hub import LocalModel
 from emogap.paths import from_root
 from emogap.progress import progress
-from emogap.records import SCORES, read_rows, write_rows
+from emogap.records import SCORES, write_rows
 from emogap.stages import make_each
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
+    from emogap.evaluate.sentence_scores import Scored, SentenceScorer
+
 TASK = "blimp"
+_SHAPING = ("items", "empty_context", "dtype")
+
+
+class Scorer(Protocol):
+    """What scores groups of sentences: the cache in front of a model, or the model itself."""
+
+    def log_probabilities(self, scored: "Sequence[Scored]", on_done: Callable[[int], None]) -> "np.ndarray": ...
 
 
 def blimp_artefacts(config: Config) -> list[Artefact]:
@@ -30,45 +44,108 @@ def blimp_artefacts(config: Config) -> list[Artefact]:
 
 def _artefact(config: Config, model: StudyModel) -> Artefact:
     parts = recipe_parts(config, model)
-    recipe = Recipe(
-        TASK,
-        inputs=parts["inputs"] | {"pairs": from_root(config.blimp.data)},
-        settings=config.flat("blimp"),
-        identities=parts["identities"],
-    )
+    recipe = _recipe(config, parts["inputs"], parts["identities"])
     return Artefact(config.home.task_scores(model.key, TASK), recipe)
+
+
+def _recipe(config: Config, inputs: Mapping[str, Path], identities: Mapping[str, str]) -> Recipe:
+    inputs = {**inputs, "pairs": from_root(config.blimp.data)}
+    if config.blimp.subset:
+        inputs["list of items"] = from_root(config.blimp.subset)
+    return Recipe(TASK, inputs=inputs, settings=config.flat("blimp", *_SHAPING), identities=dict(identities))
 
 
 def blimp(config: Config) -> Summary:
     """Score the minimal pairs with every model whose scores are missing or stale."""
     models = {config.home.task_scores(model.key, TASK): model for model in study_models(config)}
-    return make_each(TASK, blimp_artefacts(config), lambda artefact: _make(config, artefact, models[artefact.path]))
+
+    def make(artefact: Artefact) -> None:
+        model = models[artefact.path]
+        pairs = chosen_pairs(config)
+        with artefact.making() as draft:
+            local = hub.study_model(config, model.key)
+            table, context = score_model(config, local, pairs, model.key)
+            write_rows(draft.path, _labelled(table, model.name, model.train_seed), SCORES)
+            draft.notes["empty context"] = context
+            draft.counts |= counts(table)
+
+    return make_each(TASK, blimp_artefacts(config), make)
 
 
-def _make(config: Config, artefact: Artefact, model: StudyModel) -> None:
+def scores_file(config: Config, models: Mapping[str, HubModel], out: Path) -> Artefact:
+    """Score the minimal pairs with models by name, into one table at ``out``."""
+    identities = {label: hub.identify(model) for label, model in models.items()}
+    artefact = Artefact(out, _recipe(config, {}, identities))
+
+    def make(artefact: Artefact) -> None:
+        with artefact.making() as draft:
+            table, contexts = score_models(config, models)
+            write_rows(draft.path, table, SCORES)
+            draft.notes["empty context"] = contexts
+            draft.counts |= counts(table)
+
+    make_each(TASK, [artefact], make)
+    return artefact
+
+
+def score_models(config: Config, models: Mapping[str, HubModel]) -> tuple["pd.DataFrame", dict[str, str]]:
+    """One long table of scores of all these models, and the empty context of each."""
     import pandas as pd
 
+    pairs, tables, contexts = chosen_pairs(config), [], {}
+    for label, model in models.items():
+        table, contexts[label] = score_model(config, hub.resolve(model), pairs, label)
+        tables.append(_labelled(table, label, 0))
+    return pd.concat(tables, ignore_index=True), contexts
+
+
+def counts(table: "pd.DataFrame") -> dict[str, int]:
+    correct = table.loc[table["metric"] == "correct", "value"]
+    return {"pairs": len(correct), "ties": int((correct == 0.5).sum())}
+
+
+def _labelled(table: "pd.DataFrame", model: str, train_seed: int) -> "pd.DataFrame":
+    return table.assign(model=model, train_seed=train_seed, task=TASK, sample=0)
+
+
+def chosen_pairs(config: Config) -> list[Pair]:
+    """The pairs that the settings ask for."""
+    subset = read_subset(from_root(config.blimp.subset)) if config.blimp.subset else None
+    return load_pairs(from_root(config.blimp.data), config.blimp.items, subset)
+
+
+def score_model(config: Config, local: LocalModel, pairs: list[Pair], label: str) -> tuple["pd.DataFrame", str]:
+    """Scores of the pairs (item, group, metric, value), and the token that stands for the empty context."""
+    from emogap.evaluate.score_cache import RememberingScorer
     from emogap.evaluate.sentence_scores import SentenceScorer
 
-    pairs = load_pairs(from_root(config.blimp.data), config.blimp.items)
-    with artefact.making() as draft:
-        scorer = SentenceScorer(
-            study_model(config, model.key), dtype=config.blimp.dtype, token_budget=config.blimp.token_budget
-        )
-        rows = [row for pair in score_pairs(scorer, pairs, model.key) for row in pair]
-        table = pd.DataFrame(rows)
-        table["model"], table["train_seed"], table["task"], table["sample"] = model.name, model.train_seed, TASK, 0
-        write_rows(draft.path, table, SCORES)
-        draft.counts["pairs"] = len(pairs)
-        draft.counts["ties"] = int((table.loc[table["metric"] == "correct", "value"] == 0.5).sum())
+    scorer = SentenceScorer(
+        local,
+        device=config.blimp.device,
+        dtype=config.blimp.dtype,
+        token_budget=config.blimp.token_budget,
+        empty_context=config.blimp.empty_context,
+    )
+    table = score_pairs(scorer, RememberingScorer(scorer), pairs, label)
+    return table, scorer.tokenizer.decode(scorer.prefix) or "none"
 
 
-def score_pairs(scorer: Any, pairs: list[Pair], label: str) -> list[list[dict[str, Any]]]:
-    """Three rows a pair: ``correct`` (0, 0.5 for a tie, 1), ``logprob_good``, ``logprob_bad``."""
-    sentences = [sentence for pair in pairs for sentence in (pair.good, pair.bad)]
-    with progress(f"minimal pairs, {label}", len(set(sentences)), "sentences") as bar:
-        scores = scorer.scores(sentences, bar.advance).reshape(-1, 2)
-    return [_rows(pair, float(good), float(bad)) for pair, (good, bad) in zip(pairs, scores, strict=True)]
+def score_pairs(encoder: "SentenceScorer", scorer: Scorer, pairs: list[Pair], label: str) -> "pd.DataFrame":
+    """Three rows a pair: ``correct`` (0, 0.5 for a tie, 1), ``logprob_good``, ``logprob_bad``.
+
+    Paradigm by paradigm: what is finished of one is kept.
+    """
+    import pandas as pd
+
+    paradigms = [list(group) for _, group in groupby(pairs, key=lambda pair: pair.uid)]
+    encoded = [[encoder.encode(text) for pair in group for text in (pair.good, pair.bad)] for group in paradigms]
+    rows: list[dict[str, Any]] = []
+    with progress(f"minimal pairs, {label}", sum(len(set(group)) for group in encoded), "sentences") as bar:
+        for group, sentences in zip(paradigms, encoded, strict=True):
+            scores = scorer.log_probabilities(sentences, bar.advance).reshape(-1, 2)
+            for pair, (good, bad) in zip(group, scores, strict=True):
+                rows += _rows(pair, float(good), float(bad))
+    return pd.DataFrame(rows)
 
 
 def _rows(pair: Pair, good: float, bad: float) -> list[dict[str, Any]]:
@@ -78,118 +155,3 @@ def _rows(pair: Pair, good: float, bad: float) -> list[dict[str, Any]]:
         {"item": pair.item, "group": pair.phenomenon, "metric": metric, "value": value}
         for metric, value in values.items()
     ]
-
-
-def blimp_exhibits(config: Config) -> None:
-    """Draw accuracy per phenomenon, and the difference of each model to its base, from the tables of scores."""
-    from emogap.show.blimp_figures import differences_figure
-
-    models = study_models(config)
-    scores = _correct(config, models)
-    folder = config.home.evaluation
-    accuracy = accuracy_table(scores)
-    save_table(
-        folder,
-        Exhibit(
-            "blimp_accuracy",
-            "table",
-            "Accuracy on minimal pairs in percent, with 95 % intervals (items pooled): the share of pairs whose "
-            "grammatical sentence is the likelier one; ties count one half.",
-            70,
-            published="blimp",
-        ),
-        accuracy,
-    )
-    bases = {model.key: model.base for model in models}
-    differences = difference_table(scores, bases)
-    save_table(
-        folder,
-        Exhibit(
-            "blimp_differences",
-            "table",
-            "Accuracy of each fine-tuned model minus its base, in percentage points over the same pairs, with 95 % "
-            "bootstrap intervals.",
-            71,
-        ),
-        differences,
-    )
-    save_figure(
-        folder,
-        Exhibit(
-            "blimp_differences",
-            "figure",
-            "What fine-tuning did to grammar: difference in accuracy to the base model, per phenomenon, with 95 % "
-            "intervals over the same pairs.",
-            72,
-            alt="for each of twelve phenomena, points for each fine-tuned model around a zero line",
-        ),
-        differences_figure(differences, list(config.bases)),
-    )
-
-
-def _correct(config: Config, models: list[StudyModel]) -> "pd.DataFrame":
-    """model (its key), item, group, value: whether each pair was decided rightly."""
-    import pandas as pd
-
-    tables = []
-    for model in models:
-        table = read_rows(config.home.task_scores(model.key, TASK), SCORES)
-        tables.append(table[table["metric"] == "correct"].assign(model=model.key))
-    return pd.concat(tables, ignore_index=True)
-
-
-def accuracy_table(scores: "pd.DataFrame") -> "pd.DataFrame":
-    """A row a phenomenon (then the mean over them, unweighted), a column a model: accuracy [interval] in percent.
-
-    The interval is Wilson's (1927) for pooled items, and a bootstrap over items for the mean.
-    """
-    import pandas as pd
-
-    rows = []
-    models = list(dict.fromkeys(scores["model"]))
-    for phenomenon, of_phenomenon in scores.groupby("group", sort=True):
-        row: dict[str, Any] = {"phenomenon": phenomenon}
-        for model in models:
-            values = of_phenomenon.loc[of_phenomenon["model"] == model, "value"]
-            low, high = wilson_interval(values.sum(), len(values))
-            row["pairs"] = len(values)
-            row[model] = f"{100 * values.mean():.1f} [{100 * low:.0f}, {100 * high:.0f}]"
-        rows.append(row)
-    mean: dict[str, Any] = {"phenomenon": "mean of phenomena", "pairs": scores["item"].nunique()}
-    for model in models:
-        mean[model] = f"{100 * scores[scores['model'] == model].groupby('group')['value'].mean().mean():.1f}"
-    return pd.DataFrame([*rows, mean])
-
-
-def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
-    """95 % score interval of a proportion (Wilson 1927); it stays within 0 and 1 and is sane at 0 or all successes."""
-    from math import sqrt
-
-    z = 1.959964
-    share = successes / trials
-    middle = share + z * z / (2 * trials)
-    spread = z * sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    scale = 1 + z * z / trials
-    return (middle - spread) / scale, (middle + spread) / scale
-
-
-def difference_table(scores: "pd.DataFrame", bases: dict[str, str], draws: int = 2000) -> "pd.DataFrame":
-    """model, base, phenomenon, pairs, difference, low, high (percentage points): paired over the same items.
-
-    Intervals: percentile bootstrap over items (Efron & Tibshirani 1993), seeded, so that the table is reproducible.
-    """
-    import numpy as np
-    import pandas as pd
-
-    wide = scores.pivot(index=["group", "item"], columns="model", values="value")
-    rows = []
-    for model in [name for name in dict.fromkeys(scores["model"]) if bases[name] != name]:
-        paired = 100 * (wide[model] - wide[bases[model]])
-        for phenomenon, values in paired.groupby(level="group"):
-            drawn = np.random.default_rng(0).choice(values.to_numpy(), (draws, len(values))).mean(axis=1)
-            low, high = np.percentile(drawn, [2.5, 97.5])
-            rows.append(
-                {"model": model, "base": bases[model], "phenomenon": phenomenon, "pairs": len(values),
-                 "difference": values.mean(), "low": low, "high": high}
-            )  # fmt: skip
-    return pd.DataFrame(rows)

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config
-from emogap.evaluate.blimp import blimp, blimp_artefacts, blimp_exhibits
+from emogap.evaluate.blimp import blimp, blimp_artefacts
+from emogap.evaluate.blimp_exhibits import blimp_exhibits
 from emogap.evaluate.emotions_found import (
     answer_scores_artefacts,
     emotions_artefacts,

@@ -1,0 +1,83 @@
+"""Commands that measure grammar and the understanding of emotions: blimp, emobench."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emogap.commands import Commands, add_run_options, config_from
+
+if TYPE_CHECKING:
+    from emogap.config import Config, HubModel
+
+
+def register(commands: Commands) -> None:
+    _register_blimp(commands)
+
+
+def _path(text: str) -> str:
+    """A path as it is given, from the working directory; settings are taken from the repository's root."""
+    return str(Path(text).expanduser().resolve())
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        nargs="+",
+        action="extend",
+        metavar="DIR_OR_NAME",
+        help="a folder, owner/name[@revision] on the hub, or a model of the study (all models of the study)",
+    )
+    parser.add_argument(
+        "--base", nargs="+", action="extend", default=[], metavar="DIR_OR_NAME",
+        help="what the models are compared with (the study's bases among them)",
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="FILE.parquet", help="the table of scores")
+    parser.add_argument("--tables", type=Path, metavar="DIR", help="tables and figures: CSV, LaTeX, PNG, PDF")
+
+
+def _register_blimp(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "blimp",
+        help="grammar: which sentence of a minimal pair is the likelier one",
+        description="Score minimal pairs (BLiMP, its supplement, one's own) with models, and compare these with their "
+        "base. Goes on where a killed run stopped, a paradigm at a time.",
+    )
+    add_run_options(parser)
+    _add_models(parser)
+    parser.add_argument("--data", type=_path, metavar="DIR", help="<UID>.jsonl or .jsonl.gz files (blimp.data)")
+    parser.add_argument("--items", metavar="N", help="the first N pairs of each paradigm (all)")
+    parser.add_argument("--subset", type=_path, metavar="IDS.json", help="score these alone: paradigm → pair ids")
+    parser.add_argument("--published", type=Path, metavar="FILE.csv", help="to put beside: model, phenomenon, accuracy")
+    parser.add_argument("--paradigms", action="store_const", const="true", help="with --tables: each paradigm too")
+    names = ("data", "items", "subset", "paradigms")
+    parser.set_defaults(run=_blimp, shorthands={name: f"blimp.{name}" for name in names})
+
+
+def _models(config: "Config", arguments: argparse.Namespace) -> "tuple[dict[str, HubModel], dict[str, str]]":
+    """Label → model, and label → the base it is compared with."""
+    from emogap.evaluate.models import study_models
+    from emogap.evaluate.named_models import bases_of, named_models
+
+    wanted = arguments.model or [model.key for model in study_models(config)]
+    models = named_models(config, [*arguments.base, *wanted])
+    bases = list(named_models(config, arguments.base)) or [label for label in models if label in config.bases]
+    return models, dict(bases_of(models, bases))
+
+
+def _blimp(arguments: argparse.Namespace) -> None:
+    from emogap.evaluate import blimp, blimp_exhibits
+    from emogap.records import SCORES, read_rows
+
+    config = config_from(arguments)
+    models, bases = _models(config, arguments)
+    if arguments.out:
+        artefact = blimp.scores_file(config, models, arguments.out.absolute())
+        scores, contexts = read_rows(artefact.path, SCORES), artefact.manifest()["notes"]["empty context"]
+    else:
+        scores, contexts = blimp.score_models(config, models)
+    print(blimp_exhibits.printed(scores, bases, list(contexts.values()), arguments.published))
+    if arguments.tables:
+        blimp_exhibits.draw(arguments.tables, scores, bases, config.blimp.paradigms, arguments.published)
+        print(f"tables and figures: {arguments.tables}")
+    if arguments.out:
+        print(f"scores: {arguments.out}")

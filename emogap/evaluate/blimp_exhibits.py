@@ -1,0 +1,113 @@
+"""The report's tables and figures about grammar, drawn from tables of scores alone."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emogap.config import Config
+from emogap.evaluate import blimp_tables
+from emogap.evaluate.blimp import TASK
+from emogap.evaluate.models import study_models
+from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.records import SCORES, read_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ORDERS = {"phenomenon": 70, "paradigm": 74}
+_TESTS = "exact paired test over the pairs, p also corrected for the number of comparisons (Holm)"
+
+
+def blimp_exhibits(config: Config) -> None:
+    """The study's: every model it measures, each against its base."""
+    import pandas as pd
+
+    models = study_models(config)
+    tables = [read_rows(config.home.task_scores(model.key, TASK), SCORES).assign(model=model.key) for model in models]
+    bases = {model.key: model.base for model in models}
+    scores = pd.concat(tables, ignore_index=True)
+    draw(config.home.evaluation, scores, bases, config.blimp.paradigms)
+
+
+def draw(
+    folder: Path, scores: "pd.DataFrame", bases: Mapping[str, str], paradigms: bool, published: Path | None = None
+) -> None:
+    """Tables and figures of any scores. ``bases``: model → the base it is compared with, itself for none."""
+    correct = blimp_tables.correct_pairs(scores)
+    accuracies = blimp_tables.accuracies(correct)
+    _accuracies(folder, accuracies, "phenomenon")
+    _differences(folder, correct, bases, "phenomenon")
+    if paradigms:
+        correct = blimp_tables.by_paradigm(correct)
+        _accuracies(folder, blimp_tables.accuracies(correct), "paradigm")
+        _differences(folder, correct, bases, "paradigm")
+    _beside_published(folder, accuracies, published)
+
+
+def _accuracies(folder: Path, accuracies: "pd.DataFrame", group: str) -> None:
+    ending = _ending(group)
+    caption = (
+        "Accuracy on minimal pairs in percent, with 95 % intervals (items pooled): the share of pairs whose "
+        "grammatical sentence is the likelier one; ties count one half."
+    )
+    own = accuracies[accuracies["group"] != blimp_tables.MEAN] if group == "paradigm" else accuracies
+    wide = blimp_tables.side_by_side(own, group)
+    order = _ORDERS[group]
+    known = TASK if group == "phenomenon" else None
+    save_table(folder, Exhibit(f"blimp_accuracy{ending}", "table", caption, order, published=known), wide)
+    if group == "phenomenon":
+        caption = "The same as numbers: pairs pooled, and beside it the mean of the paradigms' accuracies."
+        numbers = accuracies.rename(columns={"group": group}).round(2)
+        save_table(folder, Exhibit("blimp_accuracy_numbers", "table", caption, order + 1), numbers)
+
+
+def _differences(folder: Path, correct: "pd.DataFrame", bases: Mapping[str, str], group: str) -> None:
+    from emogap.show.blimp_figures import differences_figure
+
+    table = blimp_tables.differences(correct, bases)
+    if table.empty:
+        return
+    name, order = f"blimp_differences{_ending(group)}", _ORDERS[group]
+    caption = f"Accuracy of each model minus its base's over the same pairs, in percentage points; {_TESTS}."
+    rounded = table.round({"difference": 2, "low": 2, "high": 2}).rename(columns={"group": group})
+    save_table(folder, Exhibit(name, "table", caption, order + 2), rounded)
+    caption = f"What fine-tuning did to grammar: accuracy minus the base model's, by {group}, with 95 % intervals."
+    alt = f"for each {group}, points with intervals for each model around a zero line"
+    figure = differences_figure(table, list(dict.fromkeys(bases.values())))
+    save_figure(folder, Exhibit(name, "figure", caption, order + 2, alt=alt), figure)
+
+
+def _beside_published(folder: Path, accuracies: "pd.DataFrame", file: Path | None) -> None:
+    """Only where a model of that name was published."""
+    table = blimp_tables.beside_published(accuracies, blimp_tables.published_accuracies(file))
+    if not table.empty:
+        caption = "Beside the published accuracies, in percent. " + blimp_tables.what_differs(int(table["pairs"].max()))
+        save_table(folder, Exhibit("blimp_beside_published", "table", caption, 73), table.round(2))
+
+
+def _ending(group: str) -> str:
+    return "" if group == "phenomenon" else "_paradigms"
+
+
+def printed(
+    scores: "pd.DataFrame", bases: Mapping[str, str], contexts: Sequence[str], published: Path | None = None
+) -> str:
+    """What the command line shows: accuracies side by side, ties, and what changed from the base over all pairs."""
+    correct = blimp_tables.correct_pairs(scores)
+    accuracies = blimp_tables.accuracies(correct)
+    parts = [blimp_tables.side_by_side(accuracies).to_string(index=False)]
+    changed = blimp_tables.differences(correct, bases)
+    whole = changed[changed["group"].isin([blimp_tables.ALL, blimp_tables.MEAN])]
+    for row in whole.itertuples():
+        parts.append(
+            f"{row.model} - {row.base}, {row.group}: {row.difference:+.2f} points [{row.low:+.2f}, {row.high:+.2f}], "
+            f"p = {row.p:.2g} ({row.p_holm:.2g} corrected for {len(changed)} comparisons)"
+        )
+    parts.append(
+        "Accuracy in percent with 95 % intervals; a tie counts one half. Empty context of the first token: "
+        + ", ".join(dict.fromkeys(contexts))
+    )
+    beside = blimp_tables.beside_published(accuracies, blimp_tables.published_accuracies(published))
+    if not beside.empty:
+        parts += [beside.round(1).to_string(index=False), blimp_tables.what_differs(int(beside["pairs"].max()))]
+    return "\n\n".join(parts)

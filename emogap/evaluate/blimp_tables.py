@@ -1,0 +1,214 @@
+"""Accuracies on minimal pairs, and how a model's differ from its base's over the same pairs.
+
+Tables are made from whether each pair was decided rightly: columns model, item (``<UID>/<pair_id>``), group (the
+phenomenon), value (0, 0.5 for a tie, 1). Percentages and percentage points.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emogap.errors import InputError, MissingInput
+from emogap.evaluate.statistics import holm
+from emogap.published import published
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ALL, MEAN = "all pairs", "mean of phenomena"
+PUBLISHED_ITEMS = 57_812
+_Z = 1.959964
+
+
+def correct_pairs(scores: "pd.DataFrame") -> "pd.DataFrame":
+    """model, item, group, value of the rows that say whether a pair was decided rightly."""
+    return scores.loc[scores["metric"] == "correct", ["model", "item", "group", "value"]].reset_index(drop=True)
+
+
+def by_paradigm(correct: "pd.DataFrame") -> "pd.DataFrame":
+    """The same with each pair's paradigm for a group."""
+    return correct.assign(group=correct["item"].str.rsplit("/", n=1).str[0])
+
+
+def accuracies(correct: "pd.DataFrame") -> "pd.DataFrame":
+    """A row a model and group: pairs, paradigms, ties, accuracy over the pairs with its interval, mean of paradigms.
+
+    Two rows more for each model: all pairs together, and the unweighted mean over the groups. Intervals: Wilson's; of
+    the mean over groups the normal one, the variances of the groups' accuracies added.
+    """
+    import pandas as pd
+
+    rows = []
+    for model, of_model in correct.groupby("model", sort=False):
+        rows += [_accuracy_row(model, group, part) for group, part in of_model.groupby("group", sort=True)]
+        rows.append(_accuracy_row(model, ALL, of_model))
+        rows.append(_mean_row(model, of_model))
+    return pd.DataFrame(rows)
+
+
+def _accuracy_row(model: str, group: str, part: "pd.DataFrame") -> dict[str, Any]:
+    values = part["value"]
+    low, high = wilson_interval(values.sum(), len(values))
+    paradigms = by_paradigm(part).groupby("group")["value"].mean()
+    return {
+        "model": model, "group": group, "pairs": len(values), "paradigms": len(paradigms),
+        "ties": int((values == 0.5).sum()), "accuracy": 100 * values.mean(), "low": 100 * low, "high": 100 * high,
+        "mean_of_paradigms": 100 * paradigms.mean(),
+    }  # fmt: skip
+
+
+def _mean_row(model: str, part: "pd.DataFrame") -> dict[str, Any]:
+    groups = part.groupby("group")["value"].agg(["mean", "var", "size"])
+    mean = 100 * groups["mean"].mean()
+    # A group of one pair has no variance, and then the mean no interval.
+    spread = 100 * _Z * np.sqrt((groups["var"] / groups["size"]).sum(skipna=False)) / len(groups)
+    paradigms = by_paradigm(part).assign(phenomenon=part["group"]).groupby(["phenomenon", "group"])["value"].mean()
+    return {
+        "model": model, "group": MEAN, "pairs": len(part), "paradigms": len(paradigms),
+        "ties": int((part["value"] == 0.5).sum()), "accuracy": mean, "low": mean - spread, "high": mean + spread,
+        "mean_of_paradigms": 100 * paradigms.groupby("phenomenon").mean().mean(),
+    }  # fmt: skip
+
+
+def side_by_side(accuracies: "pd.DataFrame", group: str = "phenomenon") -> "pd.DataFrame":
+    """A row a group, a column a model: ``84.0 [82, 86]``; below them the number of ties."""
+    import pandas as pd
+
+    cells = accuracies.assign(cell=[_cell(*row) for row in accuracies[["accuracy", "low", "high"]].to_numpy()])
+    models, groups = list(dict.fromkeys(cells["model"])), list(dict.fromkeys(cells["group"]))
+    wide = cells.pivot(index="group", columns="model", values="cell").loc[groups, models]
+    wide.insert(0, "pairs", cells.drop_duplicates("group").set_index("group").loc[groups, "pairs"])
+    ties = cells[cells["group"] == ALL].set_index("model").loc[models, "ties"]
+    wide.loc["ties"] = [wide.loc[ALL, "pairs"], *(str(count) for count in ties)]
+    return pd.DataFrame(wide).rename_axis(index=group, columns=None).reset_index()
+
+
+def _cell(accuracy: float, low: float, high: float) -> str:
+    return f"{accuracy:.1f}" + ("" if np.isnan(low) else f" [{low:.0f}, {high:.0f}]")
+
+
+def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
+    """95 % score interval of a share (Wilson 1927); it stays within 0 and 1 and is sane at 0 or all successes."""
+    share = successes / trials
+    middle = share + _Z * _Z / (2 * trials)
+    spread = _Z * np.sqrt(share * (1 - share) / trials + _Z * _Z / (4 * trials * trials))
+    scale = 1 + _Z * _Z / trials
+    return float((middle - spread) / scale), float((middle + spread) / scale)
+
+
+def differences(correct: "pd.DataFrame", bases: Mapping[str, str]) -> "pd.DataFrame":
+    """Each model against its base over the same pairs: model, base, group, pairs, gained, lost, difference, low, high,
+    p, p_holm; all pairs together and the mean over the groups below the groups.
+
+    ``bases``: model → base; a model that is its own base is compared with nothing. ``gained``: pairs that the model
+    decides rightly and its base does not, ties as halves. ``p_holm`` is corrected over all rows of the table.
+    Raises ``InputError`` if a model and its base were measured on different pairs.
+    """
+    import pandas as pd
+
+    wide = correct.pivot(index=["group", "item"], columns="model", values="value")
+    if wide.isna().any(axis=None):
+        raise InputError("the models were scored on different pairs; score them in one call, or on the same list")
+    rows = []
+    for model in [name for name in dict.fromkeys(correct["model"]) if bases[name] != name]:
+        change = wide[model] - wide[bases[model]]
+        groups = {group: values.to_numpy() for group, values in change.groupby(level="group", sort=True)}
+        parts = [(group, _difference(values)) for group, values in groups.items()]
+        parts += [(ALL, _difference(change.to_numpy())), (MEAN, _mean_difference(list(groups.values())))]
+        rows += [{"model": model, "base": bases[model], "group": group} | part for group, part in parts]
+    columns = ["model", "base", "group", "pairs", "gained", "lost", "difference", "low", "high", "p"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(p_holm=holm(table["p"]))
+
+
+def _difference(change: np.ndarray) -> dict[str, Any]:
+    centre, variance = _adjusted(change)
+    spread = _Z * np.sqrt(variance)
+    return {
+        "pairs": len(change), "gained": change[change > 0].sum(), "lost": -change[change < 0].sum(),
+        "difference": 100 * change.mean(), "low": 100 * (centre - spread), "high": 100 * (centre + spread),
+        "p": exact_p(change),
+    }  # fmt: skip
+
+
+def _adjusted(change: np.ndarray) -> tuple[float, float]:
+    """Centre and variance of the interval of a difference of two paired shares (Bonett & Price 2012): one pair more
+    gained and one more lost, so that it has a width where no pair changed."""
+    total = len(change) + 2
+    gained, lost = (change[change > 0].sum() + 1) / total, (1 - change[change < 0].sum()) / total
+    return gained - lost, (gained + lost - (gained - lost) ** 2) / total
+
+
+def _mean_difference(groups: list[np.ndarray]) -> dict[str, Any]:
+    """Unweighted mean of the groups' differences. p: the two models' values exchanged within pairs at random, by the
+    normal approximation."""
+    from scipy.stats import norm
+
+    change = np.concatenate(groups)
+    mean = np.mean([values.mean() for values in groups])
+    spread = _Z * np.sqrt(sum(_adjusted(values)[1] for values in groups)) / len(groups)
+    under_null = np.sqrt(sum((values**2).sum() / len(values) ** 2 for values in groups)) / len(groups)
+    return {
+        "pairs": len(change), "gained": change[change > 0].sum(), "lost": -change[change < 0].sum(),
+        "difference": 100 * mean, "low": 100 * (mean - spread), "high": 100 * (mean + spread),
+        "p": 2 * float(norm.sf(abs(mean) / under_null)) if under_null else 1.0,
+    }  # fmt: skip
+
+
+def exact_p(change: np.ndarray) -> float:
+    """Two-sided p that two models differ, the sign of every pair's change drawn anew: all draws, exactly.
+
+    ``change``: -1, -0.5, 0, 0.5 or 1 a pair. Without ties this is McNemar's exact test.
+    """
+    from scipy.stats import binom
+
+    halves = np.rint(2 * np.abs(change)).astype(int)
+    ones, twos = int((halves == 1).sum()), int((halves == 2).sum())
+    # The sum of the changes in halves: a pair that a tie changed moves it by 1, any other by 2.
+    of_twos = np.zeros(2 * twos + 1)
+    of_twos[::2] = binom.pmf(np.arange(twos + 1), twos, 0.5)
+    chances = np.convolve(binom.pmf(np.arange(ones + 1), ones, 0.5), of_twos)
+    sums = 2 * np.arange(len(chances)) - ones - 2 * twos
+    return float(min(1.0, chances[np.abs(sums) >= abs(round(2 * change.sum()))].sum()))
+
+
+def published_accuracies(file: Path | None = None) -> "pd.DataFrame":
+    """model, group, published (percent): from a CSV (model, phenomenon, accuracy), else those the project knows.
+
+    The published repository's names of models are read as this project's (``gpt2-babylm-instruction`` is
+    ``gpt2-baby-instr``). Raises ``MissingInput`` or ``InputError``.
+    """
+    import pandas as pd
+
+    if file is None:
+        known = published("blimp").frame().melt("phenomenon", var_name="model", value_name="published")
+        return known.rename(columns={"phenomenon": "group"})
+    if not file.is_file():
+        raise MissingInput(f"published accuracies {file} not found; give a CSV with model, phenomenon, accuracy")
+    table = pd.read_csv(file)
+    for column in ("model", "phenomenon", "accuracy"):
+        if column not in table:
+            raise InputError(f"{file} has no column '{column}'; it must have model, phenomenon, accuracy")
+    names = table["model"].str.replace("-babylm", "-baby").str.replace("-instruction", "-instr")
+    percent = table["accuracy"] * (100 if table["accuracy"].max() <= 1 else 1)
+    return pd.DataFrame({"model": names, "group": table["phenomenon"], "published": percent})
+
+
+def beside_published(accuracies: "pd.DataFrame", known: "pd.DataFrame") -> "pd.DataFrame":
+    """model, phenomenon, pairs, accuracy, low, high, published, difference: where both have a number, and the mean."""
+    import pandas as pd
+
+    means = known.groupby("model", as_index=False)["published"].mean().assign(group=MEAN)
+    columns = ["model", "group", "pairs", "accuracy", "low", "high"]
+    table = accuracies[columns].merge(pd.concat([known, means]), on=["model", "group"])
+    return table.assign(difference=table["accuracy"] - table["published"]).rename(columns={"group": "phenomenon"})
+
+
+def what_differs(pairs: int) -> str:
+    """The sentence that stands wherever own and published accuracies are put beside each other."""
+    return (
+        f"The published accuracies are those of BabyLM 2023's filtered items ({PUBLISHED_ITEMS:,} pairs), ours those "
+        f"of {pairs:,} pairs; another list of items gives other numbers."
+    )

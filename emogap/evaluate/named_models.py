@@ -1,0 +1,53 @@
+"""Models by whatever a user calls them: a folder, a model of the study, a hub id, an embedded model."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from emogap.config import Config, HubModel
+from emogap.errors import UsageError
+
+
+def named_models(config: Config, names: Iterable[str]) -> dict[str, HubModel]:
+    """Label → model, in the order given; one that is named twice stands once.
+
+    A folder (from the working directory) is labelled by its own name; so is a hub id, ``owner/name[@revision]``, by
+    its last part. Bases and trained models of the study go by their names. Raises ``UsageError`` if two different
+    models have one label, ``MissingInput`` if a strategy of the study was not trained in this home.
+    """
+    models: dict[str, HubModel] = {}
+    for name in names:
+        label, model = _named(config, name)
+        if models.setdefault(label, model) != model:
+            raise UsageError(f"--model {name}: two models are called '{label}'; rename or copy one of the folders")
+    return models
+
+
+def _named(config: Config, name: str) -> tuple[str, HubModel]:
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder.resolve().name, HubModel(name=str(folder.resolve()))
+    if name in config.bases:
+        return name, config.bases[name]
+    if config.home.model(name).is_dir() or name in {strategy.name for strategy in config.strategies}:
+        return name, HubModel(name=str(config.home.require(config.home.model(name))))
+    repository, _, revision = name.partition("@")
+    label = repository.removeprefix("embedded:").rsplit("/", 1)[-1]
+    return label, HubModel(name=repository, revision=revision or "main")
+
+
+def bases_of(labels: Iterable[str], bases: Iterable[str]) -> Mapping[str, str]:
+    """Model → the base it is compared with: the only one, or of several the one whose name its own begins with.
+
+    Without bases every model stands for itself. Raises ``UsageError`` if a model fits none of several bases.
+    """
+    bases = sorted(bases, key=len, reverse=True)
+    found = {}
+    for label in labels:
+        fitting = [base for base in bases if label == base or label.startswith(f"{base}-")]
+        if label in bases or not bases:
+            found[label] = label
+        elif len(bases) == 1 or fitting:
+            found[label] = (fitting or bases)[0]
+        else:
+            raise UsageError(f"--base: '{label}' begins with none of {', '.join(bases)}; compare one base at a time")
+    return found
