@@ -99,7 +99,7 @@ def use_fakes(monkeypatch, reply: Callable[[Conversation], str | Reply]) -> Fake
 
     monkeypatch.setattr(writing, "open_engine", open_engine)
     monkeypatch.setattr(writing, "_KEPT_OPEN", {})
-    monkeypatch.setattr(judging, "_classifier", lambda model: FakeClassifier())
+    monkeypatch.setattr(judging, "classifier", lambda model: FakeClassifier())
     monkeypatch.setattr(judging, "similarities", lambda texts, others: [0.9] * len(texts))
     monkeypatch.setattr(outcomes, "show_stories", lambda home: None)
     monkeypatch.setattr(outcomes, "show_rewrites", lambda home: None)

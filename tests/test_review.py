@@ -124,7 +124,7 @@ def old_record(number: int, **changes) -> dict:
 
 @pytest.fixture
 def old(tmp_path, monkeypatch):
-    monkeypatch.setattr(judging, "_classifier", lambda model: FakeClassifier())
+    monkeypatch.setattr(judging, "classifier", lambda model: FakeClassifier())
     monkeypatch.setattr(importing, "show_stories", lambda home: None)
     folder = tmp_path / "old"
     folder.mkdir()

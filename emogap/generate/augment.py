@@ -213,7 +213,11 @@ def ask_texts(config: Config, method: str, count: int) -> list[str]:
 
 def story_template(settings: Augment, method: str) -> Template:
     """The prompt file of a method. Raises ``MissingInput`` or ``UsageError`` (unknown or missing placeholder)."""
-    template = load_template(settings.templates[method], PLACEHOLDERS)
+    return check_story_template(load_template(settings.templates[method], PLACEHOLDERS))
+
+
+def check_story_template(template: Template) -> Template:
+    """The template itself. Raises ``UsageError`` naming a placeholder that a story cannot do without."""
     if "context" not in template.placeholders:
         raise UsageError(f"{template.source}: the placeholder {{context}} is missing")
     if not template.placeholders & {"emotion", "emotions"}:
@@ -223,10 +227,11 @@ def story_template(settings: Augment, method: str) -> Template:
 
 def story_asks(lines: pd.DataFrame, method: str, template: Template, examples: Examples, run_seed: int) -> list[Ask]:
     """One ask a line. What is drawn (genre, main character, examples) comes from the line's own seed."""
-    return [_ask(line, method, template, examples, run_seed) for line in lines.to_dict("records")]
+    return [story_ask(line, method, template, examples, run_seed) for line in lines.to_dict("records")]
 
 
-def _ask(line: Row, method: str, template: Template, examples: Examples, run_seed: int) -> Ask:
+def story_ask(line: Row, method: str, template: Template, examples: Examples, run_seed: int) -> Ask:
+    """What is asked about one line (``id, source, text, emotions``)."""
     emotions = line["emotions"]
     drawn = random.Random(row_seed(run_seed, line["id"], "prompt"))
     genre = drawn.choices(list(GENRES), list(GENRES.values()))[0]

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import numpy as np
+
 from emogap.config import Gates, HubModel
-from emogap.emotions import INDEX
+from emogap.emotions import INDEX, LABELS
 from emogap.generate.quality import Candidate, Gate, clean, duplicates, ends_well, failures, trim_to_sentence
 from emogap.generate.review import Verdict, apply_verdicts
 from emogap.generate.similarity import similarities
@@ -70,7 +72,7 @@ def _measured(rows: Sequence[Row], judging: Judging) -> list[Row]:
     """The rows with their text read out of the reply and with what models say of it."""
     read = [read_reply(r["reply"], r["finish"], r[judging.context], judging.bounds.truncated) for r in rows]
     texts = [text for text, _, _ in read]
-    scores = _classifier(judging.classifier).scores(texts) if texts else []
+    scores = classifier(judging.classifier).scores(texts) if texts else []
     alike = similarities(texts, [row[judging.context] for row in rows]) if judging.similar else [None] * len(rows)
     return [
         {
@@ -80,10 +82,21 @@ def _measured(rows: Sequence[Row], judging: Judging) -> list[Row]:
             "notes": notes,
             "cut": cut,
             "emotion_score": float(vector[INDEX[row["emotion"]]]),
+            **_found(vector),
             "similarity": similarity,
         }
         for row, (text, notes, cut), vector, similarity in zip(rows, read, scores, alike, strict=True)
     ]
+
+
+_FOUND = 3
+"""How many of the strongest emotions are written down."""
+
+
+def _found(vector: np.ndarray) -> Row:
+    """The strongest emotions of a text, the strongest first, and their scores."""
+    strongest = np.argsort(-vector, kind="stable")[:_FOUND]
+    return {"found": [LABELS[i] for i in strongest], "found_scores": [float(vector[i]) for i in strongest]}
 
 
 def _judge_alone(row: Row, shown: str, judging: Judging) -> Row:
@@ -95,7 +108,8 @@ def _judge_alone(row: Row, shown: str, judging: Judging) -> Row:
 
 
 @lru_cache(maxsize=1)
-def _classifier(model: HubModel):
+def classifier(model: HubModel):
+    """The emotion classifier, loaded once in this process."""
     from emogap.data.classify import load
 
     return load(model)

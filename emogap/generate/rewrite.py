@@ -170,7 +170,11 @@ def _write_json(path, rows: list[dict]) -> None:
 
 def rewrite_template(settings: Rewrite, version: str) -> Template:
     """The prompt file of a version. Raises ``MissingInput`` or ``UsageError`` (unknown or missing placeholder)."""
-    template = load_template(settings.templates[version], PLACEHOLDERS)
+    return check_rewrite_template(load_template(settings.templates[version], PLACEHOLDERS))
+
+
+def check_rewrite_template(template: Template) -> Template:
+    """The template itself. Raises ``UsageError`` naming a placeholder that a rewrite cannot do without."""
     for needed in ("emotion", "instruction", "output"):
         if needed not in template.placeholders:
             raise UsageError(f"{template.source}: the placeholder {{{needed}}} is missing")

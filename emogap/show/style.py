@@ -14,6 +14,8 @@ _BLACK, _GREY, _BLUE, _ORANGE, _GREEN, _RED, _SKY, _PINK = (
 
 GROUP_COLOURS = {"positive": _ORANGE, "neutral": "#bbbbbb", "negative": _BLUE, "ambiguous": _PINK}
 METHOD_COLOURS = {"m1": _BLUE, "m2": _ORANGE, "m3": _GREEN, "v1": _SKY, "v2": _PINK, "v3": _RED}
+VERDICT_COLOURS = {True: _GREEN, False: _RED}
+"""Kept or not."""
 _SUFFIX_COLOURS = {"baby": _BLUE, "instr": _ORANGE, "baby-instr": _GREEN}
 _SPARE = (_SKY, _RED, _PINK, _BLACK)
 

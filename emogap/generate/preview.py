@@ -1,0 +1,112 @@
+"""A look at a few replies before many are asked for: methods, or a template of one's own, on the same lines."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from emogap.config import Config, Sampling
+from emogap.errors import UsageError
+from emogap.generate.prompts import Template
+from emogap.generate.trial import Bench, Source, Trial, Way, open_bench, sampling_of
+from emogap.progress import progress
+from emogap.records import KEPT
+
+
+def preview(
+    config: Config,
+    n: int = 5,
+    methods: Sequence[str] | None = None,
+    template: str | Path | None = None,
+    lines: Sequence[str | Mapping[str, str]] | None = None,
+    sampling: Sampling | Mapping[str, Any] | str | None = None,
+    stage: str = "augment",
+) -> pd.DataFrame:
+    """Let the writer answer for a few lines, show what came, and return it as a table, a row a reply.
+
+    ``methods``: whose prompts (for ``stage="rewrite"`` versions), else those of the settings; or ``template``: the
+    path of a template file, or the text of one. ``lines``: ids, texts or mappings of one's own (``text`` and
+    ``emotion``; for rewrites ``instruction``, ``input``, ``output``, ``emotion``), else the stage's first ``n``.
+    ``sampling``: a name, or values that replace those of the settings.
+
+    A line is sampled with the same seed whatever the prompt. Replies are kept: the stage takes them over when it asks
+    the same, and a second look makes nothing. Columns: ``method, line_id, emotion, line, reply, verdict, score``
+    (of the emotion wanted), ``found`` (the strongest emotions and their scores), for rewrites ``similarity``, then
+    ``words, seconds, notes``.
+
+    Raises ``UsageError``, ``MissingInput`` and ``ModelError``.
+    """
+    if methods is not None and template is not None:
+        raise UsageError("preview takes either methods or a template, not both")
+    bench = open_bench(config, stage)
+    sources = bench.chosen(lines) if lines is not None else bench.first(n)
+    drawn = sampling_of(sampling, bench.settings.sampling)
+    ways = [Way(name, parsed, drawn) for name, parsed in _templates(bench, methods, template).items()]
+    with progress("preview", len(sources) * len(ways), "replies") as bar:
+        trials = [bench.try_out(sources, way, bar) for way in ways]
+    table = trial_table(bench, sources, trials)
+    _show(table)
+    return table
+
+
+def _templates(bench: Bench, methods: Sequence[str] | None, template: str | Path | None) -> dict[str, Template]:
+    if template is None:
+        return {name: bench.template(name) for name in methods or bench.names}
+    if isinstance(template, Path) or not _is_text(template):
+        return {Path(template).stem: bench.template(str(template))}
+    return {"template": bench.parse(template, "template")}
+
+
+def _is_text(template: str) -> bool:
+    """A path has neither a line break nor a placeholder in it."""
+    return "\n" in template or "{" in template
+
+
+def trial_table(bench: Bench, sources: Sequence[Source], trials: Sequence[Trial]) -> pd.DataFrame:
+    """The rows of all trials, line by line, as people read them; see ``preview`` for the columns."""
+    by_line = zip(sources, *(trial.rows for trial in trials), strict=True)
+    return pd.DataFrame(
+        [
+            described(bench, source, trial.way.name, row)
+            for source, *rows in by_line
+            for trial, row in zip(trials, rows, strict=True)
+        ]
+    )
+
+
+def described(bench: Bench, source: Source, name: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """One reply as people read it."""
+    strongest = zip(row["found"], row["found_scores"], strict=True)
+    similarity = {"similarity": row["similarity"]} if bench.stage == "rewrite" else {}
+    return {
+        "method": name,
+        "line_id": source.id,
+        "emotion": source.emotion,
+        "line": source.text,
+        "reply": row["reply"],
+        "verdict": verdict(row),
+        "score": row["emotion_score"],
+        "found": ", ".join(f"{label} {score:.2f}" for label, score in strongest),
+        **similarity,
+        "words": row["words"],
+        "seconds": row["seconds"],
+        "notes": "; ".join(row["notes"]),
+    }
+
+
+def verdict(row: Mapping[str, Any]) -> str:
+    """``kept``, or all the gates that a reply failed."""
+    return KEPT if row["status"] == KEPT else ", ".join(row["reasons"])
+
+
+def _show(table: pd.DataFrame) -> None:
+    from IPython import get_ipython
+    from IPython.display import display
+
+    from emogap.show.preview_table import readable
+
+    if get_ipython() is None:
+        print(table.to_string(max_colwidth=80))
+    else:
+        display(readable(table))
