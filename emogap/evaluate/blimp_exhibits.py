@@ -50,8 +50,7 @@ def _accuracies(folder: Path, accuracies: "pd.DataFrame", group: str) -> None:
         "Accuracy on minimal pairs in percent, with 95 % intervals (items pooled): the share of pairs whose "
         "grammatical sentence is the likelier one; ties count one half."
     )
-    own = accuracies[accuracies["group"] != blimp_tables.MEAN] if group == "paradigm" else accuracies
-    wide = blimp_tables.side_by_side(own, group)
+    wide = blimp_tables.side_by_side(_renamed(accuracies, group), group)
     order = _ORDERS[group]
     known = TASK if group == "phenomenon" else None
     save_table(folder, Exhibit(f"blimp_accuracy{ending}", "table", caption, order, published=known), wide)
@@ -64,7 +63,7 @@ def _accuracies(folder: Path, accuracies: "pd.DataFrame", group: str) -> None:
 def _differences(folder: Path, correct: "pd.DataFrame", bases: Mapping[str, str], group: str) -> None:
     from emogap.show.blimp_figures import differences_figure
 
-    table = blimp_tables.differences(correct, bases)
+    table = _renamed(blimp_tables.differences(correct, bases), group)
     if table.empty:
         return
     name, order = f"blimp_differences{_ending(group)}", _ORDERS[group]
@@ -83,6 +82,13 @@ def _beside_published(folder: Path, accuracies: "pd.DataFrame", file: Path | Non
     if not table.empty:
         caption = "Beside the published accuracies, in percent. " + blimp_tables.what_differs(int(table["pairs"].max()))
         save_table(folder, Exhibit("blimp_beside_published", "table", caption, 73), table.round(2))
+
+
+def _renamed(table: "pd.DataFrame", group: str) -> "pd.DataFrame":
+    """The mean over the groups is called after what the groups are."""
+    if group == "phenomenon":
+        return table
+    return table.replace({"group": {blimp_tables.MEAN: blimp_tables.PARADIGMS_MEAN}})
 
 
 def _ending(group: str) -> str:

@@ -17,7 +17,7 @@ from emogap.published import published
 if TYPE_CHECKING:
     import pandas as pd
 
-ALL, MEAN = "all pairs", "mean of phenomena"
+ALL, MEAN, PARADIGMS_MEAN = "all pairs", "mean of phenomena", "mean of paradigms"
 PUBLISHED_ITEMS = 57_812
 _Z = 1.959964
 
@@ -127,7 +127,7 @@ def _difference(change: np.ndarray) -> dict[str, Any]:
     centre, variance = _adjusted(change)
     spread = _Z * np.sqrt(variance)
     return {
-        "pairs": len(change), "gained": change[change > 0].sum(), "lost": -change[change < 0].sum(),
+        "pairs": len(change), "gained": change[change > 0].sum(), "lost": abs(change[change < 0].sum()),
         "difference": 100 * change.mean(), "low": 100 * (centre - spread), "high": 100 * (centre + spread),
         "p": exact_p(change),
     }  # fmt: skip
@@ -151,7 +151,7 @@ def _mean_difference(groups: list[np.ndarray]) -> dict[str, Any]:
     spread = _Z * np.sqrt(sum(_adjusted(values)[1] for values in groups)) / len(groups)
     under_null = np.sqrt(sum((values**2).sum() / len(values) ** 2 for values in groups)) / len(groups)
     return {
-        "pairs": len(change), "gained": change[change > 0].sum(), "lost": -change[change < 0].sum(),
+        "pairs": len(change), "gained": change[change > 0].sum(), "lost": abs(change[change < 0].sum()),
         "difference": 100 * mean, "low": 100 * (mean - spread), "high": 100 * (mean + spread),
         "p": 2 * float(norm.sf(abs(mean) / under_null)) if under_null else 1.0,
     }  # fmt: skip

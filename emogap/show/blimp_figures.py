@@ -26,7 +26,8 @@ def differences_figure(differences: pd.DataFrame, bases: list[str]) -> Figure:
     markers = dict(zip(models, "osD^vPX*" * len(models), strict=False))
     height = max(0.36, _ROW * (len(models) + 1))
     figure, axes = plt.subplots(figsize=(7, height * len(groups) + 1.4))
-    offsets = np.linspace(-0.3, 0.3, len(models)) if len(models) > 1 else [0.0]
+    reach = (len(models) - 1) / (2 * len(models) + 1)
+    offsets = np.linspace(-reach, reach, len(models))
     for model, offset in zip(models, offsets, strict=True):
         rows = differences[differences["model"] == model].set_index("group").loc[groups]
         places = np.arange(len(groups)) + offset
@@ -44,8 +45,9 @@ def differences_figure(differences: pd.DataFrame, bases: list[str]) -> Figure:
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("accuracy minus the base model's (percentage points)")
     axes.set_title("Grammar after fine-tuning, against the base")
-    figure.legend(
-        handles=_handles(models, colours, markers), loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2,
+    below = 0.6 / (height * len(groups))  # inches under the axes, whatever their height
+    axes.legend(
+        handles=_handles(models, colours, markers), loc="upper center", bbox_to_anchor=(0.35, -below), ncols=2,
         frameon=False, fontsize="small",
     )  # fmt: skip
     return figure
