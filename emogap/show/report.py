@@ -1,42 +1,36 @@
-"""The report: one self-contained page with every table and figure that the stages registered. It computes nothing."""
+"""The report: one self-contained page, the study's tables and figures in its order, beside the published numbers.
+
+It draws on what stages registered and counted, and on ``published.toml``; it measures nothing.
+"""
 
 import base64
-import platform
-import re
-from dataclasses import dataclass
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from emogap.artefacts import Artefact, Recipe, Summary, package_versions, sha256_text
-from emogap.config import Config
+from emogap.artefacts import Artefact, Recipe, Summary, fingerprint, package_versions, read_manifest, sha256_text
+from emogap.config import Config, load_config
 from emogap.exhibits import CAPTIONS, Exhibit, exhibits
-from emogap.paths import from_root
+from emogap.paths import Home, from_root
 from emogap.published import PublishedTable, published
+from emogap.show.study_order import PLACES, Place, place_of
 from emogap.stages import STAGES, Stage, make_each
 from emogap.state import StageState, inspect_all
 
-TEMPLATE = Path(__file__).with_name("report.html.j2")
-ROWS_UNFOLDED = 30
-SHORT = 28
-"""Characters up to which a column of text is never broken into lines."""
-ROWS_SHOWN = 200
-"""A longer table is cut in the page; its CSV has all of it."""
+if TYPE_CHECKING:
+    import pandas as pd
+    from markupsafe import Markup
 
+    from emogap.show.comparison import Difference
+    from emogap.show.report_tables import Cells
 
-@dataclass(frozen=True)
-class Cells:
-    """A table ready for the page: every cell a string."""
-
-    columns: list[str]
-    kinds: list[str]
-    """How each column is set: ``n`` a number, flush right; ``s`` short text, never broken; ``t`` running text."""
-    rows: list[list[str]]
-    left_out: int = 0
-
-    @property
-    def is_long(self) -> bool:
-        """Whether the table is folded away until somebody asks for it."""
-        return len(self.rows) > ROWS_UNFOLDED
+HERE = Path(__file__).parent
+TEMPLATES = ("report.html.j2", "report_parts.html.j2")
+HASH_CHARACTERS = 16
+KINDS = ("data", "size", "method")
+"""Kinds of difference to the published set-up, in the order in which they are said."""
 
 
 @dataclass(frozen=True)
@@ -45,37 +39,60 @@ class Entry:
 
     exhibit: Exhibit
     anchor: str
-    cells: Cells | None
-    image: str | None
-    """The figure as a ``data:`` address, so that the page needs no other file."""
+    name: str
+    """``<folder>/<kind>s/<name>``."""
     source: str
     """Where its file lies, from the home."""
-    published: PublishedTable | None
-    published_cells: Cells | None
+    cells: "Cells | None"
+    image: str | None
+    """The figure as a ``data:`` address, so that the page needs no other file."""
 
 
 @dataclass(frozen=True)
-class Section:
-    """One stage of the study in the page."""
+class PublishedCells:
+    """A published table ready for the page."""
+
+    table: PublishedTable
+    cells: "Cells"
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A place of the study with what this run has for it."""
+
+    place: Place
+    state: str
+    """``fresh``, ``stale``, ``incomplete`` or ``missing``; what has not run is shown as missing, never as zeros."""
+    why: str
+    entries: list[Entry]
+    published: list[PublishedCells]
+    comparison: "Cells | None"
+    differs: dict[str, list[str]] = field(default_factory=dict)
+    """Kind of difference to the published set-up (data, size, method) → names of settings."""
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """What a stage registered that the published study does not have."""
 
     stage: Stage
-    state: str
-    """``fresh``, ``stale`` or ``missing``; a stage that has not run is shown as missing, never as zeros."""
-    why: str
-    facts: list[str]
     entries: list[Entry]
 
 
 def report_artefacts(config: Config) -> list[Artefact]:
     """The page, made from whatever is registered in the home."""
     inputs = {}
-    for folder in _folders(config):
+    for folder in exhibit_folders(config.home):
         if (folder / CAPTIONS).exists():
             inputs[config.home.relative(folder / CAPTIONS)] = folder / CAPTIONS
         for exhibit in exhibits(folder):
-            file = _file(folder, exhibit)
+            file = exhibit_file(folder, exhibit)
             inputs[config.home.relative(file)] = file
-    return [Artefact(config.home.report, Recipe("report", inputs, identities={"template": _template_sha()}))]
+    templates = "".join((HERE / name).read_text(encoding="utf-8") for name in TEMPLATES)
+    identities = {"template": sha256_text(templates), "manifests": _manifests_sha(config.home)}
+    return [
+        Artefact(config.home.report, Recipe("report", inputs, {"profile": config.profile}, identities, config.seed))
+    ]
 
 
 def report(config: Config) -> Summary:
@@ -84,137 +101,246 @@ def report(config: Config) -> Summary:
     def make(artefact: Artefact) -> None:
         with artefact.making() as draft:
             states = [state for state in inspect_all(config) if state.stage.name != "report"]
-            sections = [_section(config, state) for state in states]
-            draft.path.write_text(render(config, sections, states), encoding="utf-8")
-            draft.counts["exhibits"] = sum(len(section.entries) for section in sections)
+            entries = home_entries(config.home)
+            draft.path.write_text(_page(config, states, entries), encoding="utf-8")
+            draft.counts["exhibits"] = len(entries)
 
     return make_each("report", report_artefacts(config), make)
 
 
-def render(config: Config, sections: list[Section], states: list[StageState]) -> str:
-    """The page's HTML. All text that comes from data is escaped."""
+def render(template: str, **values: Any) -> str:
+    """A page's HTML. All text that comes from data is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    return environment.get_template(TEMPLATE.name).render(
-        config=config,
-        sections=sections,
-        size=[_size(state) for state in states],
-        machine=f"{platform.machine()}, {platform.system()}, Python {platform.python_version()}",
-        packages=package_versions(),
-        models=_models(config),
-        data=_data(config, states),
-        seconds=sum(state.seconds for state in states),
-    )
+    environment.filters["ticks"] = _ticks
+    return environment.get_template(template).render(**values)
 
 
-def _section(config: Config, state: StageState) -> Section:
-    stage = state.stage
-    folder = stage.exhibits_folder(config)
-    # Both fine-tuning stages register in one folder, under names that end in theirs.
-    is_shared = sum(other.folder == stage.folder for other in STAGES) > 1
-    own = [e for e in exhibits(folder) if not is_shared or e.name.endswith(f"_{stage.name}")]
-    entries = [_entry(config, folder, exhibit) for exhibit in own]
-    return Section(stage, state.state, "; ".join(state.reasons), _facts(state), entries)
+def _ticks(text: str) -> "Markup":
+    """Text with what stands between backticks set as code."""
+    from markupsafe import Markup, escape
+
+    pieces = [escape(piece) for piece in text.split("`")]
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(pieces))
 
 
-def _facts(state: StageState) -> list[str]:
-    return [
-        f"{m['artefact']}: {', '.join(f'{name} {value:,}' for name, value in m['counts'].items()) or 'made'} "
-        f"({m['seconds']:.0f} s)"
-        for m in state.manifests
-    ]
+def home_entries(home: Home) -> list[Entry]:
+    """Everything that is registered in a home, in the order of its stages and of ``Exhibit.order``."""
+    return [_entry(home, folder, exhibit) for folder in exhibit_folders(home) for exhibit in exhibits(folder)]
 
 
-def _entry(config: Config, folder: Path, exhibit: Exhibit) -> Entry:
-    file = _file(folder, exhibit)
-    table = published(exhibit.published) if exhibit.published else None
-    return Entry(
-        exhibit=exhibit,
-        anchor=f"{folder.name}-{exhibit.kind}-{exhibit.name}",
-        cells=_read_cells(file) if exhibit.kind == "table" else None,
-        image=_data_address(file) if exhibit.kind == "figure" else None,
-        source=config.home.relative(file),
-        published=table,
-        published_cells=_to_cells(table.frame()) if table else None,
-    )
+def exhibit_folders(home: Home) -> list[Path]:
+    return list(dict.fromkeys(home.root / stage.folder for stage in STAGES if stage.name != "report"))
 
 
-def _file(folder: Path, exhibit: Exhibit) -> Path:
+def exhibit_file(folder: Path, exhibit: Exhibit) -> Path:
     suffix = ".csv" if exhibit.kind == "table" else ".png"
     return folder / f"{exhibit.kind}s" / f"{exhibit.name}{suffix}"
 
 
-def _folders(config: Config) -> list[Path]:
-    return list(dict.fromkeys(stage.exhibits_folder(config) for stage in STAGES if stage.name != "report"))
-
-
-def _read_cells(file: Path) -> Cells:
+def reader(home: Home) -> "Callable[[str], pd.DataFrame | None]":
+    """Reads ``<folder>/<name>``, the table ``<folder>/tables/<name>.csv`` of a home; None where it is not there."""
     import pandas as pd
 
-    return _to_cells(pd.read_csv(file, keep_default_na=False, na_values=[""]))
+    def read(name: str) -> "pd.DataFrame | None":
+        folder, _, table = name.rpartition("/")
+        file = home.root / folder / "tables" / f"{table}.csv"
+        return pd.read_csv(file) if file.exists() else None
+
+    return read
 
 
-def _to_cells(table: Any) -> Cells:
-    shown = table.head(ROWS_SHOWN)
-    return Cells(
-        columns=[str(name).replace("_", " ") for name in table.columns],
-        kinds=[_kind(table[name]) for name in table.columns],
-        rows=[[_cell(value) for value in row] for row in shown.itertuples(index=False)],
-        left_out=len(table) - len(shown),
+def _page(config: Config, states: list[StageState], entries: list[Entry]) -> str:
+    from emogap.show import comparison, workflow
+    from emogap.show.report_tables import to_cells
+
+    manifests = list(home_manifests(config.home).values())
+    outside = read_from_outside(config.home)
+    boxes, arrows = workflow.workflow(states)
+    differences = comparison.differences(config)
+    return render(
+        TEMPLATES[0],
+        config=config,
+        places=_places(config, states, entries, differences),
+        beyond=_beyond(entries),
+        boxes=boxes,
+        arrows=arrows,
+        drawing=workflow,
+        sizes=to_cells(comparison.sizes(states)),
+        differences=differences,
+        difference_rows=[(d.kind, d.key, d.ours, d.theirs) for d in differences],
+        models=_models(config, manifests),
+        trained=[(s.name, s.parent, s.task, s.data) for s in config.strategies],
+        data=_data(config),
+        files=outside,
+        runs=[_run(state) for state in states],
+        started=min((m["started"] for m in manifests), default=""),
+        machines=sorted({m.get("machine", "not recorded") for m in manifests}),
+        commits=sorted({(m["git_commit"] or "outside git")[:12] for m in manifests}),
+        seconds=sum(m["seconds"] for m in manifests),
+        packages=package_versions(),
+        cost=PublishedCells(published("cost"), to_cells(published("cost").frame())),
     )
 
 
-def _kind(column: Any) -> str:
-    import pandas as pd
+def _places(
+    config: Config, states: list[StageState], entries: list[Entry], differences: "list[Difference]"
+) -> list[Filled]:
+    from emogap.show.comparison import TOGETHER, compare
+    from emogap.show.report_tables import to_cells
 
-    if pd.api.types.is_numeric_dtype(column):
-        return "n"
-    return "s" if column.astype(str).str.len().max() <= SHORT else "t"
+    state_of = {state.stage.name: state for state in states}
+    read = reader(config.home)
+    filled = []
+    for place in PLACES:
+        own = sorted((e for e in entries if place_of(e.name) is place), key=lambda e: place.rank(e.name))
+        compared = compare(place, read)
+        state = state_of[place.stages[0]]
+        filled.append(
+            Filled(
+                place,
+                _place_state(state, own),
+                "; ".join(state.reasons),
+                own,
+                [PublishedCells(published(key), to_cells(published(key).frame())) for key in place.published],
+                None if compared is None else to_cells(compared, TOGETHER if place.compared == "grammar" else 1),
+                _differs(place, differences),
+            )
+        )
+    return filled
 
 
-def _cell(value: Any) -> str:
-    """A number as people read it, a missing one as a dash."""
-    import pandas as pd
+def _differs(place: Place, differences: "list[Difference]") -> dict[str, list[str]]:
+    kinds = {kind: [d.name for d in differences if d.kind == kind and d.name in place.shaped_by] for kind in KINDS}
+    return {kind: list(dict.fromkeys(names)) for kind, names in kinds.items() if names}
 
-    if pd.isna(value):
-        return "–"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1000 else f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+def _place_state(state: StageState, own: list[Entry]) -> str:
+    """``missing`` where there is nothing to show; ``incomplete`` where the stage has not come to its end."""
+    if not own:
+        return "missing"
+    return "incomplete" if state.state == "missing" else state.state
+
+
+def _beyond(entries: list[Entry]) -> list[Beyond]:
+    rest = [entry for entry in entries if place_of(entry.name) is None]
+    sections = []
+    for stage in STAGES:
+        own = [entry for entry in rest if entry.name.startswith(f"{stage.folder}/")]
+        rest = [entry for entry in rest if entry not in own]
+        if own:
+            sections.append(Beyond(stage, own))
+    return sections
+
+
+def _entry(home: Home, folder: Path, exhibit: Exhibit) -> Entry:
+    from emogap.show.report_tables import read_cells
+
+    file = exhibit_file(folder, exhibit)
+    return Entry(
+        exhibit=exhibit,
+        anchor=f"{folder.name}-{exhibit.kind}-{exhibit.name}",
+        name=f"{folder.name}/{exhibit.kind}s/{exhibit.name}",
+        source=home.relative(file),
+        cells=read_cells(file) if exhibit.kind == "table" else None,
+        image=_data_address(file) if exhibit.kind == "figure" else None,
+    )
 
 
 def _data_address(png: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode()
 
 
-def _template_sha() -> str:
-    return sha256_text(TEMPLATE.read_text(encoding="utf-8"))
+def home_manifests(home: Home) -> dict[Path, dict[str, Any]]:
+    """Artefact → its manifest, for all artefacts of a home but the report itself and what was superseded."""
+    suffix = ".manifest.json"
+    files = sorted(home.root.rglob(f"*{suffix}"))
+    wanted = [file for file in files if not file.is_relative_to(home.report.parent) and "superseded" not in file.parts]
+    paths = [file.with_name(file.name.removesuffix(suffix)) for file in wanted]
+    return {path: read_manifest(path) for path in paths}
 
 
-def _size(state: StageState) -> str:
-    """How large a stage's work was: what a reader must know before believing a number."""
-    counts = ", ".join(f"{value:,} {_plain(name)}" for name, value in state.counts.items())
-    return f"{state.stage.name}: {counts or 'has not run'}"
+def read_from_outside(home: Home) -> list[tuple[str, str]]:
+    """(file, beginning of its hash) of all that a home's artefacts were made from and that is none of them."""
+    manifests = home_manifests(home)
+    own = {fingerprint(path) for path in manifests}
+    entries = [entry for manifest in manifests.values() for entry in manifest["inputs"].values()]
+    return sorted({e["path"]: e["sha256"][:HASH_CHARACTERS] for e in entries if e["sha256"] not in own}.items())
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[_-]+", " ", name)
+def _manifests_sha(home: Home) -> str:
+    return sha256_text(json.dumps(list(home_manifests(home).values()), sort_keys=True))
 
 
-def _models(config: Config) -> list[tuple[str, str, str]]:
-    """(role, name, revision) of every model that the run names."""
-    rows = [(f"base {name}", model.name, model.revision) for name, model in config.bases.items()]
-    rows.append(("writer", config.writer.model.name, config.writer.model.revision))
-    rows.append(("classifier of the lines", config.process.classifier.name, config.process.classifier.revision))
-    rows += [("judge of the answers", judge.name, judge.revision) for judge in config.sentiment.classifiers]
+def _run(state: StageState) -> tuple[str, ...]:
+    """A row of the table of what was run: stage, state, counts, seconds of work, when it was begun."""
+    counts = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in state.counts.items())
+    started = min((m["started"] for m in state.manifests), default="–").replace("T", " ").removesuffix("+00:00")
+    seconds = f"{state.seconds:,.0f} s" if state.manifests else "–"
+    return state.stage.name, state.state, counts or "has not run", seconds, started
+
+
+def _models(config: Config, manifests: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
+    """(role, model, revision or hash, model of the published set-up): Table 1, its first half."""
+    from emogap.show.comparison import PUBLISHED_PROFILE
+
+    theirs = load_config(PUBLISHED_PROFILE, config.home.root)
+    identities = {identity for manifest in manifests for identity in manifest["identities"].values()}
+
+    def revision(name: str, named: str) -> str:
+        found = [identity.rpartition("@")[2] for identity in identities if identity.startswith(f"{name}@")]
+        return found[0] if found else named
+
+    def bases(settings: Config) -> str:
+        return ", ".join(model.name for model in settings.bases.values())
+
+    rows = [
+        ("base", model.name, revision(model.name, model.revision), bases(theirs)) for model in config.bases.values()
+    ]
+    writer, classifier = config.writer.model, config.process.classifier
+    rows.append(("writer", writer.name, revision(writer.name, writer.revision), theirs.writer.model.name))
+    published_classifier = theirs.process.classifier.name
+    rows.append(
+        (
+            "classifier of the lines",
+            classifier.name,
+            revision(classifier.name, classifier.revision),
+            published_classifier,
+        )
+    )
+    for judge in config.sentiment.classifiers:
+        rows.append(("judge of the answers", judge.name, revision(judge.name, judge.revision), published_classifier))
     return rows
 
 
-def _data(config: Config, states: list[StageState]) -> list[tuple[str, str]]:
-    """(file, first characters of its hash) of everything that was read from outside the home."""
-    entries = [e for state in states for manifest in state.manifests for e in manifest["inputs"].values()]
-    outside = [e for e in entries if not from_root(e["path"]).is_relative_to(config.home.root)]
-    return sorted({e["path"]: f"{e['sha256'][:12]}…" for e in outside}.items())
+def _data(config: Config) -> list[tuple[str, str, str]]:
+    """(role, where it is read from, data of the published set-up): Table 1, its second half."""
+    from emogap.show.comparison import PUBLISHED_PROFILE
+
+    theirs = load_config(PUBLISHED_PROFILE, config.home.root)
+
+    def rows(settings: Config) -> dict[str, list[str]]:
+        return {
+            "text": settings.process.raw_dirs,
+            "factual text": settings.corpus.factual,
+            "instructions and answers": [settings.rewrite.records],
+            "prompts": [settings.respond.prompts],
+            "minimal pairs": [settings.blimp.data],
+        }
+
+    published_data = rows(theirs)
+    return [
+        (role, ", ".join(paths), ", ".join(dict.fromkeys(map(_data_title, published_data[role]))))
+        for role, paths in rows(config).items()
+    ]
+
+
+def _data_title(path: str) -> str:
+    """What the registry calls the data set that a path under ``data/raw/`` belongs to."""
+    from emogap.data.registry import DATA_SETS
+
+    found = [d.title for d in DATA_SETS.values() if from_root(path).is_relative_to(d.destination)]
+    return found[0] if found else path

@@ -1,0 +1,225 @@
+"""A run beside the published study: the difference of two stated numbers, and what differs in how they came about.
+
+Everything here reads tables that stages registered and ``published.toml``. Nothing is measured or estimated; intervals
+are those that the stages gave.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from emogap.config import Config, load_config
+from emogap.published import published
+from emogap.show.study_order import PLACES, Place
+from emogap.state import StageState
+
+Read = Callable[[str], pd.DataFrame | None]
+"""Reads the table ``<folder>/tables/<name>.csv`` of a home; None where it is not registered."""
+
+PUBLISHED_PROFILE = "paper"
+TOGETHER = 3
+"""Columns of a comparison that belong together: the run's value, the published one, their difference."""
+_CELL = re.compile(r"^(?P<value>-?[\d.]+) (?P<interval>\[.+\])$")
+
+KINDS = {
+    "data": ("process.raw_dirs", "corpus.factual", "rewrite.records", "respond.prompts", "blimp.data",
+             "lens.sentences"),
+    "size": ("augment.lines", "corpus.words", "rewrite.count", "clm.max_steps", "clm.epochs", "sft.max_steps",
+             "sft.epochs", "respond.per_emotion", "blimp.items"),
+}  # fmt: skip
+"""Kind of difference → settings of that kind; every other setting is one of method."""
+
+
+def compare(place: Place, read: Read) -> pd.DataFrame | None:
+    """Rows that the run and the published study both have; None where the place has none, or the run nothing yet."""
+    return _COMPARISONS[place.compared](read) if place.compared else None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting that is not as in the published set-up."""
+
+    name: str
+    """As places name it: a section, or ``section.key``."""
+    key: str
+    kind: str
+    """``data``, ``size`` or ``method``."""
+    ours: str
+    theirs: str
+
+
+def differences(config: Config) -> list[Difference]:
+    """All settings that shape a place of the study and differ from the published set-up (the profile ``paper``)."""
+    theirs = load_config(PUBLISHED_PROFILE, config.home.root)
+    found = []
+    for name in dict.fromkeys(name for place in PLACES for name in place.shaped_by):
+        ours, published_values = _leaves(config, name), _leaves(theirs, name)
+        for key in sorted(ours.keys() | published_values.keys()):
+            if ours.get(key) != published_values.get(key):
+                words = _said(ours.get(key)), _said(published_values.get(key))
+                found.append(Difference(name, key, _kind(key), *words))
+    return found
+
+
+def sizes(states: list[StageState]) -> pd.DataFrame:
+    """``what, this run, published``: how large the run was beside the published study, a missing count left empty."""
+    table = published("sizes").frame()
+    manifests = {state.stage.name: state.manifests for state in states}
+    ours = [_count(manifests[stage], stage, count) for stage, count in zip(table["stage"], table["count"], strict=True)]
+    return pd.DataFrame({"": table["what"], "this run": pd.array(ours, dtype="Int64"), "published": table["published"]})
+
+
+def _count(manifests: Iterable[dict[str, Any]], stage: str, count: str) -> int | None:
+    """What the stage counted: of answers and pairs, which are counted model by model, the most that a model has."""
+    counts = [m["counts"][count] for m in manifests if count in m["counts"]]
+    if not counts:
+        return None
+    return max(counts) if stage == "evaluate" else sum(counts)
+
+
+def _story_words(read: Read) -> pd.DataFrame | None:
+    table, statistics = read("prompt_analysis_babylm/word_counts"), read("prompt_analysis_babylm/statistics")
+    if table is None or statistics is None:
+        return None
+    ours = table[table["preset"] == "published-stories"].set_index("group")
+    theirs = published("story_statistics").frame().set_index("method")
+    ends = statistics[statistics["preset"] == "published-stories"].set_index(["group", "measure"])["value"]
+    names = {"average_words": "average_words", "texts": "stories", "unique_words": "unique_words",
+             "total_words": "total_words"}  # fmt: skip
+    return _long(
+        (
+            f"{method}: {theirs_name.replace('_', ' ')}",
+            ours.loc[method, name],
+            _interval(ends.get((method, f"{name}_low")), ends.get((method, f"{name}_high"))),
+            theirs.loc[method, theirs_name],
+        )
+        for method in ours.index.intersection(theirs.index)
+        for name, theirs_name in names.items()
+    )
+
+
+def _composition(read: Read) -> pd.DataFrame | None:
+    table = read("babylm_pretrain_corpus/composition")
+    if table is None:
+        return None
+    kinds = table[table["dimension"] == "kind"].set_index("value")
+    theirs = published("composition").frame().iloc[0]  # the corpus that the study trained on
+    documents, words = kinds["documents"], kinds["words"]
+    return _long(
+        [
+            ("share of story words (%)", round(100 * kinds["share"].get("story", 0.0), 2), "", theirs["story_share"]),
+            ("stories", documents.get("story", 0), "", theirs["stories"]),
+            ("words of stories", words.get("story", 0), "", theirs["story_words"]),
+            ("words of factual text", words.get("factual", 0), "", theirs["factual_words"]),
+            ("words", words.sum(), "", theirs["words"]),
+        ]
+    )
+
+
+def _grammar(read: Read) -> pd.DataFrame | None:
+    """Accuracies of models that both have; where there are none, the changes from the base that both trainings made."""
+    accuracy, changes = read("quantitative_analysis/blimp_accuracy"), read("quantitative_analysis/blimp_differences")
+    if accuracy is None or changes is None:
+        return None
+    theirs = published("blimp").frame().set_index("phenomenon")
+    common = [model for model in theirs.columns if model in accuracy.columns]
+    return _accuracies(accuracy, theirs, common) if common else _changes(changes, theirs)
+
+
+def _accuracies(accuracy: pd.DataFrame, theirs: pd.DataFrame, models: list[str]) -> pd.DataFrame:
+    ours = accuracy.set_index("phenomenon")
+    cells = {
+        (phenomenon, model): (*_split(str(ours.loc[phenomenon, model])), theirs.loc[phenomenon, model])
+        for phenomenon in ours.index.intersection(theirs.index, sort=False)
+        for model in models
+    }
+    return _grid("phenomenon", cells)
+
+
+def _changes(changes: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame | None:
+    """What each kind of training changed, in points, beside what it changed in the published gpt2."""
+    cells = {}
+    for change in changes.itertuples():
+        trained = f"gpt2{change.model.removeprefix(change.base)}"
+        if trained in theirs.columns and change.phenomenon in theirs.index:
+            published_change = theirs.loc[change.phenomenon, trained] - theirs.loc[change.phenomenon, "gpt2"]
+            kind = change.model.removeprefix(change.base + "-")
+            interval = _interval(change.low, change.high)
+            cells[change.phenomenon, kind] = (change.difference, interval, round(published_change, 2))
+    return _grid("phenomenon", cells) if cells else None
+
+
+def _grid(name: str, cells: dict[tuple[str, str], tuple[float, str, float]]) -> pd.DataFrame:
+    """A row a first key; for each second key the run's value, the published one and their difference."""
+    rows: dict[str, dict[str, Any]] = {}
+    for (row, column), (ours, interval, theirs) in cells.items():
+        rows.setdefault(row, {name: row}).update(
+            {
+                f"{column}: this run": f"{ours:.1f} {interval}".rstrip(),
+                f"{column}: published": theirs,
+                f"{column}: difference": round(ours - theirs, 2),
+            }
+        )
+    return pd.DataFrame(list(rows.values()))
+
+
+_COMPARISONS: dict[str, Callable[[Read], pd.DataFrame | None]] = {
+    "story_words": _story_words,
+    "composition": _composition,
+    "grammar": _grammar,
+}
+
+
+def _long(rows: Iterable[tuple[str, float, str, float]]) -> pd.DataFrame:
+    """A row for each (what, the run's value, its interval, the published value), with the difference."""
+    table = pd.DataFrame(
+        [
+            {
+                "": what,
+                "this run": ours,
+                "interval": interval,
+                "published": theirs,
+                "difference": round(ours - theirs, 2),
+            }
+            for what, ours, interval, theirs in rows
+        ],
+        dtype=object,
+    )
+    return table.drop(columns="interval") if (table["interval"] == "").all() else table
+
+
+def _interval(low: Any, high: Any) -> str:
+    missing = low is None or high is None or pd.isna(low) or pd.isna(high)
+    return "" if missing else f"[{low:.1f}, {high:.1f}]"
+
+
+def _split(cell: str) -> tuple[float, str]:
+    """A registered cell ``value [low, high]``, or a value alone."""
+    found = _CELL.match(cell)
+    return (float(found["value"]), found["interval"]) if found else (float(cell), "")
+
+
+def _kind(key: str) -> str:
+    return next((kind for kind, names in KINDS.items() if any(key.startswith(name) for name in names)), "method")
+
+
+def _leaves(config: Config, name: str) -> dict[str, Any]:
+    """Dotted key → value of a setting, or of a whole section; models by name, execution settings left out."""
+    section, _, key = name.partition(".")
+    if section == "bases":
+        return {"bases": ", ".join(model.name for model in config.bases.values())}
+    if not hasattr(getattr(config, section), "shaping"):
+        return {name: getattr(config, section)}
+    flat = config.flat(section, *([key] if key else []))
+    return {key: value for key, value in flat.items() if not key.endswith(".revision")}
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, list):
+        return ", ".join(item["name"] if isinstance(item, dict) else str(item) for item in value)
+    return str(value)
