@@ -1,0 +1,141 @@
+"""A grid: every template with every sampling, over one fixed sample of lines or records.
+
+A line is drawn with the same seed in every cell, so that cells can be compared line by line. The replies are kept like
+those of previews: a grid that was killed goes on, and a larger one makes only what is new.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from emogap.artefacts import Artefact, Recipe, Summary, fingerprint
+from emogap.config import Config, Sampling
+from emogap.data.alpaca import is_file
+from emogap.data.classify import classifier_identity
+from emogap.errors import UsageError
+from emogap.generate.trial import Bench, Way, open_bench, sampling_of
+from emogap.hub import identify
+from emogap.paths import from_root
+from emogap.progress import progress
+from emogap.records import KEPT
+from emogap.stages import make_each
+
+MIN_LINES = 2
+"""An interval over fewer lines does not exist."""
+
+
+def make_grid(
+    config: Config, stage: str, templates: Sequence[str], vary: Mapping[str, Sequence[Any]], lines: int
+) -> Summary:
+    """Ask about ``lines`` lines or records in every cell and write all judged rows, a row a line and cell.
+
+    ``templates``: names of methods or versions, or paths of template files; none: all that the stage has.
+    ``vary``: parameter of the sampling → its values; the others stay as the stage has them.
+
+    The table has the stage's columns and before them ``template``, ``setting`` (such as ``temperature=0.3``) and
+    ``source_id``. Raises ``UsageError``, ``MissingInput`` and ``ModelError``.
+    """
+    if lines < MIN_LINES:
+        raise UsageError(f"--lines {lines}: a grid compares over lines, give {MIN_LINES} or more")
+    bench = open_bench(config, stage)
+    ways = _ways(bench, templates or list(bench.settings.templates), vary)
+    sources = bench.sample(lines)
+    if len(sources) < lines:
+        raise UsageError(f"--lines {lines}: there are only {len(sources)}; give more text or ask for fewer")
+
+    def make(artefact: Artefact) -> None:
+        with artefact.making() as draft, progress("grid", lines * len(ways), "replies") as bar:
+            rows = []
+            for setting, way in ways:
+                trial = bench.try_out(sources, way, bar)
+                rows += [
+                    {"template": way.name, "setting": setting, "source_id": source.id, **row}
+                    for source, row in zip(sources, trial.rows, strict=True)
+                ]
+            pq.write_table(_table(rows), draft.path, compression="zstd")
+            kept = sum(row["status"] == KEPT for row in rows)
+            draft.counts |= {"cells": len(ways), "lines": lines, "kept": kept, "rejected": len(rows) - kept}
+
+    artefact = Artefact(grid_path(config, stage), _recipe(bench, ways, lines), keep_superseded=True)
+    return make_each("grid", [artefact], make)
+
+
+def grid_path(config: Config, stage: str) -> Path:
+    """Where the rows of a stage's grid lie."""
+    return {"augment": config.home.story_grid, "rewrite": config.home.rewrite_grid}[stage]
+
+
+def _ways(bench: Bench, names: Sequence[str], vary: Mapping[str, Sequence[Any]]) -> list[tuple[str, Way]]:
+    """(name of the setting, way of asking) of every cell, template by template."""
+    settings = [(_setting(values), sampling_of(values, bench.settings.sampling)) for values in _combinations(vary)]
+    templates = {_name(bench, name): bench.template(name) for name in names}
+    return [
+        (setting, Way(name, template, sampling))
+        for name, template in templates.items()
+        for setting, sampling in settings
+    ]
+
+
+def _name(bench: Bench, name: str) -> str:
+    """A method's or version's name; of a template file its name without extension."""
+    return name if name in bench.settings.templates else Path(name).stem
+
+
+def _combinations(vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    for parameter in vary:
+        if parameter not in Sampling.model_fields:
+            raise UsageError(f"--vary {parameter}: no such parameter; choose among {', '.join(Sampling.model_fields)}")
+    return [dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())]
+
+
+def _setting(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value:g}" for name, value in values.items()) or "as set"
+
+
+def _table(rows: list[dict[str, Any]]):
+    import pyarrow as pa
+
+    return pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
+
+
+def _recipe(bench: Bench, ways: Sequence[tuple[str, Way]], lines: int) -> Recipe:
+    config, stage = bench.config, bench.stage
+    return Recipe(
+        stage=f"grid {stage}",
+        inputs=_inputs(config, stage),
+        settings={
+            "grid.lines": lines,
+            "grid.cells": [[way.name, setting, way.sampling.model_dump()] for setting, way in ways],
+            **config.flat(stage, "gates"),
+            **config.flat("writer", "engine", "dtype", "quantization", "batch_size"),
+            **({"rewrite.emotions": config.rewrite.emotions} if stage == "rewrite" else {}),
+        },
+        identities={
+            "writer.model": identify(config.writer.model),
+            "process.classifier": classifier_identity(config.process.classifier),
+            "examples": fingerprint(from_root(_examples(config, stage))),
+            **{f"prompt {way.name}": way.template.sha256 for _, way in ways},
+            **_hub_records(config, stage),
+        },
+        seed=config.seed,
+    )
+
+
+def _inputs(config: Config, stage: str) -> dict[str, Path]:
+    if stage == "augment":
+        return {"babylm_filtered": config.home.filtered}
+    return {"records": from_root(config.rewrite.records)} if is_file(config.rewrite.records) else {}
+
+
+def _examples(config: Config, stage: str) -> str:
+    return config.augment.examples if stage == "augment" else config.rewrite.seeds
+
+
+def _hub_records(config: Config, stage: str) -> dict[str, str]:
+    settings = config.rewrite
+    hub = stage == "rewrite" and not is_file(settings.records)
+    return {"rewrite.records": f"{settings.records}@{settings.revision}"} if hub else {}
