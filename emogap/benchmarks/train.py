@@ -20,7 +20,7 @@ def run(words: list[str]) -> None:
     """Time both ways in turn; print rates, their ratio, and the share of real tokens padded and packed."""
     parser = argparse.ArgumentParser(prog="emogap bench train", description=__doc__)
     parser.add_argument("--model", default="embedded:smollm2-135m-instruct", help="a hub id, folder or embedded model")
-    parser.add_argument("--steps", type=int, default=5, help="steps a round (5)")
+    parser.add_argument("--steps", type=int, default=20, help="steps a round (20)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds (3)")
     parser.add_argument("--rank", type=int, default=16, help="of the adapters; 0 trains all weights (16)")
     parser.add_argument("--batch-size", type=int, default=4, help="blocks a batch (4)")
@@ -49,6 +49,7 @@ def _compare(arguments: argparse.Namespace, folder: Path) -> None:
     models = [with_adapters(load_parent(path), settings.lora) for _ in range(2)]
     trainer = _trainer(settings, models[0], tokenizer, rows, folder)
     loop = _bare_loop(trainer, models[1], arguments.steps)
+    # A round pays for the start of a training (some 0.3 s), which a real one has but once: hence not too few steps.
     tokens = arguments.steps * settings.batch_size * settings.block_size
 
     def stage() -> float:
