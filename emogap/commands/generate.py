@@ -1,4 +1,4 @@
-"""Commands that let a model write: augment, rewrite, and the tools around them: review, import-pickles, prompts."""
+"""Commands that let a model write (augment, rewrite, grid), and tools around them: review, import-pickles, prompts."""
 
 import argparse
 from pathlib import Path
@@ -9,9 +9,44 @@ from emogap.commands import Commands, add_run_options, add_stage, config_from
 def register(commands: Commands) -> None:
     add_stage(commands, "augment", {"--chunks": "augment.chunks"})
     add_stage(commands, "rewrite")
+    _register_grid(commands)
     _register_review(commands)
     _register_import(commands)
     _register_prompts(commands)
+
+
+def _register_grid(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "grid",
+        help="compare prompts and samplings over the same lines",
+        description="Let the writer answer for one sample of lines (or records) with every template at every sampling, "
+        "measure the replies, and compare the cells line by line. Killed, it goes on; a larger grid makes what is new.",
+    )
+    add_run_options(parser)
+    parser.add_argument("--stage", required=True, choices=("augment", "rewrite"), help="stories or rewrites")
+    parser.add_argument("--lines", type=int, default=60, metavar="N", help="lines, or records, in every cell (60)")
+    parser.add_argument(
+        "--templates", default="", metavar="NAMES", help="methods, versions or template files, comma-separated (all)"
+    )
+    parser.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="PARAMETER=V1,V2",
+        help="a parameter of the sampling and its values (temperature=0.3,0.9,1.2); may be given several times",
+    )
+    parser.set_defaults(run=_grid)
+
+
+def _grid(arguments: argparse.Namespace) -> None:
+    from emogap.evaluate.grid_exhibits import show_grid
+    from emogap.generate.grid import make_grid, parse_vary
+
+    config = config_from(arguments)
+    templates = [name.strip() for name in arguments.templates.split(",") if name.strip()]
+    vary = parse_vary(arguments.vary or ["temperature=0.3,0.9,1.2"])
+    print(make_grid(config, arguments.stage, templates, vary, arguments.lines))
+    show_grid(config, arguments.stage)
 
 
 def _register_review(commands: Commands) -> None:

@@ -93,18 +93,22 @@ def self_similarity(encoded: Encoded, members: np.ndarray, weights: np.ndarray) 
 
     ``weights``: inverse document frequencies, shape (vocabulary,). All pairs are counted, none is drawn.
     """
+    vectors = unit_vectors(encoded, members[:_SIMILARITY_TEXTS], weights)
+    total = np.asarray(vectors.sum(axis=0)).ravel()
+    own = np.asarray(vectors.multiply(vectors).sum(axis=1)).ravel()
+    return (vectors @ total - own) / (vectors.shape[0] - 1)
+
+
+def unit_vectors(encoded: Encoded, members: np.ndarray, weights: np.ndarray):
+    """The texts' tf-idf vectors, of length 1 (0 for a text without words), sparse of shape (texts, vocabulary)."""
     from scipy.sparse import csr_matrix, diags
 
-    members = members[:_SIMILARITY_TEXTS]
     lengths = encoded.lengths()[members]
     rows = np.repeat(np.arange(len(members)), lengths)
     shape = (len(members), len(encoded.vocabulary))
     vectors = csr_matrix((np.ones(len(rows), np.float32), (rows, encoded.of(members))), shape) @ diags(weights)
     norms = np.sqrt(vectors.multiply(vectors).sum(axis=1)).A1
-    vectors = diags(1 / np.where(norms > 0, norms, 1)) @ vectors
-    total = np.asarray(vectors.sum(axis=0)).ravel()
-    own = (norms > 0).astype(float)
-    return (vectors @ total - own) / (len(members) - 1)
+    return diags(1 / np.where(norms > 0, norms, 1)) @ vectors
 
 
 def inverse_document_frequencies(encoded: Encoded) -> np.ndarray:

@@ -24,8 +24,8 @@ from emogap.progress import progress
 from emogap.records import KEPT
 from emogap.stages import make_each
 
-MIN_LINES = 2
-"""An interval over fewer lines does not exist."""
+MIN_LINES, MAX_LINES = 2, 5000
+"""Over one line there is no interval; of more than 5,000 not all pairs are compared."""
 
 
 def make_grid(
@@ -39,8 +39,8 @@ def make_grid(
     The table has the stage's columns and before them ``template``, ``setting`` (such as ``temperature=0.3``) and
     ``source_id``. Raises ``UsageError``, ``MissingInput`` and ``ModelError``.
     """
-    if lines < MIN_LINES:
-        raise UsageError(f"--lines {lines}: a grid compares over lines, give {MIN_LINES} or more")
+    if not MIN_LINES <= lines <= MAX_LINES:
+        raise UsageError(f"--lines {lines}: a grid compares over lines, give {MIN_LINES} to {MAX_LINES:,}")
     bench = open_bench(config, stage)
     ways = _ways(bench, templates or list(bench.settings.templates), vary)
     sources = bench.sample(lines)
@@ -62,6 +62,22 @@ def make_grid(
 
     artefact = Artefact(grid_path(config, stage), _recipe(bench, ways, lines), keep_superseded=True)
     return make_each("grid", [artefact], make)
+
+
+def parse_vary(given: Sequence[str]) -> dict[str, list[float]]:
+    """``["temperature=0.3,0.9"]`` → parameter → values. Raises ``UsageError``."""
+    vary = {}
+    for text in given:
+        name, _, values = text.partition("=")
+        try:
+            vary[name.strip()] = [_number(value) for value in values.split(",")]
+        except ValueError:
+            raise UsageError(f"--vary {text}: give a parameter and numbers, such as temperature=0.3,0.9") from None
+    return vary
+
+
+def _number(text: str) -> float:
+    return int(text) if text.strip().isdigit() else float(text)
 
 
 def grid_path(config: Config, stage: str) -> Path:

@@ -17,7 +17,7 @@ METHOD_COLOURS = {"m1": _BLUE, "m2": _ORANGE, "m3": _GREEN, "v1": _SKY, "v2": _P
 VERDICT_COLOURS = {True: _GREEN, False: _RED}
 """Kept or not."""
 _SUFFIX_COLOURS = {"baby": _BLUE, "instr": _ORANGE, "baby-instr": _GREEN}
-_SPARE = (_SKY, _RED, _PINK, _BLACK)
+SPARE_COLOURS = (_SKY, _RED, _PINK, _BLACK)
 
 EMOTION_ORDER = LABELS
 """An emotion keeps its place in every figure."""
@@ -36,7 +36,7 @@ def model_colours(models: Iterable[str], bases: Iterable[str]) -> dict[str, str]
             colours[model] = _GREY
         else:
             taken = list(dict.fromkeys(m[len(base) + 1 :] for m in colours))
-            colours[model] = _SUFFIX_COLOURS.get(suffix, _SPARE[len(taken) % len(_SPARE)])
+            colours[model] = _SUFFIX_COLOURS.get(suffix, SPARE_COLOURS[len(taken) % len(SPARE_COLOURS)])
     return colours
 
 

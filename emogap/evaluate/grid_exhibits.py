@@ -1,0 +1,139 @@
+"""The tables and figures of a grid, and what is printed of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from emogap.config import Config
+from emogap.evaluate.grid_scores import (
+    REASON,
+    TEXT_COLUMNS,
+    Scores,
+    grid_scores,
+    measure_of,
+    most_different,
+    word_statistics,
+)
+from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.generate.grid import grid_path
+from emogap.generate.preview import verdict
+
+_ORDER = {"augment": 26, "rewrite": 46}
+_PUBLISHED = {"augment": "story_statistics", "rewrite": "rewrite_statistics"}
+_LEVEL = 0.05
+_MAP_REASONS = 4
+"""How many of the commonest reasons the heat map has room for."""
+
+
+def show_grid(config: Config, stage: str) -> None:
+    """Measure the grid of a stage, print it, and register its tables and figures beside the stage's own.
+
+    Raises ``MissingInput`` while there is no grid.
+    """
+    rows = pd.read_parquet(config.home.require(grid_path(config, stage)))
+    folder = {"augment": config.home.stories, "rewrite": config.home.alpaca}[stage]
+    scores = grid_scores(rows, stage)
+    for line in [*printed_cells(scores.cells), "", *printed_differences(scores.differences)]:
+        print(line)
+    _save(folder, stage, rows, scores)
+    print(f"\nto read: tables/grid_*.csv and figures/grid_*.png in {config.home.relative(folder)}/")
+
+
+def _save(folder: Path, stage: str, rows: pd.DataFrame, scores: Scores) -> None:
+    lines, order = rows["source_id"].nunique(), _ORDER[stage]
+    over = f"over {lines} lines, with 95 % intervals"
+    save_table(folder, Exhibit("grid_scores", "table", f"Every cell of the grid {over}.", order), scores.cells)
+    caption = f"Prompts and samplings against each other {over}, paired over lines; p corrected by Holm."
+    save_table(folder, Exhibit("grid_differences", "table", caption, order), scores.differences)
+    caption = f"Words of the replies, counted as the study did, {over} of the average."
+    words = Exhibit("grid_words", "table", caption, order, published=_PUBLISHED[stage])
+    save_table(folder, words, word_statistics(rows, stage))
+    save_table(folder, Exhibit("grid_one_line", "table", "One line in every cell.", order), _one_line(rows))
+    caption = "The five replies of each cell that are least like each other."
+    save_table(folder, Exhibit("grid_to_read", "table", caption, order), _for_reading(most_different(rows, stage)))
+    _draw(folder, stage, scores.cells, lines)
+
+
+def _draw(folder: Path, stage: str, cells: pd.DataFrame, lines: int) -> None:
+    from emogap.show.grid_figures import heat_map, interval_panels
+
+    def title(name: str) -> str:
+        measure = measure_of(name)
+        return f"{measure.title} ({measure.unit})" if measure.unit else measure.title
+
+    shown = cells[cells["measure"].isin(_on_the_map(cells))]
+    caption = f"Every cell of the grid over {lines} lines; the colours go from a column's lowest to its highest value."
+    alt = "Heat map with a row for each prompt and sampling and a column for each measure."
+    figure = heat_map(shown, title, lambda name, value: measure_of(name).text(value))
+    save_figure(folder, Exhibit("grid_heat_map", "figure", caption, _ORDER[stage], alt=alt), figure)
+    caption = f"Each prompt at each sampling, {lines} lines, 95 % intervals."
+    alt = "A panel for each measure: points with intervals, a colour a prompt, from left to right the samplings."
+    figure = interval_panels(shown, title, lambda name: 100.0 if measure_of(name).unit == "%" else 1.0)
+    save_figure(folder, Exhibit("grid_intervals", "figure", caption, _ORDER[stage], alt=alt), figure)
+
+
+def _on_the_map(cells: pd.DataFrame) -> list[str]:
+    """All measures, but of the reasons only the commonest."""
+    means = cells.groupby("measure", sort=False)["value"].mean()
+    reasons = means[means.index.str.startswith(REASON)].nlargest(_MAP_REASONS).index
+    return [name for name in means.index if not name.startswith(REASON) or name in reasons]
+
+
+def _one_line(rows: pd.DataFrame) -> pd.DataFrame:
+    return _for_reading(rows[rows["source_id"] == rows["source_id"].iloc[0]])
+
+
+def _for_reading(rows: pd.DataFrame) -> pd.DataFrame:
+    """``template, setting, emotion, line, reply, verdict, words, seconds``, for rewrites the original answer too."""
+    rewrites = "original_output" in rows
+    original = {"original answer": rows["original_output"]} if rewrites else {}
+    return pd.DataFrame(
+        {
+            "template": rows["template"],
+            "setting": rows["setting"],
+            "emotion": rows["emotion"],
+            "line": rows["instruction"] if rewrites else rows["text"],
+            **original,
+            "reply": rows[TEXT_COLUMNS["rewrite" if rewrites else "augment"]].where(rows["words"] > 0, rows["reply"]),
+            "verdict": [verdict(row) for row in rows.to_dict("records")],
+            "words": rows["words"],
+            "seconds": rows["seconds"].round(2),
+        }
+    )
+
+
+def printed_cells(cells: pd.DataFrame) -> Iterator[str]:
+    """A block a measure: a line a template, a column a setting, each value with its interval."""
+    settings = list(dict.fromkeys(cells["setting"]))
+    width = max(len(name) for name in cells["template"])
+    column = max(18, *(len(setting) + 2 for setting in settings))
+    yield f"{cells['lines'].max()} lines in every cell; 95 % intervals"
+    for name, block in cells.groupby("measure", sort=False):
+        measure = measure_of(name)
+        yield f"\n{measure.title}{f', {measure.unit}' if measure.unit else ''}"
+        yield " " * (width + 2) + "".join(f"{setting:<{column}}" for setting in settings)
+        for template, row in block.groupby("template", sort=False):
+            values = row.set_index("setting").loc[settings]
+            texts = [_with_interval(measure, *v) for v in values[["value", "low", "high"]].itertuples(index=False)]
+            yield f"{template:<{width + 2}}" + "".join(f"{text:<{column}}" for text in texts).rstrip()
+
+
+def _with_interval(measure, value: float, low: float, high: float) -> str:
+    return f"{measure.text(value)} ({measure.text(low)} to {measure.text(high)})"
+
+
+def printed_differences(differences: pd.DataFrame) -> Iterator[str]:
+    """Of every two levels what differs beyond chance (p corrected for all comparisons under 0.05), and what not."""
+    for (_, level, minus), rows in differences.groupby(["factor", "level", "minus"], sort=False):
+        clear = rows["p_holm"] < _LEVEL
+        yield f"{level} against {minus}, line by line:"
+        for row in rows[clear].itertuples():
+            measure = measure_of(row.measure)
+            points = f" {'points' if measure.unit == '%' else measure.unit}".rstrip()
+            sign = "+" if row.difference > 0 else ""
+            interval = f"({measure.text(row.low)} to {measure.text(row.high)})"
+            yield f"  {measure.title}: {sign}{measure.text(row.difference)} {interval}{points}"
+        same = ", ".join(measure_of(name).title for name in rows.loc[~clear, "measure"])
+        yield f"  no clear difference: {same or 'nothing'}"
+    yield "(cells run one after another: what else the machine did meanwhile is in the times, not in their intervals)"
