@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTIONS = "captions.json"
+DPI = 200
+"""Dots an inch of a figure's PNG; the report shows it at the size that it was drawn for."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def save_figure(folder: Path, exhibit: Exhibit, figure: "Figure") -> Path:
 
     png = folder / "figures" / f"{exhibit.name}.png"
     png.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(png, dpi=200, bbox_inches="tight")
+    figure.savefig(png, dpi=DPI, bbox_inches="tight")
     # Without a fixed date a figure drawn from the same table would differ at every run.
     figure.savefig(png.with_suffix(".pdf"), bbox_inches="tight", metadata={"CreationDate": None})
     plt.close(figure)

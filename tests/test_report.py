@@ -2,14 +2,17 @@
 
 import dataclasses
 import json
+import re
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
 from emogap.artefacts import Artefact, Recipe
+from emogap.cli import main
 from emogap.config import load_config
 from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.paths import Home
 from emogap.show import comparison, workflow
 from emogap.show.report import reader, report
 from emogap.show.report_tables import PART_CHARACTERS, ROWS_OF_A_CUT, ROWS_SHOWN, ROWS_UNFOLDED, to_cells
@@ -271,3 +274,45 @@ def test_the_workflow_draws_every_stage_once_and_no_box_on_another(config):
         box.x + workflow.BOX_WIDTH <= workflow.WIDTH and box.y + workflow.BOX_HEIGHT <= workflow.HEIGHT for box in boxes
     )
     assert all(arrow.y1 < arrow.y2 for arrow in arrows), "a stage stands below those that it reads from"
+
+
+# --- two runs --------------------------------------------------------------------------------------------------------
+
+
+def run_of(home: Home, temperature: float, prompt: str) -> Home:
+    """A home with one artefact, a table and a file from outside."""
+    recipe = Recipe("augment", {}, {"augment.sampling.temperature": temperature}, {"prompt m1": prompt}, seed=1)
+    with Artefact(home.chunk("m1", 0), recipe).making() as draft:
+        draft.path.write_text(prompt)
+        draft.counts["kept"] = int(10 * temperature)
+    table = pd.DataFrame({"method": ["m1"], "outcome": ["kept"], "rows": [int(10 * temperature)]})
+    save_table(home.stories, Exhibit("story_outcomes", "table", f"Kept at {temperature}.", 20), table)
+    return home
+
+
+def test_two_runs_stand_beside_each_other_with_what_differs_on_top(tmp_path, capsys):
+    first, second = run_of(Home(tmp_path / "a" / "run"), 0.3, "p1"), run_of(Home(tmp_path / "b" / "run"), 1.2, "p2")
+    save_table(first.stories, Exhibit("story_examples", "table", "One.", 22), pd.DataFrame({"m1": ["<script>"]}))
+    assert main(["report", "--home", str(first.root), "--home", str(second.root)]) == 0
+    page = first.root / "report" / "beside-run.html"
+    assert capsys.readouterr().out.strip() == str(page)
+    html = page.read_text(encoding="utf-8")
+    settings = section(html, "settings")
+    assert re.search(r"augment.sampling.temperature</td>\s*<td[^>]*>0.3</td>\s*<td[^>]*>1.2<", settings)
+    assert re.search(r"prompt m1</td>\s*<td[^>]*>p1</td>\s*<td[^>]*>p2<", settings)
+    assert "seed" not in settings, "it is the same"
+    assert re.search(r"augment: kept</td>\s*<td[^>]*>3</td>\s*<td[^>]*>12<", section(html, "work"))
+    assert html.index("Settings that differ") < html.index("Kept at 0.3.") < html.index("Kept at 1.2.")
+    assert "Missing: this run has no babylm_augment/tables/story_examples" in section(html, "methods")
+    assert "a/run" in html and "b/run" in html and "<script" not in html
+
+
+def test_two_equal_runs_differ_in_nothing_and_an_empty_one_is_refused(tmp_path, capsys):
+    first, second = (run_of(Home(tmp_path / name), 0.3, "p1") for name in ("one", "two"))
+    assert main(["report", "--home", str(first.root), "--home", str(second.root)]) == 0
+    html = (first.root / "report" / "beside-two.html").read_text(encoding="utf-8")
+    assert "None: the same settings" in html
+    assert main(["report", "--home", str(first.root), "--home", str(tmp_path / "none")]) == 1
+    assert "nothing has been run in" in capsys.readouterr().err
+    assert main(["report", *["--home", "x"] * 3]) == 2
+    assert "one run, or two side by side" in capsys.readouterr().err

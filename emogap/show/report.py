@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from emogap.artefacts import Artefact, Recipe, Summary, fingerprint, package_versions, read_manifest, sha256_text
 from emogap.config import Config, load_config
-from emogap.exhibits import CAPTIONS, Exhibit, exhibits
+from emogap.exhibits import CAPTIONS, DPI, Exhibit, exhibits
 from emogap.paths import Home, from_root
 from emogap.published import PublishedTable, published
 from emogap.show.study_order import PLACES, Place, place_of
@@ -46,6 +46,8 @@ class Entry:
     cells: "Cells | None"
     image: str | None
     """The figure as a ``data:`` address, so that the page needs no other file."""
+    inches: float
+    """Width of the figure as it was drawn; 0 for a table."""
 
 
 @dataclass(frozen=True)
@@ -247,11 +249,17 @@ def _entry(home: Home, folder: Path, exhibit: Exhibit) -> Entry:
         source=home.relative(file),
         cells=read_cells(file) if exhibit.kind == "table" else None,
         image=_data_address(file) if exhibit.kind == "figure" else None,
+        inches=_inches(file) if exhibit.kind == "figure" else 0,
     )
 
 
 def _data_address(png: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode()
+
+
+def _inches(png: Path) -> float:
+    """A PNG says its width in bytes 16 to 19."""
+    return round(int.from_bytes(png.read_bytes()[16:20]) / DPI, 2)
 
 
 def home_manifests(home: Home) -> dict[Path, dict[str, Any]]:
