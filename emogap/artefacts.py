@@ -231,12 +231,17 @@ def fingerprint(path: Path) -> str:
     A folder's is the hash of its files' names and hashes. Raises ``MissingInput`` if there is nothing at ``path``.
     """
     if manifest_path(path).exists() and path.exists():
-        return _combined(read_manifest(path)["files"][path.name])
+        return made_fingerprint(read_manifest(path))
     if not path.exists():
         raise MissingInput(f"{path} not found")
     if path.is_file() and path.stat().st_size >= LARGE_BYTES:
         return _remembered_hash(path)
     return _combined(content_hashes(path))
+
+
+def made_fingerprint(manifest: dict[str, Any]) -> str:
+    """The fingerprint of the artefact that a manifest describes, whether or not its bytes are still there."""
+    return _combined(manifest["files"][manifest["artefact"]])
 
 
 LARGE_BYTES = 16 << 20

@@ -124,6 +124,7 @@ def test_what_was_run_names_models_files_machine_and_time(config, page, tmp_path
     manifest = json.loads((config.home.stories / "m1" / "chunk_00000.parquet.manifest.json").read_text())
     with Artefact(config.home.corpus("c"), Recipe("corpus", {"chunk": config.home.chunk("m1", 0)})).making() as draft:
         draft.path.write_text("y")
+    config.home.chunk("m1", 0).unlink()  # old chunks may be put away; what they were made of is still told
     html = page()
     assert "sha256:0123abcd" in section(html, "table-1")
     assert "mistralai/Mistral-7B-Instruct-v0.1" in section(html, "table-1")
@@ -312,6 +313,7 @@ def test_two_equal_runs_differ_in_nothing_and_an_empty_one_is_refused(tmp_path, 
     assert main(["report", "--home", str(first.root), "--home", str(second.root)]) == 0
     html = (first.root / "report" / "beside-two.html").read_text(encoding="utf-8")
     assert "None: the same settings" in html
+    assert html.count("Kept at 0.3.") == 1 and ">one and two</p>" in html
     assert main(["report", "--home", str(first.root), "--home", str(tmp_path / "none")]) == 1
     assert "nothing has been run in" in capsys.readouterr().err
     assert main(["report", *["--home", "x"] * 3]) == 2

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emogap.artefacts import Artefact, Recipe, Summary, fingerprint, package_versions, read_manifest, sha256_text
+from emogap.artefacts import Artefact, Recipe, Summary, made_fingerprint, package_versions, read_manifest, sha256_text
 from emogap.config import Config, load_config
 from emogap.exhibits import CAPTIONS, DPI, Exhibit, exhibits
 from emogap.paths import Home, from_root
@@ -274,7 +274,7 @@ def home_manifests(home: Home) -> dict[Path, dict[str, Any]]:
 def read_from_outside(home: Home) -> list[tuple[str, str]]:
     """(file, beginning of its hash) of all that a home's artefacts were made from and that is none of them."""
     manifests = home_manifests(home)
-    own = {fingerprint(path) for path in manifests}
+    own = {made_fingerprint(manifest) for manifest in manifests.values()}
     entries = [entry for manifest in manifests.values() for entry in manifest["inputs"].values()]
     return sorted({e["path"]: e["sha256"][:HASH_CHARACTERS] for e in entries if e["sha256"] not in own}.items())
 

@@ -21,6 +21,12 @@ class Pair:
     second: Entry | None
 
     @property
+    def is_same(self) -> bool:
+        """Whether both runs show the very same."""
+        shown = [entry and (entry.exhibit, entry.cells, entry.image) for entry in (self.first, self.second)]
+        return shown[0] == shown[1]
+
+    @property
     def is_stacked(self) -> bool:
         """Whether the two stand below each other: tables that do not fit side by side."""
         tables = [entry.cells for entry in (self.first, self.second) if entry and entry.cells]
