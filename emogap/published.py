@@ -46,3 +46,19 @@ def published(key: str) -> PublishedTable:
     if key not in tables:
         raise UsageError(f"no published table '{key}'; there are {', '.join(tables)}")
     return tables[key]
+
+
+@lru_cache
+def published_methods() -> dict[str, str]:
+    """Chunk of the study's stories, as its file is named (``0``, ``0_new``, …) → the method that wrote it."""
+    return {
+        chunk: method
+        for method, chunks in published("story_chunks").rows
+        for part in chunks.split(",")
+        for chunk in _chunks(part)
+    }
+
+
+def _chunks(part: str) -> list[str]:
+    first, _, last = part.partition("-")
+    return [str(number) for number in range(int(first), int(last) + 1)] if last else [part]

@@ -245,3 +245,16 @@ def test_counts_of_a_real_run_pass_through(tmp_path, real_data):
     admiration = table[table["row"] == "admiration"].set_index("model")
     assert admiration.loc["original", ["positive", "neutral"]].tolist() == [30.0, 70.0]
     assert admiration.loc["finetuned", "positive_count"] == 26
+
+
+def test_the_studys_own_json_of_counts_is_read_in_both_its_forms(tmp_path):
+    found = {"joy": 3, "neutral": 1}
+    plain, detailed = tmp_path / "plain.json", tmp_path / "detailed.json"
+    plain.write_text(json.dumps({"anger": {"original": found}}))
+    detailed.write_text(json.dumps({"anger": {"original": {"counts": found, "percentages": {"joy": 75.0}}}}))
+    for path in (plain, detailed):
+        table = sentiment.sentiment_table(sentiment.read_counts(path), "emotion", "study", 100, 0)
+        assert table[["model", "row", "positive", "neutral"]].to_numpy().tolist() == [["original", "anger", 75.0, 25.0]]
+    plain.write_text('["joy"]')
+    with pytest.raises(InputError, match="emotion → model"):
+        sentiment.read_counts(plain)

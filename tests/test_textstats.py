@@ -1,8 +1,10 @@
 """Statistics of texts: published counts to the unit, measures against plain computations, tables and errors."""
 
 import json
+import pickle
 from collections import Counter
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from emogap.evaluate.text_sources import REWRITE_COLUMNS, STORY_COLUMNS, read_te
 from emogap.evaluate.word_counts import PRESETS, count_words
 from emogap.exhibits import exhibits
 from emogap.hub import LocalModel
+from emogap.published import published_methods
 from emogap.records import REWRITES, STORIES, write_rows
 from emogap.show import textstats_figures
 
@@ -364,3 +367,24 @@ def test_processes_find_what_one_finds(tiny_tokenizer):
 def test_unknown_tokenizer_is_named(make_config):
     with pytest.raises(UsageError, match=r"stats.tokenizer.*smollm2-135m"):
         textstats._tokenizer_name(make_config("stats.tokenizer='gpt9'"))
+
+
+def test_old_chunks_are_grouped_by_the_method_that_the_study_wrote_them_with(tmp_path):
+    paths = []
+    for number, (chunk, text) in enumerate({"0": "One.", "30": "Two two.", "0_new": "Three.", "89": "Four."}.items()):
+        path = tmp_path / f"babylm_augment_{chunk}.pkl"
+        record = {"text": f"line {number}", "emotion": "joy", "augmented_text": text}
+        path.write_bytes(pickle.dumps([record]))
+        paths.append(path)
+    texts = read_texts(paths, STORY_COLUMNS)
+    assert dict(zip(texts["text"], texts["group"], strict=True)) == {
+        "One.": "m1", "Two two.": "m2", "Three.": "m3", "Four.": "m3"
+    }  # fmt: skip
+    paths[0].write_bytes(pickle.dumps(Path("x")))
+    with pytest.raises(InputError, match="is refused: it asks for pathlib"):
+        read_texts(paths, STORY_COLUMNS)
+
+
+def test_the_published_chunks_are_as_many_as_the_published_stories():
+    methods = list(published_methods().values())
+    assert {m: 871 * methods.count(m) for m in ("m1", "m2", "m3")} == {"m1": 23517, "m2": 2613, "m3": 23517}

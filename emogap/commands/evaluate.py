@@ -46,7 +46,10 @@ def _register_sentiment(commands: Commands) -> None:
     add_run_options(parser)
     _add_models(parser)
     parser.add_argument(
-        "--counts", type=Path, metavar="FILE.csv", help="columns model, instruction_emotion, response_emotion, count"
+        "--counts",
+        type=Path,
+        metavar="FILE.csv",
+        help="columns model, instruction_emotion, response_emotion, count; or the study's own results in JSON",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="with --counts: where the tables are written")
     parser.add_argument("--grouping", help="short for --set sentiment.grouping=study|goemotions")

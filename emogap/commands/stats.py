@@ -27,7 +27,9 @@ def _add_statistics(
 ) -> None:
     parser = add_stage(commands, stage)
     given = parser.add_argument_group("statistics of any files, instead of the home's")
-    given.add_argument(files, dest="files", nargs="+", type=Path, metavar="FILE", help="Parquet, JSON or JSON lines")
+    given.add_argument(
+        files, dest="files", nargs="+", type=Path, metavar="FILE", help="Parquet, JSON, JSON lines, old .pkl chunks"
+    )
     given.add_argument("--column", help=f"where the text stands (such as {column}; found by itself where it is usual)")
     given.add_argument("--group", choices=groups, help=f"what makes a group ({groups[0]} where the files have it)")
     given.add_argument("--preset", help=f"one definition of a word alone, such as {preset}: quick")

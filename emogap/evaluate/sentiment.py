@@ -5,6 +5,7 @@ It comes from a run's own files, or from a file of counts (``read_counts``), so 
 same code. Shares are pooled: a row's percentages are those of all its answers together.
 """
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,19 +35,35 @@ def read_counts(path: Path, grouping: str = "study") -> "pd.DataFrame":
     """Read counts of answers and spell them out, a row an answer, each standing for a prompt of its own.
 
     ``response_emotion`` is one of the 28 or already a group of the grouping; ``instruction_emotion`` too, but a row
-    about a whole group enters only the table of groups. Raises ``MissingInput`` or ``InputError``.
+    about a whole group enters only the table of groups. A ``.json`` file has the form of the study's own results:
+    emotion asked for → model → emotion found → count. Raises ``MissingInput`` or ``InputError``.
     """
     import pandas as pd
 
     if not path.is_file():
         raise MissingInput(f"counts {path} not found; give a CSV file with the columns {', '.join(COUNT_COLUMNS)}")
     try:
-        counts = pd.read_csv(path, keep_default_na=False)
+        counts = _read_study_counts(path) if path.suffix == ".json" else pd.read_csv(path, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as CSV: {error}") from error
+    except (json.JSONDecodeError, AttributeError, TypeError) as error:
+        raise InputError(f"{path} is not of the form emotion → model → emotion found → count: {error}") from error
     _check_counts(counts, path, grouping)
     rows = counts.loc[counts.index.repeat(counts["count"].astype(int)), list(COUNT_COLUMNS[:3])]
     return rows.reset_index(drop=True).assign(prompt_id=range(len(rows)))
+
+
+def _read_study_counts(path: Path) -> "pd.DataFrame":
+    """The study's JSON of results as rows; its detailed form has the counts under ``counts``."""
+    import pandas as pd
+
+    rows = [
+        (model, asked, found, count)
+        for asked, models in json.loads(path.read_text(encoding="utf-8")).items()
+        for model, counts in models.items()
+        for found, count in counts.get("counts", counts).items()
+    ]
+    return pd.DataFrame(rows, columns=list(COUNT_COLUMNS))
 
 
 def _check_counts(counts: "pd.DataFrame", path: Path, grouping: str) -> None:

@@ -1,4 +1,4 @@
-"""Texts to be described: read from a home's artefacts or from any Parquet, JSON or JSON-lines files, in groups.
+"""Texts to be described: read from a home's artefacts, from any Parquet, JSON or JSON-lines files, or from old chunks.
 
 What the rest works on is one frame, a row a text, with the columns ``group, text, emotion, source, line``: ``line`` is
 what the text was written from (equal values mean the same source line), empty strings where a file does not say.
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emogap.errors import InputError, MissingInput
+from emogap.published import published_methods
 from emogap.records import KEPT
 
 GroupBy = Literal["method", "file", "version"]
@@ -56,13 +57,15 @@ def read_texts(
 def _read(path: Path, wanted: set[str]) -> pd.DataFrame:
     """The wanted columns of a file; ``attrs["columns"]`` says which it has."""
     if not path.is_file():
-        raise MissingInput(f"{path} not found; give Parquet, JSON or JSON-lines files")
+        raise MissingInput(f"{path} not found; give Parquet, JSON, JSON-lines or the study's .pkl files")
     try:
         if path.suffix == ".parquet":
             names = pq.read_schema(path).names
             table = pq.read_table(path, columns=[name for name in names if name in wanted]).to_pandas()
             table.attrs["columns"] = names
             return table
+        if path.suffix == ".pkl":
+            return _read_old_chunk(path)
         text = path.read_text(encoding="utf-8")
         records = (
             [json.loads(line) for line in text.splitlines() if line.strip()] if _is_lines(path) else json.loads(text)
@@ -72,6 +75,18 @@ def _read(path: Path, wanted: set[str]) -> pd.DataFrame:
     if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise InputError(f"{path} is not a list of records; give a JSON list of objects, JSON lines or Parquet")
     table = pd.DataFrame(records)
+    table.attrs["columns"] = list(table.columns)
+    return table
+
+
+def _read_old_chunk(path: Path) -> pd.DataFrame:
+    """One of the study's pickled chunks, through the unpickler that runs nothing; its method by its name."""
+    from emogap.generate.import_pickles import read_pickle
+
+    table = pd.DataFrame(read_pickle(path))
+    method = published_methods().get(path.stem.removeprefix("babylm_augment_"))
+    if method:
+        table["method"] = method
     table.attrs["columns"] = list(table.columns)
     return table
 
