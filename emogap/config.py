@@ -444,6 +444,24 @@ class Blimp(Section):
     """Tables and a figure for every paradigm, beside those for the phenomena."""
 
 
+class Emobench(Section):
+    """Multiple-choice questions on emotions."""
+
+    data: str = "data/sample/emobench"
+    """A folder of ``EA.jsonl`` and ``EU.jsonl``; where it has neither, the study does without them."""
+    language: Literal["en", "zh"] = "en"
+    items: int = Field(0, ge=0)
+    """Records of each file; 0 is all."""
+    orders: int = Field(0, ge=0)
+    """In how many orders the choices are listed; 0: each choice stands in each place once."""
+    empty_context: Literal["bos", "eos", "none"] = "bos"
+    """What stands before the question, as in ``blimp.empty_context``."""
+    dtype: Dtype = "fp32"
+    device: str = execution("auto")
+    token_budget: int = execution(2048, ge=64)
+    """Tokens of a batch."""
+
+
 class Stats(Section):
     """Statistics of stories and rewrites."""
 
@@ -465,7 +483,7 @@ class Lens(Section):
     """One sentence a line."""
     new_tokens: int = Field(12, ge=1)
     """How many tokens each model adds to a sentence; their ranks by layer are what the figures show."""
-    top_k: int = Field(5, ge=1)
+    top_k: int = Field(5, ge=1, le=100)
     """How many of the likeliest next tokens of every layer and position are kept."""
     prompts: str = "data/sample/lens_prompts.json"
     """Openings, emotion → list, each of which stops where a word of feeling may follow."""
@@ -492,6 +510,7 @@ class Config(Section):
     respond: Respond = Respond()
     sentiment: Sentiment = Sentiment()
     blimp: Blimp = Blimp()
+    emobench: Emobench = Emobench()
     lens: Lens
     stats: Stats = Stats()
 

@@ -1,98 +1,188 @@
 """The logit lens on tiny models of both shapes."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from tiny_models import SENTENCES, save_tiny_gpt2
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertLMHeadModel,
+    CohereConfig,
+    CohereForCausalLM,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
-from emogap.config import HubModel
-from emogap.errors import ModelError, UsageError
-from emogap.evaluate.lens import lens_models, load_sentences, mean_by_layer, read_sentence
-from emogap.evaluate.logit_lens import LogitLens
-from emogap.hub import LocalModel, resolve
-from emogap.show.lens_figures import heat_maps, layer_curves, visible
+from emogap.errors import InputError, ModelError, UsageError
+from emogap.evaluate.lens import TextReader, lens_models, load_openings, load_sentences, mean_by_layer, opening_emotion
+from emogap.evaluate.logit_lens import LogitLens, final_norm
+from emogap.hub import LocalModel
+
+TEXT = SENTENCES[0]
 
 
 @pytest.fixture(scope="module", params=["gpt2", "llama"])
-def folder(request, tmp_path_factory):
-    """A random model of that shape with a real tokenizer."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(resolve(HubModel(name="embedded:smollm2-135m-instruct")).path)
-    torch.manual_seed(0)
-    if request.param == "gpt2":
-        model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=3, n_head=2, n_positions=64))
-    else:
-        model = LlamaForCausalLM(
-            LlamaConfig(vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=3,
-                        num_attention_heads=2, num_key_value_heads=1)
-        )  # fmt: skip
-    assert model.num_parameters() < 2_500_000
-    path = tmp_path_factory.mktemp(request.param)
-    model.save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return path
+def opened(request, tmp_path_factory):
+    """A random model of that shape."""
+    folder = save_tiny_gpt2(tmp_path_factory.mktemp(request.param))
+    if request.param == "llama":
+        size = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+        end = AutoTokenizer.from_pretrained(folder).eos_token_id
+        torch.manual_seed(0)
+        settings = LlamaConfig(vocab_size=400, num_key_value_heads=1, eos_token_id=end, bos_token_id=end, **size)
+        model = LlamaForCausalLM(settings)
+        assert model.num_parameters() < 100_000
+        model.save_pretrained(folder)
+    return LogitLens(LocalModel(folder, "tiny"))
 
 
-def test_every_layer_is_read_as_written_out_in_full(folder):
-    opened = LogitLens(LocalModel(folder, "tiny"))
-    ids = opened.encode("The cat sat on the mat and purred.")
-    readings = {(r.layer, r.position): r for r in opened.read(ids)}
-    assert len(readings) == opened.layers * (len(ids) - 1)
+def test_every_layer_is_read_as_written_out_in_full(opened):
+    ids = opened.encode(TEXT)
+    words = [opened.word_token("dog"), opened.word_token("hill")]
+    reading = opened.read([ids], words=words, top_k=3)[0]
     with torch.inference_mode():
-        logprobs = opened.model(ids[None]).logits[0].log_softmax(-1)
         hidden = opened.model(ids[None], output_hidden_states=True).hidden_states
-        middle = opened.head(opened.norm(hidden[1][0])).log_softmax(-1)
-    for position in range(len(ids) - 1):
-        last = readings[opened.layers - 1, position]
-        target = ids[position + 1]
-        assert last.cross_entropy == pytest.approx(-logprobs[position, target].item(), abs=1e-4)
-        assert last.rank == (logprobs[position] > logprobs[position, target]).sum().item() + 1
-        assert last.kl_to_final == pytest.approx(0, abs=1e-5)
-        assert last.token == opened.tokenizer.decode([logprobs[position].argmax()])
-        early = readings[1, position]
-        expected = -(middle[position].exp() * middle[position]).sum().item()
-        assert early.entropy == pytest.approx(expected, abs=1e-4)
-        kl = (logprobs[position].exp() * (logprobs[position] - middle[position])).sum().item()
-        assert early.kl_to_final == pytest.approx(kl, abs=1e-4)
+        final = opened.model(ids[None]).logits[0].log_softmax(-1)
+        rows = [opened.head(opened.norm(state[0])).log_softmax(-1) for state in hidden[:-1]] + [final]
+    assert reading.entropy.shape == (opened.layers, len(ids))
+    for layer, here in enumerate(rows):
+        p = here.exp()
+        np.testing.assert_allclose(reading.entropy[layer], -(p * here).sum(-1), atol=1e-4)
+        np.testing.assert_allclose(reading.kl_to_final[layer], (final.exp() * (final - here)).sum(-1), atol=1e-4)
+        of_next = here[:-1].gather(1, ids[1:, None])
+        np.testing.assert_allclose(reading.cross_entropy[layer, :-1], -of_next[:, 0], atol=1e-4)
+        np.testing.assert_array_equal(reading.rank[layer, :-1], (here[:-1] > of_next).sum(-1) + 1)
+        np.testing.assert_array_equal(reading.top_ids[layer], here.topk(3).indices)
+        np.testing.assert_allclose(reading.top_probabilities[layer], p.topk(3).values, atol=1e-5)
+        np.testing.assert_allclose(reading.word_probability[layer], p[:, words], atol=1e-6)
+        for i, word in enumerate(words):
+            np.testing.assert_array_equal(reading.word_rank[layer, :, i], (here > here[:, word : word + 1]).sum(-1) + 1)
+    # Where the text ends nothing comes next, and nothing is invented.
+    assert np.isnan(reading.rank[:, -1]).all() and np.isnan(reading.cross_entropy[:, -1]).all()
+    assert (reading.kl_to_final[-1] < 1e-5).all()
 
 
-def test_slices_of_positions_change_nothing(folder, monkeypatch):
-    opened = LogitLens(LocalModel(folder, "tiny"))
-    ids = opened.encode("One two three four five six seven eight nine ten.")
-    whole = {(r.layer, r.position): r.kl_to_final for r in opened.read(ids)}
-    monkeypatch.setattr("emogap.evaluate.logit_lens.POSITIONS_AT_ONCE", 3)
-    sliced = {(r.layer, r.position): r.kl_to_final for r in opened.read(ids)}
-    assert sliced == pytest.approx(whole, abs=1e-5)
+def test_texts_read_together_and_in_slices_are_read_as_alone(opened, monkeypatch):
+    texts = [opened.encode(sentence) for sentence in SENTENCES[:3]]
+    alone = [opened.read([ids])[0] for ids in texts]
+    monkeypatch.setattr("emogap.evaluate.logit_lens.ROWS_AT_ONCE", 5)
+    together = opened.read(texts, starts=[0, 3, len(texts[2]) - 1])
+    for one, other, start in zip(alone, together, (0, 3, len(texts[2]) - 1), strict=True):
+        assert other.positions.tolist() == one.positions.tolist()[start:]
+        np.testing.assert_allclose(other.kl_to_final, one.kl_to_final[:, start:], atol=1e-4)
+        np.testing.assert_allclose(other.cross_entropy, one.cross_entropy[:, start:], atol=1e-4)
+        np.testing.assert_array_equal(other.rank, one.rank[:, start:])
 
 
-def test_a_lens_that_does_not_end_in_the_models_logits_is_refused(folder):
-    opened = LogitLens(LocalModel(folder, "tiny"))
-    opened.head = torch.nn.Linear(16, opened.head.out_features)
+def test_mass_is_the_weighted_probability_of_the_words_that_are_one_token(opened):
+    lists = opened.word_tokens({"joy": {"happily": 0.5, "children": 0.25}, "none": {"zzzqqq": 0.7, "dog": 0.3}})
+    ids = opened.encode(TEXT)
+    reading = opened.read([ids], lists=lists)[0]
+    with torch.inference_mode():
+        p = opened.model(ids[None]).logits[0].softmax(-1)
+    happily, children = opened.word_token("happily"), opened.word_token("children")
+    np.testing.assert_allclose(reading.mass[-1, :, 0], 0.5 * p[:, happily] + 0.25 * p[:, children], atol=1e-6)
+    assert lists.covered == pytest.approx((1.0, 0.3))
+    assert opened.tokenizer.decode([happily]) == " happily"
+
+
+def test_a_lens_that_does_not_end_in_the_models_logits_is_refused(opened, monkeypatch):
+    width = opened.head.in_features
+    monkeypatch.setattr(opened, "head", torch.nn.Linear(width, opened.head.out_features))
     with pytest.raises(ModelError, match="does not fit this architecture"):
-        list(opened.read(opened.encode("The cat sat.")))
+        opened.read([opened.encode(TEXT)])
+    monkeypatch.undo()
+    monkeypatch.setattr(opened, "norm", opened.model.base_model.get_input_embeddings())
+    with pytest.raises(ModelError, match="not what the final norm gives"):
+        opened.read([opened.encode(TEXT)])
 
 
-def test_long_form_figures_and_table(folder):
-    opened = LogitLens(LocalModel(folder, "tiny"))
-    tables = [read_sentence(opened, text, f"s{i}", 4) for i, text in enumerate(["The cat $sat.", "A dog ran."])]
-    table = pd.concat(tables).assign(model="tiny")
-    assert table[table["generated"]].groupby("prompt_id")["position"].nunique().to_dict() == {"s0": 4, "s1": 4}
-    by_layer = mean_by_layer(table)
-    assert by_layer["layer"].tolist() == [0, 1, 2, 3]
-    assert by_layer["kl_to_final"].iloc[-1] == pytest.approx(0, abs=1e-3)
-    layer_curves(table, ["tiny"]).canvas.draw()
-    heat_maps(table[table["prompt_id"] == "s0"], "entropy").canvas.draw()
-
-
-def test_white_space_in_tokens_is_visible():
-    assert visible(" a\n") == "·a↵"
-    assert len(visible("x" * 40)) == 10
-
-
-def test_models_and_sentences_that_are_not_there(make_config, tmp_path):
-    with pytest.raises(UsageError, match="'nope' is no model of the study"):
-        lens_models(make_config('lens.models=["nope"]'))
+def test_models_without_a_norm_or_head_say_so(tmp_path):
+    size = {"vocab_size": 30, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    with pytest.raises(ModelError, match="BertLMHeadModel: no final norm found"):
+        final_norm(BertLMHeadModel(BertConfig(intermediate_size=8, is_decoder=True, **size)))
     with pytest.raises(ModelError, match="no causal language model"):
         LogitLens(LocalModel(tmp_path, "empty"))
-    assert len(load_sentences(make_config())) == 4
+    folder = save_tiny_gpt2(tmp_path / "cohere")
+    tokenizer_files = AutoTokenizer.from_pretrained(folder)
+    torch.manual_seed(0)
+    scaled = CohereForCausalLM(CohereConfig(intermediate_size=8, num_key_value_heads=2, pad_token_id=0, **size))
+    scaled.save_pretrained(tmp_path / "scaled")
+    tokenizer_files.save_pretrained(tmp_path / "scaled")
+    # Its logits are the head's times a factor: read through the head alone they would be wrong.
+    with pytest.raises(ModelError, match="does not fit this architecture"):
+        LogitLens(LocalModel(tmp_path / "scaled", "scaled")).read([torch.arange(5, 12)])
+
+
+def test_texts_that_cannot_be_read(opened):
+    with pytest.raises(InputError, match="the text is empty"):
+        opened.encode("")
+    if isinstance(opened.model, GPT2LMHeadModel):
+        with pytest.raises(InputError, match="this model reads 256; shorten it"):
+            opened.encode(TEXT * 60)
+
+
+def test_long_form(opened):
+    reader = TextReader(opened, ["dog"], top_k=2)
+    table = reader.read_all({"s0": TEXT, "s1": SENTENCES[1]}, "test", new_tokens=3)
+    tokens = len(opened.encode(TEXT))
+    one = table[table["prompt_id"] == "s0"]
+    scalars = one[one["measure"] == "entropy"]
+    assert len(scalars) == opened.layers * (tokens + 3)
+    assert sorted(one.loc[one["generated"], "position"].unique()) == list(range(tokens - 1, tokens + 3))
+    assert one.loc[one["end"], "position"].unique().tolist() == [tokens - 1]
+    last = one[one["position"] == tokens + 2]
+    assert not last["measure"].isin(["rank", "cross_entropy"]).any()
+    assert (last["target"] == "").all()
+    # The model writes what is its own first choice.
+    written = one[one["generated"] & (one["layer"] == opened.layers - 1)]
+    assert set(written.loc[written["measure"] == "rank", "value"]) == {1.0}
+    first = written[(written["measure"] == "top_1") & (written["target"] != "")]
+    assert first["token"].tolist() == first["target"].tolist()
+    assert one.loc[one["measure"] == "word_rank", "token"].unique().tolist() == ["dog"]
+    assert one.loc[one["measure"] == "emotion_mass", "token"].nunique() == 28
+    ends = reader.read_ends({"s0": TEXT}, "test")
+    both = ends.merge(one, on=["layer", "position", "measure", "token"], suffixes=("", "_all"))
+    entropy = both[both["measure"] == "entropy"]
+    assert len(entropy) == opened.layers
+    np.testing.assert_allclose(entropy["value"], entropy["value_all"], atol=1e-4)
+
+
+def test_means_by_layer(opened):
+    table = TextReader(opened, [], top_k=1).read_all({"s0": TEXT}, "test").assign(model="tiny")
+    by_layer = mean_by_layer(table)
+    assert by_layer["layer"].tolist() == list(range(opened.layers))
+    assert by_layer["kl_to_final"].iloc[-1] == pytest.approx(0, abs=1e-3)
+    ranks = table[(table["measure"] == "rank") & (table["layer"] == 1)]["value"]
+    assert by_layer.loc[by_layer["layer"] == 1, "rank"].item() == ranks.median()
+
+
+def test_what_the_project_ships(make_config):
+    config = make_config()
+    assert len(load_sentences(config.lens.sentences)) == 4
+    openings = load_openings(config.lens.prompts)
+    per_emotion = pd.Series([opening_emotion(prompt_id) for prompt_id in openings]).value_counts()
+    assert len(per_emotion) == 28 and set(per_emotion) == {6}
+    assert len(set(openings.values())) == len(openings)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[]", "expected a JSON object"),
+        ('{"hunger": ["I am so"]}', "'hunger' is not one"),
+        ('{"joy": [" "]}', "no text"),
+    ],
+)
+def test_openings_that_are_none(tmp_path, content, said):
+    (tmp_path / "openings.json").write_text(content, encoding="utf-8")
+    with pytest.raises((InputError, UsageError), match=said):
+        load_openings(tmp_path / "openings.json")
+
+
+def test_a_model_that_is_not_of_the_study(make_config):
+    with pytest.raises(UsageError, match="'nope' is no model of the study"):
+        lens_models(make_config('lens.models=["nope"]'))

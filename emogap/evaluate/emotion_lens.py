@@ -155,10 +155,14 @@ def shift_statements(table: pd.DataFrame) -> list[str]:
     what = "their own emotion" if first == OWN else "any emotion"
     return [
         f"{row.model}: half of the final mass on the words of {what} is there at layer {row.half_depth:.1f} of "
-        f"{row.layers} ({row.base}: {row.half_depth - row.shift:.1f}). {_verdict(row)} ({row.texts} texts). "
+        f"{row.layers} ({row.base}: {row.half_depth - row.shift:.1f}). {_verdict(row)} ({_texts(row.texts)}). "
         f"The final mass is {row.final_mass:.2%} ({row.base}: {masses[row.base]:.2%})."
         for row in rows.itertuples()
     ]
+
+
+def _texts(count: int) -> str:
+    return "1 text" if count == 1 else f"{count} texts"
 
 
 def _verdict(row) -> str:

@@ -143,8 +143,9 @@ class TextReader:
 
     Columns beside those of ``records.LENS`` but ``model``: ``input`` and ``target`` say what stands at the position and
     what comes next (empty where the text ends), ``end`` marks the last position of the text as given, ``generated``
-    it and the later ones where the model went on by itself. ``token`` is the layer's likeliest next token, or the token, word or
-    emotion that a row of ``top_k``, ``word_…`` or ``emotion_mass`` is about. What cannot be told is no row.
+    it and the later ones where the model went on by itself. ``token`` is the layer's likeliest next token, or the
+    token, word or emotion that a row of ``top_k``, ``word_…`` or ``emotion_mass`` is about. What cannot be told is no
+    row.
     """
 
     def __init__(self, opened: "LogitLens", words: Sequence[str], top_k: int = 5):

@@ -188,18 +188,30 @@ class LogitLens:
                 None if lists is None else torch.from_numpy(lists.ids).to(self.device),
                 None if lists is None else torch.from_numpy(lists.weights).to(self.device),
             )
-            parts = []
+            columns = self._columns(len(places), ask)
             for first in range(0, len(places), ROWS_AT_ONCE):
                 span = slice(first, first + ROWS_AT_ONCE)
                 at = (text[span], position[span])
-                parts.append(self._read_span([state[at] for state in hidden], logits[at], targets[span], ask))
-        columns = [np.concatenate(column, axis=1) for column in zip(*parts, strict=True)]
-        ends = np.cumsum([len(ids) - start for ids, start in zip(texts, starts, strict=True)])
-        cut = [np.split(column, ends[:-1], axis=1) for column in columns]
+                states = [state[at] for state in hidden]
+                self._read_span(states, logits[at], targets[span], ask, [column[:, span] for column in columns])
+        lengths = [len(ids) - start for ids, start in zip(texts, starts, strict=True)]
+        cut = [column.split(lengths, dim=1) for column in columns]
         return [
-            Reading(np.arange(start, len(ids)), *(column[i] for column in cut))
+            Reading(np.arange(start, len(ids)), *(column[i].numpy() for column in cut))
             for i, (ids, start) in enumerate(zip(texts, starts, strict=True))
         ]
+
+    def _columns(self, places: int, ask: "_Question") -> list["torch.Tensor"]:
+        """Room for the arrays of a ``Reading``, in its order. Results that are stored one by one where they come up
+        would lie scattered between the large temporary ones, whose memory could then not be used again."""
+        import torch
+
+        top, words = ask.top_k, len(ask.words)
+        lists = 0 if ask.weights is None else ask.weights.shape[1]
+        shape = (self.layers, places)
+        numbers = [torch.empty(shape) for _ in range(4)]
+        rest = [torch.empty((*shape, width)) for width in (words, words, lists)]
+        return [torch.empty((*shape, top), dtype=torch.long), torch.empty((*shape, top)), *numbers, *rest]
 
     def _states(self, ids: "torch.Tensor") -> tuple[list["torch.Tensor"], "torch.Tensor"]:
         """Hidden states (texts, tokens, width) of the embedding and of every block, the last one normed, and the
@@ -221,23 +233,32 @@ class LogitLens:
         return list(hidden), states.logits
 
     def _read_span(
-        self, hidden: list["torch.Tensor"], logits: "torch.Tensor", targets: "torch.Tensor", ask: "_Question"
-    ) -> list[np.ndarray]:
-        """The arrays of a ``Reading`` for some positions: states of shape (positions, width), layer by layer."""
+        self,
+        hidden: list["torch.Tensor"],
+        logits: "torch.Tensor",
+        targets: "torch.Tensor",
+        ask: "_Question",
+        columns: list["torch.Tensor"],
+    ) -> None:
+        """Fill in the arrays of a ``Reading`` for some positions: states of shape (positions, width), a layer each."""
         import torch
 
-        last = self.head(hidden[-1]).float()
+        # The last hidden state has passed the norm already.
+        normed = torch.stack([*(self.norm(state) for state in hidden[:-1]), hidden[-1]])
+        last = self.head(normed[-1]).float()
         self._check(last, logits.float())
         final = last.log_softmax(dim=-1)
         shares = final.exp()
+        known = (shares * final).sum(dim=-1)
         step = max(1, ROWS_AT_ONCE // len(targets))
-        layers = []
-        for first in range(0, len(hidden) - 1, step):
-            states = torch.stack(hidden[first : min(first + step, len(hidden) - 1)])
-            here = self.head(self.norm(states)).float().log_softmax(dim=-1)
-            layers.append(_describe(here, final, shares, targets, ask))
-        layers.append(_describe(final[None], final, shares, targets, ask))
-        return [np.concatenate(column) for column in zip(*layers, strict=True)]
+        # The same room for every layer: fresh memory of this size each time would cost time and leave holes.
+        room = torch.empty((2, step, *last.shape), device=last.device)
+        for first in range(0, len(hidden), step):
+            layers = slice(first, min(first + step, len(hidden)))
+            here, spare = room[:, : layers.stop - layers.start]
+            torch.log_softmax(self.head(normed[layers]).float(), dim=-1, out=here)
+            for column, values in zip(columns, _describe(here, spare, shares, known, targets, ask), strict=True):
+                column[layers] = values
 
     def _check(self, ours: "torch.Tensor", own: "torch.Tensor") -> None:
         """The lens must end in the model's own logits."""
@@ -258,33 +279,40 @@ class _Question:
 
 
 def _describe(
-    here: "torch.Tensor", final: "torch.Tensor", final_shares: "torch.Tensor", targets: "torch.Tensor", ask: _Question
-) -> list[np.ndarray]:
+    here: "torch.Tensor",
+    shares: "torch.Tensor",
+    final: "torch.Tensor",
+    final_information: "torch.Tensor",
+    targets: "torch.Tensor",
+    ask: _Question,
+) -> list["torch.Tensor"]:
     """The arrays of a ``Reading`` from log-probabilities of shape (layers, positions, vocabulary).
 
-    ``final`` and ``final_shares``: those of the last layer and their exponentials, shape (positions, vocabulary).
-    ``targets``: the tokens that come next, shape (positions,), -1 where the text ends.
+    ``shares``: room of the same shape, which is overwritten. ``final``: probabilities of the last layer, shape
+    (positions, vocabulary); ``final_information``: minus their entropy. ``targets``: the tokens that come
+    next, shape (positions,), -1 where the text ends.
     """
     import torch
 
-    top = here.topk(min(ask.top_k, here.shape[-1]), dim=-1)
-    shares = here.exp()
-    kl = torch.linalg.vecdot(final_shares, final) - torch.linalg.vecdot(final_shares, here)
+    top = here.topk(ask.top_k, dim=-1)
+    torch.exp(here, out=shares)
+    mass = here.new_zeros((*here.shape[:2], 0)) if ask.listed is None else shares[..., ask.listed] @ ask.weights
+    # From here on ``shares`` is only room for numbers.
+    entropy = -shares.mul_(here).sum(dim=-1)
+    kl = final_information - torch.mul(final, here, out=shares).sum(dim=-1)
     of_target = here.gather(-1, targets.clamp(min=0).expand(len(here), -1)[..., None])
-    ends = targets < 0
     of_words = here[..., ask.words]
-    above = torch.empty_like(here)
 
     def rank(values: "torch.Tensor") -> "torch.Tensor":
         # Summing truth values is several times slower than summing floats.
-        return torch.gt(here, values, out=above).sum(dim=-1) + 1
+        return torch.gt(here, values, out=shares).sum(dim=-1) + 1
 
     word_ranks = [rank(of_words[..., i : i + 1]) for i in range(len(ask.words))]
-    mass = here.new_zeros((*here.shape[:2], 0)) if ask.listed is None else shares[..., ask.listed] @ ask.weights
-    found = [
+    ends = targets < 0
+    return [
         top.indices,
         top.values.exp(),
-        -torch.linalg.vecdot(shares, here),
+        entropy,
         kl.clamp(min=0),
         (-of_target[..., 0]).masked_fill(ends, torch.nan),
         rank(of_target).masked_fill(ends, torch.nan),
@@ -292,7 +320,6 @@ def _describe(
         torch.stack(word_ranks, dim=-1) if word_ranks else of_words,
         mass,
     ]
-    return [values.cpu().numpy() for values in found]
 
 
 def final_norm(model: Any) -> Any:

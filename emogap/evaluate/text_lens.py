@@ -113,3 +113,23 @@ def what_follows(table: "pd.DataFrame", prompt_id: str, model: str) -> str:
     likely = ", ".join(f"{token!r} {value:.1%}" for token, value in zip(tops["token"], tops["value"], strict=True))
     felt = ", ".join(f"{token} {value:.2%}" for token, value in zip(masses["token"], masses["value"], strict=True))
     return f"next {likely}; mass on the words of {felt}"
+
+
+class LiveLens:
+    """The study's models of ``lens.models``, each opened when it is first read through, and kept."""
+
+    def __init__(self, config: Config):
+        from emogap.evaluate.lens import lens_models
+
+        self._config = config
+        self._readers: dict[str, TextReader] = {}
+        self.names = [model.key for model in lens_models(config)]
+
+    def read(self, name: str, text: str) -> "pd.DataFrame":
+        """Readings of every position of one text through one model. Raises ``MissingInput`` or ``InputError``."""
+        from emogap.evaluate.logit_lens import LogitLens
+
+        if name not in self._readers:
+            opened = LogitLens(hub.study_model(self._config, name))
+            self._readers[name] = TextReader(opened, self._config.lens.words, self._config.lens.top_k)
+        return self._readers[name].read_all({"text": text}, f"logit lens, {name}").assign(model=name)

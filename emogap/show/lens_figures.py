@@ -290,7 +290,7 @@ def _back(measure: str, values: pd.Series) -> pd.Series:
 
 
 def emotion_curves(curves: pd.DataFrame, depths: pd.DataFrame, models: Sequence[str], bases: list[str]) -> Figure:
-    """Mass over the layers on a logarithmic scale, a panel a quantity, a line a model with its 95 % band over the texts.
+    """Mass over the layers (logarithmic), a panel a quantity, a line a model with its 95 % band over the texts.
 
     ``curves`` and ``depths``: what ``emotion_lens`` gives. The dot on a line is where half of the final mass is there.
     ``models``: those to draw, a base and what was tuned from it.
@@ -299,7 +299,12 @@ def emotion_curves(curves: pd.DataFrame, depths: pd.DataFrame, models: Sequence[
     colours = model_colours(curves["model"].unique(), bases)
     wanted = list(dict.fromkeys(curves["quantity"]))
     figure, axes = plt.subplots(
-        1, len(wanted), figsize=(2.5 * len(wanted) + 0.8, 3.4), squeeze=False, sharey=True, layout="constrained"
+        1,
+        len(wanted),
+        figsize=(max(5.0, 2.5 * len(wanted) + 0.8), 3.4),
+        squeeze=False,
+        sharey=True,
+        layout="constrained",
     )
     for ax, quantity in zip(axes[0], wanted, strict=True):
         for model in models:
@@ -311,7 +316,7 @@ def emotion_curves(curves: pd.DataFrame, depths: pd.DataFrame, models: Sequence[
         ax.set_title(f"{quantity} ({_texts(int(line['texts'].iloc[0]))})", fontsize=9)
         ax.set_xlabel("layer (0: embedding)")
     axes[0, 0].set_yscale("log")
-    axes[0, 0].set_ylim(bottom=_FLOOR)
+    axes[0, 0].set_ylim(_FLOOR, 1)
     axes[0, 0].set_ylabel("mean probability mass")
     axes[0, 0].legend(frameon=False, fontsize="small", loc="upper left")
     figure.suptitle("Mass on the words of an emotion (dot: half of the final mass)", x=0.01, ha="left")
@@ -382,7 +387,7 @@ def word_curves(table: pd.DataFrame, models: Sequence[str], bases: Sequence[str]
                 rows = ends[(ends["model"] == model) & (ends["measure"] == measure) & (ends["token"] == word)]
                 _line_with_band(ax, rows, measure, colours[model], model, resamples, seed)
             ax.set_yscale("log")
-        axes[0, 0].set_ylim(bottom=_FLOOR)
+        axes[0, column].set_ylim(_FLOOR, 1)
         axes[0, column].set_title(f"'{word}'")
         axes[1, column].set_xlabel("layer (0: embedding)")
     axes[0, 0].set_ylabel("mean probability")
