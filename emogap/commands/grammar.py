@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 def register(commands: Commands) -> None:
     _register_blimp(commands)
+    _register_emobench(commands)
 
 
 def _path(text: str) -> str:
@@ -78,6 +79,45 @@ def _blimp(arguments: argparse.Namespace) -> None:
     print(blimp_exhibits.printed(scores, bases, list(contexts.values()), arguments.published))
     if arguments.tables:
         blimp_exhibits.draw(arguments.tables, scores, bases, config.blimp.paradigms, arguments.published)
+    _say_where(arguments)
+
+
+def _register_emobench(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "emobench",
+        help="understanding of emotions: EmoBench's multiple-choice questions",
+        description="Answer EmoBench's questions (EA and EU, English) by the likelihood of their choices, listed in "
+        "several orders and not listed, beside chance.",
+    )
+    add_run_options(parser)
+    _add_models(parser)
+    parser.add_argument("--data", type=_path, metavar="DIR", help="EA.jsonl and EU.jsonl (emobench.data)")
+    parser.add_argument("--items", metavar="N", help="the first N records of each file (all)")
+    parser.add_argument("--orders", metavar="N", help="orders in which choices are listed (each choice in each place)")
+    parser.add_argument("--language", choices=("en", "zh"), help="which of EmoBench's languages (en)")
+    names = ("data", "items", "orders", "language")
+    parser.set_defaults(run=_emobench, shorthands={name: f"emobench.{name}" for name in names})
+
+
+def _emobench(arguments: argparse.Namespace) -> None:
+    from emogap.evaluate import emobench, emobench_exhibits
+    from emogap.records import SCORES, read_rows
+
+    config = config_from(arguments)
+    models, bases = _models(config, arguments)
+    if arguments.out:
+        scores = read_rows(emobench.scores_file(config, models, arguments.out.absolute()).path, SCORES)
+    else:
+        scores = emobench.score_models(config, models)
+    drawn = (config.sentiment.bootstrap, config.seed)
+    print(emobench_exhibits.printed(scores, bases, *drawn))
+    if arguments.tables:
+        emobench_exhibits.draw(arguments.tables, scores, bases, *drawn)
+    _say_where(arguments)
+
+
+def _say_where(arguments: argparse.Namespace) -> None:
+    if arguments.tables:
         print(f"tables and figures: {arguments.tables}")
     if arguments.out:
         print(f"scores: {arguments.out}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emogap.errors import InputError, MissingInput
-from emogap.evaluate.statistics import holm
+from emogap.evaluate.statistics import Z, holm, wilson_interval
 from emogap.published import published
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 ALL, MEAN, PARADIGMS_MEAN = "all pairs", "mean of phenomena", "mean of paradigms"
 PUBLISHED_ITEMS = 57_812
-_Z = 1.959964
 
 
 def correct_pairs(scores: "pd.DataFrame") -> "pd.DataFrame":
@@ -63,7 +62,7 @@ def _mean_row(model: str, part: "pd.DataFrame") -> dict[str, Any]:
     groups = part.groupby("group")["value"].agg(["mean", "var", "size"])
     mean = 100 * groups["mean"].mean()
     # A group of one pair has no variance, and then the mean no interval.
-    spread = 100 * _Z * np.sqrt((groups["var"] / groups["size"]).sum(skipna=False)) / len(groups)
+    spread = 100 * Z * np.sqrt((groups["var"] / groups["size"]).sum(skipna=False)) / len(groups)
     paradigms = by_paradigm(part).assign(phenomenon=part["group"]).groupby(["phenomenon", "group"])["value"].mean()
     return {
         "model": model, "group": MEAN, "pairs": len(part), "paradigms": len(paradigms),
@@ -87,15 +86,6 @@ def side_by_side(accuracies: "pd.DataFrame", group: str = "phenomenon") -> "pd.D
 
 def _cell(accuracy: float, low: float, high: float) -> str:
     return f"{accuracy:.1f}" + ("" if np.isnan(low) else f" [{low:.0f}, {high:.0f}]")
-
-
-def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
-    """95 % score interval of a share (Wilson 1927); it stays within 0 and 1 and is sane at 0 or all successes."""
-    share = successes / trials
-    middle = share + _Z * _Z / (2 * trials)
-    spread = _Z * np.sqrt(share * (1 - share) / trials + _Z * _Z / (4 * trials * trials))
-    scale = 1 + _Z * _Z / trials
-    return float((middle - spread) / scale), float((middle + spread) / scale)
 
 
 def differences(correct: "pd.DataFrame", bases: Mapping[str, str]) -> "pd.DataFrame":
@@ -125,7 +115,7 @@ def differences(correct: "pd.DataFrame", bases: Mapping[str, str]) -> "pd.DataFr
 
 def _difference(change: np.ndarray) -> dict[str, Any]:
     centre, variance = _adjusted(change)
-    spread = _Z * np.sqrt(variance)
+    spread = Z * np.sqrt(variance)
     return {
         "pairs": len(change), "gained": change[change > 0].sum(), "lost": abs(change[change < 0].sum()),
         "difference": 100 * change.mean(), "low": 100 * (centre - spread), "high": 100 * (centre + spread),
@@ -148,7 +138,7 @@ def _mean_difference(groups: list[np.ndarray]) -> dict[str, Any]:
 
     change = np.concatenate(groups)
     mean = np.mean([values.mean() for values in groups])
-    spread = _Z * np.sqrt(sum(_adjusted(values)[1] for values in groups)) / len(groups)
+    spread = Z * np.sqrt(sum(_adjusted(values)[1] for values in groups)) / len(groups)
     under_null = np.sqrt(sum((values**2).sum() / len(values) ** 2 for values in groups)) / len(groups)
     return {
         "pairs": len(change), "gained": change[change > 0].sum(), "lost": abs(change[change < 0].sum()),

@@ -1,4 +1,4 @@
-"""The evaluation: models answer, the emotion of their answers is found, minimal pairs are scored, tables drawn."""
+"""The evaluation: answers and their emotion, minimal pairs, questions on emotions; and the tables of all of them."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -7,6 +7,8 @@ from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config
 from emogap.evaluate.blimp import blimp, blimp_artefacts
 from emogap.evaluate.blimp_exhibits import blimp_exhibits
+from emogap.evaluate.emobench import emobench, emobench_artefacts
+from emogap.evaluate.emobench_exhibits import emobench_exhibits
 from emogap.evaluate.emotions_found import (
     answer_scores_artefacts,
     emotions_artefacts,
@@ -32,7 +34,8 @@ def evaluate_artefacts(config: Config) -> list[Artefact]:
 
 
 def _score_artefacts(config: Config) -> list[Artefact]:
-    return [*answer_scores_artefacts(config), *plain_text_artefacts(config), *blimp_artefacts(config)]
+    grammar = [*blimp_artefacts(config), *emobench_artefacts(config)]
+    return [*answer_scores_artefacts(config), *plain_text_artefacts(config), *grammar]
 
 
 def scores_artefact(config: Config) -> Artefact:
@@ -61,10 +64,11 @@ def _combine(artefact: Artefact) -> None:
 
 def evaluate(config: Config) -> Summary:
     """Make what is missing or stale, then draw the tables and figures."""
-    parts = (respond, find_emotions, score_answers, score_plain_text, blimp, combine_scores)
+    parts = (respond, find_emotions, score_answers, score_plain_text, blimp, emobench, combine_scores)
     summary = _run("evaluate", parts, config)
     sentiment_exhibits(config)
     blimp_exhibits(config)
+    emobench_exhibits(config)
     return summary
 
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 LEVEL = 0.95
+Z = 1.959964
+"""Of the normal distribution, for that level."""
 _BATCH_VALUES = 4_000_000
 """Numbers held at once while resampling."""
 
@@ -59,6 +61,15 @@ def paired_p(before: np.ndarray, after: np.ndarray, resamples: int, seed: int) -
         rng=np.random.default_rng(seed),
     )
     return float(result.pvalue)
+
+
+def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
+    """95 % score interval of a share (Wilson 1927); it stays within 0 and 1 and is sane at 0 or all successes."""
+    share = successes / trials
+    middle = share + Z * Z / (2 * trials)
+    spread = Z * np.sqrt(share * (1 - share) / trials + Z * Z / (4 * trials * trials))
+    scale = 1 + Z * Z / trials
+    return float((middle - spread) / scale), float((middle + spread) / scale)
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:

@@ -1,0 +1,132 @@
+"""Accuracy on multiple-choice questions against chance, and which place in the list the answers come from.
+
+Tables are made from scores of the task ``emobench``. The unit is the question: its value is the mean over the orders
+in which its choices were listed. Percentages and percentage points.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emogap.evaluate.statistics import bootstrap_interval, holm, paired_p, wilson_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WAYS = {
+    "correct": "listed",
+    "correct_normalised": "listed, per character",
+    "correct_unlisted": "not listed",
+    "correct_unlisted_normalised": "not listed, per character",
+}
+"""Metric → how the question was asked and its choices scored."""
+POSITIONS = {"position": "listed", "position_normalised": "listed, per character"}
+TASKS = ("EA", "EU-emotion", "EU-cause", "EU-both")
+"""In the order in which they are shown."""
+
+
+def by_question(scores: "pd.DataFrame") -> "pd.DataFrame":
+    """model, task, way, qid, value (the question's accuracy), chance.
+
+    ``EU-both`` counts a record of EU as right where emotion and cause are; over orders it is the product of the two
+    shares.
+    """
+    import pandas as pd
+
+    kept = scores[scores["metric"].isin([*WAYS, "choices"])]
+    names = kept["item"].str.split("/", n=1, expand=True)
+    kept = kept.assign(question=names[0], qid=names[1])
+    values = kept.groupby(["model", "question", "qid", "metric"], sort=False)["value"].mean().unstack("metric")
+    tables = []
+    for metric, way in WAYS.items():
+        table = values[[metric, "choices"]].rename(columns={metric: "value"}).reset_index().assign(way=way)
+        tables.append(table.assign(chance=1 / table["choices"]))
+    single = pd.concat(tables)[["model", "question", "way", "qid", "value", "chance"]]
+    understanding = single[single["question"].isin(["EU-emotion", "EU-cause"])]
+    both = understanding.groupby(["model", "way", "qid"], sort=False)[["value", "chance"]].prod().reset_index()
+    return pd.concat([single, both.assign(question="EU-both")], ignore_index=True).rename(columns={"question": "task"})
+
+
+def accuracies(questions: "pd.DataFrame") -> "pd.DataFrame":
+    """A row a model, task and way: questions, accuracy with its interval (Wilson's, over questions), chance, verdict.
+
+    The verdict is ``at chance`` where the interval holds chance.
+    """
+    import pandas as pd
+
+    rows = []
+    for (model, task, way), part in questions.groupby(["model", "task", "way"], sort=False):
+        chance = part["chance"].mean()
+        low, high = wilson_interval(part["value"].sum(), len(part))
+        verdict = "above chance" if low > chance else "below chance" if high < chance else "at chance"
+        rows.append(
+            {"model": model, "task": task, "way": way, "questions": len(part), "accuracy": 100 * part["value"].mean(),
+             "low": 100 * low, "high": 100 * high, "chance": 100 * chance, "verdict": verdict}
+        )  # fmt: skip
+    table = pd.DataFrame(rows)
+    return _sorted(table, ["task", "way"])
+
+
+def side_by_side(accuracies: "pd.DataFrame") -> "pd.DataFrame":
+    """A row a task and way, a column a model: ``31.2 [25, 38]``, with a plus above chance and a minus below it."""
+    marks = {"above chance": " +", "at chance": "", "below chance": " -"}
+    cells = accuracies.assign(
+        cell=[
+            f"{row.accuracy:.1f} [{row.low:.0f}, {row.high:.0f}]{marks[row.verdict]}" for row in accuracies.itertuples()
+        ],
+        chance=accuracies["chance"].round(1),
+    )
+    keys = ["task", "way", "questions", "chance"]
+    wide = cells.pivot(index=keys, columns="model", values="cell")
+    models = list(dict.fromkeys(accuracies["model"]))
+    return _sorted(wide[models].rename_axis(columns=None).reset_index(), ["task", "way"])
+
+
+def _sorted(table: "pd.DataFrame", by: list[str]) -> "pd.DataFrame":
+    """Tasks in their order, ways in theirs."""
+    places = {name: place for place, name in enumerate((*TASKS, *WAYS.values()))}
+    return table.sort_values(by, key=lambda column: column.map(places), kind="stable", ignore_index=True)
+
+
+def differences(questions: "pd.DataFrame", bases: Mapping[str, str], resamples: int, seed: int) -> "pd.DataFrame":
+    """Each model against its base over the same questions: model, base, task, way, questions, difference, low, high,
+    p, p_holm."""
+    import pandas as pd
+
+    wide = questions.pivot(index=["task", "way", "qid"], columns="model", values="value")
+    rows: list[dict[str, Any]] = []
+    for model in [name for name in dict.fromkeys(questions["model"]) if bases[name] != name]:
+        for (task, way), part in wide.groupby(level=["task", "way"], sort=True):
+            before, after = part[bases[model]].to_numpy(), part[model].to_numpy()
+            low, high = bootstrap_interval((after - before)[:, None], resamples, seed)
+            rows.append(
+                {"model": model, "base": bases[model], "task": task, "way": way, "questions": len(part),
+                 "difference": 100 * (after - before).mean(), "low": 100 * low[0], "high": 100 * high[0],
+                 "p": paired_p(before, after, resamples, seed)}
+            )  # fmt: skip
+    columns = ["model", "base", "task", "way", "questions", "difference", "low", "high", "p"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(p_holm=holm(table["p"]))
+
+
+def positions(scores: "pd.DataFrame") -> "pd.DataFrame":
+    """How often the choice in each place of the list was taken: model, task, way, choices, position, answers, share,
+    expected. Every choice stands in every place equally often, so that a model without a bias takes each place as often
+    as any other."""
+    import pandas as pd
+
+    keys = ["model", "item", "sample"]
+    wide = scores[scores["metric"].isin([*POSITIONS, "choices"])].pivot(index=keys, columns="metric", values="value")
+    wide = wide.dropna().astype(int).reset_index()
+    wide["task"] = wide["item"].str.split("/").str[0]
+    rows = []
+    for (model, task, count), part in wide.groupby(["model", "task", "choices"], sort=False):
+        for metric, way in POSITIONS.items():
+            shares = np.bincount(part[metric], minlength=count + 1)[1:] / len(part)
+            rows += [
+                {"model": model, "task": task, "way": way, "choices": count, "position": place, "answers": len(part),
+                 "share": 100 * share, "expected": 100 / count}
+                for place, share in enumerate(shares, start=1)
+            ]  # fmt: skip
+    return _sorted(pd.DataFrame(rows), ["task"])
