@@ -32,7 +32,7 @@ MIN_WEIGHT = 0.12
 """Over three times what a word has that says nothing (1 / 28)."""
 MIN_TEXTS = 4
 """Texts of the emotion, in both sources together, that must have the word."""
-PRIOR_TEXTS = 1000.0
+PRIOR_WORDS = 1000.0
 """The prior of a weight: so many words, used as in all emotions' texts together."""
 _LETTERS = re.compile(r"[a-z]{2,}")
 _PLACEHOLDER = re.compile(r"\[(?:NAME|RELIGION)\]")
@@ -51,12 +51,15 @@ class Usage:
 def load_emotion_words(path: Path = WORDS) -> dict[str, dict[str, float]]:
     """Emotion → word → weight in 0 … 1, the 28 labels in their order. Raises ``MissingInput`` or ``InputError``."""
     if not path.is_file():
-        raise MissingInput(f"word lists {path} not found; make them with `emogap emotion-words --out {path.name}`")
+        raise MissingInput(f"word lists {path} not found; make them with `emogap emotion-words`")
     try:
         lists = json.loads(path.read_text(encoding="utf-8"))["words"]
         found = {label: {word: float(weight) for word, weight in lists[label].items()} for label in LABELS}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path} holds no word lists of the 28 emotions ({error!r}); make it anew") from error
+    for label, words in found.items():
+        if not words:
+            raise InputError(f"{path} has no word of {label}; make the lists from more text")
     return found
 
 
@@ -127,8 +130,9 @@ def emotion_words(sources: Sequence[Usage]) -> dict[str, dict[str, float]]:
         texts += source.counts[:, places]
     has = np.array(known, dtype=float)[:, :, None]
     each = np.array(z)
-    evidence = (each * has).sum(axis=0) / np.sqrt(has.sum(axis=0))
-    weight = (np.array(share) * has).sum(axis=0) / has.sum(axis=0)
+    sources_with_it = np.maximum(1, has.sum(axis=0))
+    evidence = (each * has).sum(axis=0) / np.sqrt(sources_with_it)
+    weight = (np.array(share) * has).sum(axis=0) / sources_with_it
     agreed = np.where(has > 0, each >= MIN_Z_EACH, True).all(axis=0)
     listed = agreed & (evidence >= MIN_Z) & (weight >= MIN_WEIGHT) & (texts >= MIN_TEXTS)
     return {
@@ -145,9 +149,10 @@ def _strongest(evidence: np.ndarray, listed: np.ndarray) -> list[int]:
 def _shares(counts: np.ndarray) -> np.ndarray:
     """Share of each emotion in each word's use were all equally frequent, shape (28, vocabulary); columns add up to 1.
 
-    An emotion's rate is shrunk towards the rate in all texts by ``PRIOR_TEXTS``, so that a rare word of a rare emotion
-    does not seem to be all its own.
+    An emotion without texts has none. An emotion's rate is shrunk towards the rate in all texts by ``PRIOR_WORDS``, so
+    that a rare word of a rare emotion does not seem to be all its own.
     """
     pooled = counts.sum(axis=0) / counts.sum()
-    rates = (counts + PRIOR_TEXTS * pooled) / (counts.sum(axis=1, keepdims=True) + PRIOR_TEXTS)
+    own = counts.sum(axis=1, keepdims=True)
+    rates = (counts + PRIOR_WORDS * pooled) / (own + PRIOR_WORDS) * (own > 0)
     return rates / rates.sum(axis=0)
