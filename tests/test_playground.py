@@ -1,15 +1,9 @@
 """The playground: what an answer looks like, and the widgets in a notebook in a browser."""
 
-import json
-import os
-import socket
-import subprocess
-import sys
-import urllib.request
-
 import numpy as np
 import pytest
 from browser import browser, downloads, wait_for  # noqa: F401 (fixtures)
+from jupyter_lab import lab_address, lab_is_ready
 
 from emogap.emotions import INDEX
 from emogap.errors import UsageError
@@ -108,31 +102,8 @@ build(["gpt2", "gpt2-instr"], {"joy": ("Sing.", ""), "love": ("Write.", "")}, as
 @pytest.fixture
 def notebook_address(tmp_path):
     """A JupyterLab server with a notebook that shows the playground; the notebook's address."""
-    pytest.importorskip("jupyterlab", reason="jupyterlab is not installed")
-    cell = {"cell_type": "code", "id": "a", "metadata": {}, "source": CELL, "outputs": [], "execution_count": None}
-    kernel = {"name": "python3", "display_name": "Python 3"}
-    notebook = {"cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-    (tmp_path / "play.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
-               "--ip=127.0.0.1", f"--ServerApp.root_dir={tmp_path}", "--IdentityProvider.token=",
-               "--LabApp.expose_app_in_browser=True"]  # fmt: skip
-    environment = os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path / "jupyter")}
-    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}"
-
-    def answers():
-        try:
-            return urllib.request.urlopen(f"{address}/api/status", timeout=2).status == 200
-        except OSError:
-            return False
-
-    wait_for(answers, 90, "the notebook server")
-    yield f"{address}/lab/tree/play.ipynb"
-    server.terminate()
-    server.wait(30)
+    with lab_address(tmp_path, CELL) as address:
+        yield address
 
 
 @pytest.mark.slow
@@ -140,14 +111,11 @@ def test_playground_in_a_browser(browser, notebook_address):  # noqa: F811
     from selenium.webdriver.common.by import By
 
     browser.get(notebook_address)
-    ready = "return Boolean(window.jupyterapp && document.querySelector('.jp-Notebook .jp-Cell'))"
-    wait_for(lambda: browser.execute_script(ready), 120, "JupyterLab")
+    lab_is_ready(browser)
 
     def cards():
         return browser.find_elements(By.CSS_SELECTOR, ".emogap-answer")
 
-    # Run before the kernel is there, and JupyterLab asks which one to take.
-    wait_for(lambda: "| Idle" in browser.find_element(By.CSS_SELECTOR, "#jp-main-statusbar").text, 120, "the kernel")
     browser.execute_script("window.jupyterapp.commands.execute('notebook:run-all-cells')")
     found = wait_for(lambda: browser.find_elements(By.CSS_SELECTOR, ".widget-textarea textarea"), 120, "the widgets")
     text = found[0]

@@ -50,7 +50,7 @@ MEASURES = (
     Measure("kept", "kept", "%", 0),
     Measure("words", "words", "", 0),
     Measure("cut", "cut at the token limit", "%", 0),
-    Measure("traditional_opening", "opens like “Once upon a time”", "%", 0),
+    Measure("traditional_opening", "traditional opening", "%", 0),
     Measure("distinct_1", "distinct-1", "", 3),
     Measure("distinct_2", "distinct-2", "", 3),
     Measure("distinct_3", "distinct-3", "", 3),

@@ -2,7 +2,7 @@
 
 from emogap.config import Writer
 from emogap.generate.engines import Engine
-from emogap.hub import resolve
+from emogap.hub import describe, resolve
 
 
 def open_engine(writer: Writer) -> Engine:
@@ -13,12 +13,14 @@ def open_engine(writer: Writer) -> Engine:
         return ServerEngine(
             writer.model.name, concurrency=writer.batch_size, timeout=writer.timeout, attempts=writer.attempts
         )
-    options = {"dtype": writer.dtype, "quantization": writer.quantization, "batch_size": writer.batch_size}
+    from emogap.generate.transformers_engine import TransformersEngine, check_causal
+
+    options = {"dtype": writer.dtype, "quantization": writer.quantization}
     if writer.engine == "vllm":
         from emogap.generate.vllm_engine import VllmEngine, check_installed
 
         check_installed()
+        check_causal(describe(writer.model))
         return VllmEngine(resolve(writer.model), **options)
-    from emogap.generate.transformers_engine import TransformersEngine
-
-    return TransformersEngine(resolve(writer.model), device=writer.device, **options)
+    check_causal(describe(writer.model))
+    return TransformersEngine(resolve(writer.model), device=writer.device, batch_size=writer.batch_size, **options)

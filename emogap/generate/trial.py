@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from emogap.artefacts import sha256_text
@@ -104,6 +105,10 @@ class Bench(ABC):
     @abstractmethod
     def sample(self, count: int) -> list[Source]:
         """So many lines or records, the emotions as equal in number as can be."""
+
+    @abstractmethod
+    def available(self) -> int:
+        """How many lines or records there are."""
 
     @abstractmethod
     def _find(self, ids: Sequence[str]) -> list[Source]:
@@ -207,6 +212,9 @@ class StoryBench(Bench):
     def sample(self, count: int) -> list[Source]:
         return _lines(self._lines(lines=count, order="balanced"))
 
+    def available(self) -> int:
+        return pq.read_metadata(self.config.home.require(self.config.home.filtered)).num_rows
+
     def _find(self, ids: Sequence[str]) -> list[Source]:
         lines = self._lines(lines=0)
         return _lines(lines[lines["id"].isin(ids)])
@@ -259,6 +267,9 @@ class RewriteBench(Bench):
 
     def sample(self, count: int) -> list[Source]:
         return self.first(count)  # every block of them has each emotion once
+
+    def available(self) -> int:
+        return len(self._all())
 
     def _find(self, ids: Sequence[str]) -> list[Source]:
         return [record for record in self._all() if record.id in ids]

@@ -29,17 +29,12 @@ PATIENCE = 30.0
 class VllmEngine:
     """A causal language model in vLLM. See ``emogap.generate.engines.Engine``."""
 
-    def __init__(self, local: LocalModel, *, dtype: str, quantization: str, batch_size: int):
+    def __init__(self, local: LocalModel, *, dtype: str, quantization: str):
         """Start vLLM with the model. Raises ``ModelError`` if it is no causal language model or vLLM cannot run it."""
         check_installed()
         check_causal(local.path)
         self.identity = local.identity
-        self._settings = {
-            "folder": str(local.path),
-            "dtype": dtype,
-            "quantization": quantization,
-            "batch_size": batch_size,
-        }
+        self._settings = {"folder": str(local.path), "dtype": dtype, "quantization": quantization}
         self._worker: _Worker | None = _Worker(self._settings)
 
     def generate(

@@ -56,6 +56,8 @@ class _Writer:
     """The model in vLLM."""
 
     def __init__(self, settings: dict[str, Any]):
+        # On a CPU vLLM keeps one core for its scheduler, which is half of a small machine.
+        os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
         from transformers import AutoConfig
         from vllm import LLM
 
@@ -71,7 +73,6 @@ class _Writer:
             dtype=str(pick_dtype(device, settings["dtype"])).removeprefix("torch."),
             quantization="bitsandbytes" if settings["quantization"] == "nf4" else None,
             max_model_len=self._context,
-            max_num_seqs=settings["batch_size"],
             # A prompt that is read in pieces breaks per-row seeds on a CPU.
             enable_chunked_prefill=False,
             max_num_batched_tokens=LONGEST_CONTEXT,

@@ -33,7 +33,9 @@ def heat_map(cells: pd.DataFrame, title: Callable[[str], str], text: Callable[[s
         cbar_kws={"ticks": [0, 1], "label": "within a column"},
     )  # fmt: skip
     axes.collections[0].colorbar.set_ticklabels(["lowest", "highest"])
-    axes.set_xticks(np.arange(wide.shape[1]) + 0.5, [title(name) for name in wide], rotation=40, ha="right")
+    axes.set_xticks(
+        np.arange(wide.shape[1]) + 0.5, [title(name) for name in wide], rotation=40, ha="right", rotation_mode="anchor"
+    )
     axes.set_yticks(np.arange(len(wide)) + 0.5, [f"{template}, {setting}" for template, setting in wide.index])
     axes.tick_params(axis="y", rotation=0)
     _rule_between_templates(axes, [template for template, _ in wide.index])

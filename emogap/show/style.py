@@ -16,6 +16,8 @@ GROUP_COLOURS = {"positive": _ORANGE, "neutral": "#bbbbbb", "negative": _BLUE, "
 METHOD_COLOURS = {"m1": _BLUE, "m2": _ORANGE, "m3": _GREEN, "v1": _SKY, "v2": _PINK, "v3": _RED}
 VERDICT_COLOURS = {True: _GREEN, False: _RED}
 """Kept or not."""
+DIFFERENCE_COLOURS = {"+": _GREEN, "-": _RED, "@": _GREY}
+"""Lines of a diff, by their first character."""
 _SUFFIX_COLOURS = {"baby": _BLUE, "instr": _ORANGE, "baby-instr": _GREEN}
 SPARE_COLOURS = (_SKY, _RED, _PINK, _BLACK)
 
