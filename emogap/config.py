@@ -90,7 +90,8 @@ class Writer(Section):
     """``nf4``: 4-bit weights, on a GPU only."""
     device: str = execution("auto")
     batch_size: int = Field(16, ge=1)
-    """Rows in work at a time. In bf16 and fp16 a reply may change with it, in fp32 it does not."""
+    """Rows in work at a time; vLLM takes as many of a call as fit its memory. In bf16 and fp16 a reply may change with
+    it, in fp32 it does not."""
     timeout: float = execution(600.0, gt=0)
     """Seconds that one request to a server may take."""
     attempts: int = execution(5, ge=1)

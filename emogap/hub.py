@@ -49,6 +49,13 @@ def resolve(model: HubModel) -> LocalModel:
     return _from_hub(model)
 
 
+def describe(model: HubModel) -> Path:
+    """A folder with the model's ``config.json``, without fetching its weights. Raises as ``resolve`` does."""
+    if model.name.startswith("embedded:") or from_root(model.name).is_dir():
+        return resolve(model).path
+    return _from_hub(model, ("config.json",)).path
+
+
 def study_model(config: Config, name: str) -> LocalModel:
     """A model of the study by name: a base, or one trained in this home (``<strategy>`` or ``<strategy>.s<seed>``)."""
     if name in config.bases:
@@ -57,13 +64,13 @@ def study_model(config: Config, name: str) -> LocalModel:
     return LocalModel(folder, f"{name}@sha256:{fingerprint(folder)}")
 
 
-def _from_hub(model: HubModel) -> LocalModel:
+def _from_hub(model: HubModel, files: tuple[str, ...] = WEIGHTS) -> LocalModel:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     label = f"model {model.name} (revision {model.revision})"
     try:
-        folder = Path(snapshot_download(model.name, revision=model.revision, allow_patterns=list(WEIGHTS)))
+        folder = Path(snapshot_download(model.name, revision=model.revision, allow_patterns=list(files)))
     except GatedRepoError as error:
         raise ModelError(f"{label} is gated; accept its terms on its page and set HF_TOKEN") from error
     except RepositoryNotFoundError as error:

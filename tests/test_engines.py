@@ -426,3 +426,22 @@ def test_the_memory_in_use_grows_with_the_rows_in_work_only(saved):
             new.update(torch.ones(1, 1, 10, 4), torch.ones(1, 1, 10, 4), 0)
             cache.admit(new, [10])
     assert cache.capacity < 10 + 40 + 2 * kv_slots._RESERVE
+
+
+def test_a_hub_model_that_cannot_write_is_refused_before_its_weights_are_fetched(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    from emogap.config import HubModel, Writer
+    from emogap.generate.open_engine import open_engine
+
+    (tmp_path / "config.json").write_text('{"model_type": "bert", "architectures": ["BertModel"]}')
+    fetched = []
+
+    def download(name, revision, allow_patterns):
+        fetched.extend(allow_patterns)
+        return tmp_path
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    with pytest.raises(ModelError, match="BertModel, not a causal language model"):
+        open_engine(Writer(model=HubModel(name="someone/encoder", revision="a" * 40)))
+    assert fetched == ["config.json"]

@@ -38,7 +38,7 @@ def local():
 def engine(local):
     from emogap.generate.vllm_engine import VllmEngine
 
-    engine = VllmEngine(local, dtype="fp32", quantization="none", batch_size=8)
+    engine = VllmEngine(local, dtype="fp32", quantization="none")
     yield engine
     engine.close()
 
@@ -107,8 +107,8 @@ def test_its_processes_end_with_the_one_that_started_them(local):
 
     code = (
         "from emogap.generate.vllm_engine import VllmEngine; from emogap.hub import LocalModel; import pathlib, time\n"
-        f"e = VllmEngine(LocalModel(pathlib.Path({str(local.path)!r}), 'x'), dtype='fp32', quantization='none',"
-        " batch_size=2)\nprint(e._worker._process.pid, flush=True)\ntime.sleep(600)"
+        f"e = VllmEngine(LocalModel(pathlib.Path({str(local.path)!r}), 'x'), dtype='fp32', quantization='none')\n"
+        "print(e._worker._process.pid, flush=True)\ntime.sleep(600)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     group = int(parent.stdout.readline())
