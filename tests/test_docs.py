@@ -13,6 +13,7 @@ from typing import Any, get_args, get_origin
 
 import pandas as pd
 import pytest
+import readme_demo
 from documents import DOCUMENTS, NOT_RUN, ROOT, RUN, Block, blocks, command_blocks, links, spans, stray_commands
 from pydantic import BaseModel
 
@@ -236,3 +237,12 @@ def test_links_lead_somewhere(document):
 def test_the_readme_leads_to_every_document():
     reachable = {(ROOT / target).resolve() for target in links(ROOT / "README.md")}
     assert [path.name for path in sorted((ROOT / "docs").glob("*.md")) if path not in reachable] == []
+
+
+def test_the_readme_shows_the_table_of_a_demo():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text.partition(readme_demo.BEGIN)[2].partition(readme_demo.END)[0].strip().splitlines()
+    assert table[0] == f"| {' | '.join(readme_demo.HEADINGS)} |"
+    assert [row.split("|")[1].strip() for row in table[2:]] == [
+        "smollm2-135m", "smollm2-135m-baby", "smollm2-135m-instr", "smollm2-135m-baby-instr"
+    ]  # fmt: skip
