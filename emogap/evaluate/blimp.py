@@ -5,10 +5,12 @@ A pair is decided rightly when the grammatical sentence is the likelier one; a t
 interrupted run goes on, ``blimp_tables`` for the statistics.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from emogap import hub
 from emogap.artefacts import Artefact, Recipe, Summary
@@ -22,19 +24,12 @@ from emogap.records import SCORES, write_rows
 from emogap.stages import make_each
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
-    from emogap.evaluate.sentence_scores import Scored, SentenceScorer
+    from emogap.evaluate.sentence_scores import SentenceScorer
 
 TASK = "blimp"
 _SHAPING = ("items", "empty_context", "dtype")
-
-
-class Scorer(Protocol):
-    """What scores groups of sentences: the cache in front of a model, or the model itself."""
-
-    def log_probabilities(self, scored: "Sequence[Scored]", on_done: Callable[[int], None]) -> "np.ndarray": ...
 
 
 def blimp_artefacts(config: Config) -> list[Artefact]:
@@ -116,7 +111,6 @@ def chosen_pairs(config: Config) -> list[Pair]:
 
 def score_model(config: Config, local: LocalModel, pairs: list[Pair], label: str) -> tuple["pd.DataFrame", str]:
     """Scores of the pairs (item, group, metric, value), and the token that stands for the empty context."""
-    from emogap.evaluate.score_cache import RememberingScorer
     from emogap.evaluate.sentence_scores import SentenceScorer
 
     scorer = SentenceScorer(
@@ -126,31 +120,30 @@ def score_model(config: Config, local: LocalModel, pairs: list[Pair], label: str
         token_budget=config.blimp.token_budget,
         empty_context=config.blimp.empty_context,
     )
-    table = score_pairs(scorer, RememberingScorer(scorer), pairs, label)
-    return table, scorer.tokenizer.decode(scorer.prefix) or "none"
+    return score_pairs(scorer, pairs, label), scorer.tokenizer.decode(scorer.prefix) or "none"
 
 
-def score_pairs(encoder: "SentenceScorer", scorer: Scorer, pairs: list[Pair], label: str) -> "pd.DataFrame":
+def score_pairs(scorer: "SentenceScorer", pairs: list[Pair], label: str) -> "pd.DataFrame":
     """Three rows a pair: ``correct`` (0, 0.5 for a tie, 1), ``logprob_good``, ``logprob_bad``.
 
     Paradigm by paradigm: what is finished of one is kept.
     """
     import pandas as pd
 
+    from emogap.evaluate.score_cache import remembered_scores
+
     paradigms = [list(group) for _, group in groupby(pairs, key=lambda pair: pair.uid)]
-    encoded = [[encoder.encode(text) for pair in group for text in (pair.good, pair.bad)] for group in paradigms]
-    rows: list[dict[str, Any]] = []
-    with progress(f"minimal pairs, {label}", sum(len(set(group)) for group in encoded), "sentences") as bar:
-        for group, sentences in zip(paradigms, encoded, strict=True):
-            scores = scorer.log_probabilities(sentences, bar.advance).reshape(-1, 2)
-            for pair, (good, bad) in zip(group, scores, strict=True):
-                rows += _rows(pair, float(good), float(bad))
-    return pd.DataFrame(rows)
+    encoded = [[scorer.encode(text) for pair in group for text in (pair.good, pair.bad)] for group in paradigms]
+    with progress(f"minimal pairs, {label}", len({one for group in encoded for one in group}), "sentences") as bar:
+        scores = np.concatenate(remembered_scores(scorer, encoded, bar.advance)).reshape(-1, 2)
+    return pd.DataFrame(
+        [row for pair, (good, bad) in zip(pairs, scores, strict=True) for row in _rows(pair, good, bad)]
+    )
 
 
 def _rows(pair: Pair, good: float, bad: float) -> list[dict[str, Any]]:
     correct = 0.5 if good == bad else float(good > bad)
-    values = {"correct": correct, "logprob_good": good, "logprob_bad": bad}
+    values = {"correct": correct, "logprob_good": float(good), "logprob_bad": float(bad)}
     return [
         {"item": pair.item, "group": pair.phenomenon, "metric": metric, "value": value}
         for metric, value in values.items()

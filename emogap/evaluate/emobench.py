@@ -109,7 +109,6 @@ def score_models(config: Config, models: Mapping[str, HubModel]) -> "pd.DataFram
 
 def score_model(config: Config, local: LocalModel, label: str) -> "pd.DataFrame":
     """Scores of one model: task, item, sample, group, metric, value (see ``_rows``)."""
-    from emogap.evaluate.score_cache import RememberingScorer
     from emogap.evaluate.sentence_scores import SentenceScorer
 
     settings = config.emobench
@@ -121,13 +120,11 @@ def score_model(config: Config, local: LocalModel, label: str) -> "pd.DataFrame"
         token_budget=settings.token_budget,
         empty_context=settings.empty_context,
     )
-    return score_questions(
-        scorer, RememberingScorer(scorer), questions, load_wording(settings.language), settings.orders, label
-    )
+    return score_questions(scorer, questions, load_wording(settings.language), settings.orders, label)
 
 
 def score_questions(
-    encoder: "SentenceScorer", scorer: Any, questions: list[Question], wording: Wording, orders: int, label: str
+    scorer: "SentenceScorer", questions: list[Question], wording: Wording, orders: int, label: str
 ) -> "pd.DataFrame":
     """Scores of the questions. ``orders``: in how many orders the choices are listed; 0: as many as there are choices.
 
@@ -135,16 +132,16 @@ def score_questions(
     """
     import pandas as pd
 
-    rows: list[dict[str, Any]] = []
-    with progress(f"EmoBench, {label}", len(questions), "questions") as bar:
-        for group in _groups(questions):
-            asked = [(question, order) for question in group for order in _orders(question, orders)]
-            scored = [_scored(encoder, wording, question, order) for question, order in asked]
-            found = scorer.log_probabilities([one for choices in scored for one in choices], lambda count: None)
-            sums = np.split(found, np.cumsum([len(choices) for choices in scored])[:-1])
-            for (question, order), of_choices in zip(asked, sums, strict=True):
-                rows += _rows(question, order, of_choices)
-            bar.advance(len(group))
+    from emogap.evaluate.score_cache import remembered_scores
+
+    groups = [[(question, order) for question in group for order in _orders(question, orders)]
+              for group in _groups(questions)]  # fmt: skip
+    encoded = [[one for case in group for one in _scored(scorer, wording, *case)] for group in groups]
+    with progress(f"EmoBench, {label}", len({one for group in encoded for one in group}), "answers") as bar:
+        found = np.concatenate(remembered_scores(scorer, encoded, bar.advance))
+    cases = [case for group in groups for case in group]
+    ends = np.cumsum([len(question.choices) for question, _ in cases])
+    rows = [row for case, sums in zip(cases, np.split(found, ends[:-1]), strict=True) for row in _rows(*case, sums)]
     return pd.DataFrame(rows).assign(task=TASK)
 
 

@@ -7,7 +7,7 @@ and wherever it lies. A run that was killed finds every group that it had finish
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,25 +21,47 @@ FORM = 1
 """To be raised when the same ids and weights would be scored otherwise than before."""
 
 
-class RememberingScorer:
-    """A scorer in front of the cache."""
+BATCHES_AT_ONCE = 4
+"""Small groups are scored together until they fill so many batches; a batch that is not full is slow."""
 
-    def __init__(self, scorer: "SentenceScorer"):
-        self.scorer = scorer
-        self.folder = cache_dir() / "scores" / scorer.weights_sha256()[:32]
+OnDone = Callable[[int], None]
 
-    def log_probabilities(self, scored: "Sequence[Scored]", on_done: Callable[[int], None]) -> np.ndarray:
-        """As the scorer's: float64 of shape (len(scored),), from the cache where this very group is in it."""
-        file = self.folder / f"{_name(scored)}.npy"
-        if file.exists():
-            on_done(len(set(scored)))
-            return np.load(file, allow_pickle=False)
-        found = self.scorer.log_probabilities(scored, on_done)
-        file.parent.mkdir(parents=True, exist_ok=True)
+
+def scored_in_groups(
+    scorer: "SentenceScorer", groups: "Sequence[Sequence[Scored]]", on_done: OnDone
+) -> Iterator[np.ndarray]:
+    """Scores of each group in turn: float64 of shape (len(group),)."""
+    for batch in _batches(groups, BATCHES_AT_ONCE * scorer.token_budget):
+        found = scorer.log_probabilities([one for group in batch for one in group], on_done)
+        yield from np.split(found, np.cumsum([len(group) for group in batch])[:-1])
+
+
+def remembered_scores(
+    scorer: "SentenceScorer", groups: "Sequence[Sequence[Scored]]", on_done: OnDone
+) -> list[np.ndarray]:
+    """The same from the cache, as far as a group is in it; what is not is scored and put there, group by group."""
+    folder = cache_dir() / "scores" / scorer.weights_sha256()[:32]
+    files = [folder / f"{_name(group)}.npy" for group in groups]
+    missing = {file: group for file, group in zip(files, groups, strict=True) if not file.exists()}
+    on_done(len({one for group in groups for one in group} - {one for group in missing.values() for one in group}))
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, found in zip(missing, scored_in_groups(scorer, list(missing.values()), on_done), strict=True):
         temporary = file.with_name(f".{file.stem}.tmp-{os.getpid()}.npy")
         np.save(temporary, found, allow_pickle=False)
         os.replace(temporary, file)
-        return found
+    return [np.load(file, allow_pickle=False) for file in files]
+
+
+def _batches(groups: "Sequence[Sequence[Scored]]", tokens: int) -> "Iterator[list[Sequence[Scored]]]":
+    """Groups together until they have so many tokens."""
+    batch: list[Sequence[Scored]] = []
+    for group in groups:
+        batch.append(group)
+        if sum(len(scored.ids) for one in batch for scored in one) >= tokens:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _name(scored: "Sequence[Scored]") -> str:
