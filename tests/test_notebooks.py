@@ -9,6 +9,7 @@ from emogap.paths import ROOT
 from emogap.stages import STAGES
 
 NOTEBOOKS = [stage.source for stage in STAGES if (stage.source or "").endswith(".ipynb")]
+NOTEBOOKS += ["alpaca-instruction/prompt_studio.ipynb"]  # beside the stages: for trying out
 
 
 @pytest.fixture(params=NOTEBOOKS)

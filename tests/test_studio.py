@@ -51,7 +51,7 @@ def test_opening_it_loads_no_model_and_shows_templates_and_lines(opened, engine,
     a, b = opened.panes
     assert (a.chosen.value, b.chosen.value) == ("m1", "m3")
     assert a.text.value == open_bench(config, "augment").template_path("m1").read_text()
-    assert "<b>{context}</b>" in a.placeholders.value and "<s>{genre}</s>" in a.placeholders.value
+    assert "<b>{context}</b>; may use {emotion} {genre}" in a.placeholders.value
     assert "as on disk" in a.diff.value
     assert opened.lines.options[0] == (
         "joy: here is line number 0 which has more than ten words in it, you see",
@@ -64,7 +64,7 @@ def test_two_templates_side_by_side_on_the_same_lines_with_the_same_seeds(opened
     opened.generate.click()
     assert sorted(asked(engine)) == ["m1/toy:1", "m1/toy:3", "m3/toy:1", "m3/toy:3"]
     table = opened.replies.value
-    assert table.index("m1 A") < table.index("m3 B")
+    assert table.index("<th>A: m1</th>") < table.index("<th>B: m3</th>")
     assert table.count("<b>kept</b>") == 4 and "fear 0.50" in table and "54 words" in table
     assert said(opened) == "4 replies written, 0 were there"
     assert not opened.generate.disabled
@@ -82,6 +82,7 @@ def test_an_edit_shows_its_placeholders_its_difference_and_its_replies(opened, e
     assert "+- Write two &lt;short&gt; paragraphs by a {character}" in b.diff.value and "as on disk" in a.diff.value
     opened.generate.click()
     assert asked(engine) == ["m1/toy:0", "m1/toy:0"]
+    assert "<th>A: m1</th><th>B: m1 (edited)</th>" in opened.replies.value
     b.text.value = "{context} {wrong}"
     assert "unknown placeholder {wrong}" in b.placeholders.value
     opened.generate.click()

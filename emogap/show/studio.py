@@ -26,6 +26,7 @@ OF_THE_LINE = "of the line"
 AS_SET = "as set"
 NONE = "none"
 _WIDE = widgets.Layout(width="98%")
+_LABEL_WHOLE = {"style": {"description_width": "initial"}, "layout": widgets.Layout(width="auto", max_width="16em")}
 _HALF = widgets.Layout(width="49%")
 
 
@@ -38,7 +39,7 @@ class Pane:
     """One of the two templates: chosen, edited, compared with its file, saved, run in bulk."""
 
     def __init__(self, studio: "Studio", letter: str, name: str):
-        self._studio = studio
+        self._studio, self._letter = studio, letter
         self.chosen = widgets.Dropdown(options=studio.names(optional=letter == "B"), description=f"template {letter}")
         self.text = widgets.Textarea(layout=widgets.Layout(width="98%", height="20em"), continuous_update=False)
         self.text.add_class(f"emogap-template-{letter.lower()}")
@@ -59,7 +60,7 @@ class Pane:
             layout=_HALF,
         )
         self.chosen.observe(lambda _: self._load(), names="value")
-        self.text.observe(lambda _: self._describe(), names="value")
+        self.text.observe(lambda _: self._edited(), names="value")
         self.save.on_click(lambda _: studio.guarded(self._save))
         self.bulk.on_click(lambda _: studio.guarded(self._run))
         self.chosen.value = name
@@ -68,6 +69,12 @@ class Pane:
     @property
     def wanted(self) -> bool:
         return self.chosen.value != NONE
+
+    @property
+    def title(self) -> str:
+        """Whose template it is, and whether it was edited."""
+        edited = self.text.value != self._file().read_text(encoding="utf-8")
+        return f"{self._letter}: {self.chosen.value}{' (edited)' if edited else ''}"
 
     def way(self, sampling: Sampling) -> Way:
         """Raises ``UsageError`` for a text that is no template."""
@@ -81,9 +88,12 @@ class Pane:
     def _file(self) -> Path:
         return self._studio.paths[self.chosen.value]
 
+    def _edited(self) -> None:
+        self.cost.value = ""  # it was measured with another text
+        self._describe()
+
     def _describe(self) -> None:
         """Bring what is said about the text up to date."""
-        self.cost.value = ""
         self.placeholders.value = placeholders_html(self._studio.bench, self.text.value) if self.wanted else ""
         on_disk = self._file().read_text(encoding="utf-8") if self.wanted else ""
         self.diff.value = diff_html(on_disk, self.text.value) if self.wanted else ""
@@ -98,7 +108,7 @@ class Pane:
     def _run(self) -> None:
         if not self.wanted:
             raise UsageError("no template is chosen; choose one")
-        if self.text.value != self._file().read_text(encoding="utf-8"):
+        if self.title.endswith("(edited)"):
             raise UsageError("the template differs from its file; save it first, so that the run can be repeated")
         self._studio.run_bulk(self.chosen.value, self._file())
 
@@ -147,8 +157,8 @@ class Studio:
         self.sampling = sampling_fields(self.bench.settings.sampling)
         self.preset.observe(lambda _: self._fill_sampling(), names="value")
         count = self.bench.settings.lines if stories else self.bench.settings.count
-        self.count = widgets.BoundedIntText(value=count, min=0, max=10**9, description="in bulk")
-        self.count.tooltip = "how many lines or records a bulk run takes; 0 is all"
+        what = "lines in bulk (0: all)" if stories else "records in bulk (0: all)"
+        self.count = widgets.BoundedIntText(value=count, min=0, max=10**9, description=what, **_LABEL_WHOLE)
 
     def names(self, optional: bool = False) -> list[str]:
         return [*([NONE] if optional else []), *self.paths]
@@ -203,7 +213,7 @@ class Studio:
         ways = [pane.way(sampling) for pane in panes]
         bar = _StateBar(self.state, len(sources) * len(ways))
         trials = [self.bench.try_out(sources, way, bar) for way in ways]
-        self.replies.value = replies_html(self.bench, sources, trials)
+        self.replies.value = replies_html(self.bench, sources, trials, [pane.title for pane in panes])
         fresh = sum(len(trial.fresh) for trial in trials)
         self.say(f"{fresh} replies written, {len(sources) * len(ways) - fresh} were there")
         for pane, trial in zip(panes, trials, strict=True):
@@ -233,11 +243,9 @@ class _StateBar:
 
 def sampling_fields(sampling: Sampling) -> dict[str, widgets.Widget]:
     """Parameter → the field for it."""
-    layout = widgets.Layout(width="15em")
-    style = {"description_width": "9em"}
     return {
         name: (widgets.IntText if isinstance(value, int) else widgets.FloatText)(
-            value=value, description=name, layout=layout, style=style
+            value=value, description=name.replace("_", " "), **_LABEL_WHOLE
         )
         for name, value in sampling.model_dump().items()
     }
@@ -249,8 +257,9 @@ def placeholders_html(bench: Bench, text: str) -> str:
         used = bench.parse(text, "template").placeholders
     except EmogapError as error:
         return f'<span style="color:{VERDICT_COLOURS[False]}">{escape(str(error))}</span>'
-    names = [f"<b>{{{name}}}</b>" if name in used else f"<s>{{{name}}}</s>" for name in bench.placeholders]
-    return f"<small>{' '.join(names)}</small>"
+    here = " ".join(f"<b>{{{name}}}</b>" for name in bench.placeholders if name in used)
+    others = " ".join(f"{{{name}}}" for name in bench.placeholders if name not in used)
+    return f"<small>uses {here}" + (f"; may use {others}" if others else "") + "</small>"
 
 
 def diff_html(on_disk: str, text: str) -> str:
@@ -267,9 +276,9 @@ def _diff_line(line: str) -> str:
     return f'<span style="color:{colour}">{escape(line)}</span>' if colour else escape(line)
 
 
-def replies_html(bench: Bench, sources: Sequence[Source], trials: Sequence[Trial]) -> str:
-    """The replies of all ways side by side, a row a line."""
-    head = "".join(f"<th>{escape(trial.way.name)} {'AB'[i]}</th>" for i, trial in enumerate(trials))
+def replies_html(bench: Bench, sources: Sequence[Source], trials: Sequence[Trial], titles: Sequence[str]) -> str:
+    """The replies of all ways side by side, a row a line; ``titles``: what stands over each way's column."""
+    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
     rows = []
     for place, source in enumerate(sources):
         cells = "".join(_cell(bench, source, trial, place) for trial in trials)
