@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emogap.artefacts import Artefact, Recipe, Summary, made_fingerprint, package_versions, read_manifest, sha256_text
+from emogap.artefacts import Artefact, Recipe, Summary, package_versions, sha256_text
 from emogap.config import Config, load_config
 from emogap.exhibits import CAPTIONS, DPI, Exhibit, exhibits
-from emogap.paths import Home, from_root
+from emogap.paths import Home
 from emogap.published import PublishedTable, published
+from emogap.show import report_facts as facts
 from emogap.show.study_order import PLACES, Place, place_of
 from emogap.stages import STAGES, Stage, make_each
 from emogap.state import StageState, inspect_all
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 TEMPLATES = ("report.html.j2", "report_parts.html.j2")
-HASH_CHARACTERS = 16
 KINDS = ("data", "size", "method")
 """Kinds of difference to the published set-up, in the order in which they are said."""
 
@@ -159,8 +159,8 @@ def _page(config: Config, states: list[StageState], entries: list[Entry]) -> str
     from emogap.show import comparison, workflow
     from emogap.show.report_tables import to_cells
 
-    manifests = list(home_manifests(config.home).values())
-    outside = read_from_outside(config.home)
+    manifests = list(facts.home_manifests(config.home).values())
+    theirs = load_config(comparison.PUBLISHED_PROFILE, config.home.root)
     boxes, arrows = workflow.workflow(states)
     differences = comparison.differences(config)
     return render(
@@ -174,12 +174,12 @@ def _page(config: Config, states: list[StageState], entries: list[Entry]) -> str
         sizes=to_cells(comparison.sizes(states)),
         differences=differences,
         difference_rows=[(d.kind, d.key, d.ours, d.theirs) for d in differences],
-        models=_models(config, manifests),
+        models=facts.models(config, theirs, manifests),
         trained=[(s.name, s.parent, s.task, s.data) for s in config.strategies],
-        data=_data(config),
-        files=outside,
-        runs=[_run(state) for state in states],
-        started=min((m["started"] for m in manifests), default=""),
+        data=facts.data(config, theirs),
+        files=facts.read_from_outside(config.home),
+        runs=[facts.stage_row(state) for state in states],
+        started=facts.readable_time(min((m["started"] for m in manifests), default="")),
         machines=sorted({m.get("machine", "not recorded") for m in manifests}),
         commits=sorted({(m["git_commit"] or "outside git")[:12] for m in manifests}),
         seconds=sum(m["seconds"] for m in manifests),
@@ -262,93 +262,5 @@ def _inches(png: Path) -> float:
     return round(int.from_bytes(png.read_bytes()[16:20]) / DPI, 2)
 
 
-def home_manifests(home: Home) -> dict[Path, dict[str, Any]]:
-    """Artefact → its manifest, for all artefacts of a home but the report itself and what was superseded."""
-    suffix = ".manifest.json"
-    files = sorted(home.root.rglob(f"*{suffix}"))
-    wanted = [file for file in files if not file.is_relative_to(home.report.parent) and "superseded" not in file.parts]
-    paths = [file.with_name(file.name.removesuffix(suffix)) for file in wanted]
-    return {path: read_manifest(path) for path in paths}
-
-
-def read_from_outside(home: Home) -> list[tuple[str, str]]:
-    """(file, beginning of its hash) of all that a home's artefacts were made from and that is none of them."""
-    manifests = home_manifests(home)
-    own = {made_fingerprint(manifest) for manifest in manifests.values()}
-    entries = [entry for manifest in manifests.values() for entry in manifest["inputs"].values()]
-    return sorted({e["path"]: e["sha256"][:HASH_CHARACTERS] for e in entries if e["sha256"] not in own}.items())
-
-
 def _manifests_sha(home: Home) -> str:
-    return sha256_text(json.dumps(list(home_manifests(home).values()), sort_keys=True))
-
-
-def _run(state: StageState) -> tuple[str, ...]:
-    """A row of the table of what was run: stage, state, counts, seconds of work, when it was begun."""
-    counts = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in state.counts.items())
-    started = min((m["started"] for m in state.manifests), default="–").replace("T", " ").removesuffix("+00:00")
-    seconds = f"{state.seconds:,.0f} s" if state.manifests else "–"
-    return state.stage.name, state.state, counts or "has not run", seconds, started
-
-
-def _models(config: Config, manifests: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
-    """(role, model, revision or hash, model of the published set-up): Table 1, its first half."""
-    from emogap.show.comparison import PUBLISHED_PROFILE
-
-    theirs = load_config(PUBLISHED_PROFILE, config.home.root)
-    identities = {identity for manifest in manifests for identity in manifest["identities"].values()}
-
-    def revision(name: str, named: str) -> str:
-        found = [identity.rpartition("@")[2] for identity in identities if identity.startswith(f"{name}@")]
-        return found[0] if found else named
-
-    def bases(settings: Config) -> str:
-        return ", ".join(model.name for model in settings.bases.values())
-
-    rows = [
-        ("base", model.name, revision(model.name, model.revision), bases(theirs)) for model in config.bases.values()
-    ]
-    writer, classifier = config.writer.model, config.process.classifier
-    rows.append(("writer", writer.name, revision(writer.name, writer.revision), theirs.writer.model.name))
-    published_classifier = theirs.process.classifier.name
-    rows.append(
-        (
-            "classifier of the lines",
-            classifier.name,
-            revision(classifier.name, classifier.revision),
-            published_classifier,
-        )
-    )
-    for judge in config.sentiment.classifiers:
-        rows.append(("judge of the answers", judge.name, revision(judge.name, judge.revision), published_classifier))
-    return rows
-
-
-def _data(config: Config) -> list[tuple[str, str, str]]:
-    """(role, where it is read from, data of the published set-up): Table 1, its second half."""
-    from emogap.show.comparison import PUBLISHED_PROFILE
-
-    theirs = load_config(PUBLISHED_PROFILE, config.home.root)
-
-    def rows(settings: Config) -> dict[str, list[str]]:
-        return {
-            "text": settings.process.raw_dirs,
-            "factual text": settings.corpus.factual,
-            "instructions and answers": [settings.rewrite.records],
-            "prompts": [settings.respond.prompts],
-            "minimal pairs": [settings.blimp.data],
-        }
-
-    published_data = rows(theirs)
-    return [
-        (role, ", ".join(paths), ", ".join(dict.fromkeys(map(_data_title, published_data[role]))))
-        for role, paths in rows(config).items()
-    ]
-
-
-def _data_title(path: str) -> str:
-    """What the registry calls the data set that a path under ``data/raw/`` belongs to."""
-    from emogap.data.registry import DATA_SETS
-
-    found = [d.title for d in DATA_SETS.values() if from_root(path).is_relative_to(d.destination)]
-    return found[0] if found else path
+    return sha256_text(json.dumps(list(facts.home_manifests(home).values()), sort_keys=True))

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from emogap.artefacts import write_text
 from emogap.errors import MissingInput
 from emogap.paths import Home
-from emogap.show.report import Entry, home_entries, home_manifests, read_from_outside, render
+from emogap.show.report import Entry, home_entries, render
+from emogap.show.report_facts import home_manifests, read_from_outside
 from emogap.show.report_tables import PART_CHARACTERS
 from emogap.show.study_order import PLACES, place_of
 
