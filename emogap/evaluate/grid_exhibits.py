@@ -22,6 +22,8 @@ from emogap.generate.preview import verdict
 _ORDER = {"augment": 26, "rewrite": 46}
 _PUBLISHED = {"augment": "story_statistics", "rewrite": "rewrite_statistics"}
 _LEVEL = 0.05
+_COLUMN = 24
+"""Characters of a printed column: a value with its interval."""
 _MAP_REASONS = 4
 """How many of the commonest reasons the heat map has room for."""
 
@@ -107,12 +109,12 @@ def printed_cells(cells: pd.DataFrame) -> Iterator[str]:
     """A block a measure: a line a template, a column a setting, each value with its interval."""
     settings = list(dict.fromkeys(cells["setting"]))
     width = max(len(name) for name in cells["template"])
-    column = max(18, *(len(setting) + 2 for setting in settings))
+    column = max(_COLUMN, *(len(setting) + 2 for setting in settings))
     yield f"{cells['lines'].max()} lines in every cell; 95 % intervals"
     for name, block in cells.groupby("measure", sort=False):
         measure = measure_of(name)
         yield f"\n{measure.title}{f', {measure.unit}' if measure.unit else ''}"
-        yield " " * (width + 2) + "".join(f"{setting:<{column}}" for setting in settings)
+        yield " " * (width + 2) + "".join(f"{setting:<{column}}" for setting in settings).rstrip()
         for template, row in block.groupby("template", sort=False):
             values = row.set_index("setting").loc[settings]
             texts = [_with_interval(measure, *v) for v in values[["value", "low", "high"]].itertuples(index=False)]

@@ -79,7 +79,7 @@ class Cell:
     parts: np.ndarray
     """What each line brings, shape (lines,), NaN where it has nothing; their spread is that of the value."""
     is_share: bool = False
-    """Whether every part is 0 or 1."""
+    """Whether a part says yes or no, 1 or 0; averaged over cells, how often it says yes."""
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,8 @@ def _differences(measured: dict[tuple[str, str], dict[str, Cell]]) -> pd.DataFra
 
 def _averaged(measured: dict[tuple[str, str], dict[str, Cell]], axis: int, level: str, name: str) -> Cell:
     cells = [cells[name] for key, cells in measured.items() if key[axis] == level]
-    return Cell(float(np.mean([cell.value for cell in cells])), np.mean([cell.parts for cell in cells], axis=0))
+    parts = np.mean([cell.parts for cell in cells], axis=0)
+    return Cell(float(np.mean([cell.value for cell in cells])), parts, cells[0].is_share)
 
 
 def _difference(lower: Cell, upper: Cell) -> dict[str, float]:
@@ -254,6 +255,9 @@ def _difference(lower: Cell, upper: Cell) -> dict[str, float]:
     parts = upper.parts - lower.parts
     parts = parts[np.isfinite(parts)]
     difference, half = upper.value - lower.value, _half_width(parts)
+    low, high = difference - half, difference + half
+    if upper.is_share:
+        low, high = max(low, -1.0), min(high, 1.0)
     spread = parts.std(ddof=1) / np.sqrt(len(parts)) if len(parts) > 1 else np.nan
     if not np.isfinite(spread):
         p = np.nan
@@ -261,7 +265,7 @@ def _difference(lower: Cell, upper: Cell) -> dict[str, float]:
         p = 1.0 if difference == 0 else 0.0
     else:
         p = float(2 * t.sf(abs(difference) / spread, len(parts) - 1))
-    return {"difference": difference, "low": difference - half, "high": difference + half, "lines": len(parts), "p": p}
+    return {"difference": difference, "low": low, "high": high, "lines": len(parts), "p": p}
 
 
 def word_statistics(rows: pd.DataFrame, stage: str) -> pd.DataFrame:
