@@ -70,6 +70,7 @@ BENCHMARKS: dict[str, str] = {
     "generate": "emogap.benchmarks.generate:run",
     "train": "emogap.benchmarks.train:run",
     "respond": "emogap.benchmarks.respond:run",
+    "blimp": "emogap.benchmarks.blimp:run",
     "lens": "emogap.benchmarks.lens:run",
 }
 
