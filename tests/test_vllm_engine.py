@@ -168,6 +168,6 @@ def test_vllms_own_server_gives_the_same_greedy_replies(served, local, monkeypat
     assert [r.prompt_tokens for r in replies] == [r.prompt_tokens for r in expected]
     plain = Conversation("plain", ({"role": "user", "content": "Once upon a time"},), 1, plain=True)
     [there], [own] = server.generate([plain], greedy), here.generate([plain], greedy)
-    assert there.prompt_tokens == own.prompt_tokens - 1, "a server puts no BOS before plain text but its tokenizer's own"
+    assert there.prompt_tokens == own.prompt_tokens - 1, "no BOS but what the server's tokenizer adds"
     first, second = server.generate(ask(4), SAMPLED), server.generate(ask(4), SAMPLED)
     assert [r.text for r in first] == [r.text for r in second]
