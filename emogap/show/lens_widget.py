@@ -63,10 +63,10 @@ def build(models: Sequence[str], sentences: Mapping[str, str], read: Read, words
             for name in pair:
                 state.value = f"{escape(name)} is being read …"
                 tables.append(read(name, text.value))
-            shown["table"] = pd.concat(tables, ignore_index=True)
-            part.unobserve(draw, names="value")
+            shown.clear()  # until the new slices stand there, nothing is drawn
             part.options = _parts(tables[0], PAIR_POSITIONS if len(pair) > 1 else SINGLE_POSITIONS)
-            part.observe(draw, names="value")
+            part.index = 0
+            shown["table"] = pd.concat(tables, ignore_index=True)
             draw()
             state.value = ""
         except EmogapError as error:
@@ -80,6 +80,7 @@ def build(models: Sequence[str], sentences: Mapping[str, str], read: Read, words
 
     sentence.observe(fill, names="value")
     measure.observe(draw, names="value")
+    part.observe(draw, names="value")
     button.on_click(run)
     fill()
     return widgets.VBox([sentence, text, widgets.HBox([base, other, measure]), button, part, state, picture])
