@@ -190,6 +190,7 @@ def beside_published(accuracies: "pd.DataFrame", known: "pd.DataFrame") -> "pd.D
     """model, phenomenon, pairs, accuracy, low, high, published, difference: where both have a number, and the mean."""
     import pandas as pd
 
+    known = known[known["group"] != MEAN]
     means = known.groupby("model", as_index=False)["published"].mean().assign(group=MEAN)
     columns = ["model", "group", "pairs", "accuracy", "low", "high"]
     table = accuracies[columns].merge(pd.concat([known, means]), on=["model", "group"])
