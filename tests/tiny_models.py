@@ -10,7 +10,7 @@ SENTENCES = [
 ]
 
 
-def save_tiny_gpt2(folder: Path, seed: int = 0, dropout: float = 0.1) -> Path:
+def save_tiny_gpt2(folder: Path, seed: int = 0, dropout: float = 0.1, positions: int = 256) -> Path:
     """A GPT-2 of two narrow layers with a byte-level tokenizer, as a model folder."""
     import torch
     from tokenizers import ByteLevelBPETokenizer
@@ -23,7 +23,7 @@ def save_tiny_gpt2(folder: Path, seed: int = 0, dropout: float = 0.1) -> Path:
     )
     torch.manual_seed(seed)
     end = tokenizer.eos_token_id
-    size = {"n_positions": 256, "n_embd": 48, "n_layer": 2, "n_head": 2}
+    size = {"n_positions": positions, "n_embd": 48, "n_layer": 2, "n_head": 2}
     size |= {"resid_pdrop": dropout, "embd_pdrop": dropout, "attn_pdrop": dropout}
     model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), bos_token_id=end, eos_token_id=end, **size))
     assert sum(p.numel() for p in model.parameters()) < 1_000_000
