@@ -204,3 +204,13 @@ def test_speed_against_a_pipeline_over_the_same_model():
     if BF16 in {timing.name for timing in timings}:
         assert ratio(timings, BF16, ONE_BY_ONE) >= 5
         assert ratio(timings, BF16, AS_THEY_COME) >= 2.4
+
+
+def test_a_table_without_a_header_is_read_by_the_number_of_its_column(tmp_path):
+    from emogap.data.texts import read_texts
+
+    table = tmp_path / "rows.tsv"
+    table.write_text("What a day!\t17\ta1\nOh no.\t25\ta2\n")
+    assert next(read_texts(table, "1")) == ["What a day!", "Oh no."]
+    with pytest.raises(UsageError, match="--column 4 of a table without a header; it has 1 to 3"):
+        next(read_texts(table, "4"))

@@ -65,7 +65,10 @@ def _add_classify(commands: Commands) -> None:
         help="text (a line each), CSV, TSV, JSONL, Parquet",
     )
     parser.add_argument("--out", required=True, type=Path, metavar="FILE.parquet")
-    parser.add_argument("--column", help="which column holds the texts (text, or the only one)")
+    parser.add_argument(
+        "--column",
+        help="which column holds the texts (text, or the only one); its number, if there is no header",
+    )
     parser.add_argument(
         "--threshold", default=0.5, type=_threshold, help="what a label's score must pass: a number, or tuned (0.5)"
     )

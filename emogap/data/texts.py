@@ -16,7 +16,8 @@ def read_texts(path: Path, column: str | None = None, size: int = 8192) -> Itera
     """Lists of ``size`` texts (the last may be shorter), in the file's order; an empty line is an empty text.
 
     By its ending a file is CSV (quoted where needed), TSV (never quoted: a line is a row), JSON lines, Parquet, or
-    else plain text. ``column``: which column; None takes ``text``, or the only one there is.
+    else plain text. ``column``: which column; None takes ``text``, or the only one there is. A number that no column is
+    called by counts the columns (from 1) of a table without a header.
 
     Raises ``MissingInput``, ``UsageError`` (column) and ``InputError``, which names the row that cannot be read.
     """
@@ -66,11 +67,17 @@ def _table(path: Path, column: str | None) -> Iterator[str]:
         header = next(rows, None)
         if header is None:
             raise InputError(f"{path} is empty; its first line must name the columns")
-        place = header.index(_choose(path, column, header))
+        if column not in header and (column or "").isdecimal():
+            if not 1 <= int(column) <= len(header):
+                raise UsageError(f"{path}: --column {column} of a table without a header; it has 1 to {len(header)}")
+            place = int(column) - 1
+            yield header[place]
+        else:
+            place = header.index(_choose(path, column, header))
         for row in rows:
             if len(row) != len(header):
                 raise InputError(
-                    f"{path}, line {rows.line_num}: {len(row)} fields, not the {len(header)} of the header"
+                    f"{path}, line {rows.line_num}: {len(row)} fields, not the {len(header)} of the first line"
                 )
             yield row[place]
     except csv.Error as error:
