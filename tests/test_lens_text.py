@@ -60,7 +60,7 @@ def test_command_writes_readings_tables_and_figures(pair, tmp_path, monkeypatch,
     assert set(written["model"]) == {"tiny", "tiny-tuned"} and set(written["prompt_id"]) == {"t0"}
     assert {"top_1", "top_5", "word_rank", "emotion_mass", "kl_to_final"} <= set(written["measure"])
     names = {exhibit.name for exhibit in exhibits(tmp_path / "lens")}
-    assert {"by_layer", "emotion_depth", "emotion_map_tiny-tuned", "words_tiny-tuned", "ranks_t0_tiny-tuned"} <= names
+    assert {"by_layer", "emotion_depth", "emotion_map_tiny-tuned", "words_tiny-tuned", "lens_ranks_t0_tiny-tuned"} <= names
     assert sum(name.startswith("lens_t0_emotion-joy_tiny-tuned") for name in names) == 1
     for name in names - {"emotion_depth", "emotion_mass"}:
         for suffix in (".png", ".pdf"):

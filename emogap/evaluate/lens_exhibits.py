@@ -162,7 +162,7 @@ def draw_ranks(folder: Path, table: "pd.DataFrame", bases: dict[str, str], texts
             save_figure(
                 folder,
                 Exhibit(
-                    f"ranks_{prompt_id}_{_named(family)}",
+                    f"lens_ranks_{prompt_id}_{_named(family)}",
                     "figure",
                     f"“{text[:120]}”, continued: rank of each token that the model wrote, by layer "
                     "(1: the layer's first choice). Below the token before it, above the token itself.",

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import font_manager
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import CenteredNorm, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -24,7 +25,8 @@ CELL_MEASURES: dict[str, str] = {
 """What a cell's colour can mean, with its unit. Beside them: ``emotion:<label>`` and ``word:<word>``."""
 PAIR_POSITIONS, SINGLE_POSITIONS = 7, 14
 """Positions that fit on a page beside each other: of two models with their difference, and of one."""
-_LOGARITHMIC = ("rank", "word_rank", "word_probability", "emotion_mass")
+_BEYOND_SCALE = ("kl_to_final", "cross_entropy")
+"""What the embedding says is so far off in these that a scale with it would show nothing else."""
 _DIVERGING = "RdBu_r"
 _CELL = (0.5, 0.19)
 """Inches of a cell, in which a token is printed in 6 points."""
@@ -73,7 +75,7 @@ def heat_maps(table: pd.DataFrame, measure: str, first: int, last: int) -> Figur
     use_style()
     grid = cells(table, measure)
     models = list(dict.fromkeys(grid["model"]))
-    scale = _scale(measure, grid["value"])
+    scale = _scale(measure, grid)
     shown = grid[grid["position"].between(first, last)]
     comparable = len(models) == 2 and _same_text(shown, models)
     columns = shown["position"].nunique()
@@ -90,7 +92,7 @@ def heat_maps(table: pd.DataFrame, measure: str, first: int, last: int) -> Figur
     for ax, model in zip(axes[0], models, strict=False):
         image = _heat_map(ax, shown[shown["model"] == model], scale, measure)
         ax.set_title(model, pad=4)
-    _colour_bar(figure, image, axes[0, : len(models)], measure_label(measure))
+    _colour_bar(figure, image, axes[0, : len(models)], measure_label(measure), sum(widths[: len(models)]))
     if comparable:
         _difference(figure, axes[0, -1], shown, grid, measure, models)
     axes[0, 0].set_ylabel("layer (0: embedding)")
@@ -109,12 +111,15 @@ def _is_logarithmic(measure: str) -> bool:
     return measure == "rank" or ":" in measure
 
 
-def _scale(measure: str, values: pd.Series) -> Normalize:
+def _scale(measure: str, grid: pd.DataFrame) -> Normalize:
+    highest = grid["value"].max()
     if measure == "rank":
-        return LogNorm(1, max(10.0, values.max()))
+        return LogNorm(1, max(10.0, highest))
     if ":" in measure:
-        return LogNorm(_FLOOR, max(10 * _FLOOR, values.max()), clip=True)
-    return Normalize(0, 1 if measure == "top_1" else values.max())
+        return LogNorm(_FLOOR, max(10 * _FLOOR, highest), clip=True)
+    if measure in _BEYOND_SCALE:
+        return Normalize(0, grid.loc[grid["layer"] > 0, "value"].max())
+    return Normalize(0, 1 if measure == "top_1" else highest)
 
 
 def _heat_map(ax: Axes, rows: pd.DataFrame, scale: Normalize, measure: str, text: str = "token"):
@@ -154,10 +159,17 @@ def _label_positions(ax: Axes, rows: pd.DataFrame) -> None:
     ax.grid(False)
 
 
-def _colour_bar(figure: Figure, image, axes, label: str) -> None:
-    bar = figure.colorbar(image, ax=axes, orientation="horizontal", fraction=0.03, pad=0.01, aspect=45)
+def _colour_bar(figure: Figure, image, axes, label: str, width: float) -> Colorbar:
+    """A bar of so many inches below the axes, of the same thickness whatever the figure's height."""
+    thickness = 0.13
+    share = thickness / figure.get_figheight()
+    extend = "max" if np.nanmax(image.get_array()) > image.norm.vmax else "neither"
+    bar = figure.colorbar(
+        image, ax=axes, location="bottom", fraction=share, pad=0.01, aspect=width / thickness, extend=extend
+    )
     bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=7)
+    return bar
 
 
 def _difference(
@@ -174,16 +186,14 @@ def _difference(
     ax.plot(x, y, linestyle="none", marker="o", markersize=1.8, color="black")
     _label_positions(ax, shown[shown["model"] == base])
     ax.set_title("difference", pad=4)
-    bar = figure.colorbar(image, ax=ax, orientation="horizontal", fraction=0.03, pad=0.01, aspect=20)
-    bar.ax.tick_params(labelsize=7)
+    relation, unit = "÷", ""
+    if not _is_logarithmic(measure):
+        relation, unit = "-", " (nats)" if "nats" in measure_label(measure) else ""
+    label = f"{tuned}\n{relation} {base}{unit}\n(dot: another first choice)"
+    bar = _colour_bar(figure, image, ax, label, values.shape[1] * _DIFFERENCE_CELL)
+    bar.ax.xaxis.set_major_locator(MaxNLocator(3))
     if _is_logarithmic(measure):
-        bar.set_label(f"{tuned} ÷ {base}\n(dot: another first choice)", fontsize=7)
-        bar.ax.xaxis.set_major_locator(MaxNLocator(3))
         bar.ax.xaxis.set_major_formatter(FuncFormatter(lambda power, _place: _factor(10**power)))
-    else:
-        unit = measure_label(measure).rpartition("(")[2].rstrip(")") if "nats" in measure_label(measure) else ""
-        bar.set_label(f"{tuned} - {base}{f' ({unit})' if unit else ''}\n(dot: another first choice)", fontsize=7)
-        bar.ax.xaxis.set_major_locator(MaxNLocator(3))
 
 
 def _factor(value: float) -> str:
@@ -209,7 +219,7 @@ def rank_view(table: pd.DataFrame) -> Figure:
     grid = cells(table[table["generated"]], "rank").dropna(subset=["value"])
     grid["number"] = [_short(value) for value in grid["value"]]
     models = list(dict.fromkeys(grid["model"]))
-    scale = _scale("rank", grid["value"])
+    scale = _scale("rank", grid)
     columns = [grid.loc[grid["model"] == model, "position"].nunique() for model in models]
     layers = grid["layer"].nunique()
     size = (sum(columns) * 0.4 + 0.6 * len(models) + 0.4, layers * _CELL[1] + 2.0)
@@ -217,7 +227,8 @@ def rank_view(table: pd.DataFrame) -> Figure:
     for ax, model in zip(axes[0], models, strict=True):
         image = _heat_map(ax, grid[grid["model"] == model], scale, "rank", "number")
         ax.set_title(model, pad=4)
-    _colour_bar(figure, image, axes[0], "rank of the token that the model then wrote (1: the layer's first choice)")
+    label = "rank of the token that the model then wrote (1: the layer's first choice)"
+    _colour_bar(figure, image, axes[0], label, sum(columns) * 0.4)
     axes[0, 0].set_ylabel("layer (0: embedding)")
     return figure
 
@@ -343,7 +354,7 @@ def emotion_map(curves: pd.DataFrame, models: Sequence[str]) -> Figure:
     for ax, grid, model in zip(axes[0], grids, models, strict=False):
         image = ax.imshow(grid, aspect="auto", cmap=SEQUENTIAL, norm=scale)
         ax.set_title(model)
-    _colour_bar(figure, image, axes[0, : len(models)], "mean probability mass on the emotion's words")
+    _colour_bar(figure, image, axes[0, : len(models)], "mean probability mass on the emotion's words", 3 * len(models))
     if len(models) == 2:
         _mass_ratio(figure, axes[0, -1], grids, models)
     for ax in axes[0]:
@@ -360,11 +371,9 @@ def _mass_ratio(figure: Figure, ax: Axes, grids: Sequence[pd.DataFrame], models:
         change, aspect="auto", cmap=_DIVERGING, norm=CenteredNorm(0, max(change.abs().to_numpy().max(), 1e-9))
     )
     ax.set_title("difference")
-    bar = figure.colorbar(image, ax=ax, orientation="horizontal", fraction=0.03, pad=0.01, aspect=20)
-    bar.set_label(f"{models[1]} ÷ {models[0]}", fontsize=8)
+    bar = _colour_bar(figure, image, ax, f"{models[1]} ÷ {models[0]}", 3)
     bar.ax.xaxis.set_major_locator(MaxNLocator(5))
     bar.ax.xaxis.set_major_formatter(FuncFormatter(lambda power, _place: _factor(10**power)))
-    bar.ax.tick_params(labelsize=7)
 
 
 def word_curves(table: pd.DataFrame, models: Sequence[str], bases: Sequence[str], resamples: int, seed: int) -> Figure:

@@ -45,7 +45,9 @@ def build(models: Sequence[str], sentences: Mapping[str, str], read: Read, words
     other = widgets.Dropdown(options=[_ALONE, *models], value=models[1] if len(models) > 1 else _ALONE,
                              description="beside it")  # fmt: skip
     named = [*CELL_MEASURES, *(f"emotion:{label}" for label in LABELS), *(f"word:{word}" for word in words)]
-    measure = widgets.Dropdown(options=[(measure_label(name), name) for name in named], description="colour")
+    measure = widgets.Dropdown(
+        options=[(measure_label(name), name) for name in named], description="colour", layout=wide
+    )
     part = widgets.Dropdown(options=[], description="positions", layout=wide)
     button = widgets.Button(description="Read", button_style="primary")
     state = widgets.HTML()
@@ -83,7 +85,7 @@ def build(models: Sequence[str], sentences: Mapping[str, str], read: Read, words
     part.observe(draw, names="value")
     button.on_click(run)
     fill()
-    return widgets.VBox([sentence, text, widgets.HBox([base, other, measure]), button, part, state, picture])
+    return widgets.VBox([sentence, text, widgets.HBox([base, other]), button, measure, part, state, picture])
 
 
 def _parts(table: pd.DataFrame, width: int) -> list[tuple[str, tuple[int, int]]]:
