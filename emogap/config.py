@@ -389,7 +389,7 @@ class Strategy(Section):
     parent: str
     task: Task
     data: str
-    """The corpus's name (clm) or the rewriting version (sft)."""
+    """The corpus's name (clm); the rewriting version, or a JSON file of records in Alpaca's form (sft)."""
 
 
 class Respond(Section):

@@ -152,6 +152,15 @@ def test_old_chunks_are_judged_like_others(config, old):
     assert importing.import_pickles(config, old, "published-m1").made == []
 
 
+def test_a_chunk_may_be_parquet(config, old):
+    pd.DataFrame([old_record(0), old_record(1)]).to_parquet(old / "chunk_3.parquet")
+    assert importing.import_pickles(config, old, "published-m1").counts["kept"] == 2
+    assert len(read_rows(config.home.chunk("published-m1", 3), STORIES)) == 2
+    pd.DataFrame([{"text": "No story."}]).to_parquet(old / "chunk_4.parquet")
+    with pytest.raises(InputError, match="chunk_4.parquet: record 0 has no text under text, emotion, augmented_text"):
+        importing.import_pickles(config, old, "published-m1")
+
+
 class Harmful:
     def __reduce__(self):
         return (print, ("this must not be printed",))
@@ -191,7 +200,7 @@ def test_odd_contents_are_named(config, old, value, message):
 
 
 def test_no_pickle_a_torn_one_and_a_name_that_is_taken(config, old):
-    with pytest.raises(MissingInput, match=r"no \*\.pkl file"):
+    with pytest.raises(MissingInput, match=r"no \*\.pkl or \*\.parquet file"):
         importing.import_pickles(config, old, "published-m1")
     (old / "babylm_augment_0.pkl").write_bytes(pickle.dumps([old_record(0)])[:-20])
     with pytest.raises(InputError, match="no readable pickle"):

@@ -346,6 +346,19 @@ def test_both_sft_models_are_compared_on_the_same_text(study, capsys):
     assert "Response:" in (config.home.model("tiny-instr") / "README.md").read_text()
 
 
+def test_a_file_of_records_is_trained_on_as_it_is(study, tmp_path):
+    file = tmp_path / "own.json"
+    records = [{"instruction": f"Say {i}.", "input": "", "output": s} for i, s in enumerate(SENTENCES)]
+    file.write_text(json.dumps(records))
+    config = study(INSTR | {"data": str(file)})
+    sft(config)
+    data = record_of(config, "tiny-instr")["data"]
+    assert data["validation_rows"] + data["train_rows"] == len(SENTENCES)
+    file.unlink()
+    with pytest.raises(MissingInput, match="own.json"):
+        sft(config)
+
+
 def test_a_tiny_model_overfits_one_batch(study, tmp_path):
     tiny = save_tiny_gpt2(tmp_path / "tiny", dropout=0.0)
     config = study(

@@ -78,12 +78,12 @@ def _review(arguments: argparse.Namespace) -> None:
 def _register_import(commands: Commands) -> None:
     parser = commands.add_parser(
         "import-pickles",
-        help="take over old chunks of stories (babylm_augment_*.pkl)",
-        description="Read *.pkl chunks through an unpickler that admits builtin containers, strings and numbers only, "
-        "judge them by the gates and write them as chunks of a method.",
+        help="take over old chunks of stories (babylm_augment_*.pkl, or Parquet with the same fields)",
+        description="Read *.pkl chunks (through an unpickler that admits builtin containers, strings and numbers only) or "
+        "Parquet ones, judge them by the gates and write them as chunks of a method.",
     )
     add_run_options(parser)
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where the *.pkl files are")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where the *.pkl or *.parquet files are")
     parser.add_argument("--method", required=True, help="the name of the method they become, such as published-m1")
     parser.set_defaults(run=_import)
 

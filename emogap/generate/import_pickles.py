@@ -1,4 +1,4 @@
-"""Old chunks of stories in pickle form: read by an unpickler that runs nothing, then judged like any other reply."""
+"""Old chunks of stories, as pickles or Parquet, judged like any other reply. The unpickler runs nothing."""
 
 import hashlib
 import pickle
@@ -38,6 +38,13 @@ class PlainUnpickler(pickle.Unpickler):
         raise InputError(f"it refers to something outside the file ({identifier!r}); only plain values are read")
 
 
+def read_chunk(path: Path) -> list[dict[str, Any]]:
+    """The records of a chunk, a pickle or Parquet. Raises ``InputError``."""
+    if path.suffix == ".parquet":
+        return _checked(path, pd.read_parquet(path).to_dict("records"))
+    return read_pickle(path)
+
+
 def read_pickle(path: Path) -> list[dict[str, Any]]:
     """The records of a chunk: a list of objects, or an object of columns. Raises ``InputError``."""
     try:
@@ -53,6 +60,10 @@ def read_pickle(path: Path) -> list[dict[str, Any]]:
         value = [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
     if not isinstance(value, list):
         raise InputError(f"{path}: expected a list of records or an object of columns, got a {type(value).__name__}")
+    return _checked(path, value)
+
+
+def _checked(path: Path, value: list[Any]) -> list[dict[str, Any]]:
     for number, record in enumerate(value):
         if not isinstance(record, dict) or not all(isinstance(record.get(field), str) for field in FIELDS):
             raise InputError(f"{path}: record {number} has no text under {', '.join(FIELDS)}")
@@ -60,7 +71,7 @@ def read_pickle(path: Path) -> list[dict[str, Any]]:
 
 
 def import_pickles(config: Config, folder: Path, method: str) -> Summary:
-    """Turn every ``*.pkl`` of a folder into a judged chunk of ``method``; what is fresh is skipped.
+    """Turn every ``*.pkl`` and ``*.parquet`` of a folder into a judged chunk of ``method``; what is fresh is skipped.
 
     Raises ``MissingInput``, ``InputError`` (refused or odd file) and ``UsageError`` (name taken by written stories).
     """
@@ -84,9 +95,10 @@ def import_pickles(config: Config, folder: Path, method: str) -> Summary:
 
 def _numbered(folder: Path) -> dict[int, Path]:
     """Chunk number → file: the number in its name, or the next free one where two names have the same."""
-    files = sorted(folder.glob("*.pkl"), key=lambda file: (_number(file), len(file.name), file.name))
+    found = [file for file in folder.glob("*") if file.suffix in (".pkl", ".parquet")]
+    files = sorted(found, key=lambda file: (_number(file), len(file.name), file.name))
     if not files:
-        raise MissingInput(f"no *.pkl file in {folder}; give the folder of the old chunks")
+        raise MissingInput(f"no *.pkl or *.parquet file in {folder}; give the folder of the old chunks")
     taken: dict[int, Path] = {}
     later = []
     for file in files:
@@ -107,7 +119,7 @@ def _number(file: Path) -> int:
 def _artefact(config: Config, path: Path, file: Path, method: str) -> Artefact:
     recipe = Recipe(
         STAGE,
-        inputs={"pickle": file},
+        inputs={"chunk": file},
         settings={"import.method": method, **config.flat("augment", "gates")},
         identities={"process.classifier": classifier_identity(config.process.classifier)},
     )
@@ -116,7 +128,7 @@ def _artefact(config: Config, path: Path, file: Path, method: str) -> Artefact:
 
 def _make(config: Config, artefact: Artefact, file: Path, method: str) -> None:
     judging = Judging("story", "text", STORY_GATES, config.augment.gates, config.process.classifier)
-    rows = [_row(record, f"{method}/{file.stem}/{i}", method, file) for i, record in enumerate(read_pickle(file))]
+    rows = [_row(record, f"{method}/{file.stem}/{i}", method, file) for i, record in enumerate(read_chunk(file))]
     with artefact.making() as draft:
         judged = judge(rows, [], {}, judging)
         write_rows(draft.path, pd.DataFrame(judged), STORIES)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from emogap.artefacts import Artefact, Summary
 from emogap.config import Config
-from emogap.errors import InputError
+from emogap.data.alpaca import load_records
+from emogap.errors import InputError, MissingInput
 from emogap.generate.answer_form import AnswerForm, load_answer_form
+from emogap.paths import from_root
 from emogap.records import KEPT, REWRITES, read_rows, row_seed
 from emogap.train.strategies import Parts, Run, artefact, runs
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from emogap.train.stage import Prepared, Watch
 
 _SEED_RANGE = 2**63
+RECORDS = (".json", ".jsonl")
 
 
 def sft_artefacts(config: Config) -> list[Artefact]:
@@ -43,7 +46,23 @@ def recipe_parts(config: Config, run: Run) -> Parts:
 
 
 def _rewrites(config: Config, run: Run) -> Path:
-    return config.home.require(config.home.rewrite_rows(run.strategy.data))
+    """Where the records lie: the strategy names a version of the rewrites, or a file of Alpaca records."""
+    data = run.strategy.data
+    if not data.endswith(RECORDS):
+        return config.home.require(config.home.rewrite_rows(data))
+    if not from_root(data).is_file():
+        raise MissingInput(f"{from_root(data)} not found; strategy {run.strategy.name} names it as its records")
+    return from_root(data)
+
+
+def _records(path: Path) -> "pd.DataFrame":
+    """Columns ``id, instruction, input, output`` of the kept rewrites, or of all records of a file."""
+    import pandas as pd
+
+    if path.suffix in RECORDS:
+        return pd.DataFrame([asdict(record) for record in load_records(str(path))])
+    table = read_rows(path, REWRITES)
+    return table[table["status"] == KEPT]
 
 
 @dataclass(frozen=True)
@@ -137,10 +156,9 @@ def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> "
 
     path = _rewrites(config, run)
     settings, form = config.sft, load_answer_form(config.sft.template)
-    table = read_rows(path, REWRITES)
-    table = table[table["status"] == KEPT]
-    if table["id"].nunique() < 2:
-        raise InputError(f"{path} has {len(table)} kept rewrites; training and validation need one each")
+    table = _records(path)
+    if len(table) < 2 or table["id"].nunique() < 2:
+        raise InputError(f"{path} has {len(table)} records to learn; training and validation need one each")
     apart = table["id"].isin(held_out(table["id"], settings.validation_share, config.seed))
     train, validation = (
         list(encode(part, form, tokenizer, settings.max_length, settings.loss_on))
