@@ -79,8 +79,8 @@ def _register_import(commands: Commands) -> None:
     parser = commands.add_parser(
         "import-pickles",
         help="take over old chunks of stories (babylm_augment_*.pkl, or Parquet with the same fields)",
-        description="Read *.pkl chunks (through an unpickler that admits builtin containers, strings and numbers only) or "
-        "Parquet ones, judge them by the gates and write them as chunks of a method.",
+        description="Read Parquet or *.pkl chunks (through an unpickler that admits builtin containers, strings and "
+        "numbers only), judge them by the gates and write them as chunks of a method.",
     )
     add_run_options(parser)
     parser.add_argument("folder", type=Path, metavar="DIR", help="where the *.pkl or *.parquet files are")
