@@ -400,15 +400,17 @@ def test_published_file_that_is_not_there(tmp_path):
 # --- the same numbers as EleutherAI's harness ------------------------------------------------------------------------
 
 
-def harness_results(folder: Path, pairs: list[Pair], tmp_path: Path) -> tuple[np.ndarray, dict[str, float]]:
+def harness_results(
+    folder: Path, pairs: list[Pair], tmp_path: Path, batch_size: int
+) -> tuple[np.ndarray, dict[str, float]]:
     """Scores (pairs, 2) and accuracies of a whole run of the harness, its tasks fed from files."""
     lm_eval = pytest.importorskip("lm_eval")
     from emogap.benchmarks.blimp import task_files
 
     files = task_files(pairs, tmp_path)
-    arguments = {"pretrained": str(folder), "dtype": "float32"}
+    tasks, arguments = [str(file) for file in files], {"pretrained": str(folder), "dtype": "float32"}
     done = lm_eval.simple_evaluate(
-        "hf", model_args=arguments, tasks=[str(file) for file in files], batch_size=16, device="cpu", bootstrap_iters=0
+        "hf", model_args=arguments, tasks=tasks, batch_size=batch_size, device="cpu", bootstrap_iters=0
     )
     rows = []
     for uid in dict.fromkeys(pair.uid for pair in pairs):
@@ -419,11 +421,14 @@ def harness_results(folder: Path, pairs: list[Pair], tmp_path: Path) -> tuple[np
 
 
 def assert_parity(folder: Path, pairs: list[Pair], tmp_path: Path) -> None:
-    theirs, accuracies = harness_results(folder, pairs, tmp_path)
+    theirs, accuracies = harness_results(folder, pairs, tmp_path, batch_size=16)
     table = score_pairs(SentenceScorer(LocalModel(folder, "model")), pairs, "model")
     values = table.pivot(index="item", columns="metric", values="value").loc[[pair.item for pair in pairs]]
     ours = values[["logprob_good", "logprob_bad"]].to_numpy()
-    assert np.abs(ours - theirs).max() < 1e-3
+    # A model may blow up rounding itself, and then the harness differs from itself at another batch size.
+    rounding = np.abs(theirs - harness_results(folder, pairs, tmp_path, batch_size=1)[0])
+    assert (np.abs(ours - theirs) < 1e-3 + rounding).all()
+    assert np.quantile(rounding, 0.99) < 5e-4
     tied = theirs[:, 0] == theirs[:, 1]
     assert ((ours[:, 0] > ours[:, 1]) == (theirs[:, 0] > theirs[:, 1]))[~tied].all()
     # The harness gives a tie to the good sentence.
