@@ -1,6 +1,6 @@
 """The tables and figures of a grid, and what is printed of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -121,6 +121,13 @@ def printed_cells(cells: pd.DataFrame) -> Iterator[str]:
             yield f"{template:<{width + 2}}" + "".join(f"{text:<{column}}" for text in texts).rstrip()
 
 
+def _named(measures: Sequence[str]) -> str:
+    """The measures by title; reasons of rejections, of which there are many, in one word."""
+    reasons = [name for name in measures if name.startswith(REASON)]
+    titles = [measure_of(name).title for name in measures if name not in reasons]
+    return ", ".join([*titles, *(["any reason of a rejection that is not named above"] if reasons else [])])
+
+
 def _with_interval(measure, value: float, low: float, high: float) -> str:
     return f"{measure.text(value)} ({measure.text(low)} to {measure.text(high)})"
 
@@ -136,6 +143,5 @@ def printed_differences(differences: pd.DataFrame) -> Iterator[str]:
             sign = "+" if row.difference > 0 else ""
             interval = f"({measure.text(row.low)} to {measure.text(row.high)})"
             yield f"  {measure.title}: {sign}{measure.text(row.difference)} {interval}{points}"
-        same = ", ".join(measure_of(name).title for name in rows.loc[~clear, "measure"])
-        yield f"  no clear difference: {same or 'nothing'}"
+        yield f"  no clear difference: {_named(rows.loc[~clear, 'measure'].tolist()) or 'nothing'}"
     yield "(cells run one after another: what else the machine did meanwhile is in the times, not in their intervals)"

@@ -22,7 +22,8 @@ from emogap.records import KEPT, REJECTED
 OPENING_WORDS = 50
 """Distinct-n falls as texts grow, so of each reply only its first so many words count for it."""
 _MIN_FOR_PAIRS = 3
-_FROM_0_TO_1 = ("distinct_1", "distinct_2", "distinct_3", "self_similarity", "emotion_score")
+_AT_MOST_1 = ("distinct_1", "distinct_2", "distinct_3", "self_similarity", "emotion_score")
+_MAY_BE_NEGATIVE = ("similarity",)
 
 TEXT_COLUMNS = {"augment": "story", "rewrite": "output"}
 _TRADITIONAL = re.compile(
@@ -193,14 +194,19 @@ def _cell_table(measured: dict[tuple[str, str], dict[str, Cell]]) -> pd.DataFram
     rows = []
     for (template, setting), cells in measured.items():
         for name, cell in cells.items():
-            found = _estimate(cell)
-            if name in _FROM_0_TO_1:
-                found = Estimate(found.value, max(found.low, 0.0), min(found.high, 1.0))
+            found = _within_bounds(name, _estimate(cell))
             rows.append(
                 {"template": template, "setting": setting, "measure": name, "value": found.value, "low": found.low,
                  "high": found.high, "lines": int(np.isfinite(cell.parts).sum())}
             )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _within_bounds(name: str, found: Estimate) -> Estimate:
+    """No end of an interval lies where the measure cannot be."""
+    low = found.low if name in _MAY_BE_NEGATIVE else np.maximum(found.low, 0.0)
+    high = np.minimum(found.high, 1.0) if name in _AT_MOST_1 else found.high
+    return Estimate(found.value, float(low), float(high))
 
 
 def _estimate(cell: Cell) -> Estimate:
