@@ -17,6 +17,7 @@ import readme_demo
 from documents import DOCUMENTS, NOT_RUN, ROOT, RUN, Block, blocks, command_blocks, links, spans, stray_commands
 from pydantic import BaseModel
 
+from emogap.bench import BENCHMARKS
 from emogap.cli import build_parser
 from emogap.commands import config_from
 from emogap.config import Config
@@ -196,6 +197,9 @@ def check_command(command: str) -> None:
 def walk(parser: ArgumentParser, words: list[str]) -> None:
     """Every subcommand and every option of a command's form must exist."""
     for word in words:
+        if parser.prog.endswith(" bench"):  # a benchmark has options of its own
+            assert word in BENCHMARKS or word == "…", f"no benchmark {word}"
+            return
         actions = [action for action in parser._actions if isinstance(action, _SubParsersAction)]
         if actions and re.fullmatch(r"[a-z-]+", word):
             assert word in actions[0].choices, f"no command {word}"

@@ -4,7 +4,6 @@ Everything here reads tables that stages registered and ``published.toml``. Noth
 are those that the stages gave.
 """
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,6 @@ Read = Callable[[str], pd.DataFrame | None]
 PUBLISHED_PROFILE = "paper"
 TOGETHER = 3
 """Columns of a comparison that belong together: the run's value, the published one, their difference."""
-_CELL = re.compile(r"^(?P<value>-?[\d.]+) (?P<interval>\[.+\])$")
 
 KINDS = {
     "data": ("process.raw_dirs", "corpus.factual", "rewrite.records", "respond.prompts", "blimp.data",
@@ -120,27 +118,15 @@ def _composition(read: Read) -> pd.DataFrame | None:
 
 
 def _grammar(read: Read) -> pd.DataFrame | None:
-    """Accuracies of models that both have; where there are none, the changes from the base that both trainings made."""
-    accuracy, changes = read("quantitative_analysis/blimp_accuracy"), read("quantitative_analysis/blimp_differences")
-    if accuracy is None or changes is None:
-        return None
-    theirs = published("blimp").frame().set_index("phenomenon")
-    common = [model for model in theirs.columns if model in accuracy.columns]
-    return _accuracies(accuracy, theirs, common) if common else _changes(changes, theirs)
+    """Of bases that were not published, what each training changed; of published models the stage itself has a table."""
+    changes = read("quantitative_analysis/blimp_differences")
+    beside = read("quantitative_analysis/blimp_beside_published")
+    return None if changes is None or beside is not None else _changes(changes, published("blimp").frame())
 
 
-def _accuracies(accuracy: pd.DataFrame, theirs: pd.DataFrame, models: list[str]) -> pd.DataFrame:
-    ours = accuracy.set_index("phenomenon")
-    cells = {
-        (phenomenon, model): (*_split(str(ours.loc[phenomenon, model])), theirs.loc[phenomenon, model])
-        for phenomenon in ours.index.intersection(theirs.index, sort=False)
-        for model in models
-    }
-    return _grid("phenomenon", cells)
-
-
-def _changes(changes: pd.DataFrame, theirs: pd.DataFrame) -> pd.DataFrame | None:
+def _changes(changes: pd.DataFrame, accuracies: pd.DataFrame) -> pd.DataFrame | None:
     """What each kind of training changed, in points, beside what it changed in the published gpt2."""
+    theirs = accuracies.set_index("phenomenon")
     cells = {}
     for change in changes.itertuples():
         trained = f"gpt2{change.model.removeprefix(change.base)}"
@@ -194,12 +180,6 @@ def _long(rows: Iterable[tuple[str, float, str, float]]) -> pd.DataFrame:
 def _interval(low: Any, high: Any) -> str:
     missing = low is None or high is None or pd.isna(low) or pd.isna(high)
     return "" if missing else f"[{low:.1f}, {high:.1f}]"
-
-
-def _split(cell: str) -> tuple[float, str]:
-    """A registered cell ``value [low, high]``, or a value alone."""
-    found = _CELL.match(cell)
-    return (float(found["value"]), found["interval"]) if found else (float(cell), "")
 
 
 def _kind(key: str) -> str:
