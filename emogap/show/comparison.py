@@ -118,7 +118,7 @@ def _composition(read: Read) -> pd.DataFrame | None:
 
 
 def _grammar(read: Read) -> pd.DataFrame | None:
-    """Of bases that were not published, what each training changed; of published models the stage itself has a table."""
+    """Of bases that were not published, what each training changed; of published models the stage has a table."""
     changes = read("quantitative_analysis/blimp_differences")
     beside = read("quantitative_analysis/blimp_beside_published")
     return None if changes is None or beside is not None else _changes(changes, published("blimp").frame())
