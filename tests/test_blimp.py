@@ -438,7 +438,7 @@ def assert_parity(folder: Path, pairs: list[Pair], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("save", [save_tiny_gpt2, pytest.param(save_tiny_llama, marks=pytest.mark.slow)])
 def test_same_as_the_harness_on_tiny_models(save, tmp_path):
-    assert_parity(save(tmp_path / "model"), load_pairs(SAMPLE, 3), tmp_path)
+    assert_parity(save(tmp_path / "model"), load_pairs(SAMPLE)[:20], tmp_path)  # of four paradigms
 
 
 @pytest.mark.slow
@@ -446,7 +446,7 @@ def test_same_as_the_harness_on_a_real_model(real_data, tmp_path):
     from emogap.hub import resolve
 
     folder = resolve(HubModel(name="embedded:smollm2-135m-instruct")).path
-    assert_parity(folder, load_pairs(real_data / "blimp", 6), tmp_path)
+    assert_parity(folder, load_pairs(real_data / "blimp", 4), tmp_path)
 
 
 @pytest.mark.slow
