@@ -148,7 +148,8 @@ def test_a_model_that_takes_the_first_place_is_at_chance():
 
 
 def test_the_length_of_a_choice_counts_only_without_normalisation():
-    values = asked(Liking("nothing", cost=1.0))  # per character all of them cost 1, and the constant less the longer they are
+    # Per character each of them costs the same, and the constant less the longer a choice is.
+    values = asked(Liking("nothing", cost=1.0))
     assert values["correct"].tolist() == [1] * 4  # "run" is the shortest
     assert set(values["position_normalised"]) == {1, 2, 3, 4}
     assert values["correct_normalised"].tolist() == [0] * 4
