@@ -71,9 +71,11 @@ def project(tmp_path_factory) -> Path:
     binaries.mkdir(parents=True)
     for program in Path(sys.executable).parent.iterdir():
         (binaries / program.name).symlink_to(program)
-    (binaries / "emogap").unlink(missing_ok=True)
-    (binaries / "emogap").write_text(f'#!/bin/sh\nexec {sys.executable} -m emogap "$@"\n')
-    (binaries / "emogap").chmod(0o755)
+    # A link to an interpreter would look for its packages beside the link.
+    for name, call in {"python": "", "python3": "", "emogap": "-m emogap "}.items():
+        (binaries / name).unlink(missing_ok=True)
+        (binaries / name).write_text(f'#!/bin/sh\nexec {sys.executable} {call}"$@"\n')
+        (binaries / name).chmod(0o755)
     for stamp in (".ready", ".dev-ready"):
         (copy / ".venv" / stamp).touch()
     return copy
