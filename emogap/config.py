@@ -494,6 +494,20 @@ class Lens(Section):
     """Resamples of the openings for 95 % intervals."""
 
 
+class Scale(Section):
+    """Where classification and writing run: in this process, or spread over a cluster."""
+
+    executor: Literal["plain", "ray"] = execution("plain")
+    address: str = execution("")
+    """A running Ray cluster, ``host:port`` or ``auto``; none named starts one on this machine."""
+    workers: int = execution(0, ge=0)
+    """Workers, each with a model of its own; 0 is as many as there is room for."""
+    cpus: float = execution(1.0, gt=0)
+    """CPUs that a worker takes."""
+    gpus: float | None = execution(None, ge=0)
+    """GPUs that a worker takes; not given: one, if the cluster has any."""
+
+
 class Config(Section):
     """All settings of a run."""
 
@@ -514,6 +528,7 @@ class Config(Section):
     emobench: Emobench = Emobench()
     lens: Lens
     stats: Stats = Stats()
+    scale: Scale = Scale()
 
     _home: Home = PrivateAttr()
     _source: str = PrivateAttr()

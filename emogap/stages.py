@@ -1,5 +1,6 @@
 """The stages of the study, in order, as data: what runs them, what they read and write, and which function does it."""
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
@@ -93,20 +94,40 @@ def make_each(name: str, artefacts: Iterable[Artefact], make: Callable[[Artefact
 
     ``make`` opens ``artefact.making()`` itself.
     """
-    import time
-
     summary, started = Summary(name), time.monotonic()
     for artefact in artefacts:
-        freshness = artefact.freshness()
-        if freshness.state == "stale":
-            kept = " (the old one is kept under superseded/)" if artefact.keep_superseded else ""
-            print(f"{artefact.path.name} is stale: {'; '.join(freshness.reasons)}; making it again{kept}")
-        if freshness.state == "fresh":
+        if _is_fresh(artefact):
             summary.fresh.append(artefact.path.name)
         else:
             make(artefact)
             summary.made.append(artefact.path.name)
-        for key, value in artefact.manifest()["counts"].items():
-            summary.counts[key] = summary.counts.get(key, 0) + value
+        _add_counts(summary, artefact)
     summary.seconds = time.monotonic() - started
     return summary
+
+
+def make_apart(name: str, artefacts: Iterable[Artefact], make_all: Callable[[list[Artefact]], None]) -> Summary:
+    """The same of artefacts none of which is made from another: ``make_all`` is given those that are not fresh."""
+    summary, started = Summary(name), time.monotonic()
+    artefacts = list(artefacts)
+    wanted = [artefact for artefact in artefacts if not _is_fresh(artefact)]
+    make_all(wanted)
+    summary.made = [artefact.path.name for artefact in wanted]
+    summary.fresh = [artefact.path.name for artefact in artefacts if artefact not in wanted]
+    for artefact in artefacts:
+        _add_counts(summary, artefact)
+    summary.seconds = time.monotonic() - started
+    return summary
+
+
+def _is_fresh(artefact: Artefact) -> bool:
+    freshness = artefact.freshness()
+    if freshness.state == "stale":
+        kept = " (the old one is kept under superseded/)" if artefact.keep_superseded else ""
+        print(f"{artefact.path.name} is stale: {'; '.join(freshness.reasons)}; making it again{kept}")
+    return freshness.state == "fresh"
+
+
+def _add_counts(summary: Summary, artefact: Artefact) -> None:
+    for key, value in artefact.manifest()["counts"].items():
+        summary.counts[key] = summary.counts.get(key, 0) + value

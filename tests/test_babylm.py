@@ -251,7 +251,7 @@ def test_missing_and_empty_directories(tmp_path):
 @pytest.fixture
 def fake_classifier(monkeypatch):
     classifier = HashClassifier()
-    monkeypatch.setattr(babylm, "load", lambda *_: classifier)
+    monkeypatch.setattr("emogap.data.classify.load", lambda *_: classifier)
     monkeypatch.setattr(babylm, "classifier_identity", lambda model: model.name)
     return classifier
 

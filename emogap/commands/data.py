@@ -78,6 +78,9 @@ def _add_classify(commands: Commands) -> None:
     parser.add_argument("--revision", default="main", help="of a hub model: a commit, tag or branch (main)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
     parser.add_argument("--dtype", default="auto", choices=("auto", "bf16", "fp16", "fp32"))
+    parser.add_argument(
+        "--ray", nargs="?", const="", metavar="ADDRESS", help="by workers of that Ray cluster, or of one started here"
+    )
     parser.set_defaults(run=_classify)
 
 
@@ -91,7 +94,7 @@ def _threshold(word: str) -> float | str:
 
 
 def _classify(arguments: argparse.Namespace) -> None:
-    from emogap.config import HubModel
+    from emogap.config import HubModel, Scale
     from emogap.data.classify import classify_file
 
     summary = classify_file(
@@ -102,6 +105,7 @@ def _classify(arguments: argparse.Namespace) -> None:
         model=HubModel(name=arguments.classifier, revision=arguments.revision),
         device=arguments.device,
         dtype=arguments.dtype,
+        scale=Scale() if arguments.ray is None else Scale(executor="ray", address=arguments.ray),
     )
     print(summary)
     print(f"labels: all whose score passes the threshold ({arguments.threshold}) of {arguments.classifier}")

@@ -16,12 +16,9 @@ from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config
 from emogap.data.classify import (
     SHARD_LINES,
-    Shards,
+    Scoring,
     classifier_identity,
     discard_shards,
-    load,
-    loaded_as,
-    score_shards,
     thresholds_of,
     top_labels,
 )
@@ -205,20 +202,21 @@ def _make_scored(config: Config, artefact: Artefact) -> None:
 
     settings = config.process
     with artefact.making() as draft:
-        classifier = load(settings.classifier, settings.device, settings.dtype)
-        draft.notes["classifier"] = loaded = loaded_as(classifier)
-        shards = Shards(artefact.path, {"recipe": artefact.recipe.sha256(), "classifier": loaded})
         file, schema = pq.ParquetFile(config.home.lines), pa.schema(PROCESSED.columns)
         total = file.metadata.num_rows
-        with (
-            progress("emotions of lines", total, "lines") as bar,
-            pq.ParquetWriter(draft.path, schema, compression="zstd") as writer,
-        ):
-            texts = (group["text"].to_pylist() for group in _row_groups(file, ["text"]))
-            scored = score_shards(texts, classifier, shards, settings.token_budget, bar.advance)
-            for group, scores in zip(_row_groups(file), scored, strict=True):
-                writer.write_table(_scored_table(group, scores).cast(schema))
+        scoring = Scoring(settings.classifier, settings.device, settings.dtype, settings.token_budget, config.scale)
+        with progress("emotions of lines", total, "lines") as bar:
+            loaded, scored = scoring.begin(artefact, partial(_texts, file), bar.advance)
+            draft.notes["classifier"] = loaded
+            with pq.ParquetWriter(draft.path, schema, compression="zstd") as writer:
+                for group, scores in zip(_row_groups(file), scored, strict=True):
+                    writer.write_table(_scored_table(group, scores).cast(schema))
         draft.counts["classified"] = total
+
+
+def _texts(file) -> Iterator[list[str]]:
+    """The texts of every shard."""
+    return (group["text"].to_pylist() for group in _row_groups(file, ["text"]))
 
 
 def _scored_table(lines: "pa.Table", scores: np.ndarray) -> "pa.Table":

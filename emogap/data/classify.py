@@ -9,12 +9,15 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from emogap.artefacts import Artefact, Recipe, Summary, write_json
-from emogap.config import Dtype, HubModel
+from emogap.cluster import crew
+from emogap.config import Dtype, HubModel, Scale
 from emogap.data.emotion_model import EmotionClassifier, identify_classifier, load_classifier
 from emogap.data.texts import count_texts, read_texts
 from emogap.emotions import LABELS, labels_over
@@ -22,6 +25,7 @@ from emogap.errors import UsageError
 from emogap.progress import progress
 from emogap.stages import make_each
 
+HERE = Scale()
 SHARD_LINES = 8192
 """Texts scored between two writes: half a minute on two cores. Changing it changes bf16 scores a little."""
 
@@ -74,19 +78,32 @@ class Shards:
                 file.unlink()
             write_json(bound, {"sha256": digest, **binding})
 
+    def has(self, number: int) -> bool:
+        return self._file(number).exists()
+
+    def read(self, number: int) -> np.ndarray:
+        return np.load(self._file(number), allow_pickle=False)
+
     def get_or_make(self, number: int, make: Callable[[], np.ndarray]) -> tuple[np.ndarray, bool]:
         """The scores of a shard and whether they were there already."""
-        file = self.folder / f"{number:05d}.npy"
-        if file.exists():
-            return np.load(file, allow_pickle=False), True
+        if self.has(number):
+            return self.read(number), True
         scores = make()
+        self.put(number, scores)
+        return scores, False
+
+    def put(self, number: int, scores: np.ndarray) -> None:
+        """Keep the scores of a shard; they are on the disk when this returns."""
+        file = self._file(number)
         temporary = file.with_suffix(".tmp")
         with temporary.open("wb") as handle:
             np.save(handle, scores, allow_pickle=False)
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, file)
-        return scores, False
+
+    def _file(self, number: int) -> Path:
+        return self.folder / f"{number:05d}.npy"
 
 
 def score_shards(
@@ -108,6 +125,68 @@ def score_shards(
         if was_there:
             advance(len(shard))
         yield scores
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How texts are scored, and where: in this process or by the workers of a cluster."""
+
+    classifier: HubModel
+    device: str
+    dtype: Dtype
+    token_budget: int
+    scale: Scale
+
+    def begin(
+        self, artefact: Artefact, texts: Callable[[], Iterable[Sequence[str]]], advance: Callable[[int], None]
+    ) -> tuple[dict, Iterator[np.ndarray]]:
+        """What the classifier is loaded as, and the scores of every shard of ``texts()``, in order.
+
+        Finished shards are kept beside the artefact that is being made.
+        """
+        if self.scale.executor == "ray":
+            return self._on_cluster(artefact, texts, advance)
+        classifier = load(self.classifier, self.device, self.dtype)
+        loaded = loaded_as(classifier)
+        shards = Shards(artefact.path, {"recipe": artefact.recipe.sha256(), "classifier": loaded})
+        return loaded, score_shards(texts(), classifier, shards, self.token_budget, advance)
+
+    def _on_cluster(
+        self, artefact: Artefact, texts: Callable[[], Iterable[Sequence[str]]], advance: Callable[[int], None]
+    ) -> tuple[dict, Iterator[np.ndarray]]:
+        recipe = artefact.recipe.sha256()
+        counts: list[int] = []
+        with crew(self.scale, partial(_open_scorer, self)) as workers:
+
+            def shards() -> Shards:
+                return Shards(artefact.path, {"recipe": recipe, "classifier": workers.description})
+
+            def missing() -> Iterator[tuple[int, Sequence[str]]]:
+                # Begun when the first worker is loaded: what it is loaded as binds the shards.
+                kept = shards()
+                for number, shard in enumerate(texts()):
+                    counts.append(len(shard))
+                    if kept.has(number):
+                        advance(len(shard))
+                    else:
+                        yield number, shard
+
+            def keep(piece: tuple[int, Sequence[str]], scores: np.ndarray) -> None:
+                shards().put(piece[0], scores)
+                advance(len(piece[1]))
+
+            workers.run(missing(), keep)
+            return workers.description, (shards().read(number) for number in range(len(counts)))
+
+
+def _open_scorer(scoring: Scoring) -> tuple[Callable[[tuple[int, Sequence[str]]], np.ndarray], dict]:
+    """A worker of a cluster."""
+    classifier = load(scoring.classifier, scoring.device, scoring.dtype)
+
+    def score(piece: tuple[int, Sequence[str]]) -> np.ndarray:
+        return classifier.scores(piece[1], token_budget=scoring.token_budget or None)
+
+    return score, loaded_as(classifier)
 
 
 def thresholds_of(threshold: float | str, tuned: Sequence[float] | None, classifier: str) -> np.ndarray:
@@ -138,6 +217,7 @@ def classify_file(
     device: str = "auto",
     dtype: Dtype = "auto",
     token_budget: int = 0,
+    scale: Scale = HERE,
 ) -> Summary:
     """Classify every text of a file into a Parquet table: ``text, emotion, score, scores, labels``, in its order.
 
@@ -163,19 +243,16 @@ def classify_file(
         import pyarrow.parquet as pq
 
         with artefact.making() as draft:
-            classifier = load(model, device, dtype)
-            thresholds = thresholds_of(threshold, classifier.thresholds, classifier.name)
-            draft.notes["classifier"] = loaded = loaded_as(classifier)
-            draft.notes["thresholds"] = dict(zip(LABELS, np.round(thresholds, 6).tolist(), strict=True))
-            shards = Shards(out, {"recipe": recipe.sha256(), "classifier": loaded})
-            with (
-                progress("emotions of texts", total, "texts") as bar,
-                pq.ParquetWriter(draft.path, _classified_schema(), compression="zstd") as writer,
-            ):
-                texts = read_texts(source, column, SHARD_LINES)
-                scored = score_shards(texts, classifier, shards, token_budget, bar.advance)
-                for block, scores in zip(read_texts(source, column, SHARD_LINES), scored, strict=True):
-                    writer.write_table(_classified_table(block, scores, thresholds))
+            with progress("emotions of texts", total, "texts") as bar:
+                blocks = partial(read_texts, source, column, SHARD_LINES)
+                scoring = Scoring(model, device, dtype, token_budget, scale)
+                loaded, scored = scoring.begin(artefact, blocks, bar.advance)
+                thresholds = thresholds_of(threshold, loaded["thresholds"], loaded["name"])
+                draft.notes["classifier"] = loaded
+                draft.notes["thresholds"] = dict(zip(LABELS, np.round(thresholds, 6).tolist(), strict=True))
+                with pq.ParquetWriter(draft.path, _classified_schema(), compression="zstd") as writer:
+                    for block, scores in zip(blocks(), scored, strict=True):
+                        writer.write_table(_classified_table(block, scores, thresholds))
             draft.counts["classified"] = total
 
     summary = make_each("classify", [artefact], make)

@@ -4,11 +4,13 @@ import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pandas as pd
 import pyarrow.parquet as pq
 
 from emogap.artefacts import Artefact, Recipe, Summary, fingerprint
+from emogap.cluster import make_on_cluster
 from emogap.config import Augment, Config
 from emogap.data.classify import classifier_identity
 from emogap.emotions import LABELS, NEUTRAL
@@ -20,12 +22,12 @@ from emogap.generate.prompts import Template, load_examples, load_template
 from emogap.generate.quality import STORY_GATES
 from emogap.generate.review import Verdict, read_verdicts, verdicts_input
 from emogap.generate.tried import Tried
-from emogap.generate.writing import Ask, OpenEngine, Row, engine_on_demand, journal_of, write
+from emogap.generate.writing import Ask, OpenEngine, Row, engine_on_demand, journal_of, kept_engine, write
 from emogap.hub import identify
 from emogap.paths import from_root
-from emogap.progress import Progress, progress
+from emogap.progress import Progress, Unseen, progress
 from emogap.records import KEPT, PROCESSED, STORIES, read_rows, row_seed, write_rows
-from emogap.stages import make_each
+from emogap.stages import make_apart, make_each
 
 Examples = Mapping[str, list[dict[str, str]]]
 
@@ -57,25 +59,47 @@ def augment(config: Config) -> Summary:
     Raises ``MissingInput``, ``InputError``, ``UsageError`` (unknown chunk, template, example) and ``LockHeld``.
     """
     chunks = {chunk.artefact.path: chunk for chunk in story_chunks(config)}
-    templates = {method: story_template(config.augment, method) for method in config.augment.methods}
-    examples = load_examples(config.augment.examples)
-    lines = chosen_lines(config)
-    for template in templates.values():
-        check_examples(template, {emotions[0] for emotions in lines["emotions"]}, examples)
-    tried = Tried(config.home.tried_stories)
-    stale = [c for c in chunks.values() if c.artefact.freshness().state != "fresh"]
-    with engine_on_demand(config.writer) as engine, progress("stories", sum(c.size for c in stale), "stories") as bar:
-
-        def make(artefact: Artefact) -> None:
-            chunk = chunks[artefact.path]
-            part = lines.iloc[chunk.first : chunk.first + chunk.size]
-            asks = story_asks(part, chunk.method, templates[chunk.method], examples, config.seed)
-            _make_chunk(config, chunk, asks, engine, bar, tried)
-
-        summary = make_each("augment", [chunk.artefact for chunk in chunks.values()], make)
     artefacts = [chunk.artefact for chunk in chunks.values()]
+    total = sum(chunk.size for chunk in chunks.values() if chunk.artefact.freshness().state != "fresh")
+    with progress("stories", total, "stories") as bar:
+        if config.scale.executor == "ray":
+
+            def make_all(wanted: list[Artefact]) -> None:
+                worker = partial(_open_worker, config)
+                make_on_cluster(config.scale, worker, wanted, lambda done: bar.advance(chunks[done.path].size))
+
+            summary = make_apart("augment", artefacts, make_all)
+        else:
+            with engine_on_demand(config.writer) as engine:
+                summary = make_each("augment", artefacts, StoryMaker(config, engine, bar))
     draw_if_new(config.home.stories, "augment", artefacts, lambda: show_stories(config.home))
     return summary
+
+
+class StoryMaker:
+    """Makes chunks of stories, one after another."""
+
+    def __init__(self, config: Config, engine: OpenEngine, bar: Progress):
+        self._config, self._engine, self._bar = config, engine, bar
+        self._chunks = {chunk.artefact.path: chunk for chunk in story_chunks(config)}
+        self._templates = {method: story_template(config.augment, method) for method in config.augment.methods}
+        self._examples = load_examples(config.augment.examples)
+        self._lines = chosen_lines(config)
+        for template in self._templates.values():
+            check_examples(template, {emotions[0] for emotions in self._lines["emotions"]}, self._examples)
+        self._tried = Tried(config.home.tried_stories)
+
+    def __call__(self, artefact: Artefact) -> None:
+        chunk = self._chunks[artefact.path]
+        part = self._lines.iloc[chunk.first : chunk.first + chunk.size]
+        asks = story_asks(part, chunk.method, self._templates[chunk.method], self._examples, self._config.seed)
+        _make_chunk(self._config, chunk, asks, self._engine, self._bar, self._tried)
+
+
+def _open_worker(config: Config) -> tuple[StoryMaker, str]:
+    """A worker of a cluster: it keeps its engine open for all chunks that it is given."""
+    engine = kept_engine(config.writer)
+    return StoryMaker(config, lambda: engine, Unseen()), engine.identity
 
 
 def augment_artefacts(config: Config) -> list[Artefact]:

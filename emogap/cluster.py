@@ -1,0 +1,244 @@
+"""Work spread over a Ray cluster: a crew of workers, each holding what is slow to load, given one piece at a time.
+
+A worker that is lost, alone or with its node, costs no more than the piece it had in hand: that is given to another,
+so whatever a worker writes must be the same when it is written again. Pieces are finished in no particular order.
+"""
+
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from emogap.artefacts import Artefact
+from emogap.config import Scale
+from emogap.errors import DiskError, EmogapError, LockHeld, ModelError, UsageError
+
+Work = Callable[[Any], Any]
+OpenWorker = Callable[[], tuple[Work, Any]]
+"""What a worker does once, where it runs: load, and give back the function that does a piece and what it is loaded as
+(equal for all workers, so that no row depends on who made it)."""
+
+LOSSES = 3
+"""A piece that so many workers died with is not given to a further one."""
+LOCK_SECONDS = 120
+"""How long a worker waits for the lock of an artefact: a lost worker's may outlive it for a while on a network disk."""
+
+
+class _Worker:
+    """What an actor runs."""
+
+    def __init__(self, open_worker: OpenWorker):
+        self._open_worker = open_worker
+
+    def open(self) -> Any:
+        # Not in __init__: an error there kills the actor and comes back as text.
+        self._work, description = self._open_worker()
+        return description
+
+    def do(self, piece: Any) -> Any:
+        return self._work(piece)
+
+
+_OPENING = object()
+
+
+class Crew:
+    """Workers on a cluster, hired at once; a lost one is replaced as soon as there is room. To be closed."""
+
+    def __init__(self, scale: Scale, open_worker: OpenWorker):
+        self._connected = _connect(scale)
+        self._hire_one = partial(_hire, _resources(scale), open_worker)
+        self._running: dict[Any, tuple[Any, Any]] = {}  # what will come → worker and piece
+        self._idle: list[Any] = []
+        self.description: Any = None
+        """What the workers are loaded as; None until the first one is."""
+        self.size = scale.workers or _room(_resources(scale))
+        for _ in range(self.size):
+            self._hire()
+
+    def run(self, pieces: Iterable[Any], on_done: Callable[[Any, Any], None]) -> None:
+        """Have every piece done once; ``on_done(piece, result)`` hears of each, here, as it is finished.
+
+        ``pieces`` is read as workers fall free, not before the first one is loaded. A piece that fails does not stop
+        the others: its error is raised when they are done. A worker that cannot load, and a disk that cannot be
+        written, end the run at once.
+        """
+        left, again = iter(pieces), deque()
+        losses: Counter[int] = Counter()
+        failed: list[BaseException] = []
+        more = True
+        while True:
+            while self._idle and (more or again):
+                piece = again.popleft() if again else next(left, _OPENING)
+                if piece is _OPENING:
+                    more = False
+                else:
+                    self._give(self._idle.pop(), piece)
+            if not more and not again and all(piece is _OPENING for _, piece in self._running.values()):
+                break
+            worker, piece, result, error = self._next()
+            if error is None and piece is _OPENING:
+                self._welcome(worker, result)
+                losses[id(_OPENING)] = 0
+            elif error is None:
+                self._idle.append(worker)
+                on_done(piece, result)
+            elif _is_lost(error):
+                self._hire()
+                losses[id(piece)] += 1
+                hopeless = losses[id(piece)] >= LOSSES
+                if hopeless and piece is _OPENING:
+                    raise _hopeless("its model", error)
+                if hopeless:
+                    failed.append(_hopeless(piece.path.name if isinstance(piece, Artefact) else "a piece", error))
+                elif piece is not _OPENING:
+                    again.append(piece)
+            else:
+                cause = getattr(error, "cause", error)
+                if piece is _OPENING or isinstance(cause, DiskError):
+                    raise cause
+                self._idle.append(worker)
+                failed.append(cause)
+        if failed:
+            raise failed[0]
+
+    def close(self) -> None:
+        import ray
+
+        for worker in [*self._idle, *(worker for worker, _ in self._running.values())]:
+            ray.kill(worker)
+        if self._connected:
+            ray.shutdown()
+
+    def _hire(self) -> None:
+        worker = self._hire_one()
+        self._running[worker.open.remote()] = (worker, _OPENING)
+
+    def _welcome(self, worker: Any, description: Any) -> None:
+        if self.description not in (None, description):
+            raise ModelError(
+                f"two workers of the cluster are not loaded alike ({self.description}; {description}): name the number "
+                "format and the device in the settings, and give all nodes the same models"
+            )
+        self.description = description
+        self._idle.append(worker)
+
+    def _give(self, worker: Any, piece: Any) -> None:
+        self._running[worker.do.remote(piece)] = (worker, piece)
+
+    def _next(self) -> tuple[Any, Any, Any, Exception | None]:
+        """The next worker that is heard of, its piece, and what came of it: a result or an error."""
+        import ray
+        from ray.exceptions import RayError
+
+        [came], _ = ray.wait(list(self._running))
+        worker, piece = self._running.pop(came)
+        try:
+            return worker, piece, ray.get(came), None
+        except RayError as error:
+            if _is_lost(error):
+                ray.kill(worker)
+            return worker, piece, None, error
+
+
+@contextmanager
+def crew(scale: Scale, open_worker: OpenWorker) -> Iterator[Crew]:
+    """A crew that is closed at the end of the block. Raises ``UsageError`` without Ray, a cluster, or room on it."""
+    hired = Crew(scale, open_worker)
+    try:
+        yield hired
+    finally:
+        hired.close()
+
+
+def make_on_cluster(
+    scale: Scale, open_maker: OpenWorker, artefacts: Sequence[Artefact], on_done: Callable[[Artefact], None]
+) -> None:
+    """Have artefacts made, each by one worker, under its lock; the home must be the same folder on all nodes."""
+    if artefacts:
+        with crew(scale, partial(_open_maker, open_maker)) as workers:
+            workers.run(artefacts, lambda artefact, _: on_done(artefact))
+
+
+def _open_maker(open_maker: OpenWorker) -> tuple[Work, Any]:
+    make, description = open_maker()
+    return partial(_make_once, make), description
+
+
+def _make_once(make: Callable[[Artefact], None], artefact: Artefact) -> None:
+    """Make an artefact unless a worker that was given up for lost has made it after all."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while artefact.freshness().state != "fresh":
+        try:
+            return make(artefact)
+        except LockHeld:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
+def _connect(scale: Scale) -> bool:
+    """Reach the cluster of the settings, or start one of this machine; whether this process did so itself."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError(
+            "scale.executor = ray: Ray is not installed; pip install -r requirements-cluster.txt, or plain"
+        ) from error
+    if ray.is_initialized():
+        return False
+    try:
+        ray.init(
+            address=scale.address or "local",
+            log_to_driver=False,
+            include_dashboard=False if not scale.address else None,
+        )
+    except (ConnectionError, ValueError) as error:
+        raise UsageError(
+            f"scale.address = '{scale.address}': no Ray cluster there ({error}); start one with `ray start --head`"
+        ) from error
+    return True
+
+
+def _resources(scale: Scale) -> dict[str, float]:
+    """What a worker takes: CPUs, and one GPU where the cluster has any and the settings do not say otherwise."""
+    import ray
+
+    gpus = scale.gpus if scale.gpus is not None else float(ray.cluster_resources().get("GPU", 0) > 0)
+    return {"num_cpus": scale.cpus, "num_gpus": gpus}
+
+
+def _room(resources: dict[str, float]) -> int:
+    """How many workers the nodes have room for. Raises ``UsageError`` if not for one."""
+    import ray
+
+    wanted = {"CPU": resources["num_cpus"], "GPU": resources["num_gpus"]}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    room = sum(min(int(node.get(kind, 0) / need) for kind, need in wanted.items() if need) for node in nodes)
+    if not room:
+        raise UsageError(
+            f"no node of the cluster has {wanted['CPU']:g} CPUs and {wanted['GPU']:g} GPUs for a worker; "
+            "lower scale.cpus or scale.gpus"
+        )
+    return room
+
+
+def _hire(resources: dict[str, float], open_worker: OpenWorker) -> Any:
+    import ray
+
+    return ray.remote(_Worker).options(**resources).remote(open_worker)
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether the worker is gone, not the piece bad."""
+    from ray.exceptions import RayTaskError
+
+    return not isinstance(error, RayTaskError)
+
+
+def _hopeless(what: str, error: Exception) -> EmogapError:
+    return EmogapError(f"{LOSSES} workers died one after another with {what} in hand ({error}); is memory short?")
