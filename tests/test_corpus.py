@@ -283,6 +283,8 @@ def test_chosen_chunks_alone_are_read(make_config):
     corpus(config)
     assert result(config)[0]["id"].str.startswith("m1/L010").all()
     assert corpus(config).fresh == ["emotional.parquet"]
+    with pytest.raises(UsageError, match=r"corpus.chunks.m1 = '1-0': 1-0 ends before it begins"):
+        corpus(make_config("corpus.factual=[]", "corpus.methods=['m1']", "corpus.chunks={ m1 = '1-0' }"))
 
 
 def test_composition_is_shown(make_config, wiki):

@@ -197,6 +197,7 @@ def test_paired_tests():
     assert paired_p(before, after, 100, 0) == pytest.approx(2 * 0.5**9)
     assert paired_p(before, before, 100, 0) == 1
     assert paired_p(before + 0.5, after * 0.3 + 0.5, 2000, 0) == pytest.approx(2 * 0.5**9, abs=0.003)
+    assert paired_p(np.array([0.0]), np.array([0.5]), 100, 0) == 1  # several samples of a single prompt
 
 
 def test_holm_by_hand():

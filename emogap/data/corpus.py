@@ -90,7 +90,10 @@ def _chosen(text: str, method: str, there: dict[int, Path]) -> list[int]:
         match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
         if not match:
             raise UsageError(f"corpus.chunks.{method} = '{text}': give all, or numbers and ranges such as 0-9,33")
-        numbers.update(range(int(match[1]), int(match[2] or match[1]) + 1))
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise UsageError(f"corpus.chunks.{method} = '{text}': {part.strip()} ends before it begins")
+        numbers.update(range(first, last + 1))
     missing = sorted(numbers - there.keys())
     if missing:
         raise MissingInput(

@@ -42,12 +42,12 @@ def paired_p(before: np.ndarray, after: np.ndarray, resamples: int, seed: int) -
     """Two-sided p that two models differ on the same prompts; both arrays have shape (prompts,).
 
     Yes-or-no values: McNemar's exact test (a sign test on the prompts that changed). Shares over several samples: a
-    permutation test that exchanges the two models' values within prompts.
+    permutation test that exchanges the two models' values within prompts. A single prompt tells nothing: 1.
     """
     from scipy.stats import binomtest, permutation_test
 
     differences = after - before
-    if not differences.any():
+    if len(differences) < 2 or not differences.any():
         return 1.0
     if np.isin(np.concatenate([before, after]), (0.0, 1.0)).all():
         gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
