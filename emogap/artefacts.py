@@ -130,13 +130,13 @@ class Artefact:
             self._verify_inputs()
             self._sweep()
             resolved = self.recipe.resolved()
-            started = time.time()
+            started, begun = time.time(), time.monotonic()  # a duration must not depend on a clock that may be set
             draft = Draft(self.path.with_name(f".{self.path.name}.tmp-{os.getpid()}"))
             if self.is_folder:
                 draft.path.mkdir()
             try:
                 yield draft
-                self._publish(draft, resolved, started)
+                self._publish(draft, resolved, started, begun)
             except BaseException:
                 for leftover in (draft.path, *draft.companions.values()):
                     _remove(leftover)
@@ -152,7 +152,7 @@ class Artefact:
         for leftover in self.path.parent.glob(f".{self.path.name}.tmp-*"):
             _remove(leftover)
 
-    def _publish(self, draft: Draft, resolved: dict[str, Any], started: float) -> None:
+    def _publish(self, draft: Draft, resolved: dict[str, Any], started: float, begun: float) -> None:
         files = {self.path.name: draft.path, **draft.companions}
         hashes = {name: content_hashes(path) for name, path in files.items()}
         for path in files.values():
@@ -167,7 +167,7 @@ class Artefact:
             "counts": draft.counts,
             "notes": draft.notes,
             "started": datetime.fromtimestamp(started, UTC).isoformat("T", "seconds"),
-            "seconds": round(time.time() - started, 3),
+            "seconds": round(time.monotonic() - begun, 3),
             "machine": machine(),
             "python": sys.version.split()[0],
             "packages": package_versions(),

@@ -166,3 +166,17 @@ def test_journal_survives_a_torn_line_and_keeps_recipes_apart(tmp_path):
     aside = [p for p in tmp_path.iterdir() if p != path]
     assert len(aside) == 1
     assert json.loads(aside[0].read_text().splitlines()[0]) == {"recipe": "recipe-a"}
+
+
+def test_a_clock_set_back_changes_neither_freshness_nor_the_time_taken(source, monkeypatch):
+    make(artefact(source))
+    os.utime(source.parent / "out.txt", (4e9, 4e9))
+    os.utime(source, (4e9, 4e9))
+    assert artefact(source).freshness().state == "fresh"
+    source.write_text("two")
+    os.utime(source, (0, 0))
+    assert artefact(source).freshness().reasons == ("input in changed",)
+    clock = iter(range(2_000_000_000, 0, -1000))
+    monkeypatch.setattr("emogap.artefacts.time.time", lambda: float(next(clock)))
+    make(artefact(source))
+    assert 0 <= artefact(source).manifest()["seconds"] < 60
