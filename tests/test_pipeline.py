@@ -114,7 +114,7 @@ def test_answers_and_scores_of_every_model(config):
 
 def test_the_report_shows_every_exhibit_and_no_stage_is_missing(home, config):
     page = (home / "report" / "index.html").read_text()
-    assert "has not run" not in page
+    assert "has not run" not in page.replace("A dashed box has not run.", "")
     assert 'class="state missing"' not in page
     folders = dict.fromkeys(stage.exhibits_folder(config) for stage in STAGES[:-1])
     for folder in folders:
