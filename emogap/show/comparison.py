@@ -4,6 +4,7 @@ Everything here reads tables that stages registered and ``published.toml``. Noth
 are those that the stages gave.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ Read = Callable[[str], pd.DataFrame | None]
 """Reads the table ``<folder>/tables/<name>.csv`` of a home; None where it is not registered."""
 
 PUBLISHED_PROFILE = "paper"
+_TEMPERATURE = re.compile(r"\btemperature=([\d.]+)")
 TOGETHER = 3
 """Columns of a comparison that belong together: the run's value, the published one, their difference."""
 
@@ -99,6 +101,22 @@ def _story_words(read: Read) -> pd.DataFrame | None:
     )
 
 
+def _rewrite_words(read: Read) -> pd.DataFrame | None:
+    """Cells of a grid whose temperature is a published one."""
+    grid = read("alpaca-instruction/grid_words")
+    if grid is None:
+        return None
+    theirs = published("rewrite_statistics").frame().set_index("temperature")
+    rows = []
+    for cell in grid.itertuples():
+        found = _TEMPERATURE.search(cell.setting)
+        if found and float(found[1]) in theirs.index:
+            interval = _interval(cell.low, cell.high)
+            average = theirs.loc[float(found[1]), "average_words"]
+            rows.append((f"{cell.template}, {cell.setting}: average words", cell.average_words, interval, average))
+    return _long(rows) if rows else None
+
+
 def _composition(read: Read) -> pd.DataFrame | None:
     table = read("babylm_pretrain_corpus/composition")
     if table is None:
@@ -154,6 +172,7 @@ def _grid(name: str, cells: dict[tuple[str, str], tuple[float, str, float]]) -> 
 
 _COMPARISONS: dict[str, Callable[[Read], pd.DataFrame | None]] = {
     "story_words": _story_words,
+    "rewrite_words": _rewrite_words,
     "composition": _composition,
     "grammar": _grammar,
 }

@@ -59,26 +59,26 @@ PLACES: tuple[Place, ...] = (
     ),
     Place(
         "table-2", "Words of the stories (Table 2)", ("babylm-stats", "augment"),
-        ("prompt_analysis_babylm/tables/word_counts",),
+        ("prompt_analysis_babylm/tables/word_counts", "babylm_augment/tables/grid_words"),
         published=("story_statistics", "story_counts"), compared="story_words", shaped_by=_STORIES,
         remark="Totals and different words grow with the number of stories; only the average can be compared as it is. "
         "The published methods did not write from the same sources.",
     ),
     Place(
         "table-3", "Words of the rewrites (Table 3)", ("alpaca-stats", "rewrite"),
-        ("prompt_analysis/tables/word_counts",),
-        published=("rewrite_statistics",), shaped_by=_REWRITES,
-        remark="The published rows are two temperatures of one prompt, those of a run its prompt versions: no row is "
-        "the same thing, so no difference is taken.",
+        ("prompt_analysis/tables/word_counts", "alpaca-instruction/tables/grid_words"),
+        published=("rewrite_statistics",), compared="rewrite_words", shaped_by=_REWRITES,
+        remark="The published rows are two temperatures of one prompt, those of a run its prompt versions; what can be "
+        "held against them is a grid over temperatures (`emogap grid --stage rewrite --vary temperature=0.3,1.2`).",
     ),
     Place(
         "methods", "One line, every method (Tables 7 to 13)", ("augment",),
-        ("babylm_augment/tables/story_examples",), shaped_by=_STORIES,
+        ("babylm_augment/tables/story_examples", "babylm_augment/tables/grid_one_line"), shaped_by=_STORIES,
         remark="The published texts are not shipped; `emogap fetch published` brings all 49,647.",
     ),
     Place(
         "versions", "One record, every version (Tables 7 to 13)", ("rewrite",),
-        ("alpaca-instruction/tables/rewrite_examples",), shaped_by=_REWRITES,
+        ("alpaca-instruction/tables/rewrite_examples", "alpaca-instruction/tables/grid_one_line"), shaped_by=_REWRITES,
         remark="The published texts are not shipped; `emogap fetch published` brings them.",
     ),
     Place(
