@@ -495,7 +495,8 @@ class Lens(Section):
 
 
 class Scale(Section):
-    """Where classification and writing run: in this process, or spread over a cluster."""
+    """Where classification and the writing of stories run: in this process, or spread over a cluster. Rewrites are
+    written in this process."""
 
     executor: Literal["plain", "ray"] = execution("plain")
     address: str = execution("")
