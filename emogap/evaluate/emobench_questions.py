@@ -4,7 +4,6 @@ EmoBench: Sabour et al. 2024, "EmoBench: Evaluating the Emotional Intelligence o
 (emotional application) asks what to do or say; ``EU.jsonl`` (emotional understanding) what somebody feels, and why.
 """
 
-import json
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from emogap.errors import InputError, MissingInput
+from emogap.evaluate.json_lines import read_json_lines
 from emogap.paths import ROOT
 
 FILES = ("EA.jsonl", "EU.jsonl")
@@ -67,19 +67,10 @@ def load_questions(folder: Path, language: Language = "en", items: int = 0) -> l
 
 
 def _records(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file} cannot be read ({error}); bring it again") from error
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise InputError(f"{file}, line {number}: not JSON ({error}); correct it") from error
-            if not isinstance(record, dict):
-                raise InputError(f"{file}, line {number}: no object; a question is an object")
-            yield f"{file}, line {number}", record
+    for number, record in read_json_lines(file):
+        if not isinstance(record, dict):
+            raise InputError(f"{file}, line {number}: no object; a question is an object")
+        yield f"{file}, line {number}", record
 
 
 def _of_ea(record: dict[str, Any], where: str) -> list[Question]:

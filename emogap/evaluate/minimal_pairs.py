@@ -4,7 +4,6 @@ BLiMP: Warstadt et al. 2020, "BLiMP: The Benchmark of Linguistic Minimal Pairs f
 to 12 phenomena, named as in the BabyLM evaluation.
 """
 
-import gzip
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from emogap.errors import InputError, MissingInput
+from emogap.evaluate.json_lines import read_json_lines
 
 PATTERNS = ("*.jsonl", "*.jsonl.gz", "*/*.parquet")
 SUPPLEMENT = ("hypernym", "qa_congruence_easy", "qa_congruence_tricky", "subject_aux_inversion", "turn_taking")
@@ -93,23 +93,9 @@ def _read(file: Path) -> Iterator[Pair]:
     if file.suffix == ".parquet":
         uid, records = file.parent.name, _parquet_records(file)
     else:
-        uid, records = file.name.split(".jsonl")[0], _json_records(file)
+        uid, records = file.name.split(".jsonl")[0], (record for _, record in read_json_lines(file))
     for number, record in enumerate(records):
         yield _pair(record, uid, number, f"{file}, pair {number + 1}")
-
-
-def _json_records(file: Path) -> Iterator[Any]:
-    opener = gzip.open if file.suffix == ".gz" else open
-    try:
-        with opener(file, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    try:
-                        yield json.loads(line)
-                    except json.JSONDecodeError as error:
-                        raise InputError(f"{file}, line {number}: not JSON ({error}); correct it") from error
-    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
-        raise InputError(f"{file} cannot be read ({error}); bring it again") from error
 
 
 def _parquet_records(file: Path) -> list[Any]:
