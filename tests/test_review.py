@@ -156,6 +156,11 @@ def test_a_chunk_may_be_parquet(config, old):
     pd.DataFrame([old_record(0), old_record(1)]).to_parquet(old / "chunk_3.parquet")
     assert importing.import_pickles(config, old, "published-m1").counts["kept"] == 2
     assert len(read_rows(config.home.chunk("published-m1", 3), STORIES)) == 2
+    whole = (old / "chunk_3.parquet").read_bytes()
+    (old / "chunk_2.parquet").write_bytes(whole[:-20])
+    with pytest.raises(InputError, match="chunk_2.parquet is no readable Parquet"):
+        importing.import_pickles(config, old, "published-m1")
+    (old / "chunk_2.parquet").unlink()
     pd.DataFrame([{"text": "No story."}]).to_parquet(old / "chunk_4.parquet")
     with pytest.raises(InputError, match="chunk_4.parquet: record 0 has no text under text, emotion, augmented_text"):
         importing.import_pickles(config, old, "published-m1")

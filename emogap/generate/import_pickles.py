@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config
@@ -40,9 +41,12 @@ class PlainUnpickler(pickle.Unpickler):
 
 def read_chunk(path: Path) -> list[dict[str, Any]]:
     """The records of a chunk, a pickle or Parquet. Raises ``InputError``."""
-    if path.suffix == ".parquet":
+    if path.suffix != ".parquet":
+        return read_pickle(path)
+    try:
         return _checked(path, pd.read_parquet(path).to_dict("records"))
-    return read_pickle(path)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path} is no readable Parquet ({error})") from error
 
 
 def read_pickle(path: Path) -> list[dict[str, Any]]:
