@@ -54,6 +54,6 @@ def test_a_job_whose_time_is_up_is_stopped_and_queued_again(tmp_path):
 def test_accelerate_reads_its_configuration(name):
     from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 
-    loaded = load_config_from_file(str(ROOT / "accelerate" / f"{name}.yaml"))
+    loaded = load_config_from_file(str(ROOT / "configs" / "accelerate" / f"{name}.yaml"))
     assert isinstance(loaded, ClusterConfig)
     assert loaded.num_machines == {"one-box": 1, "two-boxes": 2}[name]
