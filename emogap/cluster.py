@@ -23,6 +23,8 @@ OpenWorker = Callable[[], tuple[Work, Any]]
 
 LOSSES = 3
 """A piece that so many workers died with is not given to a further one."""
+LOOK_SECONDS = 5.0
+"""While nothing is heard of any worker, the nodes are looked at so often."""
 LOCK_SECONDS = 120
 """How long a worker waits for the lock of an artefact: a lost worker's may outlive it for a while on a network disk."""
 
@@ -46,16 +48,22 @@ _OPENING = object()
 
 
 class Crew:
-    """Workers on a cluster, hired at once; a lost one is replaced as soon as there is room. To be closed."""
+    """Workers on a cluster, hired at once; a lost one is replaced as soon as there is room. To be closed.
+
+    A worker for which there is no room yet is waited for while some node could hold it, other work done; if no node
+    could, for ``scale.wait`` seconds.
+    """
 
     def __init__(self, scale: Scale, open_worker: OpenWorker):
         self._connected = _connect(scale)
-        self._hire_one = partial(_hire, _resources(scale), open_worker)
+        self._resources, self._wait = _resources(scale), scale.wait
+        self._hire_one = partial(_hire, self._resources, open_worker)
         self._running: dict[Any, tuple[Any, Any]] = {}  # what will come → worker and piece
         self._idle: list[Any] = []
         self.description: Any = None
         """What the workers are loaded as; None until the first one is."""
-        self.size = scale.workers or _room(_resources(scale))
+        room = _room(self._resources)
+        self.size = scale.workers or room
         for _ in range(self.size):
             self._hire()
 
@@ -64,7 +72,7 @@ class Crew:
 
         ``pieces`` is read as workers fall free, not before the first one is loaded. A piece that fails does not stop
         the others: its error is raised when they are done. A worker that cannot load, and a disk that cannot be
-        written, end the run at once.
+        written, end the run at once; so does a cluster that stays without a node for any worker.
         """
         left, again = iter(pieces), deque()
         losses: Counter[int] = Counter()
@@ -85,6 +93,7 @@ class Crew:
                 losses[id(_OPENING)] = 0
             elif error is None:
                 self._idle.append(worker)
+                del losses[id(piece)]  # its number may come again, as another piece's
                 on_done(piece, result)
             elif _is_lost(error):
                 self._hire()
@@ -134,7 +143,7 @@ class Crew:
         import ray
         from ray.exceptions import RayError
 
-        [came], _ = ray.wait(list(self._running))
+        came = self._hear()
         worker, piece = self._running.pop(came)
         try:
             return worker, piece, ray.get(came), None
@@ -142,6 +151,25 @@ class Crew:
             if _is_lost(error):
                 ray.kill(worker)
             return worker, piece, None, error
+
+    def _hear(self) -> Any:
+        """What comes first of all that will come. Raises ``EmogapError`` if nothing can."""
+        import ray
+
+        without_room = None
+        while True:
+            came, _ = ray.wait(list(self._running), timeout=LOOK_SECONDS)
+            if came:
+                return came[0]
+            if _count_room(self._resources):
+                without_room = None
+                continue
+            without_room = without_room or time.monotonic()
+            if time.monotonic() - without_room >= self._wait:
+                raise EmogapError(
+                    f"no node of the cluster could hold a worker, for {self._wait:g} s by now (scale.wait); "
+                    "what is finished is kept: bring a node back and give the same command again"
+                )
 
 
 @contextmanager
@@ -214,17 +242,22 @@ def _resources(scale: Scale) -> dict[str, float]:
 
 def _room(resources: dict[str, float]) -> int:
     """How many workers the nodes have room for. Raises ``UsageError`` if not for one."""
+    room = _count_room(resources)
+    if not room:
+        raise UsageError(
+            f"no node of the cluster has {resources['num_cpus']:g} CPUs and {resources['num_gpus']:g} GPUs for a "
+            "worker; lower scale.cpus or scale.gpus"
+        )
+    return room
+
+
+def _count_room(resources: dict[str, float]) -> int:
+    """How many workers the nodes that are up could hold, busy or not."""
     import ray
 
     wanted = {"CPU": resources["num_cpus"], "GPU": resources["num_gpus"]}
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    room = sum(min(int(node.get(kind, 0) / need) for kind, need in wanted.items() if need) for node in nodes)
-    if not room:
-        raise UsageError(
-            f"no node of the cluster has {wanted['CPU']:g} CPUs and {wanted['GPU']:g} GPUs for a worker; "
-            "lower scale.cpus or scale.gpus"
-        )
-    return room
+    return sum(min(int(node.get(kind, 0) / need) for kind, need in wanted.items() if need) for node in nodes)
 
 
 def _hire(resources: dict[str, float], open_worker: OpenWorker) -> Any:

@@ -495,8 +495,7 @@ class Lens(Section):
 
 
 class Scale(Section):
-    """Where classification and the writing of stories run: in this process, or spread over a cluster. Rewrites are
-    written in this process."""
+    """Where classification and the writing of stories and rewrites run: in this process, or spread over a cluster."""
 
     executor: Literal["plain", "ray"] = execution("plain")
     address: str = execution("")
@@ -507,6 +506,8 @@ class Scale(Section):
     """CPUs that a worker takes."""
     gpus: float | None = execution(None, ge=0)
     """GPUs that a worker takes; not given: one, if the cluster has any."""
+    wait: float = execution(600.0, ge=0)
+    """Seconds that a run goes on waiting when no node is left that could hold a worker; then it ends with one line."""
 
 
 class Config(Section):

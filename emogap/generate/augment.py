@@ -22,7 +22,7 @@ from emogap.generate.prompts import Template, load_examples, load_template
 from emogap.generate.quality import STORY_GATES
 from emogap.generate.review import Verdict, read_verdicts, verdicts_input
 from emogap.generate.tried import Tried
-from emogap.generate.writing import Ask, OpenEngine, Row, engine_on_demand, journal_of, kept_engine, write
+from emogap.generate.writing import Answering, Ask, Row, answering, answering_here, journal_of, kept_engine, write
 from emogap.hub import identify
 from emogap.paths import from_root
 from emogap.progress import Progress, Unseen, progress
@@ -70,8 +70,8 @@ def augment(config: Config) -> Summary:
 
             summary = make_apart("augment", artefacts, make_all)
         else:
-            with engine_on_demand(config.writer) as engine:
-                summary = make_each("augment", artefacts, StoryMaker(config, engine, bar))
+            with answering(config, bar) as answer_all:
+                summary = make_each("augment", artefacts, StoryMaker(config, answer_all, bar))
     draw_if_new(config.home.stories, "augment", artefacts, lambda: show_stories(config.home))
     return summary
 
@@ -79,8 +79,8 @@ def augment(config: Config) -> Summary:
 class StoryMaker:
     """Makes chunks of stories, one after another."""
 
-    def __init__(self, config: Config, engine: OpenEngine, bar: Progress):
-        self._config, self._engine, self._bar = config, engine, bar
+    def __init__(self, config: Config, answer_all: Answering, bar: Progress):
+        self._config, self._answer_all, self._bar = config, answer_all, bar
         self._chunks = {chunk.artefact.path: chunk for chunk in story_chunks(config)}
         self._templates = {method: story_template(config.augment, method) for method in config.augment.methods}
         self._examples = load_examples(config.augment.examples)
@@ -93,13 +93,13 @@ class StoryMaker:
         chunk = self._chunks[artefact.path]
         part = self._lines.iloc[chunk.first : chunk.first + chunk.size]
         asks = story_asks(part, chunk.method, self._templates[chunk.method], self._examples, self._config.seed)
-        _make_chunk(self._config, chunk, asks, self._engine, self._bar, self._tried)
+        _make_chunk(self._config, chunk, asks, self._answer_all, self._bar, self._tried)
 
 
 def _open_worker(config: Config) -> tuple[StoryMaker, str]:
     """A worker of a cluster: it keeps its engine open for all chunks that it is given."""
-    engine = kept_engine(config.writer)
-    return StoryMaker(config, lambda: engine, Unseen()), engine.identity
+    engine, bar = kept_engine(config.writer), Unseen()
+    return StoryMaker(config, answering_here(lambda: engine, bar), bar), engine.identity
 
 
 def augment_artefacts(config: Config) -> list[Artefact]:
@@ -162,7 +162,7 @@ def story_judging(config: Config, verdicts: Mapping[str, Verdict]) -> Judging:
 
 
 def _make_chunk(
-    config: Config, chunk: Chunk, asks: Sequence[Ask], engine: OpenEngine, bar: Progress, tried: Tried
+    config: Config, chunk: Chunk, asks: Sequence[Ask], answer_all: Answering, bar: Progress, tried: Tried
 ) -> None:
     judging = story_judging(config, read_verdicts(chunk.artefact.path))
     with chunk.artefact.making() as draft:
@@ -171,7 +171,7 @@ def _make_chunk(
         rows = write(
             asks,
             journal,
-            engine,
+            answer_all,
             config,
             config.augment,
             lambda new, earlier: judge(new, earlier, shown, judging),

@@ -20,7 +20,7 @@ from emogap.generate.prompts import Template, load_examples, load_template
 from emogap.generate.quality import REWRITE_GATES
 from emogap.generate.review import Verdict, read_verdicts, verdicts_input
 from emogap.generate.tried import Tried
-from emogap.generate.writing import Ask, OpenEngine, engine_on_demand, journal_of, write
+from emogap.generate.writing import Answering, Ask, answering, journal_of, write
 from emogap.hub import identify
 from emogap.paths import from_root
 from emogap.progress import Progress, progress
@@ -52,14 +52,15 @@ def rewrite(config: Config) -> Summary:
     cleaned = cleaned_records(config) if stale else None
     chosen = select(cleaned.kept, config.rewrite.count, config.seed) if cleaned else []
     tried = Tried(config.home.tried_rewrites)
-    with engine_on_demand(config.writer) as engine, progress("rewrites", len(chosen) * len(stale), "answers") as bar:
+    total = len(chosen) * len(stale)
+    with progress("rewrites", total, "answers") as bar, answering(config, bar) as answer_all:
 
         def make(artefact: Artefact) -> None:
             version = versions[artefact.path]
             asks = rewrite_asks(
                 chosen, version.name, templates[version.name], seeds, config.rewrite.emotions, config.seed
             )
-            _make_version(config, version, asks, cleaned.dropped_rows(), engine, bar, tried)
+            _make_version(config, version, asks, cleaned.dropped_rows(), answer_all, bar, tried)
 
         summary = make_each("rewrite", [version.artefact for version in versions.values()], make)
     artefacts = [version.artefact for version in versions.values()]
@@ -132,7 +133,7 @@ def _make_version(
     version: Version,
     asks: Sequence[Ask],
     dropped: list[dict],
-    engine: OpenEngine,
+    answer_all: Answering,
     bar: Progress,
     tried: Tried,
 ) -> None:
@@ -143,7 +144,7 @@ def _make_version(
         rows = write(
             asks,
             journal,
-            engine,
+            answer_all,
             config,
             config.rewrite,
             lambda new, earlier: judge(new, earlier, shown, judging),

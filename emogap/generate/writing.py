@@ -8,13 +8,15 @@ brought are taken over and left out of them.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from emogap.artefacts import Artefact, sha256_text
+from emogap.cluster import Crew, crew
 from emogap.config import Augment, Config, Rewrite, Sampling, Writer
 from emogap.generate.engines import Conversation, Engine
 from emogap.generate.open_engine import open_engine
@@ -22,7 +24,7 @@ from emogap.generate.prompts import Message
 from emogap.generate.tried import Tried
 from emogap.hub import identify
 from emogap.journal import Journal
-from emogap.progress import Progress
+from emogap.progress import Progress, Unseen
 from emogap.records import REJECTED, row_seed
 
 BATCHES_A_CALL = 4
@@ -52,6 +54,19 @@ class Ask:
     shown: str
     """The template and the worked examples in it: what a reply must not merely repeat."""
 
+
+@dataclass(frozen=True)
+class Call:
+    """Asks that an engine is given at once."""
+
+    asks: tuple[Ask, ...]
+    attempt: int
+    sampling: Sampling
+    run_seed: int
+
+
+Answering = Callable[[Sequence[Call], Callable[[list[Row]], None]], None]
+"""(calls, keep): has each call answered, here or elsewhere; ``keep`` hears of the answers of each as it is finished."""
 
 Judge = Callable[[list[Row], list[Row]], list[Row]]
 """(new rows, rows judged earlier) → the new rows with their verdicts (``status``, ``reason`` …)."""
@@ -92,6 +107,61 @@ def engine_on_demand(writer: Writer) -> Iterator[OpenEngine]:
             loaded.close()
 
 
+def answering_here(engine: OpenEngine, bar: Progress) -> Answering:
+    """Calls answered one after another in this process. ``bar`` advances at first attempts."""
+
+    def answer_all(calls: Sequence[Call], keep: Callable[[list[Row]], None]) -> None:
+        for call in calls:
+            keep(answers_to(call.asks, call.attempt, engine(), call.sampling, call.run_seed, bar))
+
+    return answer_all
+
+
+def answering_on_cluster(workers: Callable[[], Crew], bar: Progress) -> Answering:
+    """Calls answered by whichever worker is free. ``bar`` advances at first attempts."""
+
+    def answer_all(calls: Sequence[Call], keep: Callable[[list[Row]], None]) -> None:
+        def on_done(call: Call, answers: list[Row]) -> None:
+            keep(answers)
+            bar.advance(0 if call.attempt else len(answers))
+
+        if calls:
+            workers().run(calls, on_done)
+
+    return answer_all
+
+
+@contextmanager
+def answering(config: Config, bar: Progress) -> Iterator[Answering]:
+    """How the settings have asks answered: by an engine of this process, or by the workers of a cluster.
+
+    Either is begun when it is first needed and closed at the end of the block.
+    """
+    if config.scale.executor == "plain":
+        with engine_on_demand(config.writer) as engine:
+            yield answering_here(engine, bar)
+        return
+    hired: list[Crew] = []
+    with ExitStack() as closing:
+
+        def workers() -> Crew:
+            if not hired:
+                hired.append(closing.enter_context(crew(config.scale, partial(_open_answerer, config.writer))))
+            return hired[0]
+
+        yield answering_on_cluster(workers, bar)
+
+
+def _open_answerer(writer: Writer) -> tuple[Callable[[Call], list[Row]], str]:
+    """A worker of a cluster: it keeps its engine open for all calls that it is given."""
+    engine = kept_engine(writer)
+
+    def answer(call: Call) -> list[Row]:
+        return answers_to(call.asks, call.attempt, engine, call.sampling, call.run_seed, Unseen())
+
+    return answer, engine.identity
+
+
 def journal_of(artefact: Artefact, replies_sha: str) -> Journal:
     """The journal beside an artefact, bound to what shapes its replies.
 
@@ -109,7 +179,7 @@ def journal_of(artefact: Artefact, replies_sha: str) -> Journal:
 def write(
     asks: Sequence[Ask],
     journal: Journal,
-    engine: OpenEngine,
+    answer_all: Answering,
     config: Config,
     settings: Augment | Rewrite,
     judge: Judge,
@@ -118,23 +188,28 @@ def write(
 ) -> list[Row]:
     """A judged row for every attempt at every ask; an ask whose row is rejected is tried again with a fresh seed.
 
-    First replies that ``tried`` holds are not asked for again. ``bar`` advances by one for each ask's first reply.
+    First replies that ``tried`` holds are not asked for again. ``bar`` advances by one for each ask whose first reply
+    is there already.
     Rows come in the order of the asks, attempts in turn.
     """
     _take_over(asks, journal, tried, config, settings.sampling)
     answers = {(answer["ask"], answer["attempt"]): answer for answer in journal.rows}
     taken_over = {(answer["ask"], answer["attempt"]) for answer in journal.rows if answer.get(TAKEN_OVER)}
     pending, rows = list(asks), []
+
+    def keep(fresh: list[Row]) -> None:
+        journal.append(fresh)
+        answers.update({(answer["ask"], answer["attempt"]): answer for answer in fresh})
+
     for attempt in range(settings.gates.retries + 1):
+        calls = []
         for part in batches(pending, config.writer.batch_size * BATCHES_A_CALL):
-            batch = [ask for ask in part if (ask.id, attempt) not in taken_over]
-            bar.advance(0 if attempt else len(part) - len(batch))
-            if all((ask.id, attempt) in answers for ask in batch):
-                bar.advance(0 if attempt else len(batch))
-                continue
-            fresh = answers_to(batch, attempt, engine(), settings.sampling, config.seed, bar)
-            journal.append(fresh)
-            answers |= {(answer["ask"], attempt): answer for answer in fresh}
+            batch = tuple(ask for ask in part if (ask.id, attempt) not in taken_over)
+            answered = all((ask.id, attempt) in answers for ask in batch)
+            if not answered:
+                calls.append(Call(batch, attempt, settings.sampling, config.seed))
+            bar.advance(0 if attempt else len(part) - (0 if answered else len(batch)))
+        answer_all(calls, keep)
         judged = judge([answered_row(ask, answers[ask.id, attempt]) for ask in pending], rows)
         rows += judged
         failed = {row["ask"] for row in judged if row["status"] == REJECTED}
