@@ -33,6 +33,12 @@ VERSIONED_PACKAGES = (
     "scikit-learn",
 )  # fmt: skip
 
+_MANIFEST: dict[str, type | tuple[type, ...]] = {
+    "artefact": str, "stage": str, "inputs": dict, "settings": dict, "identities": dict, "seed": int, "files": dict,
+    "counts": dict, "notes": dict, "seconds": (int, float),
+}  # fmt: skip
+"""What of a manifest is read again, and what it must be."""
+
 _LONG_HASH = re.compile(r"([0-9a-f]{10})[0-9a-f]{54}")
 
 
@@ -192,14 +198,33 @@ def manifest_path(path: Path) -> Path:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest beside the artefact at ``path``. Raises ``InputError`` if it cannot be read."""
+    """The manifest beside the artefact at ``path``. Raises ``InputError`` if it is damaged or cannot be read."""
     file = manifest_path(path)
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{file} is damaged ({error}); delete it and rerun the stage that makes {path.name}"
-        ) from error
+        manifest = json.loads(_read(file))
+        problem = _problem_of(manifest)
+    except ValueError as error:
+        problem = str(error)
+    if problem:
+        raise InputError(f"{file} is damaged ({problem}); delete it and rerun the stage that makes {path.name}")
+    return manifest
+
+
+def _problem_of(manifest: Any) -> str:
+    """What of a manifest is not as it was written; nothing if it can be relied on."""
+    if not isinstance(manifest, dict):
+        return f"a {type(manifest).__name__}, not an object"
+    for key, kind in _MANIFEST.items():
+        if not isinstance(manifest.get(key), kind):
+            return f"'{key}' is {_brief(manifest[key]) if key in manifest else 'not there'}"
+    if manifest["artefact"] not in manifest["files"]:
+        return f"'files' lacks {manifest['artefact']}"
+    for name, hashes in manifest["files"].items():
+        if Path(name).name != name or not isinstance(hashes, dict):
+            return f"'files' names {_brief(name)}"
+    if not all(isinstance(entry, dict) for entry in manifest["inputs"].values()):
+        return "'inputs' is not one of files"
+    return ""
 
 
 def verify(path: Path) -> None:
@@ -245,13 +270,14 @@ def made_fingerprint(manifest: dict[str, Any]) -> str:
 
 
 LARGE_BYTES = 16 << 20
-"""Files of this size are not hashed again while their size and time of change stay the same: a corpus of some
-gigabytes would take seconds at every `emogap status`."""
+"""Files of this size are not hashed again while their size and times of change stay the same: a corpus of some
+gigabytes would take seconds at every `emogap status`. ``verify`` hashes them all the same."""
 
 
 def _remembered_hash(path: Path) -> str:
     found = path.stat()
-    key = f"{path.resolve()}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ino}"
+    # The time of the last change of any kind (ctime) is the kernel's own: putting the file's time back sets it anew.
+    key = f"{path.resolve()}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ctime_ns}\0{found.st_ino}"
     memory = cache_dir() / "hashes" / hashlib.sha256(key.encode()).hexdigest()
     if memory.exists():
         return memory.read_text(encoding="utf-8")
@@ -276,8 +302,22 @@ def _combined(hashes: dict[str, str]) -> str:
 
 
 def _sha256_of_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path | str, error: OSError) -> InputError:
+    return InputError(f"{path} cannot be read ({error.strerror}); let this user read it, or put it there again")
 
 
 def sha256_text(text: str) -> str:
@@ -346,6 +386,8 @@ def _disk_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskError(f"no space left on the disk while writing {path}; free some or use --home DIR") from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            if error.filename and os.path.isfile(error.filename) and not os.access(error.filename, os.R_OK):
+                raise _unreadable(error.filename, error) from error
             raise DiskError(f"{error.filename or path} cannot be written ({error.strerror}); use --home DIR") from error
         raise
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from emogap.artefacts import Artefact, sha256_text, write_json, write_text
+from emogap.errors import InputError
+from emogap.locks import lock
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,12 +64,16 @@ def save_figure(folder: Path, exhibit: Exhibit, figure: "Figure") -> Path:
 
 
 def exhibits(folder: Path) -> list[Exhibit]:
-    """What is registered in a stage's folder, in the report's order; nothing if the stage has not run."""
+    """What is registered in a stage's folder, in the report's order; nothing if the stage has not run.
+
+    Raises ``InputError`` if the registry is damaged.
+    """
     file = folder / CAPTIONS
-    if not file.exists():
-        return []
-    entries = json.loads(file.read_text(encoding="utf-8")).values()
-    return sorted((Exhibit(**entry) for entry in entries), key=lambda exhibit: (exhibit.order, exhibit.name))
+    try:
+        found = [Exhibit(**entry) for entry in _entries(file).values()]
+    except TypeError as error:
+        raise _damaged(file, error) from error
+    return sorted(found, key=lambda exhibit: (exhibit.order, exhibit.name))
 
 
 def draw_if_new(folder: Path, stage: str, artefacts: list[Artefact], draw: Callable[[], None]) -> None:
@@ -83,7 +89,7 @@ def draw_if_new(folder: Path, stage: str, artefacts: list[Artefact], draw: Calla
 def is_drawn(folder: Path, stage: str, artefacts: list[Artefact]) -> bool:
     """Whether ``draw_if_new`` has come to its end for these artefacts."""
     stamp = _stamp(folder, stage)
-    return stamp.exists() and stamp.read_text(encoding="utf-8") == _contents(artefacts)
+    return stamp.exists() and (folder / CAPTIONS).exists() and stamp.read_text(encoding="utf-8") == _contents(artefacts)
 
 
 def _stamp(folder: Path, stage: str) -> Path:
@@ -96,6 +102,20 @@ def _contents(artefacts: list[Artefact]) -> str:
 
 def _register(folder: Path, exhibit: Exhibit) -> None:
     file = folder / CAPTIONS
-    entries = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    entries[f"{exhibit.kind}s/{exhibit.name}"] = asdict(exhibit)
-    write_json(file, dict(sorted(entries.items())))
+    with lock(file, wait=True):  # two stages, or two runs, may draw into one folder at once
+        entries = _entries(file)
+        entries[f"{exhibit.kind}s/{exhibit.name}"] = asdict(exhibit)
+        write_json(file, dict(sorted(entries.items())))
+
+
+def _entries(file: Path) -> dict[str, dict]:
+    if not file.exists():
+        return {}
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise _damaged(file, error) from error
+
+
+def _damaged(file: Path, error: Exception) -> InputError:
+    return InputError(f"{file} is damaged ({error}); delete it and run the stages of that folder again")

@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from emogap.errors import InputError
+
 
 class Journal:
     """A JSON-lines file bound to one recipe: its first line is the recipe's hash, each further line a finished row.
 
-    A torn last line (the writer was killed) is cut off. A journal of another recipe is moved aside as
+    A torn last line (the writer was killed) is cut off; any other line that cannot be read is an ``InputError`` that
+    names it. A journal of another recipe is moved aside as
     ``<name>.<hash>.jsonl`` and never mixed in.
     """
 
@@ -27,14 +30,25 @@ class Journal:
         whole = raw[: raw.rfind(b"\n") + 1]
         if len(whole) < len(raw):
             os.truncate(self.path, len(whole))
-        lines = [line for line in whole.decode("utf-8").split("\n") if line]
+        lines = [(number, line) for number, line in enumerate(whole.split(b"\n"), start=1) if line]
         if not lines:
             return self._begin()
-        recipe = json.loads(lines[0])["recipe"]
+        recipe = self._object(*lines[0], "delete the file: its rows are made again").get("recipe")
+        if not isinstance(recipe, str):
+            raise InputError(f"{self.path}, line 1, is damaged (no recipe); delete the file: its rows are made again")
         if recipe != self._recipe:
             os.replace(self.path, self.path.with_suffix(f".{recipe[:8]}.jsonl"))
             return self._begin()
-        return [json.loads(line) for line in lines[1:]]
+        return [self._object(*line, "delete that line: its row is made again") for line in lines[1:]]
+
+    def _object(self, number: int, line: bytes, remedy: str) -> dict[str, Any]:
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{self.path}, line {number}, is damaged ({error}); {remedy}") from error
+        if not isinstance(row, dict):
+            raise InputError(f"{self.path}, line {number}, is damaged (no JSON object); {remedy}")
+        return row
 
     def _begin(self) -> list[dict[str, Any]]:
         self._write([{"recipe": self._recipe}], "w")

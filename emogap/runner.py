@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from emogap import errors
-from emogap.artefacts import content_hashes
+from emogap.artefacts import content_hashes, write_text
 from emogap.config import Config
 from emogap.errors import EmogapError
 from emogap.paths import ROOT
@@ -81,6 +81,7 @@ def _execute_script(config: Config, chosen: Stage, settings: list[str]) -> None:
 def _execute_notebook(config: Config, chosen: Stage, settings: list[str]) -> None:
     import papermill
     from jupyter_client.manager import AsyncKernelManager
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     class LocalKernelManager(AsyncKernelManager):
@@ -89,29 +90,33 @@ def _execute_notebook(config: Config, chosen: Stage, settings: list[str]) -> Non
         transport = "ipc"
 
     source, copy = ROOT / chosen.source, _copy(config, chosen)
-    copy.parent.mkdir(parents=True, exist_ok=True)
     # It warns of every parameter whose line it cannot parse, though it sets them all the same.
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    temporary = copy.with_name(f".{copy.name}")
     parameters = {"PROFILE": config.source, "HOME": str(config.home.root), "SETTINGS": settings}
-    try:
-        papermill.execute_notebook(
-            source,
-            temporary,
-            parameters,
-            cwd=source.parent,
-            kernel_name="python3",
-            progress_bar=False,
-            kernel_manager_class=LocalKernelManager,
-            # A kernel's own log speaks of being shut down; what goes wrong in a cell comes back in the notebook.
-            extra_arguments=["--log-level=CRITICAL"],
-        )
-    except PapermillExecutionError as failure:
-        failed = copy.with_suffix(".failed.ipynb")
-        os.replace(temporary, failed)
-        raise _as_own_error(failure, chosen, failed) from failure
-    _stamp(temporary, source)
-    os.replace(temporary, copy)
+    with tempfile.TemporaryDirectory(prefix="emogap-") as folder:  # another run may execute it for this home too
+        executed = Path(folder) / copy.name
+        try:
+            papermill.execute_notebook(
+                source,
+                executed,
+                parameters,
+                cwd=source.parent,
+                kernel_name="python3",
+                progress_bar=False,
+                kernel_manager_class=LocalKernelManager,
+                # A kernel's own log speaks of being shut down; what goes wrong in a cell comes back in the notebook.
+                extra_arguments=["--log-level=CRITICAL"],
+            )
+        except PapermillExecutionError as failure:
+            failed = copy.with_suffix(".failed.ipynb")
+            write_text(failed, executed.read_text(encoding="utf-8"))
+            raise _as_own_error(failure, chosen, failed) from failure
+        except DeadKernelError as death:
+            raise EmogapError(
+                f"the kernel of {chosen.source} died: it was killed, perhaps for lack of memory; what is finished is "
+                "kept, the same command goes on from there"
+            ) from death
+        write_text(copy, _stamped(executed, source))
     copy.with_suffix(".failed.ipynb").unlink(missing_ok=True)
 
 
@@ -128,11 +133,11 @@ def _copy(config: Config, chosen: Stage) -> Path:
     return config.home.notebooks / Path(chosen.source).name
 
 
-def _stamp(notebook: Path, source: Path) -> None:
-    """Write into an executed copy which text of the notebook it is a copy of."""
+def _stamped(notebook: Path, source: Path) -> str:
+    """The text of an executed copy with, in it, which text of the notebook it is a copy of."""
     content = json.loads(notebook.read_text(encoding="utf-8"))
     content["metadata"]["emogap"] = {"source_sha256": content_hashes(source)[""]}
-    notebook.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def _is_executed(config: Config, chosen: Stage) -> bool:
@@ -142,7 +147,10 @@ def _is_executed(config: Config, chosen: Stage) -> bool:
     copy = _copy(config, chosen)
     if not copy.exists():
         return False
-    stamp = json.loads(copy.read_text(encoding="utf-8"))["metadata"].get("emogap", {})
+    try:
+        stamp = json.loads(copy.read_text(encoding="utf-8"))["metadata"].get("emogap", {})
+    except (ValueError, KeyError, TypeError, AttributeError):  # damaged: executed again
+        return False
     return stamp.get("source_sha256") == content_hashes(ROOT / chosen.source)[""]
 
 

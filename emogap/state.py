@@ -5,7 +5,7 @@ from typing import Any
 
 from emogap.artefacts import Freshness, verify
 from emogap.config import Config
-from emogap.errors import MissingInput
+from emogap.errors import InputError, MissingInput
 from emogap.exhibits import is_drawn
 from emogap.stages import STAGES, Stage, stage
 
@@ -42,6 +42,8 @@ def inspect(config: Config, chosen: Stage, stale_before: set[str] = frozenset())
         states = [artefact.freshness() for artefact in artefacts]
     except MissingInput as error:
         return StageState(chosen, "missing", (f"needs {error}",), ())
+    except InputError as error:  # a damaged or unreadable file: said here, so that the other stages are shown
+        return StageState(chosen, "missing", (str(error),), ())
     manifests = tuple(a.manifest() for a, f in zip(artefacts, states, strict=True) if f.state != "missing")
     state, reasons = _worst(states)
     if state == "fresh" and chosen.draws_last and not is_drawn(chosen.exhibits_folder(config), chosen.name, artefacts):

@@ -2,13 +2,16 @@ import errno
 import json
 import multiprocessing
 import os
+import re
 import signal
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
-from emogap.artefacts import Artefact, Recipe, manifest_path, verify
+from emogap.artefacts import Artefact, Recipe, fingerprint, manifest_path, verify
 from emogap.errors import DiskError, InputError, LockHeld, MissingInput
 from emogap.journal import Journal
 from emogap.locks import lock
@@ -180,3 +183,145 @@ def test_a_clock_set_back_changes_neither_freshness_nor_the_time_taken(source, m
     monkeypatch.setattr("emogap.artefacts.time.time", lambda: float(next(clock)))
     make(artefact(source))
     assert 0 <= artefact(source).manifest()["seconds"] < 60
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda manifest: manifest.pop("files"),
+        lambda manifest: manifest.pop("seed"),
+        lambda manifest: manifest.update(seconds=manifest.pop("seconds"), counst=manifest.pop("counts")),
+        lambda manifest: manifest.update(settings=[1]),
+        lambda manifest: manifest.update(artefact="other.txt"),
+        lambda manifest: manifest.update(files={"../out.txt": {"": "0"}}),
+    ],
+)
+def test_a_damaged_key_of_a_manifest_is_an_error_that_names_it(source, damage):
+    make(artefact(source))
+    file = manifest_path(source.parent / "out.txt")
+    manifest = json.loads(file.read_text())
+    damage(manifest)
+    file.write_text(json.dumps(manifest))
+    for read in (artefact(source).freshness, lambda: verify(file.with_name("out.txt"))):
+        with pytest.raises(InputError, match=r"out.txt.manifest.json is damaged \(.*\); delete it and rerun"):
+            read()
+    file.write_text("[]")
+    with pytest.raises(InputError, match="is damaged"):
+        artefact(source).freshness()
+
+
+def without_privileges(work):
+    """Run ``work`` in a child that is nobody; what it raised, as text."""
+    if os.getuid() != 0:
+        try:
+            work()
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return ""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = ""
+        try:
+            os.setuid(65534)
+            work()
+        except BaseException as error:
+            said = f"{type(error).__name__}: {error}"
+        os.write(writing, said.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    return said
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that everybody may enter and write, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        yield Path(folder)
+
+
+def test_a_file_that_may_not_be_read_is_said_to_be_unreadable_not_unwritable(open_folder):
+    source = open_folder / "in.txt"
+    source.write_text("one")
+    source.chmod(0)
+    unreadable = r"InputError: \S+/in.txt cannot be read \(Permission denied\); .*"
+    said = without_privileges(lambda: make(artefact(source)))
+    assert re.fullmatch(unreadable, said), said
+
+    def read_inside():
+        with Artefact(open_folder / "out.txt", Recipe("test")).making():
+            source.read_text()
+
+    said = without_privileges(read_inside)
+    assert re.fullmatch(unreadable, said), said
+
+
+def test_a_folder_that_may_not_be_written_is_said_so(open_folder):
+    closed = open_folder / "closed"
+    closed.mkdir(mode=0o755)
+    (open_folder / "in.txt").write_text("one")
+    closed.chmod(0o555)
+    said = without_privileges(lambda: make(Artefact(closed / "out.txt", Recipe("test"))))
+    assert re.fullmatch(r"DiskError: \S+ cannot be written \(Permission denied\); use --home DIR", said), said
+
+
+def test_a_folder_in_place_of_a_finished_file_is_found(source):
+    make(artefact(source))
+    (source.parent / "out.txt").unlink()
+    (source.parent / "out.txt").mkdir()
+    with pytest.raises(InputError, match=r"out.txt differs from its manifest"):
+        verify(source.parent / "out.txt")
+
+
+def test_a_flipped_byte_is_found_though_the_time_of_change_was_put_back(tmp_path, monkeypatch):
+    monkeypatch.setenv("EMOGAP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("emogap.artefacts.LARGE_BYTES", 2)
+    large = tmp_path / "large.bin"
+    large.write_bytes(b"good")
+    before, good = large.stat(), fingerprint(large)
+    assert list((tmp_path / "cache" / "hashes").iterdir())
+    large.write_bytes(b"goot")
+    os.utime(large, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert large.stat().st_mtime_ns == before.st_mtime_ns and large.stat().st_ino == before.st_ino
+    assert fingerprint(large) != good
+
+
+def test_verify_reads_the_bytes_whatever_is_remembered(source, monkeypatch):
+    monkeypatch.setenv("EMOGAP_CACHE", str(source.parent / "cache"))
+    monkeypatch.setattr("emogap.artefacts.LARGE_BYTES", 1)
+    make(artefact(source))
+    out = source.parent / "out.txt"
+    before = out.stat()
+    fingerprint(out)
+    out.write_text("d0ne")
+    os.utime(out, ns=(before.st_atime_ns, before.st_mtime_ns))
+    monkeypatch.setattr("emogap.artefacts._remembered_hash", lambda path: pytest.fail("trusted what it remembered"))
+    with pytest.raises(InputError, match="differs from its manifest"):
+        verify(out)
+
+
+@pytest.mark.parametrize("line", ['{"id": 2, "te', '{"id": 2}}', "7", "\udcff"])
+def test_a_damaged_line_inside_a_journal_is_named_with_its_number(tmp_path, line):
+    path = tmp_path / "chunk_00000.partial.jsonl"
+    Journal(path, "recipe-a").append([{"id": 1}, {"id": 2}, {"id": 3}])
+    lines = path.read_text().splitlines()
+    lines[2] = line
+    path.write_bytes(("\n".join(lines) + "\n").encode("utf-8", "surrogateescape"))
+    with pytest.raises(InputError, match=rf"{path}, line 3, is damaged \(.*\); delete that line") as error:
+        Journal(path, "recipe-a")
+    assert "\n" not in str(error.value)
+    path.write_text("\n".join(lines[:2] + lines[3:]) + "\n")
+    assert [row["id"] for row in Journal(path, "recipe-a").rows] == [1, 3]
+
+
+@pytest.mark.parametrize("head", ["{", "[]", "{}"])
+def test_a_damaged_head_of_a_journal_is_named(tmp_path, head):
+    path = tmp_path / "chunk_00000.partial.jsonl"
+    Journal(path, "recipe-a").append([{"id": 1}])
+    path.write_text("\n".join([head, *path.read_text().splitlines()[1:]]) + "\n")
+    with pytest.raises(InputError, match=r"line 1, is damaged .* delete the file"):
+        Journal(path, "recipe-a")

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from emogap.artefacts import Artefact, Recipe
 from emogap.cli import main
 from emogap.errors import UsageError
 from emogap.runner import select
@@ -111,3 +112,18 @@ def test_doctor_says_what_this_machine_has(tmp_path, capsys):
     assert code == 0
     for word in ("device", "processor", "disk", "emotion-minilm: here", "smollm2-135m-instruct: here"):
         assert word in out
+
+
+def test_a_damaged_manifest_is_said_of_its_stage_and_the_others_are_shown(tmp_path, capsys):
+    home = tmp_path / "home"
+    with Artefact(home / "processed_data" / "lines.parquet", Recipe("process")).making() as draft:
+        draft.path.write_text("rows")
+    manifest = home / "processed_data" / "lines.parquet.manifest.json"
+    manifest.write_text(manifest.read_text().replace('"settings"', '"sexxings"'))
+    code, out, _ = emogap("status", "--home", home, capsys=capsys)
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert code == 0 and "rewrite" in lines
+    assert f"{manifest} is damaged ('settings' is not there); delete it and rerun" in lines["process"]
+    for words in (["status", "--verify"], ["process"], ["run", "--only", "process"]):
+        code, _, err = emogap(*words, "--home", home, capsys=capsys)
+        assert code == 1 and f"{manifest} is damaged" in err and "Traceback" not in err

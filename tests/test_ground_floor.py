@@ -1,5 +1,7 @@
 """Emotions, row types, prompts, near-duplicates, exhibits, published numbers, benchmarks, models by name."""
 
+import multiprocessing
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -129,12 +131,41 @@ def test_figures_are_drawn_once_for_what_they_show_and_again_after_a_kill(tmp_pa
         return made
 
     drawn = []
+
+    def draw(text: str) -> None:
+        save_table(tmp_path, Exhibit(text.replace(" ", "_"), "table", "A table.", 10), pd.DataFrame({"a": [1]}))
+        drawn.append(text)
+
     with pytest.raises(ZeroDivisionError):
         draw_if_new(tmp_path, "stage", [artefact("one")], lambda: drawn.append(1 / 0))
-    draw_if_new(tmp_path, "stage", [artefact("one")], lambda: drawn.append("one"))
-    draw_if_new(tmp_path, "stage", [artefact("one")], lambda: drawn.append("one again"))
-    draw_if_new(tmp_path, "stage", [artefact("two")], lambda: drawn.append("two"))
-    assert drawn == ["one", "two"]
+    draw_if_new(tmp_path, "stage", [artefact("one")], lambda: draw("one"))
+    draw_if_new(tmp_path, "stage", [artefact("one")], lambda: draw("one again"))
+    draw_if_new(tmp_path, "stage", [artefact("two")], lambda: draw("two"))
+    (tmp_path / "captions.json").unlink()
+    draw_if_new(tmp_path, "stage", [artefact("two")], lambda: draw("two anew"))
+    assert drawn == ["one", "two", "two anew"]
+
+
+def _register_many(folder, name):
+    for i in range(25):
+        save_table(folder, Exhibit(f"{name}{i}", "table", "A table.", 10), pd.DataFrame({"a": [1]}))
+
+
+def test_two_processes_that_register_at_once_lose_nothing(tmp_path):
+    processes = [multiprocessing.get_context("fork").Process(target=_register_many, args=(tmp_path, n)) for n in "ab"]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert sorted(e.name for e in exhibits(tmp_path)) == sorted(f"{n}{i}" for n in "ab" for i in range(25))
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"tables/a": {"name": "a"}}', '{"tables/a": 1}'])
+def test_a_damaged_registry_of_exhibits_is_one_line(tmp_path, content):
+    (tmp_path / "captions.json").write_text(content)
+    with pytest.raises(InputError, match=r"captions.json is damaged \(.*\); delete it"):
+        exhibits(tmp_path)
 
 
 def test_published_numbers_agree_with_the_studys_own_files(real_data):
