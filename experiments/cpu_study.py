@@ -2,7 +2,7 @@
 
 ``python experiments/cpu_study.py`` reads the published stories and rewrites from ``$EMOGAP_TEST_DATA``, draws a part of
 them into ``runs/cpu-study/texts/``, and runs the profile ``cpu-study`` from the corpus to the report. What was made is
-kept: after a kill the same command goes on. The numbers (no text) are copied to ``results/cpu-study/``.
+kept: after a kill the same command goes on. The numbers, and no text, are copied to ``results/cpu-study/``.
 """
 
 import json
@@ -10,19 +10,37 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from emogap.cli import main as emogap
 from emogap.config import Config, load_config
 from emogap.data.alpaca import Record, clean, select
+from emogap.emotions import group_of
+from emogap.evaluate.emotions_found import read_answers
+from emogap.evaluate.respond import conditions
 from emogap.paths import ROOT
+from emogap.records import SCORES, read_rows
 
 STORIES = {"published-m1": "prompt1.parquet", "published-m3": "prompt3.parquet"}
 """Method → file; the two methods with as many published stories as each other."""
 STORIES_EACH = 340
 """Some are rejected by the gates; at least 600 are left."""
 REWRITES = 400
+TABLES = {
+    "babylm_pretrain_corpus": ("composition",),
+    "babylm_augment": ("story_outcomes",),
+    "models": ("training_clm", "training_sft", "history_clm", "history_sft"),
+    "quantitative_analysis": (
+        "sentiment_groups", "sentiment_change_groups", "sentiment_change_emotions", "sentiment_conditions",
+        "sentiment_shuffled", "other_grouping_groups", "classifier_agreement", "language",
+        "blimp_accuracy", "blimp_differences", "emobench_accuracy", "emobench_differences", "emobench_positions",
+    ),
+    "model_analysis": ("by_layer", "emotion_depth"),
+}  # fmt: skip
+"""Folder of the home → its tables that hold no text that was read or written."""
 RESULTS = ROOT / "results" / "cpu-study"
 
 
@@ -67,15 +85,70 @@ def draw_rewrites(source: Path, target: Path, seed: int) -> None:
 
 
 def copy_tables(config: Config) -> None:
-    """Every table of the run and the history of every training, without any text that was read or written."""
-    for table in sorted(config.home.root.glob("**/tables/*.csv")):
-        target = RESULTS / table.relative_to(config.home.root)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(table, target)
-    for record in sorted(config.home.root.glob("models/*/training.json")):
-        target = RESULTS / "models" / f"{record.parent.name}.json"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(record, target)
+    """The tables that hold numbers alone and the history of every training: nothing that was read or written."""
+    for folder, names in TABLES.items():
+        for name in names:
+            source = config.home.require(config.home.root / folder / "tables" / f"{name}.csv")
+            RESULTS.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, RESULTS / source.name)
+    trainings = {path.parent.name: _without_text(path) for path in config.home.root.glob("models/*/training.json")}
+    (RESULTS / "trainings.json").write_text(json.dumps(trainings, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    effects(config).to_csv(RESULTS / "effects.csv", index=False)
+
+
+def _without_text(training: Path) -> dict[str, Any]:
+    """A training's record but for what its preflight showed: a row of the data, decoded."""
+    record = json.loads(training.read_text(encoding="utf-8"))
+    record["data"].pop("preflight", None)
+    return record
+
+
+def effects(config: Config) -> pd.DataFrame:
+    """What each training seed changed against the base: ``measure, model, base_value``, the value of each seed
+    (``seed_0`` …), and the mean, least and greatest change over the seeds."""
+    values = pd.concat([_answers(config), _scored(config)], ignore_index=True)
+    wide = values.pivot_table(index=["measure", "model"], columns="train_seed", values="value", sort=False)
+    (base,) = config.bases
+    rows = []
+    for (measure, model), seeds in wide.drop(index=base, level="model").iterrows():
+        before = wide.loc[(measure, base), 0]
+        change = seeds - before
+        found = {"measure": measure, "model": model, "base_value": before}
+        found |= {f"seed_{seed}": value for seed, value in seeds.items()}
+        rows.append(found | {"change": change.mean(), "least": change.min(), "greatest": change.max()})
+    return pd.DataFrame(rows).round(2)
+
+
+def _answers(config: Config) -> pd.DataFrame:
+    """Share of answers in each group, in percent, as every judge finds it, for both ways of asking."""
+    tables = []
+    for condition in conditions(config):
+        answers = read_answers(config, condition)
+        asked = "nothing asked" if condition.suffix else "asked"
+        group = answers["response_emotion"].map(lambda label: group_of(label, config.sentiment.grouping))
+        for name in ("positive", "negative"):
+            measure = f"{name}, {asked}, " + answers["classifier"]
+            tables.append(answers.assign(measure=measure, value=100.0 * (group == name)))
+    keys = ["measure", "model", "train_seed"]
+    return pd.concat(tables).groupby(keys, sort=False)["value"].mean().reset_index()
+
+
+def _scored(config: Config) -> pd.DataFrame:
+    """Accuracies in percent, by phenomenon and over all, and the perplexity of plain text."""
+    scores = read_rows(config.home.require(config.home.scores), SCORES)
+    keys = ["model", "train_seed"]
+    right = scores[scores["metric"].isin(["correct", "correct_unlisted", "top1"])]
+    part = right["item"].where(right["task"] == "emobench", "").str.split("/").str[0]
+    measure = (right["task"] + " " + part).str.strip() + ", " + right["metric"]
+    tables = [right.assign(measure=measure, value=100 * right["value"])]
+    pairs = right[right["task"] == "blimp"]
+    tables.append(pairs.assign(measure="blimp, " + pairs["group"], value=100 * pairs["value"]))
+    means = pd.concat(tables).groupby(["measure", *keys], sort=False)["value"].mean().reset_index()
+    plain = scores[scores["task"] == "plain_text"].pivot_table(
+        index=keys, columns="metric", values="value", aggfunc="sum"
+    )
+    perplexity = np.exp(plain["nats"] / plain["tokens"]).rename("value").reset_index()
+    return pd.concat([means, perplexity.assign(measure="plain text, perplexity")], ignore_index=True)
 
 
 if __name__ == "__main__":
