@@ -11,6 +11,11 @@ class EmogapError(Exception):
     exit_code = 1
 
 
+def one_line(error: BaseException) -> str:
+    """The first line of what another library's error says, as a part of a message."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 class UsageError(EmogapError):
     """A command, an option or a setting is wrong: unknown profile, key, stage, method, an impossible value."""
 

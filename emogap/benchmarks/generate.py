@@ -129,7 +129,7 @@ def _prefixed(writer: Writer, count: int) -> list[str]:
     """Texts with ``PREFIX_TOKENS`` tokens in common and a line of their own behind."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(resolve(writer.model).path)
+    tokenizer = AutoTokenizer.from_pretrained(resolve(writer.model).path, trust_remote_code=False)
     story = (ROOT / "data/sample/babylm/children_stories.train").read_text(encoding="utf-8")
     ids = tokenizer(story, add_special_tokens=False)["input_ids"][:PREFIX_TOKENS]
     lines = (ROOT / "data/sample/babylm/spoken_dialogue.train").read_text(encoding="utf-8").splitlines()
@@ -146,9 +146,11 @@ class StaticBatches:
         from emogap.device import pick_device, pick_dtype
 
         device = pick_device(writer.device)
-        self.tokenizer = AutoTokenizer.from_pretrained(local.path)
+        self.tokenizer = AutoTokenizer.from_pretrained(local.path, trust_remote_code=False)
         dtype = pick_dtype(device, writer.dtype)
-        self.model = AutoModelForCausalLM.from_pretrained(local.path, dtype=dtype).eval().to(device)
+        self.model = (
+            AutoModelForCausalLM.from_pretrained(local.path, dtype=dtype, trust_remote_code=False).eval().to(device)
+        )
         self._format = ChatFormat(self.tokenizer)
         self._ends = end_tokens(local.path, self.tokenizer)
 

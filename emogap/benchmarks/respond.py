@@ -82,8 +82,9 @@ def _library(local: LocalModel, asked: Sequence[Conversation], sampling: Samplin
     from emogap.generate.chat_format import ChatFormat
 
     device = pick_device(device)
-    tokenizer = AutoTokenizer.from_pretrained(local.path)
-    model = AutoModelForCausalLM.from_pretrained(local.path, dtype=pick_dtype(device, dtype)).eval().to(device)
+    tokenizer = AutoTokenizer.from_pretrained(local.path, trust_remote_code=False)
+    options = {"dtype": pick_dtype(device, dtype), "trust_remote_code": False}
+    model = AutoModelForCausalLM.from_pretrained(local.path, **options).eval().to(device)
     encode = ChatFormat(tokenizer).encode
     options = {
         "do_sample": sampling.temperature > 0,

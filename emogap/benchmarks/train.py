@@ -44,7 +44,7 @@ def _compare(arguments: argparse.Namespace, folder: Path) -> None:
         lora={"rank": arguments.rank},
     )
     path = resolve(HubModel(name=arguments.model)).path
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     rows = _blocks(tokenizer, settings, arguments.steps)
     models = [with_adapters(load_parent(path), settings.lora) for _ in range(2)]
     trainer = _trainer(settings, models[0], tokenizer, rows, folder)

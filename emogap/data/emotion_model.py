@@ -222,12 +222,12 @@ def load_hub_model(name: str, revision: str | None, device: str, dtype: str) -> 
 
     local = resolve(HubModel(name=name, revision=revision or "main"))
     try:
-        config = AutoConfig.from_pretrained(local.path)
+        config = AutoConfig.from_pretrained(local.path, trust_remote_code=False)
         columns = label_columns(name, config.id2label)
         model = AutoModelForSequenceClassification.from_pretrained(
-            local.path, config=config, dtype=pick_dtype(device, dtype), use_safetensors=True
+            local.path, config=config, dtype=pick_dtype(device, dtype), use_safetensors=True, trust_remote_code=False
         )
-        tokenizer = AutoTokenizer.from_pretrained(local.path)
+        tokenizer = AutoTokenizer.from_pretrained(local.path, trust_remote_code=False)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(

@@ -85,7 +85,7 @@ def load_encoder(dropout: float = 0.0, attention: str = "sdpa") -> tuple[MeanPoo
     model = MeanPoolClassifier(config)
     weights = load_file(folder / "model.safetensors")
     model.bert.load_state_dict({name: weights[name] for name in model.bert.state_dict()})
-    return model.eval(), AutoTokenizer.from_pretrained(folder, model_max_length=MAX_TOKENS)
+    return model.eval(), AutoTokenizer.from_pretrained(folder, model_max_length=MAX_TOKENS, trust_remote_code=False)
 
 
 def share_dropout(model: MeanPoolClassifier) -> None:

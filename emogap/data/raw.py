@@ -5,6 +5,7 @@ block and one unfinished line.
 """
 
 import gzip
+import math
 import zipfile
 import zlib
 from collections import Counter
@@ -17,6 +18,10 @@ from typing import IO
 from emogap.errors import InputError, MissingInput
 
 BLOCK_BYTES = 4 << 20
+MOST_RATIO = 100
+"""Text is packed to a quarter or a tenth; what shrinks to less than a hundredth was made to fill a disk."""
+UNCHECKED_BYTES = 64 << 20
+"""So much may come out of any archive."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -64,7 +69,13 @@ def find_sources(raw_dirs: list[Path], extensions: list[str]) -> list[Source]:
 
 def _texts_in(path: Path, extensions: list[str]) -> Iterator[tuple[Path, str | None, tuple[str, ...]]]:
     """(file, member, the parts of its name) for a file that is a text or holds some."""
-    if path.name.startswith(".") or not path.is_file():
+    if path.name.startswith("."):
+        return
+    plain = path.with_suffix("") if path.suffix == ".gz" else path
+    if not path.is_file():
+        if plain.suffix in (*extensions, ".zip"):
+            what = "a folder" if path.is_dir() else "a link that leads nowhere" if path.is_symlink() else "no file"
+            raise InputError(f"{path} is named like a text but is {what}; take it away or put the text there")
         return
     if path.suffix == ".zip":
         with _reading(path), zipfile.ZipFile(path) as archive:
@@ -75,7 +86,6 @@ def _texts_in(path: Path, extensions: list[str]) -> Iterator[tuple[Path, str | N
             if inside.suffix in extensions and "__MACOSX" not in inside.parts:
                 yield path, member, (*path.with_suffix("").parts, *inside.with_suffix("").parts)
         return
-    plain = path.with_suffix("") if path.suffix == ".gz" else path
     if plain.suffix in extensions:
         yield path, None, plain.with_suffix("").parts
 
@@ -108,8 +118,12 @@ def blocks(
     """
     with _opened(source) as (stream, position):
         unfinished, held, lines, empty = bytearray(), b"", 1, True
-        before = 0
+        before = unpacked = 0
+        most = most_unpacked(source)
         while chunk := stream.read(BLOCK_BYTES):
+            unpacked += len(chunk)
+            if unpacked > most:
+                raise InputError(f"{source} unpacks to over {MOST_RATIO} times its size; unpack it by hand")
             if empty and chunk.startswith(_BOM):
                 chunk = chunk[len(_BOM) :]
                 finding("bom", 1, 1)
@@ -144,6 +158,16 @@ def _plain(chunk: bytes, first_line: int, finding: Finding) -> bytes:
         finding("cr", chunk.count(b"\r"), first_line + chunk.count(b"\n", 0, chunk.index(b"\r")))
         chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return chunk
+
+
+def most_unpacked(source: Source) -> float:
+    """How many bytes the text of a source may have: no bound on what is not packed."""
+    if source.member is None:
+        packed = source.path.stat().st_size if source.path.suffix == ".gz" else math.inf
+    else:
+        with _reading(source.path), zipfile.ZipFile(source.path) as archive:
+            packed = archive.getinfo(source.member).compress_size
+    return max(UNCHECKED_BYTES, MOST_RATIO * packed)
 
 
 def size(source: Source) -> int:

@@ -99,7 +99,7 @@ def draw_emotions(
     save_table(
         folder,
         Exhibit("emotion_mass", "table", "Mean probability mass on emotions' words, layer by layer.", 83),
-        every.assign(**{name: every[name].map(lambda value: f"{value:.3g}") for name in ("mean", "low", "high")}),
+        every.assign(**{n: every[n].map(lambda value: float(f"{value:.3g}")) for n in ("mean", "low", "high")}),
     )
     for family in families(mass.models, bases):
         caption = f"{' and '.join(family)}: where in the depth the words of an emotion come up"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emogap.device import pick_device, pick_dtype
-from emogap.errors import InputError, ModelError
+from emogap.errors import InputError, ModelError, one_line
 from emogap.hub import LocalModel
 
 if TYPE_CHECKING:
@@ -74,10 +74,14 @@ class LogitLens:
 
         self.device = pick_device(device)
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(local.path)
-            model = AutoModelForCausalLM.from_pretrained(local.path, dtype=pick_dtype(self.device, dtype))
+            self.tokenizer = AutoTokenizer.from_pretrained(local.path, trust_remote_code=False)
+            model = AutoModelForCausalLM.from_pretrained(
+                local.path, dtype=pick_dtype(self.device, dtype), trust_remote_code=False
+            )
         except (OSError, ValueError) as error:
-            raise ModelError(f"{local.path} is no causal language model with a tokenizer ({error})") from error
+            raise ModelError(
+                f"{local.path} is no causal language model with a tokenizer ({one_line(error)})"
+            ) from error
         self.model = model.to(self.device).eval()
         self.head = self.model.get_output_embeddings()
         if self.head is None:

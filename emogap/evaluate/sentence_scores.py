@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from emogap.device import pick_device, pick_dtype
-from emogap.errors import InputError, ModelError
+from emogap.errors import InputError, ModelError, one_line
 from emogap.evaluate.prefix_trees import Tree, batches, grow_trees
 from emogap.hub import LocalModel
 
@@ -218,14 +218,16 @@ def _load(local: LocalModel, device: str, dtype: str) -> tuple:
 
     remedy = "save the model's tokenizer beside it"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(local.path)
+        tokenizer = AutoTokenizer.from_pretrained(local.path, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise ModelError(f"{local.path} has no tokenizer that loads; {remedy}") from error
+        raise ModelError(f"{local.path} has no tokenizer that loads ({one_line(error)}); {remedy}") from error
     # Without its files some tokenizers load all the same, with no vocabulary.
     if not tokenizer("a word", add_special_tokens=False)["input_ids"]:
         raise ModelError(f"{local.path} has no tokenizer: there is a model but no vocabulary; {remedy}")
     try:
-        model = AutoModelForCausalLM.from_pretrained(local.path, dtype=pick_dtype(device, dtype))
+        model = AutoModelForCausalLM.from_pretrained(
+            local.path, dtype=pick_dtype(device, dtype), trust_remote_code=False
+        )
     except (OSError, ValueError) as error:
-        raise ModelError(f"{local.path} is no causal language model that loads ({error})") from error
+        raise ModelError(f"{local.path} is no causal language model that loads ({one_line(error)})") from error
     return tokenizer, model.to(device).eval()

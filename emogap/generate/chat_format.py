@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from emogap.errors import ModelError, one_line
 from emogap.generate.answer_form import begin_ids
 from emogap.generate.engines import Conversation
 from emogap.generate.prompts import Message
@@ -33,9 +34,17 @@ class ChatFormat:
         if conversation.plain or not self.has_template:
             ids = self._tokenizer(plain_text(conversation.messages), add_special_tokens=False)["input_ids"]
             return begin_ids(self._tokenizer) + ids
-        return self._tokenizer.apply_chat_template(
-            self.messages(conversation), add_generation_prompt=True, return_dict=False
-        )
+        from jinja2 import TemplateError
+
+        try:
+            return self._tokenizer.apply_chat_template(
+                self.messages(conversation), add_generation_prompt=True, return_dict=False
+            )
+        except TemplateError as error:  # also when it reaches for what the sandbox that it runs in forbids
+            raise ModelError(
+                f"the chat template of {self._tokenizer.name_or_path} cannot be used ({one_line(error)}); name another "
+                "model, or repair its template"
+            ) from error
 
 
 def end_tokens(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
@@ -45,7 +54,7 @@ def end_tokens(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> frozenset[
     try:
         named = GenerationConfig.from_pretrained(folder).eos_token_id
     except OSError:  # a folder need not have a generation config
-        named = AutoConfig.from_pretrained(folder).get_text_config().eos_token_id
+        named = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config().eos_token_id
     ends = {named} if isinstance(named, int) else set(named or ())
     return frozenset((ends | {tokenizer.eos_token_id}) - {None})
 

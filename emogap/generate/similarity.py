@@ -46,4 +46,6 @@ def _encoder():
     from transformers import AutoModel, AutoTokenizer
 
     folder = resolve(ENCODER).path
-    return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False), AutoModel.from_pretrained(
+        folder, trust_remote_code=False
+    ).eval()

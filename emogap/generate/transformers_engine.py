@@ -16,7 +16,7 @@ import numpy as np
 
 from emogap.config import Sampling
 from emogap.device import pick_device, pick_dtype
-from emogap.errors import ModelError
+from emogap.errors import ModelError, one_line
 from emogap.generate.chat_format import ChatFormat, end_tokens
 from emogap.generate.engines import Conversation, Reply
 from emogap.generate.next_token import draw, penalise, uniforms
@@ -272,9 +272,9 @@ def check_causal(folder: Path) -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     try:
-        config = AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{folder} holds no model that can be read ({_one_line(error)}); name another one") from error
+        raise ModelError(f"{folder} holds no model that can be read ({one_line(error)}); name another one") from error
     kinds = config.architectures or [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type, "of unknown kind")]
     if not set(kinds) & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
         raise ModelError(f"{folder} is a {', '.join(kinds)}, not a causal language model; name one that writes text")
@@ -293,12 +293,12 @@ def _load(
         options |= {"quantization_config": _nf4(device, dtype), "device_map": {"": device}}
     logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, **options).eval()
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(folder, **options, trust_remote_code=False).eval()
         if quantization == "none":
             model.to(device)
     except (OSError, ValueError, RuntimeError, ImportError, AssertionError) as error:
-        raise ModelError(f"the model in {folder} cannot be loaded on {device}: {_one_line(error)}") from error
+        raise ModelError(f"the model in {folder} cannot be loaded on {device}: {one_line(error)}") from error
     finally:
         logging.enable_progress_bar()
     if model._is_stateful:
@@ -355,7 +355,3 @@ def _free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _one_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

@@ -66,8 +66,8 @@ class _Writer:
 
         folder = Path(settings["folder"])
         device = pick_device()
-        context = getattr(AutoConfig.from_pretrained(folder), "max_position_embeddings", LONGEST_CONTEXT)
-        self._context = min(context, LONGEST_CONTEXT)
+        model = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        self._context = min(getattr(model, "max_position_embeddings", LONGEST_CONTEXT), LONGEST_CONTEXT)
         self._llm = LLM(
             model=str(folder),
             dtype=str(pick_dtype(device, settings["dtype"])).removeprefix("torch."),

@@ -6,24 +6,39 @@ from typing import TYPE_CHECKING, Any
 
 from emogap.artefacts import package_versions, write_json, write_text
 from emogap.config import Lora
+from emogap.errors import ModelError, one_line
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 RECORD = "training.json"
 
 
 def load_parent(folder: Path) -> "PreTrainedModel":
-    """The model in a folder, in fp32; an adapter is merged into what it stands on."""
+    """The model in a folder, in fp32; an adapter is merged into what it stands on. Raises ``ModelError``."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    if (folder / "adapter_config.json").exists():
-        from peft import AutoPeftModelForCausalLM
+    options = {"dtype": torch.float32, "trust_remote_code": False}
+    try:
+        if (folder / "adapter_config.json").exists():
+            from peft import AutoPeftModelForCausalLM
 
-        merged = AutoPeftModelForCausalLM.from_pretrained(folder, dtype=torch.float32).merge_and_unload()
-        return merged.requires_grad_(True)  # what an adapter stands on is frozen
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+            merged = AutoPeftModelForCausalLM.from_pretrained(folder, **options).merge_and_unload()
+            return merged.requires_grad_(True)  # what an adapter stands on is frozen
+        return AutoModelForCausalLM.from_pretrained(folder, **options)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder} is no causal language model that loads ({one_line(error)})") from error
+
+
+def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
+    """The tokenizer in a folder. Raises ``ModelError``."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder} has no tokenizer that loads ({one_line(error)})") from error
 
 
 def with_adapters(model: "PreTrainedModel", lora: Lora) -> "PreTrainedModel":
@@ -52,14 +67,12 @@ def with_adapters(model: "PreTrainedModel", lora: Lora) -> "PreTrainedModel":
 
 def write_model(folder: Path, model: "PreTrainedModel", parent: Path, merge: bool, record: dict[str, Any]) -> None:
     """Write weights (safetensors), the parent's tokenizer, the record and history of the training, a model card."""
-    from transformers import AutoTokenizer
-
     from emogap.train.history import recorded_history
 
     if merge and hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(parent).save_pretrained(folder)
+    load_tokenizer(parent).save_pretrained(folder)
     write_json(folder / RECORD, record | {"packages": package_versions()})
     recorded_history(record).to_csv(folder / "history.csv", index=False)
     write_text(folder / "README.md", model_card(record))
