@@ -8,10 +8,9 @@ import errno
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import pandas as pd
 import pytest
 from tiny_study import Study, Writer, profile_file
 
-from emogap.artefacts import Artefact, verify
+from emogap.errors import InputError
 from emogap.stages import STAGES, stage
 from emogap.state import inspect_all, verify_all
 
@@ -105,11 +104,11 @@ def writer() -> Iterator[Writer]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, writer) -> Study:
-    """An undisturbed run."""
+    """An undisturbed run, in the order of the works."""
     folder = tmp_path_factory.mktemp("study")
     study = Study(profile_file(folder), folder / "home", writer.url)
-    for each in STAGES:
-        study.run(f"{each.module}:{each.function}")
+    for work in WORKS:
+        study.run(work.function)
     assert {state.stage.name: (state.state, state.reasons) for state in inspect_all(study.config)} == {
         each.name: ("fresh", ()) for each in STAGES
     }
@@ -132,8 +131,11 @@ def study(finished, tmp_path) -> Study:
 
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.name)
 def test_a_stage_killed_at_random_moments_ends_with_the_same_rows(work, study, undisturbed):
-    """SIGKILL between its first moment and its last; nothing that has a manifest is ever incomplete. When it ends
-    before the kill it is held against the undisturbed run and begun anew."""
+    """SIGKILL between its first moment and its last, a dozen times; nothing that has a manifest is ever incomplete.
+
+    What ends before the kill is held against the undisturbed run and begun anew. The whole evaluation and the lens
+    take ten seconds and are killed half as often; the parts of the evaluation are killed a dozen times each.
+    """
     work.forget(study)
     seconds = study.run(work.function)
     assert_same(contents(study), undisturbed)
@@ -154,4 +156,150 @@ def test_a_stage_killed_at_random_moments_ends_with_the_same_rows(work, study, u
     study.run(work.function)
     assert_same(contents(study), undisturbed)
     verify_all(study.config)
-    assert not [path for path in study.home.rglob("*.tmp-*")], "what the killed ones left is swept"
+
+
+# --- a full disk -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """A file system of its own, of 200 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200M", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, text=True).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("needs to mount a small tmpfs: run as root where mounting is allowed")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path, left: int) -> Path:
+    """Fill a file system but for ``left`` bytes; the file that does."""
+    filler = folder / ".filler"
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(1 << 20))
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+        file.truncate(file.tell() - left)
+    return filler
+
+
+@pytest.mark.parametrize("name", ["process", "augment", "corpus", "rewrite", "clm", "lens", "babylm-stats", "report"])
+def test_a_full_disk_is_one_line_and_nothing_is_half_done(name, finished, undisturbed, small_disk):
+    work = next(work for work in WORKS if work.name == name)
+    study = finished.copy(small_disk)
+    work.forget(study)
+    filler = fill(small_disk, left=12 << 10)
+    code, said = study.command(name)
+    assert code == 1, said
+    last = said.strip().splitlines()[-1]
+    assert re.match(r"emogap: .*(no space left on the disk|No space left on device)", last), said
+    assert "Traceback" not in said
+    verify_all(study.config)
+    filler.unlink()
+    code, said = study.command(name)
+    assert code == 0, said
+    assert_same(contents(study), undisturbed)
+
+
+# --- flipped bytes, files that cannot be read ------------------------------------------------------------------------
+
+
+def flip(file: Path) -> None:
+    """Change one bit in the middle of a file and put its time of change back."""
+    before, content = file.stat(), bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_flipped_bit_in_any_file_of_any_artefact_is_found(study):
+    """In the data, and in the manifest itself where it says what the data are."""
+    manifests = sorted(study.home.rglob("*.manifest.json"))
+    assert len(manifests) > 30
+    checked = 0
+    for manifest in manifests:
+        for name, hashes in json.loads(manifest.read_text())["files"].items():
+            for inner in hashes:
+                file = manifest.with_name(name) / inner
+                content = file.read_bytes()
+                if not content:
+                    continue
+                flip(file)
+                with pytest.raises(InputError, match=f"{re.escape(name)} differs from its manifest"):
+                    verify_all(study.config)
+                file.write_bytes(content)
+                checked += 1
+    assert checked > 60
+    verify_all(study.config)
+    code, said = study.command("status", "--verify")
+    assert code == 0 and f"{len(manifests)} artefacts verified" in said
+    flip(study.home / "babylm_pretrain_corpus" / "emotional.txt")
+    code, said = study.command("status", "--verify")
+    assert code == 1 and "emotional.txt differs from its manifest" in said.splitlines()[-1]
+
+
+READERS = {
+    "augment": "processed_data/babylm_filtered.parquet",
+    "corpus": "babylm_augment/m2/chunk_00001.parquet",
+    "clm": "babylm_pretrain_corpus/emotional.parquet",
+    "sft": "alpaca-instruction/emotion_alpaca_v1.json",
+    "respond": "models/smollm2-135m-baby/model.safetensors",
+    "sentiment": "quantitative_analysis/responses/smollm2-135m.parquet",
+    "lens": "models/smollm2-135m-baby-instr/model.safetensors",
+    "evaluate": "quantitative_analysis/scores/smollm2-135m/blimp.parquet",
+    "babylm-stats": "babylm_augment/m1/chunk_00000.parquet",
+    "alpaca-stats": "alpaca-instruction/emotion_alpaca_v1.rows.parquet",
+}
+"""Stage → a file that it reads."""
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_no_stage_reads_what_was_damaged_as_good(name, study):
+    file = study.home / READERS[name]
+    if name == "evaluate":  # what is combined last: the rest may stay
+        for path in study.home.glob("quantitative_analysis/scores.parquet*"):
+            path.unlink()
+    else:
+        next(work for work in WORKS if work.name == name).forget(study)
+    flip(file)
+    code, said = study.command(name)
+    assert code == 1, said
+    assert re.match(
+        r"emogap: \S+ differs from its manifest: its bytes were changed; delete it", said.splitlines()[-1]
+    ), said
+    file.unlink()
+    file.mkdir()
+    code, said = study.command(name)
+    assert code == 1, said
+    assert said.splitlines()[-1].startswith("emogap: ") and "Traceback" not in said, said
+
+
+# --- two at once -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["process", "augment", "corpus", "rewrite", "clm", "evaluate", "babylm-stats", "report"]
+)
+def test_two_runs_of_a_stage_at_once_end_well_or_say_who_holds_the_lock(name, study, undisturbed):
+    next(work for work in WORKS if work.name == name).forget(study)
+    both = [study.start_command(name) for _ in range(2)]
+    for child, _ in both:
+        child.join(300)
+    codes = sorted(child.exitcode for child, _ in both)
+    assert codes in ([0, 0], [0, 1]), [log.read_text() for _, log in both]
+    for child, log in both:
+        said = log.read_text()
+        assert "Traceback" not in said
+        if child.exitcode:
+            assert re.search(r"^emogap: \S+ is being made by (process \d+ on |another process)", said, re.MULTILINE), (
+                said
+            )
+    assert_same(contents(study), undisturbed)
+    verify_all(study.config)

@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
 
+from emogap.cli import main
 from emogap.config import Config, load_config
 
 SETTINGS = """
@@ -152,36 +153,59 @@ class Study:
 
     @property
     def log(self) -> Path:
-        """What all children said."""
+        """What stages said."""
         return self.home.with_name(self.home.name + ".log")
 
     def copy(self, home: Path) -> "Study":
-        shutil.copytree(self.home, home)
+        shutil.copytree(self.home, home, dirs_exist_ok=True)
         return Study(self.profile, home, self.environment["OPENAI_BASE_URL"])
 
-    def start(self, function: str, **environment: str) -> multiprocessing.Process:
+    def start(self, function: str) -> multiprocessing.Process:
         """Run ``module:function(config)`` in a child."""
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["tiny_study", *IMPORTS])
-        arguments = (function, str(self.profile), str(self.home), str(self.log), self.environment | environment)
-        child = context.Process(target=_run, args=arguments)
-        child.start()
-        return child
+        return self._child(_run_function, self.log, function)
 
-    def run(self, function: str, **environment: str) -> float:
+    def run(self, function: str) -> float:
         """Run it to its end; how many seconds it took. It must end well."""
         begun = time.monotonic()
-        child = self.start(function, **environment)
-        child.join(120)
+        child = self.start(function)
+        child.join(300)
         assert child.exitcode == 0, self.log.read_text()[-3000:]
         return time.monotonic() - begun
 
+    def start_command(self, *words: str) -> tuple[multiprocessing.Process, Path]:
+        """Run ``emogap WORDS`` for this home in a child; the child and the file that holds what it says."""
+        log = self.home.with_name(f"{self.home.name}-{time.monotonic_ns()}.log")
+        return self._child(_run_command, log, words), log
 
-def _run(function: str, profile: str, home: str, log: str, environment: dict[str, str]) -> None:
+    def command(self, *words: str) -> tuple[int, str]:
+        """Its exit code and what it said."""
+        child, log = self.start_command(*words)
+        child.join(300)
+        return child.exitcode, log.read_text()
+
+    def _child(self, target, log: Path, what) -> multiprocessing.Process:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["tiny_study", *IMPORTS])
+        child = context.Process(
+            target=target, args=(what, str(self.profile), str(self.home), str(log), self.environment)
+        )
+        child.start()
+        return child
+
+
+def _run_function(function: str, profile: str, home: str, log: str, environment: dict[str, str]) -> None:
+    _prepare(log, environment)
+    module, name = function.split(":")
+    getattr(import_module(module), name)(load_config(profile, home))
+
+
+def _run_command(words: tuple[str, ...], profile: str, home: str, log: str, environment: dict[str, str]) -> None:
+    _prepare(log, environment)
+    sys.exit(main([*words, "--profile", profile, "--home", home]))
+
+
+def _prepare(log: str, environment: dict[str, str]) -> None:
     with open(log, "a") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.environ.update(environment)
-    module, name = function.split(":")
-    getattr(import_module(module), name)(load_config(profile, home))
-    sys.stdout.flush()
