@@ -59,7 +59,8 @@ WORKS = (
     Work("sft", "emogap.train.sft:sft", ("models/*instr", "models/*instr.*", "models/.*")),
     Work("respond", "emogap.evaluate.respond:respond", (f"{MEASURES}/responses*",)),
     Work("sentiment", f"{EVALUATE}:measure_sentiment",
-         (f"{MEASURES}/emotions*", *(f"{MEASURES}/scores/*/{task}.*" for task in ("answers", "sentiment", "plain_text"))), kills=6),
+         (f"{MEASURES}/emotions*", f"{MEASURES}/scores/*/answers.*", f"{MEASURES}/scores/*/sentiment.*",
+          f"{MEASURES}/scores/*/plain_text.*"), kills=6),
     Work("blimp", "emogap.evaluate.blimp:blimp", (f"{MEASURES}/scores/*/blimp*",)),
     Work("emobench", "emogap.evaluate.emobench:emobench", (f"{MEASURES}/scores/*/emobench*",)),
     whole("evaluate", kills=4),  # its parts stand above; here they follow one another

@@ -455,6 +455,37 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(study, task, rank):
     assert all(np.array_equal(weights[name], array) for name, array in undisturbed[1].items())
 
 
+@pytest.mark.parametrize(
+    ("task", "settings"),
+    [
+        ("clm", {"scheduler": "constant"}),
+        ("clm", {"learning_rate": 1e-12, "patience": 2, "max_steps": 30}),
+        ("sft", {"lora.rank": 4, "scheduler": "constant"}),
+    ],
+)
+def test_a_training_killed_after_its_last_step_does_no_step_more(study, monkeypatch, task, settings):
+    strategy, stage = (BABY, clm) if task == "clm" else (INSTR, sft)
+    config = study(strategy, **{f"{task}.{key}": value for key, value in settings.items()})
+    stage(config)
+    name, timed = strategy["name"], {"seconds", "training_seconds"}
+    undisturbed = [{k: v for k, v in e.items() if k not in timed} for e in record_of(config, name)["history"]]
+    weights = weights_of(config, name)
+    config.home.model(name).rename(config.home.root / "undisturbed")
+
+    def kill(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("emogap.train.trainer.StudyTrainer._load_best_model", kill)
+        with pytest.raises(Killed):
+            stage(config)
+    stage(config)
+    record = record_of(config, name)
+    assert [{k: v for k, v in e.items() if k not in timed} for e in record["history"]] == undisturbed
+    again = weights_of(config, name)
+    assert all(np.array_equal(again[name], array) for name, array in weights.items())
+
+
 def test_checkpoints_of_other_settings_are_not_gone_on_with(study, capsys):
     def kill(name, history):
         if history[-1]["step"] == 4:

@@ -156,6 +156,13 @@ class StudyTrainer(Trainer):
             self.tokens, self.slots = history[-1]["tokens"], history[-1]["slots"]
         self.started = time.monotonic()
 
+    def end_with(self, checkpoint: Path) -> None:
+        """Take over a training whose last step was done when it was killed: Trainer would do one step more."""
+        self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        best = checkpoint.with_name(Path(self.state.best_model_checkpoint).name)
+        self.state.best_model_checkpoint = str(best)
+        self._load_best_model()
+
     def _not_finite(self, what: str, value: float, step: int) -> TrainingError:
         kept = last_complete(Path(self.args.output_dir))
         where = f"the last good checkpoint is {kept}" if kept else "no checkpoint was written yet"
@@ -291,7 +298,10 @@ def fit(plan: Plan) -> Outcome:
         loss_before = _loss_before(plan, trainer)
         set_seed(plan.seed)
         trainer.go_on_from(resume)
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        if resume and _was_over(resume):
+            trainer.end_with(resume)
+        else:
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise _out_of_memory(plan) from error
     except RuntimeError as error:
@@ -302,6 +312,12 @@ def fit(plan: Plan) -> Outcome:
         watcher.close()
     plan.model.config.use_cache = uses_cache
     return _outcome(trainer, loss_before)
+
+
+def _was_over(checkpoint: Path) -> bool:
+    """Whether training was to stop when the checkpoint was written: at its last step, or for lack of improvement."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    return state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"]
 
 
 def _loss_before(plan: Plan, trainer: StudyTrainer) -> float:
