@@ -55,6 +55,11 @@ def _rewrites(config: Config, run: Run) -> Path:
     return from_root(data)
 
 
+def training_records(config: Config, run: Run) -> "pd.DataFrame":
+    """What a training learns from: columns ``id, instruction, input, output``. Raises ``MissingInput``."""
+    return _records(_rewrites(config, run))
+
+
 def _records(path: Path) -> "pd.DataFrame":
     """Columns ``id, instruction, input, output`` of the kept rewrites, or of all records of a file."""
     import pandas as pd
