@@ -384,12 +384,20 @@ def _disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskError(f"no space left on the disk while writing {path}; free some or use --home DIR") from error
+            raise _full(path) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             if error.filename and os.path.isfile(error.filename) and not os.access(error.filename, os.R_OK):
                 raise _unreadable(error.filename, error) from error
             raise DiskError(f"{error.filename or path} cannot be written ({error.strerror}); use --home DIR") from error
         raise
+    except Exception as error:  # safetensors has an error of its own for it
+        if os.strerror(errno.ENOSPC) not in str(error):
+            raise
+        raise _full(path) from error
+
+
+def _full(path: Path) -> DiskError:
+    return DiskError(f"no space left on the disk while writing {path}; free some or use --home DIR")
 
 
 @lru_cache

@@ -84,17 +84,19 @@ def _execute_notebook(config: Config, chosen: Stage, settings: list[str]) -> Non
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    class LocalKernelManager(AsyncKernelManager):
-        """Talks to the kernel through files of this user, not through open ports."""
-
-        transport = "ipc"
-
     source, copy = ROOT / chosen.source, _copy(config, chosen)
     # It warns of every parameter whose line it cannot parse, though it sets them all the same.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     parameters = {"PROFILE": config.source, "HOME": str(config.home.root), "SETTINGS": settings}
     with tempfile.TemporaryDirectory(prefix="emogap-") as folder:  # another run may execute it for this home too
         executed = Path(folder) / copy.name
+
+        class LocalKernelManager(AsyncKernelManager):
+            """Talks to the kernel through files of this user, not through open ports."""
+
+            transport = "ipc"
+            ip = str(Path(folder) / "kernel")  # the beginning of their names; else they lie beside the notebook
+
         try:
             papermill.execute_notebook(
                 source,

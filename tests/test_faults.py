@@ -10,7 +10,10 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +22,7 @@ import pandas as pd
 import pytest
 from tiny_study import Study, Writer, profile_file
 
-from emogap.errors import InputError
+from emogap.errors import DiskError, InputError
 from emogap.stages import STAGES, stage
 from emogap.state import inspect_all, verify_all
 
@@ -145,7 +148,7 @@ def test_a_stage_killed_at_random_moments_ends_with_the_same_rows(work, study, u
     moments, kills = random.Random(work.name), 0
     while kills < work.kills:
         child = study.start(work.function)
-        child.join(moments.uniform(0, seconds))
+        child.join(moments.uniform(0, 0.7 * seconds))  # what is left to do is less after every kill
         if child.is_alive():
             child.kill()
             child.join()
@@ -201,12 +204,28 @@ def test_a_full_disk_is_one_line_and_nothing_is_half_done(name, finished, undist
     code, said = study.command(name)
     assert code == 1, said
     last = said.strip().splitlines()[-1]
-    assert re.match(r"emogap: .*(no space left on the disk|No space left on device)", last), said
+    assert re.match(r"emogap: .*(no space left on the disk|No space left on device|GB are free; free some)", last), said
     assert "Traceback" not in said
     verify_all(study.config)
     filler.unlink()
     code, said = study.command(name)
     assert code == 0, said
+    assert_same(contents(study), undisturbed)
+
+
+def test_a_disk_that_fills_up_while_a_model_trains_is_one_line(finished, undisturbed, small_disk, monkeypatch):
+    from emogap.train.causal_lm import clm
+
+    study = finished.copy(small_disk)
+    next(work for work in WORKS if work.name == "clm").forget(study)
+    filler = fill(small_disk, left=1 << 20)
+    with monkeypatch.context() as patch:
+        patch.setattr("emogap.train.checkpoints.check_disk", lambda *_: None)
+        with pytest.raises(DiskError, match="no space left on the disk while writing .*smollm2-135m-baby"):
+            clm(study.config)
+    verify_all(study.config)
+    filler.unlink()
+    study.run("emogap.train.causal_lm:clm")
     assert_same(contents(study), undisturbed)
 
 
@@ -305,3 +324,63 @@ def test_two_runs_of_a_stage_at_once_end_well_or_say_who_holds_the_lock(name, st
             )
     assert_same(contents(study), undisturbed)
     verify_all(study.config)
+
+
+def start_run(study: Study, log: Path, *words: str) -> subprocess.Popen:
+    """``emogap run WORDS`` as a user starts it: with notebooks."""
+    command = [sys.executable, "-m", "emogap.cli", "run", *words, "--profile", str(study.profile)]
+    with log.open("w") as file:
+        return subprocess.Popen(
+            [*command, "--home", str(study.home)], stdout=file, stderr=file, env=os.environ | study.environment
+        )
+
+
+def test_two_whole_runs_at_once_execute_one_notebook_without_disturbing_each_other(study, undisturbed, tmp_path):
+    next(work for work in WORKS if work.name == "corpus").forget(study)
+    logs = [tmp_path / "one.log", tmp_path / "two.log"]
+    runs = [start_run(study, log, "--only", "corpus") for log in logs]
+    codes = sorted(run.wait(300) for run in runs)
+    assert codes in ([0, 0], [0, 1]), [log.read_text() for log in logs]
+    for run, log in zip(runs, logs, strict=True):
+        assert "Traceback" not in log.read_text()
+        if run.returncode:
+            assert "is being made by" in log.read_text().splitlines()[-1]
+    executed = json.loads((study.home / "notebooks" / "pretrain_data_corpus.ipynb").read_text())
+    assert any(cell.get("outputs") for cell in executed["cells"])
+    assert {path.name for path in (study.home / "notebooks").iterdir()} <= {
+        "pretrain_data_corpus.ipynb", "pretrain_data_corpus.failed.ipynb"
+    }  # fmt: skip
+    shutil.rmtree(study.home / "notebooks")
+    assert_same(contents(study), undisturbed)
+
+
+def kernels_of(process: int) -> list[int]:
+    """The notebook kernels that a process started."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(status.read_text().rpartition(")")[2].split()[1])
+            if parent == process and b"ipykernel" in status.with_name("cmdline").read_bytes():
+                found.append(int(status.parent.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def test_a_killed_kernel_is_one_line_and_the_run_goes_on_from_there(study, undisturbed, tmp_path):
+    next(work for work in WORKS if work.name == "augment").forget(study)
+    log = tmp_path / "run.log"
+    run = start_run(study, log, "--only", "augment")
+    deadline = time.monotonic() + 120
+    while not (kernels_of(run.pid) and (study.home / "babylm_augment").exists()):
+        assert run.poll() is None and time.monotonic() < deadline, log.read_text()
+        time.sleep(0.02)
+    for kernel in kernels_of(run.pid):
+        os.kill(kernel, signal.SIGKILL)
+    assert run.wait(120) == 1
+    said = log.read_text()
+    assert re.match(r"emogap: the kernel of pretrain_data_augment.ipynb died", said.splitlines()[-1]), said
+    assert "Traceback" not in said
+    assert start_run(study, log, "--only", "augment").wait(300) == 0, log.read_text()
+    shutil.rmtree(study.home / "notebooks")
+    assert_same(contents(study), undisturbed)
