@@ -5,6 +5,8 @@ so whatever a worker writes must be the same when it is written again. Pieces ar
 """
 
 import os
+import re
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +27,8 @@ LOSSES = 3
 """A piece that so many workers died with is not given to a further one."""
 LOOK_SECONDS = 5.0
 """While nothing is heard of any worker, the nodes are looked at so often."""
+CONNECT_SECONDS = 10
+"""How long the head of a cluster may take to answer."""
 LOCK_SECONDS = 120
 """How long a worker waits for the lock of an artefact: a lost worker's may outlive it for a while on a network disk."""
 
@@ -220,16 +224,25 @@ def _connect(scale: Scale) -> bool:
     if ray.is_initialized():
         return False
     try:
+        _knock(scale.address)
         ray.init(
             address=scale.address or "local",
             log_to_driver=False,
             include_dashboard=False if not scale.address else None,
         )
-    except (ConnectionError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(
-            f"scale.address = '{scale.address}': no Ray cluster there ({error}); start one with `ray start --head`"
+            f"scale.address = '{scale.address}': no Ray cluster there ({' '.join(str(error).split())}); start one with "
+            "`ray start --head`"
         ) from error
     return True
+
+
+def _knock(address: str) -> None:
+    """Raises ``OSError`` if nobody listens at ``host:port``: Ray itself tries for minutes."""
+    found = re.fullmatch(r"([\w.-]+):(\d+)", address)
+    if found:
+        socket.create_connection((found[1], int(found[2])), timeout=CONNECT_SECONDS).close()
 
 
 def _resources(scale: Scale) -> dict[str, float]:

@@ -22,7 +22,17 @@ from emogap.generate.prompts import Template, load_examples, load_template
 from emogap.generate.quality import STORY_GATES
 from emogap.generate.review import Verdict, read_verdicts, verdicts_input
 from emogap.generate.tried import Tried
-from emogap.generate.writing import Answering, Ask, Row, answering, answering_here, journal_of, kept_engine, write
+from emogap.generate.writing import (
+    Answering,
+    Ask,
+    Row,
+    answering,
+    answering_here,
+    clear_journal,
+    journal_of,
+    kept_engine,
+    write,
+)
 from emogap.hub import identify
 from emogap.paths import from_root
 from emogap.progress import Progress, Unseen, progress
@@ -72,6 +82,8 @@ def augment(config: Config) -> Summary:
         else:
             with answering(config, bar) as answer_all:
                 summary = make_each("augment", artefacts, StoryMaker(config, answer_all, bar))
+    for chunk in chunks.values():
+        clear_journal(chunk.artefact, chunk.replies.sha256())
     draw_if_new(config.home.stories, "augment", artefacts, lambda: show_stories(config.home))
     return summary
 

@@ -20,7 +20,7 @@ from emogap.generate.prompts import Template, load_examples, load_template
 from emogap.generate.quality import REWRITE_GATES
 from emogap.generate.review import Verdict, read_verdicts, verdicts_input
 from emogap.generate.tried import Tried
-from emogap.generate.writing import Answering, Ask, answering, journal_of, write
+from emogap.generate.writing import Answering, Ask, answering, clear_journal, journal_of, write
 from emogap.hub import identify
 from emogap.paths import from_root
 from emogap.progress import Progress, progress
@@ -63,6 +63,8 @@ def rewrite(config: Config) -> Summary:
             _make_version(config, version, asks, cleaned.dropped_rows(), answer_all, bar, tried)
 
         summary = make_each("rewrite", [version.artefact for version in versions.values()], make)
+    for version in versions.values():
+        clear_journal(version.artefact, version.replies.sha256())
     artefacts = [version.artefact for version in versions.values()]
     draw_if_new(config.home.alpaca, "rewrite", artefacts, lambda: show_rewrites(config.home))
     return summary

@@ -8,9 +8,10 @@ brought are taken over and left out of them.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -18,12 +19,14 @@ import pyarrow.parquet as pq
 from emogap.artefacts import Artefact, sha256_text
 from emogap.cluster import Crew, crew
 from emogap.config import Augment, Config, Rewrite, Sampling, Writer
+from emogap.errors import LockHeld
 from emogap.generate.engines import Conversation, Engine
 from emogap.generate.open_engine import open_engine
 from emogap.generate.prompts import Message
 from emogap.generate.tried import Tried
 from emogap.hub import identify
 from emogap.journal import Journal
+from emogap.locks import lock
 from emogap.progress import Progress, Unseen
 from emogap.records import REJECTED, row_seed
 
@@ -168,12 +171,27 @@ def journal_of(artefact: Artefact, replies_sha: str) -> Journal:
     When only the judging changed since the artefact was made, its replies are taken over: nothing is generated twice.
     To be called while the artefact's lock is held.
     """
-    journal = Journal(artefact.path.with_name(artefact.path.name.split(".")[0] + ".partial.jsonl"), replies_sha)
+    journal = Journal(_journal_path(artefact), replies_sha)
     if not journal.rows and artefact.path.exists() and artefact.manifest_path.exists():
         made = artefact.manifest()
         if made["notes"].get("replies") == replies_sha:
             journal.append(pq.read_table(artefact.path, columns=list(ANSWER)).to_pylist())
     return journal
+
+
+def _journal_path(artefact: Artefact) -> Path:
+    return artefact.path.with_name(artefact.path.name.split(".")[0] + ".partial.jsonl")
+
+
+def clear_journal(artefact: Artefact, replies_sha: str) -> None:
+    """Remove the journal of a finished artefact, left by a kill between publishing and clearing up."""
+    path = _journal_path(artefact)
+    if not path.exists():
+        return
+    # Whoever holds the lock is at work on it, under other settings; so is the journal of other replies.
+    with suppress(LockHeld), lock(artefact.path), path.open(encoding="utf-8") as file:
+        if json.loads(file.readline()).get("recipe") == replies_sha:
+            path.unlink()
 
 
 def write(
