@@ -11,6 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -48,7 +49,15 @@ class _Worker:
         return self._work(piece)
 
 
-_OPENING = object()
+@dataclass(frozen=True)
+class _Opening:
+    """What a worker that loads has in hand in place of a piece."""
+
+    nodes: frozenset[str]
+    """Those that were up when it was hired: if one of them is gone, a loss says nothing about what it loads."""
+
+
+_NO_MORE = object()
 
 
 class Crew:
@@ -80,38 +89,42 @@ class Crew:
         """
         left, again = iter(pieces), deque()
         losses: Counter[int] = Counter()
+        lost_loading = 0
         failed: list[BaseException] = []
         more = True
         while True:
             while self._idle and (more or again):
-                piece = again.popleft() if again else next(left, _OPENING)
-                if piece is _OPENING:
+                piece = again.popleft() if again else next(left, _NO_MORE)
+                if piece is _NO_MORE:
                     more = False
                 else:
                     self._give(self._idle.pop(), piece)
-            if not more and not again and all(piece is _OPENING for _, piece in self._running.values()):
+            if not more and not again and all(isinstance(piece, _Opening) for _, piece in self._running.values()):
                 break
             worker, piece, result, error = self._next()
-            if error is None and piece is _OPENING:
+            loading = isinstance(piece, _Opening)
+            if error is None and loading:
                 self._welcome(worker, result)
-                losses[id(_OPENING)] = 0
+                lost_loading = 0
             elif error is None:
                 self._idle.append(worker)
                 del losses[id(piece)]  # its number may come again, as another piece's
                 on_done(piece, result)
             elif _is_lost(error):
                 self._hire()
+                if loading:
+                    lost_loading += piece.nodes <= _nodes_up()
+                    if lost_loading >= LOSSES:
+                        raise _hopeless("its model", error)
+                    continue
                 losses[id(piece)] += 1
-                hopeless = losses[id(piece)] >= LOSSES
-                if hopeless and piece is _OPENING:
-                    raise _hopeless("its model", error)
-                if hopeless:
+                if losses[id(piece)] >= LOSSES:
                     failed.append(_hopeless(piece.path.name if isinstance(piece, Artefact) else "a piece", error))
-                elif piece is not _OPENING:
+                else:
                     again.append(piece)
             else:
                 cause = getattr(error, "cause", error)
-                if piece is _OPENING or isinstance(cause, DiskError):
+                if loading or isinstance(cause, DiskError):
                     raise cause
                 self._idle.append(worker)
                 failed.append(cause)
@@ -128,7 +141,7 @@ class Crew:
 
     def _hire(self) -> None:
         worker = self._hire_one()
-        self._running[worker.open.remote()] = (worker, _OPENING)
+        self._running[worker.open.remote()] = (worker, _Opening(_nodes_up()))
 
     def _welcome(self, worker: Any, description: Any) -> None:
         if self.description not in (None, description):
@@ -273,6 +286,12 @@ def _count_room(resources: dict[str, float]) -> int:
     return sum(min(int(node.get(kind, 0) / need) for kind, need in wanted.items() if need) for node in nodes)
 
 
+def _nodes_up() -> frozenset[str]:
+    import ray
+
+    return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
+
+
 def _hire(resources: dict[str, float], open_worker: OpenWorker) -> Any:
     import ray
 
@@ -287,4 +306,5 @@ def _is_lost(error: Exception) -> bool:
 
 
 def _hopeless(what: str, error: Exception) -> EmogapError:
-    return EmogapError(f"{LOSSES} workers died one after another with {what} in hand ({error}); is memory short?")
+    cause = " ".join(str(error).split())
+    return EmogapError(f"{LOSSES} workers died one after another with {what} in hand ({cause}); is memory short?")

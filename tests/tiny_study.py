@@ -114,6 +114,10 @@ class Writer(ThreadingHTTPServer):
         told = [f"Then {one_of(self.THINGS)} was there and somebody {one_of(self.DEEDS)} with them." for _ in range(4)]
         return " ".join([one_of(self.OPENINGS), *told, "And that was the end of it."])
 
+    def fault(self, headers: dict[str, str], path: str) -> tuple[int, object] | None:
+        """Status and answer to send instead of a reply."""
+        return None
+
     def handle_error(self, request, client_address):
         """A client that was killed is part of these tests."""
 
@@ -123,18 +127,23 @@ class _Answer(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
-        self.send({"data": [{"id": "tiny", "owned_by": "vllm"}]})
+        self.send(
+            *(self.server.fault(self.headers, self.path) or (200, {"data": [{"id": "tiny", "owned_by": "vllm"}]}))
+        )
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if fault := self.server.fault(self.headers, self.path):
+            return self.send(*fault)
         text = self.server.reply(body["messages"][-1]["content"], body["seed"])
         time.sleep(0.02)  # so that a kill may fall between two replies
         choice = {"message": {"content": text}, "finish_reason": "stop"}
-        self.send({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": len(text.split())}})
+        usage = {"prompt_tokens": 9, "completion_tokens": len(text.split())}
+        return self.send(200, {"choices": [choice], "usage": usage})
 
-    def send(self, answer):
+    def send(self, status, answer):
         content = json.dumps(answer).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
