@@ -112,7 +112,7 @@ class ServerEngine:
                 f"(HTTP {response.status_code}); {URL} usually ends in /v1"
             ) from None
         if self._name not in owners:
-            served = ", ".join(owners) or "none"
+            served = self._safe(", ".join(owners) or "none")
             raise ModelError(f"{self._place} does not serve {self._name} but {served}; set writer.model.name to one")
         return owners[self._name]
 
