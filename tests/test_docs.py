@@ -209,9 +209,11 @@ def check_command(command: str) -> None:
     elif program == "make":
         targets = [word for word in words[1:] if "=" not in word]
         subprocess.run(["make", "-n", "--assume-old=.venv", *targets], cwd=ROOT, check=True, capture_output=True)
-    elif program == "pip":
+    elif program in ("pip", "pip-audit"):
         files = [words[i + 1] for i, word in enumerate(words) if word == "-r"]
-        assert files and all((ROOT / file).is_file() for file in files), command
+        assert (files or words[1:] == ["install", "pip-audit"]) and all((ROOT / file).is_file() for file in files), (
+            command
+        )
     else:
         assert program in ("sbatch", "vllm", "ray", "huggingface-cli", "hf", "nvidia-smi", "jupyter"), command
 
