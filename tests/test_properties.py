@@ -46,7 +46,8 @@ from emogap.generate.rewrite import wanted_emotions
 from emogap.neardup import contained_share, normalised
 from emogap.records import row_seed
 from emogap.train.blocks import IGNORED, columns, cut
-from emogap.train.sft import encode, held_out, show_mask
+from emogap.train.sft import held_out
+from emogap.train.sft_rows import encode, show_mask
 
 EVERY = settings(
     max_examples=30, deadline=None, derandomize=True, database=None,

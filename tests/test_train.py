@@ -18,7 +18,8 @@ from emogap.train import checkpoints
 from emogap.train.blocks import IGNORED, columns, cut, wrap
 from emogap.train.causal_lm import clm, clm_artefacts
 from emogap.train.exhibits import save_exhibits
-from emogap.train.sft import TrainingRow, encode, held_out, preflight, sft, sft_artefacts, show_mask
+from emogap.train.sft import held_out, sft, sft_artefacts
+from emogap.train.sft_rows import TrainingRow, encode, preflight, show_mask
 from emogap.train.strategies import runs
 
 BABY = {"name": "tiny-baby", "parent": "tiny", "task": "clm", "data": "emotional"}

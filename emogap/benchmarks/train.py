@@ -143,7 +143,7 @@ def _real_token_shares(tokenizer: "PreTrainedTokenizerBase", batch_size: int) ->
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
     from emogap.generate.answer_form import load_answer_form
-    from emogap.train.sft import encode
+    from emogap.train.sft_rows import encode
     from emogap.train.sft_trainer import as_dataset
 
     records = pd.DataFrame(json.loads((ROOT / "data/sample/alpaca.json").read_text(encoding="utf-8")))

@@ -1,15 +1,11 @@
 """TRL's SFTTrainer as the study runs it: rows come with their labels; TRL packs and pads them."""
 
-from typing import TYPE_CHECKING
-
 from datasets import Dataset
 from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
+from emogap.train.sft_rows import TrainingRow
 from emogap.train.trainer import Plan, StudyTrainer, arguments_for
-
-if TYPE_CHECKING:
-    from emogap.train.sft import TrainingRow
 
 
 class SftTrainer(StudyTrainer, SFTTrainer):
@@ -17,7 +13,7 @@ class SftTrainer(StudyTrainer, SFTTrainer):
 
 
 def make_sft_trainer(
-    plan: Plan, callbacks: list[TrainerCallback], train: "list[TrainingRow]", validation: "list[TrainingRow]"
+    plan: Plan, callbacks: list[TrainerCallback], train: list[TrainingRow], validation: list[TrainingRow]
 ) -> SftTrainer:
     """A trainer over rows that are cut and labelled already; validation rows are never packed."""
     settings = plan.settings
@@ -42,6 +38,6 @@ def make_sft_trainer(
     )
 
 
-def as_dataset(rows: "list[TrainingRow]") -> Dataset:
+def as_dataset(rows: list[TrainingRow]) -> Dataset:
     """The rows as TRL reads them."""
     return Dataset.from_dict({"input_ids": [row.ids for row in rows], "labels": [row.labels for row in rows]})
