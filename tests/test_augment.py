@@ -144,6 +144,17 @@ def test_a_torn_journal_makes_its_call_again_and_nothing_twice(make_config, engi
     assert chunk(config)["id"].is_unique and len(chunk(config)) == 8
 
 
+def test_the_journal_of_a_finished_chunk_is_cleared_up_and_that_of_other_replies_stays(make_config, engine):
+    config = make_config(*SMALL, "augment.methods=['m1']")
+    save_lines(config, ["joy"] * 8)
+    stories.augment(config)
+    ours, others = (config.home.chunk("m1", n).with_name(f"chunk_0000{n}.partial.jsonl") for n in range(2))
+    ours.write_text(json.dumps({"recipe": stories.story_chunks(config)[0].replies.sha256()}) + "\n")
+    others.write_text('{"recipe": "other"}\n')
+    stories.augment(config)
+    assert not ours.exists() and others.exists()
+
+
 def test_one_bad_row_does_not_stop_a_chunk(make_config, engine):
     def reply(conversation):
         if conversation.id.endswith("toy:1"):

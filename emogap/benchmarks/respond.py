@@ -29,13 +29,14 @@ def run(words: list[str]) -> None:
     parser.add_argument("--rounds", type=int, default=1)
     arguments = parser.parse_args(words)
     config = load_config("embedded")
-    asked = _conversations(config, arguments.prompts)
+    asked = conversations(config, arguments.prompts)
     sampling = config.respond.sampling.model_copy(update={"max_new_tokens": arguments.tokens})
     local = resolve(HubModel(name=arguments.model))
     compare(local, asked, sampling, arguments.batch_size, arguments.device, arguments.dtype, arguments.rounds)
 
 
-def _conversations(config: Config, count: int) -> list[Conversation]:
+def conversations(config: Config, count: int) -> list[Conversation]:
+    """The first so many of the shipped prompts, one of each emotion in turn. Raises ``UsageError``."""
     prompts = load_prompts(config.respond.prompts)
     if not 1 <= count <= len(prompts):
         raise UsageError(f"--prompts {count}: there are {len(prompts)} to ask")
