@@ -7,7 +7,7 @@ from importlib import import_module
 from emogap import __version__
 from emogap.errors import EmogapError
 
-TOPICS = ("study", "data", "generate", "train", "evaluate", "grammar", "lens", "stats", "report", "bench")
+TOPICS = ("study", "data", "generate", "train", "evaluate", "grammar", "lens", "stats", "report", "scale", "bench")
 """Modules of ``emogap.commands``, in the order of ``emogap --help``."""
 
 

@@ -539,6 +539,12 @@ class Config(Section):
     def home(self) -> Home:
         return self._home
 
+    def in_home(self, root: Path) -> "Config":
+        """The same settings for another home."""
+        copy = self.model_copy()
+        copy._home = Home(root)
+        return copy
+
     @property
     def source(self) -> str:
         """The profile as it was asked for: a name, or the absolute path of a TOML file."""
