@@ -123,6 +123,7 @@ def _clocked(work: Callable[[int], float], count: int) -> Measured:
 def _clean(config: Config, work: Work, seconds: float) -> Measured:
     """A file of the sample's words; those are counted, those of lines that are dropped too."""
     from emogap.benchmarks.clean import make_text
+    from emogap.data.babylm import write_kept
     from emogap.data.clean import Rules, clean
     from emogap.data.raw import Source
 
@@ -134,8 +135,8 @@ def _clean(config: Config, work: Work, seconds: float) -> Measured:
 
     def read(times: int) -> float:
         for _ in range(times):
-            for _ in clean([Source("made", file)], rules, workers=settings.workers, reports=[]):
-                pass
+            kept = clean([Source("made", file)], rules, workers=settings.workers, reports=[])
+            write_kept(config.home.root / "lines.parquet", kept)
         return words * times
 
     return timed(read, 1, seconds)._replace(per_item=1.0)
@@ -278,7 +279,7 @@ def _clm(config: Config, work: Work, seconds: float) -> Measured:
 
 
 def _make_corpus(config: Config) -> int:
-    """A corpus of the sample's lines, some of a source to a document, the first document held out; words of the rest."""
+    """A corpus of the sample's lines, some of a source to a document, the first one held out; words of the others."""
     import pandas as pd
 
     from emogap.records import CORPUS, write_rows

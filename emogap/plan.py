@@ -288,4 +288,4 @@ def _number(value: float | None) -> str:
         return UNKNOWN
     if 0 < value < 0.01:
         return "<0.01"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{float(f'{value:.3g}'):,.0f}" if value >= 100 else f"{value:.3g}"

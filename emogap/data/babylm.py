@@ -5,7 +5,7 @@ the line rules keep), ``babylm.parquet`` (the same with scores), ``babylm_filter
 All are streamed: nothing here holds a whole corpus.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,7 +104,7 @@ def _make_lines(config: Config, artefact: Artefact) -> None:
             kept = clean(
                 sources, rules, strict=settings.strict, workers=settings.workers, reports=reports, advance=advance
             )
-            written = _write_lines(every, map(_as_table, kept))
+            written = write_kept(every, kept)
         if not written:
             raise InputError(
                 f"none of the {sum(r.lines for r in reports):,} lines under {', '.join(settings.raw_dirs)} has more "
@@ -126,6 +126,11 @@ def _in_kib(advance: Callable[[int], None]) -> Callable[[int], None]:
         advance((done >> 10) - before)
 
     return advance_bytes
+
+
+def write_kept(path: Path, kept: Iterable[Kept]) -> int:
+    """Write kept lines as the table ``lines``; how many."""
+    return _write_lines(path, map(_as_table, kept))
 
 
 def _as_table(kept: Kept) -> "pa.Table":
