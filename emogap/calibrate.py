@@ -48,6 +48,7 @@ class Measured(NamedTuple):
     units: float
     seconds: float
     per_item: float = 1.0
+    validation_per_second: float | None = None
     bytes_each: float | None = None
     bytes_meanwhile: float | None = None
 
@@ -92,7 +93,8 @@ def measure(config: Config, work: Work, seconds: float) -> Rate:
     return Rate(
         work=work.kind, model=work.model, device=device, dtype=dtype, settings=work.settings,
         per_second=found.units / found.seconds, per_item=found.per_item,
-        bytes_each=found.bytes_each, bytes_meanwhile=found.bytes_meanwhile,
+        validation_per_second=found.validation_per_second, bytes_each=found.bytes_each,
+        bytes_meanwhile=found.bytes_meanwhile,
     )  # fmt: skip
 
 
@@ -275,11 +277,15 @@ def _written(
 def _clm(config: Config, work: Work, seconds: float) -> Measured:
     words = _make_corpus(config)
     found, record = _trained(config, work, seconds, config.corpus.name)
-    return found._replace(per_item=record["data"]["train_tokens"] / words)
+    data = record["data"]
+    return found._replace(
+        per_item=data["train_tokens"] / words,
+        validation_per_second=data["validation_tokens"] / _last_evaluation(record),
+    )
 
 
 def _make_corpus(config: Config) -> int:
-    """A corpus of the sample's lines, some of a source to a document, the first one held out; words of the others."""
+    """A corpus of the sample's lines, some of a source to a document, one in five held out; words of the others."""
     import pandas as pd
 
     from emogap.records import CORPUS, write_rows
@@ -290,13 +296,13 @@ def _make_corpus(config: Config) -> int:
         texts += [" ".join(lines[start : start + LINES_A_DOCUMENT]) for start in range(0, len(lines), LINES_A_DOCUMENT)]
     rows = [
         {"id": f"sample:{i}", "kind": "story", "source": "sample", "line_id": None, "method": None, "emotion": None,
-         "split": "train" if i else "validation", "text": text, "words": len(text.split())}
+         "split": "train" if i % 5 else "validation", "text": text, "words": len(text.split())}
         for i, text in enumerate(texts)
     ]  # fmt: skip
     path = config.home.corpus(config.corpus.name)
     path.parent.mkdir()
     write_rows(path, pd.DataFrame(rows), CORPUS)
-    return sum(row["words"] for row in rows[1:])
+    return sum(row["words"] for row in rows if row["split"] == "train")
 
 
 def _sft(config: Config, work: Work, seconds: float) -> Measured:
@@ -307,8 +313,11 @@ def _sft(config: Config, work: Work, seconds: float) -> Measured:
     file = config.home.root / "records.json"
     write_json(file, [asdict(record) for record in cleaned_records(config).kept[:MOST_RECORDS]])
     found, record = _trained(config, work, seconds, str(file))
-    seen = record["data"]["preflight"]["train"]
-    return found._replace(per_item=seen["tokens"] / seen["rows"])
+    train, validation = (record["data"]["preflight"][split] for split in ("train", "validation"))
+    return found._replace(
+        per_item=train["tokens"] / train["rows"],
+        validation_per_second=validation["tokens"] / _last_evaluation(record),
+    )
 
 
 def _trained(config: Config, work: Work, seconds: float, data: str) -> tuple[Measured, dict]:
@@ -346,6 +355,12 @@ def _after_first_step(record: dict) -> tuple[int, float]:
     """Tokens and seconds of all steps but the first, which warms up."""
     first, *_, last = (entry for entry in record["history"] if "loss" in entry)
     return last["tokens"] - first["tokens"], last["seconds"] - first["seconds"]
+
+
+def _last_evaluation(record: dict) -> float:
+    """Seconds of the evaluation after the last step."""
+    step, evaluation = record["history"][-2:]
+    return evaluation["seconds"] - step["seconds"]
 
 
 # --- measurements ----------------------------------------------------------------------------------------------------

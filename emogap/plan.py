@@ -7,6 +7,7 @@ is carried over from another model or machine.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from emogap import hub
@@ -21,7 +22,7 @@ from emogap.train.strategies import settings_of
 BABYLM_WORDS = 100_000_000
 """Words of BabyLM's strict track: what the published study read."""
 LEFT_OUT = (
-    "loading of models, evaluations during training, statistics, EmoBench, the report, replies that are asked for "
+    "loading of models, writing of checkpoints, statistics, EmoBench, the report, replies that are asked for "
     "again; on disk: raw data, models from a hub, the corpus, plain copies of tables, answers and scores"
 )
 UNKNOWN = "–"
@@ -84,8 +85,35 @@ class Work:
     settings: dict[str, Any]
     left: float = 0
     """How many things are left on the disk (see ``Rate.bytes_each``)."""
-    most_units: float | None = None
-    """A bound that the settings set (``max_steps``)."""
+    schedule: "Schedule | None" = None
+    """Of a training."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How trainings go over their data."""
+
+    models: int
+    rows_a_step: int
+    row_tokens: int | None
+    """Tokens of a row; None where a row is a record, as long as that is."""
+    max_steps: int
+    """-1: the epochs decide."""
+    eval_steps: int
+    held_out: float
+    """Words or records that every evaluation reads."""
+
+    def steps(self, units: float, per_item: float) -> float:
+        """Steps of one model, if all models together had so many tokens to learn."""
+        steps = units / self.models / self.step_tokens(per_item)
+        return min(steps, self.max_steps) if self.max_steps > 0 else steps
+
+    def step_tokens(self, per_item: float) -> float:
+        return self.rows_a_step * (self.row_tokens or per_item)
+
+    def evaluations(self, steps: float) -> int:
+        """Of one model: before the first step, after every ``eval_steps`` and after the last."""
+        return 1 + ceil(steps / self.eval_steps)
 
 
 def works(config: Config, size: Size) -> Iterator[Work]:
@@ -117,27 +145,28 @@ def _writing(config: Config, stage: str, kind: Kind, ways: str, count: int) -> W
 
 
 def _trainings(config: Config, task: Task, count: int, item: str) -> Iterator[Work]:
-    section, settings = getattr(config, task), settings_of(config, task)
-    held_out = config.corpus.validation_share if task == "clm" else config.sft.validation_share
-    learnt = count * (1 - held_out)
+    settings = settings_of(config, task)
+    share = config.corpus.validation_share if task == "clm" else config.sft.validation_share
+    learnt = count * (1 - share)
     of_task = {strategy.name for strategy in config.strategies if strategy.task == task}
-    keys = ("block_size", "boundaries") if task == "clm" else ("max_length", "packing")
+    if task == "clm":
+        keys, row_tokens = ("block_size", "boundaries"), config.clm.block_size
+    else:
+        keys, row_tokens = ("max_length", "packing"), config.sft.max_length if config.sft.packing else None
     for base, model in config.bases.items():
         trained = _of_base([model for model in study_models(config) if model.name in of_task], base)
-        items, most_units = learnt * settings.epochs, None
         amount = f"{trained} × {settings.epochs:g} × {learnt:,.0f} {item}"
         if settings.max_steps > 0:
             amount = f"{trained} × {settings.max_steps:,} steps at most"
-            rows = settings.max_steps * settings.batch_size * settings.accumulation
-            if task == "clm" or config.sft.packing:
-                most_units = float(rows * getattr(section, keys[0]) * trained)
-            else:
-                items = min(items, rows)
         if trained:
+            schedule = Schedule(
+                trained, settings.batch_size * settings.accumulation, row_tokens, settings.max_steps,
+                settings.eval_steps, count * share,
+            )  # fmt: skip
             yield Work(
-                task, task, items * trained, amount, hub.identify(model), base, settings.device, settings.precision,
-                config.flat(task, *keys, "batch_size", "accumulation", "processes", "lora"), left=trained,
-                most_units=most_units,
+                task, task, learnt * settings.epochs * trained, amount, hub.identify(model), base, settings.device,
+                settings.precision, config.flat(task, *keys, "batch_size", "accumulation", "processes", "lora"),
+                left=trained, schedule=schedule,
             )  # fmt: skip
 
 
@@ -182,7 +211,9 @@ class Priced:
         if self.rate is None:
             return None
         units = self.work.items * self.rate.per_item
-        return min(units, self.work.most_units or units) / self.rate.per_second / 3600
+        if self.work.schedule is None:
+            return units / self.rate.per_second / 3600
+        return _training_seconds(self.work.schedule, units, self.rate) / 3600
 
     @property
     def gigabytes(self) -> float | None:
@@ -190,6 +221,13 @@ class Priced:
         if self.rate is None or self.rate.bytes_each is None or not self.work.left:
             return None
         return self.work.left * self.rate.bytes_each / 1e9
+
+
+def _training_seconds(schedule: Schedule, units: float, rate: Rate) -> float:
+    steps = schedule.steps(units, rate.per_item)
+    learning = steps * schedule.step_tokens(rate.per_item) / rate.per_second
+    read = schedule.evaluations(steps) * schedule.held_out * rate.per_item
+    return schedule.models * (learning + read / rate.validation_per_second)
 
 
 def placed(work: Work, rates: Rates) -> tuple[str, str]:

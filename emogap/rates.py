@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from emogap.artefacts import write_json
 from emogap.config import Section
@@ -39,10 +39,18 @@ class Rate(Section):
     """Units (``UNITS``) a second."""
     per_item: float = Field(1.0, gt=0)
     """Units that an item takes: tokens a story, a rewrite, a record, or a word of the corpus."""
+    validation_per_second: float | None = Field(None, gt=0)
+    """Of a training: tokens of held-out text that an evaluation reads a second."""
     bytes_each: float | None = Field(None, gt=0)
     """Bytes on disk of each thing that is left: of a classified word, a story, a rewrite, a model."""
     bytes_meanwhile: float | None = Field(None, gt=0)
     """Bytes that must be free beside it while it is made: a training's checkpoints."""
+
+    @model_validator(mode="after")
+    def _trainings_evaluate(self) -> "Rate":
+        if self.work in ("clm", "sft") and self.validation_per_second is None:
+            raise ValueError(f"a rate of {self.work} needs validation_per_second, the tokens that an evaluation reads")
+        return self
 
     def key(self) -> tuple[str, ...]:
         return self.work, self.model, self.device, self.dtype, json.dumps(self.settings, sort_keys=True)
@@ -81,7 +89,8 @@ def load_rates(path: Path) -> Rates:
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(map(str, problem["loc"])) or "the whole"
-        message = problem["msg"][0].lower() + problem["msg"][1:]
+        message = problem["msg"].removeprefix("Value error, ")
+        message = message[0].lower() + message[1:]
         raise InputError(f"{path}: {where}: {message}; docs/plan.md shows the form") from error
     except ValueError as error:
         kind = "TOML" if path.suffix == ".toml" else "JSON"
