@@ -17,8 +17,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 from emogap.config import Config, Sampling, Strategy
+from emogap.data.alpaca import FIELDS
 from emogap.emotions import EMOTIONS
-from emogap.errors import EmogapError, ModelError, UsageError
+from emogap.errors import EmogapError, MissingInput, ModelError, UsageError, one_line
 from emogap.paths import ROOT
 from emogap.plan import Work, placed, sizes, works
 from emogap.rates import UNITS, Kind, Rate, Rates, dtype_name, keep, own_rates, this_machine
@@ -49,6 +50,7 @@ class Measured(NamedTuple):
     seconds: float
     per_item: float = 1.0
     validation_per_second: float | None = None
+    note: str = ""
     bytes_each: float | None = None
     bytes_meanwhile: float | None = None
 
@@ -58,6 +60,8 @@ def calibrate(config: Config, only: Sequence[str] | None = None, seconds: float 
 
     Raises ``UsageError`` for a kind that there is not, or if the rates that were kept are another machine's.
     """
+    import torch
+
     for kind in only or ():
         if kind not in UNITS:
             raise UsageError(f"--only {kind}: no such kind of work; choose among {', '.join(UNITS)}")
@@ -68,8 +72,8 @@ def calibrate(config: Config, only: Sequence[str] | None = None, seconds: float 
         label = " ".join(filter(None, (work.kind, work.name)))
         try:
             rate = measure(config, work, seconds)
-        except (EmogapError, OSError, MemoryError) as error:
-            print(f"{label}: cannot be measured: {error}", flush=True)
+        except (EmogapError, OSError, MemoryError, torch.OutOfMemoryError) as error:
+            print(f"{label}: cannot be measured: {one_line(error)}", flush=True)
         else:
             keep(rate)
             print(f"{label}: {rate.per_second:,.4g} {UNITS[work.kind]}/s", flush=True)
@@ -89,12 +93,12 @@ def measure(config: Config, work: Work, seconds: float) -> Rate:
     if dtype == "auto":
         dtype = dtype_name(pick_dtype(device))
     with TemporaryDirectory() as folder:
-        found = MEASURES[work.kind](config.in_home(Path(folder)), work, seconds)
+        found = MEASURES[work.kind](config, work, Path(folder), seconds)
     return Rate(
         work=work.kind, model=work.model, device=device, dtype=dtype, settings=work.settings,
         per_second=found.units / found.seconds, per_item=found.per_item,
         validation_per_second=found.validation_per_second, bytes_each=found.bytes_each,
-        bytes_meanwhile=found.bytes_meanwhile,
+        bytes_meanwhile=found.bytes_meanwhile, note=found.note,
     )  # fmt: skip
 
 
@@ -122,14 +126,14 @@ def _clocked(work: Callable[[int], float], count: int) -> Measured:
 # --- text ------------------------------------------------------------------------------------------------------------
 
 
-def _clean(config: Config, work: Work, seconds: float) -> Measured:
+def _clean(config: Config, work: Work, folder: Path, seconds: float) -> Measured:
     """A file of the sample's words; those are counted, those of lines that are dropped too."""
     from emogap.benchmarks.clean import make_text
     from emogap.data.babylm import write_kept
     from emogap.data.clean import Rules, clean
     from emogap.data.raw import Source
 
-    file = config.home.root / "made.train"
+    file = folder / "made.train"
     make_text(file, CLEANED_BYTES)
     words = len(file.read_bytes().split())
     settings = config.process
@@ -138,13 +142,13 @@ def _clean(config: Config, work: Work, seconds: float) -> Measured:
     def read(times: int) -> float:
         for _ in range(times):
             kept = clean([Source("made", file)], rules, workers=settings.workers, reports=[])
-            write_kept(config.home.root / "lines.parquet", kept)
+            write_kept(folder / "lines.parquet", kept)
         return words * times
 
     return timed(read, 1, seconds)._replace(per_item=1.0)
 
 
-def _classify(config: Config, work: Work, seconds: float) -> Measured:
+def _classify(config: Config, work: Work, folder: Path, seconds: float) -> Measured:
     from emogap.data.classify import load
 
     settings = config.process
@@ -156,7 +160,7 @@ def _classify(config: Config, work: Work, seconds: float) -> Measured:
         classifier.scores(shard, token_budget=settings.token_budget or None)
         return sum(len(line.split()) for line in shard)
 
-    return timed(score, SHARD, seconds)._replace(per_item=1.0, bytes_each=_processed_bytes(config))
+    return timed(score, SHARD, seconds)._replace(per_item=1.0, bytes_each=_processed_bytes(config.in_home(folder)))
 
 
 def _processed_bytes(config: Config) -> float:
@@ -179,7 +183,7 @@ def _lines() -> list[str]:
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-def _stories(config: Config, work: Work, seconds: float) -> Measured:
+def _stories(config: Config, work: Work, folder: Path, seconds: float) -> Measured:
     """Every method in turn. Which emotion a prompt names is no matter here: they are named in turn."""
     import pandas as pd
 
@@ -208,10 +212,10 @@ def _stories(config: Config, work: Work, seconds: float) -> Measured:
         ]
         return [ask for of_line in zip(*by_method, strict=True) for ask in of_line][:count]
 
-    return _written(config, asks, config.augment.sampling, story_judging(config, {}), STORIES, seconds)
+    return _written(config, asks, config.augment.sampling, story_judging(config, {}), STORIES, folder, seconds)
 
 
-def _rewrites(config: Config, work: Work, seconds: float) -> Measured:
+def _rewrites(config: Config, work: Work, folder: Path, seconds: float) -> Measured:
     """Every version in turn, of the profile's own records."""
     from emogap.generate.prompts import load_examples
     from emogap.generate.rewrite import cleaned_records, rewrite_asks, rewrite_judging, rewrite_template
@@ -230,7 +234,7 @@ def _rewrites(config: Config, work: Work, seconds: float) -> Measured:
         ]
         return [ask for of_record in zip(*by_version, strict=True) for ask in of_record][:count]
 
-    return _written(config, asks, settings.sampling, rewrite_judging(config, {}), REWRITES, seconds)
+    return _written(config, asks, settings.sampling, rewrite_judging(config, {}), REWRITES, folder, seconds)
 
 
 def _written(
@@ -239,6 +243,7 @@ def _written(
     sampling: Sampling,
     judging: "Judging",
     row_type: "RowType",
+    folder: Path,
     seconds: float,
 ) -> Measured:
     """Replies in calls as large as the stage's, judged; units are the tokens that the model drew."""
@@ -266,7 +271,7 @@ def _written(
 
     with closing(open_engine(config.writer)) as engine:
         found = timed(write, call, seconds)
-    table = config.home.root / "rows.parquet"
+    table = folder / "rows.parquet"
     write_rows(table, pd.DataFrame(rows), row_type)
     return found._replace(bytes_each=table.stat().st_size / len(rows))
 
@@ -274,9 +279,10 @@ def _written(
 # --- training --------------------------------------------------------------------------------------------------------
 
 
-def _clm(config: Config, work: Work, seconds: float) -> Measured:
+def _clm(config: Config, work: Work, folder: Path, seconds: float) -> Measured:
+    config = config.in_home(folder)
     words = _make_corpus(config)
-    found, record = _trained(config, work, seconds, config.corpus.name)
+    found, record = _trained(config, work, config.corpus.name, seconds)
     data = record["data"]
     return found._replace(
         per_item=data["train_tokens"] / words,
@@ -305,22 +311,37 @@ def _make_corpus(config: Config) -> int:
     return sum(row["words"] for row in rows if row["split"] == "train")
 
 
-def _sft(config: Config, work: Work, seconds: float) -> Measured:
-    """The profile's own records as they are: rewritten answers are as long or longer."""
+def _sft(config: Config, work: Work, folder: Path, seconds: float) -> Measured:
+    """On what the profile's strategies learn from, if that is there; else on the records that are to be rewritten."""
     from emogap.artefacts import write_json
-    from emogap.generate.rewrite import cleaned_records
 
-    file = config.home.root / "records.json"
-    write_json(file, [asdict(record) for record in cleaned_records(config).kept[:MOST_RECORDS]])
-    found, record = _trained(config, work, seconds, str(file))
+    records, note = _learnt_records(config)
+    file = folder / "records.json"
+    write_json(file, [{key: row[key] for key in FIELDS} for row in records[:MOST_RECORDS]])
+    found, record = _trained(config.in_home(folder), work, str(file), seconds)
     train, validation = (record["data"]["preflight"][split] for split in ("train", "validation"))
+    computed = 1 / (1 - record["padding_share"])
     return found._replace(
-        per_item=train["tokens"] / train["rows"],
-        validation_per_second=validation["tokens"] / _last_evaluation(record),
+        per_item=train["tokens"] / train["rows"] * computed,
+        validation_per_second=validation["tokens"] * computed / _last_evaluation(record),
+        note=note,
     )
 
 
-def _trained(config: Config, work: Work, seconds: float, data: str) -> tuple[Measured, dict]:
+def _learnt_records(config: Config) -> tuple[list[dict], str]:
+    """Records of Alpaca's form, and a note if they are not those that are learnt from in the end."""
+    from emogap.generate.rewrite import cleaned_records
+    from emogap.train.sft import training_records
+    from emogap.train.strategies import runs
+
+    try:
+        return training_records(config, runs(config, "sft")[0]).to_dict("records"), ""
+    except MissingInput:
+        records = [asdict(record) for record in cleaned_records(config).kept]
+        return records, "measured on the records before they are rewritten; longer answers take longer"
+
+
+def _trained(config: Config, work: Work, data: str, seconds: float) -> tuple[Measured, dict]:
     """The stage itself, as often as fills the time, and the record of its training, which says what each step took."""
     from emogap.stages import stage
     from emogap.train.checkpoints import bytes_needed
@@ -330,14 +351,14 @@ def _trained(config: Config, work: Work, seconds: float, data: str) -> tuple[Mea
     if settings.processes > 1:
         raise UsageError(f"one process is measured; set {work.kind}.processes=1, or give a rate of your own")
     strategy = Strategy(name="calibration", parent=work.name, task=work.kind, data=data)
-    folder = config.home.model(strategy.name)
+    model = config.home.model(strategy.name)
 
     def train(steps: int) -> dict:
         once = {"max_steps": steps, "eval_steps": steps, "seeds": [0], "report_to": "none"}
         changed = {"strategies": [strategy], work.kind: settings.model_copy(update=once)}
         with redirect_stdout(StringIO()):
             stage(work.kind).run(config.model_copy(update=changed))
-        return read_record(folder)
+        return read_record(model)
 
     record = train(STEPS)
     rounds = int(seconds / _after_first_step(record)[1])
@@ -345,16 +366,16 @@ def _trained(config: Config, work: Work, seconds: float, data: str) -> tuple[Mea
         record = train(1 + (STEPS - 1) * rounds)
     found = Measured(
         *_after_first_step(record),
-        bytes_each=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+        bytes_each=sum(file.stat().st_size for file in model.rglob("*") if file.is_file()),
         bytes_meanwhile=bytes_needed(0, record["trainable"]),
     )
     return found, record
 
 
 def _after_first_step(record: dict) -> tuple[int, float]:
-    """Tokens and seconds of all steps but the first, which warms up."""
+    """Tokens, padding included, and seconds of all steps but the first, which warms up."""
     first, *_, last = (entry for entry in record["history"] if "loss" in entry)
-    return last["tokens"] - first["tokens"], last["seconds"] - first["seconds"]
+    return last["slots"] - first["slots"], last["seconds"] - first["seconds"]
 
 
 def _last_evaluation(record: dict) -> float:
@@ -366,7 +387,7 @@ def _last_evaluation(record: dict) -> float:
 # --- measurements ----------------------------------------------------------------------------------------------------
 
 
-def _answers(config: Config, work: Work, seconds: float) -> Measured:
+def _answers(config: Config, work: Work, folder: Path, seconds: float) -> Measured:
     """The profile's prompts over and over, in calls as large as the stage's."""
     from emogap.benchmarks.respond import conversations
     from emogap.evaluate.models import StudyModel
@@ -385,7 +406,7 @@ def _answers(config: Config, work: Work, seconds: float) -> Measured:
         return timed(answer, call, seconds)
 
 
-def _pairs(config: Config, work: Work, seconds: float) -> Measured:
+def _pairs(config: Config, work: Work, folder: Path, seconds: float) -> Measured:
     """The first pairs of every paradigm, as many as there is time for; nothing is taken from the cache of scores."""
     from emogap.benchmarks.blimp import own_scores
     from emogap.evaluate.blimp import chosen_pairs
@@ -409,7 +430,7 @@ def _pairs(config: Config, work: Work, seconds: float) -> Measured:
     return timed(score, PAIRS, seconds)._replace(per_item=1.0)
 
 
-def _lens(config: Config, work: Work, seconds: float) -> Measured:
+def _lens(config: Config, work: Work, folder: Path, seconds: float) -> Measured:
     """All sentences and openings once: that is all that the stage reads with a model."""
     from emogap.evaluate.lens import TextReader, load_openings, load_sentences
     from emogap.evaluate.logit_lens import LogitLens
@@ -426,7 +447,7 @@ def _lens(config: Config, work: Work, seconds: float) -> Measured:
     return Measured(len(sentences) + len(openings), time.perf_counter() - started)
 
 
-MEASURES: Mapping[Kind, Callable[[Config, Work, float], Measured]] = {
+MEASURES: Mapping[Kind, Callable[[Config, Work, Path, float], Measured]] = {
     "clean": _clean, "classify": _classify, "stories": _stories, "rewrites": _rewrites, "clm": _clm, "sft": _sft,
     "answers": _answers, "pairs": _pairs, "lens": _lens,
 }  # fmt: skip

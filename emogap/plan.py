@@ -265,6 +265,7 @@ def plan(config: Config, rates: Rates) -> Iterator[str]:
         yield from ("", size.title, *_table(priced), _known(priced))
     yield ""
     yield "Trainings: models × epochs × words or records; early stopping may end them sooner."
+    yield from (f"{one.work.kind} {one.work.name}: {one.rate.note}." for one in priced if one.rate and one.rate.note)
     meanwhile = [one.rate.bytes_meanwhile for one in priced if one.rate and one.rate.bytes_meanwhile]
     if meanwhile:
         yield f"While a model trains, {_number(max(meanwhile) / 1e9)} GB more must be free for its checkpoints."

@@ -21,7 +21,7 @@ UNITS: dict[Kind, str] = {
     "clean": "words", "classify": "words", "stories": "tokens", "rewrites": "tokens", "clm": "tokens", "sft": "tokens",
     "answers": "answers", "pairs": "pairs", "lens": "texts",
 }  # fmt: skip
-"""What a rate of each kind counts a second."""
+"""What a rate of each kind counts a second; a training's tokens are those that are computed, padding included."""
 
 
 class Rate(Section):
@@ -41,6 +41,8 @@ class Rate(Section):
     """Units that an item takes: tokens a story, a rewrite, a record, or a word of the corpus."""
     validation_per_second: float | None = Field(None, gt=0)
     """Of a training: tokens of held-out text that an evaluation reads a second."""
+    note: str = ""
+    """In which way it was measured on something else than the work will be done on."""
     bytes_each: float | None = Field(None, gt=0)
     """Bytes on disk of each thing that is left: of a classified word, a story, a rewrite, a model."""
     bytes_meanwhile: float | None = Field(None, gt=0)
