@@ -208,12 +208,25 @@ class Priced:
 
     @property
     def hours(self) -> float | None:
+        """With the evaluations of trainings."""
         if self.rate is None:
             return None
-        units = self.work.items * self.rate.per_item
-        if self.work.schedule is None:
-            return units / self.rate.per_second / 3600
-        return _training_seconds(self.work.schedule, units, self.rate) / 3600
+        units, schedule = self.work.items * self.rate.per_item, self.work.schedule
+        if schedule:
+            units = (
+                schedule.models * schedule.steps(units, self.rate.per_item) * schedule.step_tokens(self.rate.per_item)
+            )
+        return units / self.rate.per_second / 3600 + (self.evaluating_hours or 0)
+
+    @property
+    def evaluating_hours(self) -> float | None:
+        """The part of a training's hours that its evaluations take."""
+        schedule = self.work.schedule
+        if self.rate is None or schedule is None:
+            return None
+        steps = schedule.steps(self.work.items * self.rate.per_item, self.rate.per_item)
+        read = schedule.models * schedule.evaluations(steps) * schedule.held_out * self.rate.per_item
+        return read / self.rate.validation_per_second / 3600
 
     @property
     def gigabytes(self) -> float | None:
@@ -221,13 +234,6 @@ class Priced:
         if self.rate is None or self.rate.bytes_each is None or not self.work.left:
             return None
         return self.work.left * self.rate.bytes_each / 1e9
-
-
-def _training_seconds(schedule: Schedule, units: float, rate: Rate) -> float:
-    steps = schedule.steps(units, rate.per_item)
-    learning = steps * schedule.step_tokens(rate.per_item) / rate.per_second
-    read = schedule.evaluations(steps) * schedule.held_out * rate.per_item
-    return schedule.models * (learning + read / rate.validation_per_second)
 
 
 def placed(work: Work, rates: Rates) -> tuple[str, str]:
@@ -238,19 +244,18 @@ def placed(work: Work, rates: Rates) -> tuple[str, str]:
 
 def price(work: Work, rates: Rates) -> Priced:
     """Work with the one rate that was measured for it. A trained model goes at its base's rate: it has its shape."""
+    of_model = [rate for rate in rates.rates if (rate.work, rate.model) == (work.kind, work.model)]
     device, dtype = placed(work, rates)
-    wanted = {"model": work.model, "device": device, "dtype": dtype, **work.settings}
-    differences = []
-    for rate in rates.rates:
-        if rate.work == work.kind:
-            measured = {"model": rate.model, "device": rate.device, "dtype": rate.dtype, **rate.settings}
-            differences.append({key: value for key, value in measured.items() if wanted.get(key) != value})
-            if not differences[-1]:
-                return Priced(work, rate)
+    wanted = {"device": device, "dtype": dtype, **work.settings}
+    differences: list[list[str]] = []
+    for rate in of_model:
+        measured = {"device": rate.device, "dtype": rate.dtype, **rate.settings}
+        differences.append([f"{k} {v}, not {wanted.get(k)}" for k, v in measured.items() if wanted.get(k) != v])
+        if not differences[-1]:
+            return Priced(work, rate)
     if not differences:
-        return Priced(work, None, "no such rate")
-    nearest = min(differences, key=len)
-    return Priced(work, None, "; ".join(f"measured with {k} {v}, wanted {wanted.get(k)}" for k, v in nearest.items()))
+        return Priced(work, None, f"no rate of {work.model}" if work.model else "no rate")
+    return Priced(work, None, f"measured with {'; '.join(min(differences, key=len))}")
 
 
 # --- lines for people ------------------------------------------------------------------------------------------------
@@ -262,7 +267,7 @@ def plan(config: Config, rates: Rates) -> Iterator[str]:
     priced: list[Priced] = []
     for size in sizes(config):
         priced = [price(work, rates) for work in works(config, size)]
-        yield from ("", size.title, *_table(priced), _known(priced))
+        yield from ("", size.title, *_table(priced), _known(priced), *_evaluating(priced))
     yield ""
     yield "Trainings: models × epochs × words or records; early stopping may end them sooner."
     yield from (f"{one.work.kind} {one.work.name}: {one.rate.note}." for one in priced if one.rate and one.rate.note)
@@ -308,6 +313,16 @@ def _known(priced: Sequence[Priced]) -> str:
     )
 
 
+def _evaluating(priced: Sequence[Priced]) -> Iterator[str]:
+    parts = [
+        f"{one.work.kind} {one.work.name} {_number(one.evaluating_hours)} (every {schedule.eval_steps:,} steps)"
+        for one in priced
+        if (schedule := one.work.schedule) and one.rate
+    ]
+    if parts:
+        yield f"Hours of evaluations among these: {', '.join(parts)}"
+
+
 def _unknown(priced: Sequence[Priced]) -> Iterator[str]:
     unknown = [one for one in priced if one.rate is None]
     if not unknown:
@@ -315,9 +330,7 @@ def _unknown(priced: Sequence[Priced]) -> Iterator[str]:
     yield ""
     yield "Not measured:"
     for one in unknown:
-        # Hashes are long; their beginnings tell them apart.
-        reason = re.sub(r"\b([0-9a-f]{8})[0-9a-f]{32,}\b", r"\1…", one.reason)
-        yield f"  {' '.join(filter(None, (one.work.kind, one.work.name)))}: {reason}"
+        yield f"  {' '.join(filter(None, (one.work.kind, one.work.name)))}: {one.reason}"
     yield "Measure with --calibrate under the same profile and settings on the machine that is to work, or give --rates"
 
 
