@@ -319,17 +319,25 @@ def test_the_first_step_of_a_training_warms_up():
     assert calibrate._last_evaluation({"history": history}) == 0.5
 
 
+def test_sft_is_measured_on_what_is_learnt_from_and_says_so_if_that_is_not_there(make_config, tmp_path):
+    records, note = calibrate._learnt_records(make_config())
+    assert len(records) == 60 and note.startswith("measured on the records before they are rewritten")
+    file = tmp_path / "own.json"
+    file.write_text(json.dumps([{"instruction": "Sing.", "input": "", "output": "La."}]))
+    strategy = f"strategies=[{{ name='one', parent='smollm2-135m', task='sft', data='{file}' }}]"
+    records, note = calibrate._learnt_records(make_config(strategy, "lens.models=['one']"))
+    assert [record["output"] for record in records] == ["La."] and note == ""
+
+
 def test_measurements_of_a_tiny_model_fit_its_plan(make_config, tmp_path, monkeypatch):
     monkeypatch.setattr(calibrate, "CLEANED_BYTES", 100_000)
     model = save_tiny_gpt2(tmp_path / "tiny", positions=2048)
-    config = make_config(
-        f"bases={{ smollm2-135m = {{ name = '{model}' }} }}", "respond.sampling.max_new_tokens=2", "lens.new_tokens=1"
-    )
-    kinds = ["clean", "answers", "pairs", "lens"]
+    config = make_config(f"bases={{ smollm2-135m = {{ name = '{model}' }} }}", "respond.sampling.max_new_tokens=2")
+    kinds = ["clean", "answers", "pairs"]
     known = calibrate.calibrate(config, kinds, seconds=0.05)
     assert [rate.work for rate in known.rates] == kinds
     assert all(price(work_of(config, kind), known).hours > 0 for kind in kinds)
-    other = make_config("respond.sampling.max_new_tokens=2", "lens.new_tokens=1")
+    other = make_config("respond.sampling.max_new_tokens=2")
     assert price(work_of(other, "pairs"), known).rate is None  # another model under the same name
 
 
