@@ -148,13 +148,12 @@ def _trainings(config: Config, task: Task, count: int, item: str) -> Iterator[Wo
     settings = settings_of(config, task)
     share = config.corpus.validation_share if task == "clm" else config.sft.validation_share
     learnt = count * (1 - share)
-    of_task = {strategy.name for strategy in config.strategies if strategy.task == task}
     if task == "clm":
         keys, row_tokens = ("block_size", "boundaries"), config.clm.block_size
     else:
         keys, row_tokens = ("max_length", "packing"), config.sft.max_length if config.sft.packing else None
     for base, model in config.bases.items():
-        trained = _of_base([model for model in study_models(config) if model.name in of_task], base)
+        trained = _strategies(config, task, base) * len(settings.seeds)
         amount = f"{trained} × {settings.epochs:g} × {learnt:,.0f} {item}"
         if settings.max_steps > 0:
             amount = f"{trained} × {settings.max_steps:,} steps at most"
@@ -168,6 +167,14 @@ def _trainings(config: Config, task: Task, count: int, item: str) -> Iterator[Wo
                 settings.precision, config.flat(task, *keys, "batch_size", "accumulation", "processes", "lora"),
                 left=trained, schedule=schedule,
             )  # fmt: skip
+
+
+def _strategies(config: Config, task: Task, base: str) -> int:
+    """How many strategies of a kind come from this base in the end."""
+    origin = {name: name for name in config.bases}
+    for strategy in config.strategies:
+        origin[strategy.name] = origin[strategy.parent]
+    return sum(strategy.task == task and origin[strategy.name] == base for strategy in config.strategies)
 
 
 def _measurements(config: Config, size: Size, base: str) -> Iterator[Work]:

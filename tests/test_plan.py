@@ -80,6 +80,12 @@ def test_steps_of_sft_are_records_and_every_trained_model_counts(make_config):
     assert priced.hours - priced.evaluating_hours == pytest.approx(6 * 50 * 4 * 80 / 100 / 3600)
 
 
+def test_models_that_are_not_measured_are_trained_all_the_same(make_config):
+    config = make_config("respond.models=['smollm2-135m', 'smollm2-135m-baby-instr']", "sft.seeds=[0, 1]")
+    assert (work_of(config, "clm").left, work_of(config, "sft").left) == (1, 4)
+    assert work_of(config, "pairs").items == 3 * 57_812
+
+
 def test_measurements_count_all_models_and_all_answers(make_config):
     config = make_config("respond.samples=2", "respond.greedy=true", "respond.empty_prompts=5", "clm.seeds=[0, 1]")
     assert work_of(config, "answers").items == 5 * (829 * 3 + 5)
