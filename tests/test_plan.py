@@ -81,7 +81,8 @@ def test_steps_of_sft_are_records_and_every_trained_model_counts(make_config):
 
 
 def test_models_that_are_not_measured_are_trained_all_the_same(make_config):
-    config = make_config("respond.models=['smollm2-135m', 'smollm2-135m-baby-instr']", "sft.seeds=[0, 1]")
+    measured = "respond.models=['smollm2-135m', 'smollm2-135m-baby-instr']"
+    config = make_config(measured, "sft.seeds=[0, 1]", "lens.models=['smollm2-135m']")
     assert (work_of(config, "clm").left, work_of(config, "sft").left) == (1, 4)
     assert work_of(config, "pairs").items == 3 * 57_812
 
