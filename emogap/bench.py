@@ -72,6 +72,7 @@ BENCHMARKS: dict[str, str] = {
     "respond": "emogap.benchmarks.respond:run",
     "blimp": "emogap.benchmarks.blimp:run",
     "lens": "emogap.benchmarks.lens:run",
+    "scale": "emogap.benchmarks.scale:run",
 }
 
 

@@ -80,6 +80,11 @@ class Crew:
         for _ in range(self.size):
             self._hire()
 
+    @property
+    def loaded(self) -> int:
+        """How many workers are ready for a piece or at one."""
+        return len(self._idle) + sum(not isinstance(piece, _Opening) for _, piece in self._running.values())
+
     def run(self, pieces: Iterable[Any], on_done: Callable[[Any, Any], None]) -> None:
         """Have every piece done once; ``on_done(piece, result)`` hears of each, here, as it is finished.
 

@@ -156,7 +156,7 @@ class Scoring:
     ) -> tuple[dict, Iterator[np.ndarray]]:
         recipe = artefact.recipe.sha256()
         counts: list[int] = []
-        with crew(self.scale, partial(_open_scorer, self)) as workers:
+        with crew(self.scale, partial(open_scorer, self)) as workers:
 
             def shards() -> Shards:
                 return Shards(artefact.path, {"recipe": recipe, "classifier": workers.description})
@@ -179,8 +179,8 @@ class Scoring:
             return workers.description, (shards().read(number) for number in range(len(counts)))
 
 
-def _open_scorer(scoring: Scoring) -> tuple[Callable[[tuple[int, Sequence[str]]], np.ndarray], dict]:
-    """A worker of a cluster."""
+def open_scorer(scoring: Scoring) -> tuple[Callable[[tuple[int, Sequence[str]]], np.ndarray], dict]:
+    """What a worker of a cluster is: a function that scores a numbered shard, and what its classifier is loaded as."""
     classifier = load(scoring.classifier, scoring.device, scoring.dtype)
 
     def score(piece: tuple[int, Sequence[str]]) -> np.ndarray:
