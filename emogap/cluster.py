@@ -251,7 +251,7 @@ def _connect(scale: Scale) -> bool:
     except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(
             f"scale.address = '{scale.address}': no Ray cluster there ({' '.join(str(error).split())}); start one with "
-            "`ray start --head`"
+            "`ray start --head`, or see that its token is the one here (~/.ray/auth_token)"
         ) from error
     return True
 
