@@ -3,12 +3,17 @@
 import os
 import platform
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def pick_device(wanted: str = "auto") -> str:
@@ -39,6 +44,27 @@ def cpu_has_bf16() -> bool:
         return False
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def map_over_cores(function: Callable[[Item], Result], items: Sequence[Item], device: str) -> Iterator[Result]:
+    """``function`` of every item, in order; on a CPU each core has an item of its own, on a GPU they take turns.
+
+    Where an item is a small batch, cores that share it wait for one another after every operation; with an item each
+    they do not, and a result depends on its item alone, not on the number of cores. As many are used as torch has
+    threads (``OMP_NUM_THREADS``, ``torch.set_num_threads``).
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    if threads == 1 or device != "cpu":
+        yield from map(function, items)
+        return
+    try:
+        # What is set in a worker holds for that thread, and as the default of threads that are begun later.
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield from pool.map(function, items)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def machine() -> str:

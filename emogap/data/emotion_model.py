@@ -21,7 +21,7 @@ import numpy as np
 
 from emogap.artefacts import fingerprint
 from emogap.config import HubModel
-from emogap.device import pick_device, pick_dtype
+from emogap.device import map_over_cores, pick_device, pick_dtype
 from emogap.emotions import LABELS
 from emogap.errors import ModelError
 from emogap.hub import identify, packaged_file, resolve
@@ -32,9 +32,10 @@ MODELS = Path(__file__).resolve().parent.parent / "models"
 MINILM = "emotion-minilm"
 TFIDF = "emotion-tfidf"
 
-CPU_TOKEN_BUDGET = 2048
+CPU_TOKEN_BUDGET = 1024
 GPU_TOKEN_BUDGET = 131_072
-"""Padded tokens per batch. A GPU batch that does not fit in memory is halved until it does."""
+"""Padded tokens per batch: on a CPU what stays in a core's caches; a GPU batch that does not fit in memory is halved
+until it does."""
 TOKENIZE_ROWS = 10_000
 """Texts given to the tokenizer at a time: enough for its threads, little enough for progress to be seen."""
 
@@ -78,17 +79,18 @@ class EncoderClassifier(EmotionClassifier):
         self.model, self.tokenizer, self.columns, self.prepare = model, tokenizer, columns, prepare
 
     def scores(self, texts, *, token_budget=None, progress=None):
-        import torch
-
         if token_budget is None:
             token_budget = CPU_TOKEN_BUDGET if self.model.device.type == "cpu" else GPU_TOKEN_BUDGET
         result = np.empty((len(texts), len(LABELS)), dtype=np.float32)
         tokens = self._tokenize(texts)
-        with torch.inference_mode():
-            for rows in length_batches([len(ids) for ids in tokens], token_budget):
-                result[rows] = self._score_batch([tokens[row] for row in rows])
-                if progress:
-                    progress(len(rows))
+        batches = length_batches([len(ids) for ids in tokens], token_budget)
+        scored = map_over_cores(
+            self._score_batch, [[tokens[row] for row in rows] for rows in batches], self.model.device.type
+        )
+        for rows, scores in zip(batches, scored, strict=True):
+            result[rows] = scores
+            if progress:
+                progress(len(rows))
         return result
 
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
@@ -104,9 +106,10 @@ class EncoderClassifier(EmotionClassifier):
         ids, mask = pad(tokens, self.tokenizer.pad_token_id)
         device = self.model.device
         try:
-            logits = self.model(
-                input_ids=torch.from_numpy(ids).to(device), attention_mask=torch.from_numpy(mask).to(device)
-            ).logits
+            with torch.inference_mode():
+                logits = self.model(
+                    input_ids=torch.from_numpy(ids).to(device), attention_mask=torch.from_numpy(mask).to(device)
+                ).logits
         except torch.OutOfMemoryError:
             if len(tokens) == 1:
                 raise
