@@ -7,7 +7,14 @@ import pytest
 
 from emogap.data import train_classifier as training
 from emogap.data.emotion_model import MINILM, TFIDF, TfidfClassifier, load_minilm
-from emogap.data.train_classifier import FitSettings, fit, read_goemotions, teacher_agreement, training_batches
+from emogap.data.train_classifier import (
+    FitSettings,
+    case_weights,
+    fit,
+    read_goemotions,
+    teacher_agreement,
+    training_batches,
+)
 from emogap.emotions import LABELS
 from emogap.errors import InputError, MissingInput, UsageError
 
@@ -90,6 +97,45 @@ def test_a_trained_update_is_the_same_beside_the_weights_and_in_them(tokens):
         torch.testing.assert_close(learning(ids, mask).logits, plain(ids, mask).logits, atol=1e-5, rtol=1e-4)
 
 
+def test_cases_of_rare_labels_count_more():
+    shares = np.array([0.2, 0.1, 0.1, 0.1, 0.025], dtype=np.float32)
+    weights = case_weights(shares, 0.5)
+    np.testing.assert_allclose(weights, [1, 1, 1, 1, 2])
+    assert weights.dtype == np.float32
+    np.testing.assert_array_equal(case_weights(shares, 0), np.ones(5))
+
+
+@pytest.mark.parametrize("power", [0, 0.5, 1])
+def test_fit_weighs_cases_of_rare_labels(tokens, tmp_path, power):
+    """Before the first step every score is its label's frequency, so that the first loss can be had by hand."""
+    targets = np.zeros((28, 28), dtype=np.float32)
+    targets[:14], targets[1:, 5] = 1, 0  # half of the lines have every label but label 5, which one line has
+    log = []
+    settings = FitSettings(epochs=1, rank=2, rarity_power=power, batch_size=28)
+    fit(tokens, targets, settings, 0, tmp_path / "fit.safetensors", log.append)
+    common, rare = np.log(2), -(14**power * np.log(1 / 28) + 27 * np.log(27 / 28)) / 28
+    assert float(log[0].split("loss ")[1].split(",")[0]) == pytest.approx((27 * common + rare) / 28, abs=1e-4)
+
+
+def test_mean_of_fits_is_that_of_their_updates():
+    import torch
+
+    from emogap.data.minilm import mean_trained
+
+    def learnt(rank):
+        shapes = {"layer.A": (rank, 7), "layer.B": (9, rank), "head.weight": (3, 9), "head.bias": (3,)}
+        return {name: torch.randn(shape) for name, shape in shapes.items()}
+
+    torch.manual_seed(0)
+    one, two = learnt(2), learnt(3)
+    mean = mean_trained([one, two])
+    assert mean["layer.A"].shape == (5, 7) and mean["layer.B"].shape == (9, 5)
+    update = (one["layer.B"] @ one["layer.A"] + two["layer.B"] @ two["layer.A"]) / 2
+    torch.testing.assert_close(mean["layer.B"] @ mean["layer.A"], update)
+    torch.testing.assert_close(mean["head.bias"], (one["head.bias"] + two["head.bias"]) / 2)
+    assert mean.keys() == one.keys()
+
+
 def test_fit_learns(tokens, tmp_path):
     losses = []
     settings = FitSettings(epochs=10, rank=2, batch_size=28, learning_rate=5e-3, head_learning_rate=0.1, warmup_steps=1)
@@ -126,7 +172,7 @@ def test_trains_both_and_writes_a_card_from_what_was_measured(data, tmp_path):
     stories.mkdir()
     lines = {"text": ["I felt joy", "I felt fear"], "emotion": ["joy, love", "fear"]}
     pl.DataFrame(lines).write_parquet(stories / "prompt1.parquet")
-    out, options = tmp_path / "out", {"epochs": 1, "rank": 2, "teachers": 1, "teacher_epochs": 1, "stories": stories}
+    out, options = tmp_path / "out", {"epochs": 1, "rank": 2, "stories": stories}
     log = []
     scores = training.train_classifier(data, out, seed=3, log=log.append, **options)
     assert {file.name for file in (out / MINILM).iterdir()} == {
@@ -138,7 +184,8 @@ def test_trains_both_and_writes_a_card_from_what_was_measured(data, tmp_path):
     card = (out / MINILM / "README.md").read_text()
     macro = scores[MINILM]["f1"]["cross-fitted"]["macro"]
     assert f"| emotion-minilm | cross-fitted | {macro['value']:.3f} ({macro['low']:.3f} to {macro['high']:.3f})" in card
-    assert "emogap train-classifier --data DIR --seed 3 --epochs 1 --rank 2 --teachers 1 --teacher-epochs 1" in card
+    assert "emogap train-classifier --data DIR --seed 3 --epochs 1 --rank 2\n" in card
+    assert "mean of 2 fits of 1 epochs" in card and "with p = 0.0 and 0.5" in card
     assert "84 training and 28 dev rows" in card and "| all | 2 |" in card
     assert scores[TFIDF]["labels"].keys() == set(LABELS)
 

@@ -124,10 +124,8 @@ def _add_train_classifier(commands: Commands) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="where both are written (the package's own models)")
     for option, what in (
         ("seed", "random seed"),
-        ("epochs", "of the student"),
-        ("rank", "of the adapter"),
-        ("teachers", "how many teachers the student learns from; 0: from the human labels alone"),
-        ("teacher-epochs", "of each teacher"),
+        ("epochs", "of each of the two fits that are averaged"),
+        ("rank", "of each fit's adapter"),
     ):
         parser.add_argument(f"--{option}", type=int, metavar="N", help=what)
     parser.add_argument(
@@ -142,7 +140,7 @@ def _add_train_classifier(commands: Commands) -> None:
 def _train_classifier(arguments: argparse.Namespace) -> None:
     from emogap.data.train_classifier import train_classifier
 
-    names = ("data", "out", "seed", "epochs", "rank", "teachers", "teacher_epochs", "stories")
+    names = ("data", "out", "seed", "epochs", "rank", "stories")
     given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     train_classifier(**given)
 

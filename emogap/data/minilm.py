@@ -8,6 +8,7 @@ This module imports torch and transformers: import it inside functions.
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 import torch
 from safetensors.torch import load_file
@@ -120,6 +121,23 @@ def trained_parameters(model: MeanPoolClassifier) -> dict[str, nn.Parameter]:
             layer = name.removesuffix(".parametrizations.weight.0")
             found |= {f"{layer}.A": module.A, f"{layer}.B": module.B}
     return found
+
+
+def mean_trained(fitted: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The mean of what several fits from the same encoder learnt, named as by ``trained_parameters``.
+
+    The mean of updates B @ A is one update whose rank is the sum of theirs.
+    """
+    mean = {}
+    for name in fitted[0]:
+        parts = [one[name] for one in fitted]
+        if name.endswith(".A"):
+            mean[name] = torch.cat(parts, dim=0)
+        elif name.endswith(".B"):
+            mean[name] = torch.cat(parts, dim=1) / len(parts)
+        else:
+            mean[name] = torch.stack(parts).mean(0)
+    return mean
 
 
 def load_trained(model: MeanPoolClassifier, trained: dict[str, torch.Tensor]) -> None:
