@@ -192,26 +192,6 @@ def fit_each(
     return learnt
 
 
-def fitted_scores(weights: "dict[str, torch.Tensor]", texts: Sequence[str]) -> np.ndarray:
-    """Scores of ``texts`` by an encoder with these adapter and head weights: float32 (rows, 28)."""
-    from emogap.data import minilm
-    from emogap.data.emotion_model import EncoderClassifier
-
-    model, tokenizer = minilm.load_encoder()
-    minilm.load_trained(model, weights)
-    columns = list(range(len(LABELS)))
-    return EncoderClassifier(
-        name=MINILM,
-        revision=None,
-        sha256="",
-        thresholds=None,
-        model=model,
-        tokenizer=tokenizer,
-        columns=columns,
-        prepare=minilm.spell_out_symbols,
-    ).scores(texts)
-
-
 def fit(
     tokens: list[list[int]], targets: np.ndarray, settings: FitSettings, seed: int, checkpoint: Path, log: Log = print
 ) -> "dict[str, torch.Tensor]":
@@ -356,14 +336,15 @@ def training_batches(lengths: Sequence[int], size: int, seed: int, epoch: int) -
 
 def save_minilm(weights: "dict[str, torch.Tensor]", dev: GoEmotions, folder: Path, recipe: dict[str, Any]) -> None:
     """Writes adapter (fp16) and head (fp32), tunes thresholds with what was written, writes ``config.json``."""
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     head = {name: value for name, value in weights.items() if name.startswith("head.")}
     adapter = {name: value.half() for name, value in weights.items() if not name.startswith("head.")}
     save_file(adapter, folder / "adapter.safetensors")
     save_file(head, folder / "head.safetensors")
-    scores = fitted_scores(load_file(folder / "adapter.safetensors") | head, dev.texts)
+    write_config(folder, np.full(len(LABELS), 0.5), recipe)
+    scores = load_minilm(folder, "cpu", "fp32").scores(dev.texts)
     write_config(folder, tune_thresholds(scores, dev.targets > 0, THRESHOLD_WIDTH), recipe)
 
 
