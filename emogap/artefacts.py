@@ -39,6 +39,12 @@ _MANIFEST: dict[str, type | tuple[type, ...]] = {
 }  # fmt: skip
 """What of a manifest is read again, and what it must be."""
 
+RULE = "rule "
+"""Begins the name of an entry of ``identities`` that stands for a rule in the code: name → revision, in words. Where a
+correction changes what is written, the rule's new revision enters the recipe, and artefacts made before are stale with
+that reason. A rule that is not named is at its first revision."""
+FIRST_REVISION = "1"
+
 _LONG_HASH = re.compile(r"([0-9a-f]{10})[0-9a-f]{54}")
 
 
@@ -353,8 +359,9 @@ def _differences(manifest: dict[str, Any], wanted: dict[str, Any]) -> Iterator[s
     for part in ("settings", "identities"):
         before, after = manifest[part], wanted[part]
         for key in sorted(before.keys() | after.keys()):
-            if before.get(key) != after.get(key):
-                yield f"{key} {_brief(before.get(key))} → {_brief(after.get(key))}"
+            first = FIRST_REVISION if key.startswith(RULE) else None
+            if before.get(key, first) != after.get(key, first):
+                yield f"{key} {_brief(before.get(key, first))} → {_brief(after.get(key, first))}"
     if manifest["seed"] != wanted["seed"]:
         yield f"seed {manifest['seed']} → {wanted['seed']}"
 

@@ -45,6 +45,15 @@ def test_missing_then_fresh_then_stale_with_reasons(source):
     assert artefact(source).freshness().reasons == ("input in changed",)
 
 
+def test_a_revised_rule_makes_stale_what_was_made_before_it(source):
+    make(artefact(source))
+    inputs = artefact(source).recipe.inputs
+    settings = artefact(source).recipe.settings
+    revised = Recipe("test", inputs, settings, {"rule of counting": "2 (the first is left out)"})
+    stale = Artefact(source.parent / "out.txt", revised)
+    assert stale.freshness().reasons == ('rule of counting "1" → "2 (the first is left out)"',)
+
+
 def test_manifest_says_what_shaped_it(source):
     make(artefact(source))
     manifest = artefact(source).manifest()

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emogap import bench, neardup
+from emogap import bench
 from emogap.artefacts import Artefact, Recipe
 from emogap.config import HubModel
 from emogap.emotions import GROUPINGS, LABELS, REWRITE_EMOTIONS, group_of, labels_over, top_label
@@ -17,6 +17,7 @@ from emogap.generate.prompts import load_template, parse_template
 from emogap.hub import identify, packaged_file, resolve
 from emogap.published import published, published_tables
 from emogap.records import PROCESSED, read_rows, row_seed, write_rows
+from emogap.text import near_duplicates as neardup
 
 
 def test_labels_are_goemotions_own_order(real_data):

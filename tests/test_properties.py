@@ -43,8 +43,8 @@ from emogap.generate.quality import (
     clean as clean_reply,
 )
 from emogap.generate.rewrite import wanted_emotions
-from emogap.neardup import contained_share, normalised
 from emogap.records import row_seed
+from emogap.text.near_duplicates import contained_share, normalised
 from emogap.train.blocks import IGNORED, columns, cut
 from emogap.train.sft import held_out
 from emogap.train.sft_rows import encode, show_mask

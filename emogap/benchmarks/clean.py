@@ -10,8 +10,8 @@ from pathlib import Path
 from emogap.bench import print_timings, ratio, time_in_turn
 from emogap.data.clean import Report, Rules, clean
 from emogap.data.raw import Source
-from emogap.neardup import normalised
 from emogap.paths import ROOT
+from emogap.text.near_duplicates import normalised
 
 _BREAKS = str.maketrans("\t\x0b\x0c\x1c\x1d\x1e\x1f", " " * 7)
 _SPACE_BEFORE_PUNCTUATION = re.compile(r"\s+([.,!?;:])")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from emogap.errors import InputError, MissingInput
-from emogap.neardup import normalised
 from emogap.paths import from_root
 from emogap.records import row_seed
+from emogap.text.near_duplicates import normalised
 
 FIELDS = ("instruction", "input", "output")
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from emogap.data.raw import Source, blocks
 from emogap.errors import InputError
-from emogap.neardup import normalised
+from emogap.text.near_duplicates import normalised
 
 if TYPE_CHECKING:
     import polars as pl

@@ -23,11 +23,11 @@ from emogap.data.wiki import read_articles
 from emogap.emotions import NEUTRAL
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.exhibits import draw_if_new
-from emogap.neardup import near_duplicates, normalised
 from emogap.paths import MAKERS, Home, from_root
 from emogap.progress import Progress, progress
 from emogap.records import CORPUS, KEPT, STORIES, to_arrow
 from emogap.stages import make_each
+from emogap.text.near_duplicates import near_duplicates, normalised
 
 REPEATED = "equal to an earlier document"
 NEARLY_REPEATED = "nearly equal to an earlier story"

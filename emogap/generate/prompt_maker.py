@@ -16,10 +16,10 @@ from emogap.generate.engines import Conversation
 from emogap.generate.prompts import Template, load_template
 from emogap.generate.writing import engine_on_demand
 from emogap.hub import identify
-from emogap.neardup import near_duplicates, normalised
 from emogap.progress import progress
 from emogap.records import KEPT, REJECTED, row_seed
 from emogap.stages import make_each
+from emogap.text.near_duplicates import near_duplicates, normalised
 
 MAX_NEW_TOKENS = 2048
 """Thirty tasks of one or two sentences need about half of that."""

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from emogap.config import Gates, RewriteGates
 from emogap.emotions import LABELS
-from emogap.neardup import contained_share, near_duplicates, normalised, shingles
+from emogap.text.near_duplicates import contained_share, near_duplicates, normalised, shingles
 
 
 @dataclass(frozen=True)

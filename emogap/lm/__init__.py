@@ -1,0 +1,1 @@
+"""Language models: where they come from, how one is loaded, what it says of a text."""

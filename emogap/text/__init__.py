@@ -1,0 +1,1 @@
+"""Texts: reading files of any form, words, near-duplicates."""
