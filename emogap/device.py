@@ -9,6 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from emogap.errors import UsageError
+
 if TYPE_CHECKING:
     import torch
 
@@ -17,12 +19,24 @@ Result = TypeVar("Result")
 
 
 def pick_device(wanted: str = "auto") -> str:
-    """``cuda`` where there is one, else ``cpu``; a device named outright is taken as it is."""
+    """``cuda`` where there is one, else ``cpu``; one named outright, as ``cuda:1``, if this machine has it.
+
+    Raises ``UsageError`` for a device that this machine has not.
+    """
     import torch
 
-    if wanted != "auto":
-        return wanted
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as error:
+        raise UsageError(f"'{wanted}' is no device; give auto, cpu, cuda or, of several GPUs, one as cuda:1") from error
+    here = torch.accelerator.current_accelerator(check_available=True)
+    count = torch.accelerator.device_count() if here else 0
+    if device.type != "cpu" and (here is None or device.type != here.type or (device.index or 0) >= count):
+        has = f"{count} of kind {here.type}" if here else "no GPU that torch sees"
+        raise UsageError(f"there is no device {wanted} on this machine, it has {has}; use auto or cpu")
+    return wanted
 
 
 def pick_dtype(device: str, wanted: str = "auto") -> "torch.dtype":

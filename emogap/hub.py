@@ -50,10 +50,13 @@ def resolve(model: HubModel) -> LocalModel:
 
 
 def describe(model: HubModel) -> Path:
-    """A folder with the model's ``config.json``, without fetching its weights. Raises as ``resolve`` does."""
+    """A folder with the model's configuration (``config.json``, or an adapter's), without fetching its weights.
+
+    Raises as ``resolve`` does.
+    """
     if model.name.startswith("embedded:") or from_root(model.name).is_dir():
         return resolve(model).path
-    return _from_hub(model, ("config.json",)).path
+    return _from_hub(model, ("config.json", "adapter_config.json")).path
 
 
 def study_model(config: Config, name: str) -> LocalModel:

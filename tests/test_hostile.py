@@ -92,9 +92,9 @@ def _engine(folder):
 
 
 def _scores(folder):
-    from emogap.evaluate.sentence_scores import _load
+    from emogap.evaluate.sentence_scores import SentenceScorer
 
-    return _load(LocalModel(folder, "evil"), "cpu", "fp32")
+    return SentenceScorer(LocalModel(folder, "evil"), device="cpu")
 
 
 def _lens(folder):
@@ -104,13 +104,13 @@ def _lens(folder):
 
 
 def _parent(folder):
-    from emogap.train.model_folder import load_parent
+    from emogap.lm.loading import load_causal
 
-    return load_parent(folder)
+    return load_causal(folder)
 
 
 def _tokenizer(folder):
-    from emogap.train.model_folder import load_tokenizer
+    from emogap.lm.loading import load_tokenizer
 
     return load_tokenizer(folder)
 

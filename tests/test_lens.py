@@ -104,11 +104,12 @@ def test_models_without_a_norm_or_head_say_so(tmp_path):
     size = {"vocab_size": 30, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
     with pytest.raises(ModelError, match="BertLMHeadModel: no final norm found"):
         final_norm(BertLMHeadModel(BertConfig(intermediate_size=8, is_decoder=True, **size)))
-    with pytest.raises(ModelError, match="no causal language model"):
+    with pytest.raises(ModelError, match="holds no model that can be read"):
         LogitLens(LocalModel(tmp_path, "empty"))
     folder = save_tiny_gpt2(tmp_path / "cohere")
     tokenizer_files = AutoTokenizer.from_pretrained(folder)
     torch.manual_seed(0)
+    size["vocab_size"] = len(tokenizer_files)
     scaled = CohereForCausalLM(CohereConfig(intermediate_size=8, num_key_value_heads=2, pad_token_id=0, **size))
     scaled.save_pretrained(tmp_path / "scaled")
     tokenizer_files.save_pretrained(tmp_path / "scaled")

@@ -31,7 +31,7 @@ def pair(tmp_path_factory):
 @pytest.fixture(scope="module")
 def table(pair):
     parts = [
-        TextReader(LogitLens(LocalModel(folder, name)), ["dog"], 2)
+        TextReader(LogitLens(LocalModel(Path(folder), name)), ["dog"], 2)
         .read_all({"t0": TEXT, "t1": "The $ dog\n cried."}, name, 3)
         .assign(model=name)
         for folder, name in zip(pair, ("tiny", "tiny-tuned"), strict=True)
@@ -195,7 +195,7 @@ def test_widget_reads_on_the_button_and_redraws_without_reading(table):
 
 
 def test_widget_shows_an_error(pair):
-    reader = TextReader(LogitLens(LocalModel(pair[0], "tiny")), [], 1)
+    reader = TextReader(LogitLens(LocalModel(Path(pair[0]), "tiny")), [], 1)
     box = build(["tiny"], {"none": ""}, lambda model, text: reader.read_all({"t": text}, model).assign(model=model))
     parts_of(box)["Read"].click()
     assert "the text is empty" in parts_of(box)["HTML"].value

@@ -34,7 +34,8 @@ def _compare(arguments: argparse.Namespace, folder: Path) -> None:
     from transformers import AutoTokenizer
 
     from emogap.hub import resolve
-    from emogap.train.model_folder import load_parent, with_adapters
+    from emogap.lm.loading import load_causal
+    from emogap.train.model_folder import with_adapters
 
     settings = Clm(
         batch_size=arguments.batch_size,
@@ -46,7 +47,7 @@ def _compare(arguments: argparse.Namespace, folder: Path) -> None:
     path = resolve(HubModel(name=arguments.model)).path
     tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     rows = _blocks(tokenizer, settings, arguments.steps)
-    models = [with_adapters(load_parent(path), settings.lora) for _ in range(2)]
+    models = [with_adapters(load_causal(path).model, settings.lora) for _ in range(2)]
     trainer = _trainer(settings, models[0], tokenizer, rows, folder)
     loop = _bare_loop(trainer, models[1], arguments.steps)
     # A round pays for the start of a training (some 0.3 s), which a real one has but once: hence not too few steps.

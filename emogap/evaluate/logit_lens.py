@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emogap.device import pick_device, pick_dtype
-from emogap.errors import InputError, ModelError, one_line
+from emogap.errors import InputError, ModelError
 from emogap.hub import LocalModel
+from emogap.lm.loading import load_causal
 
 if TYPE_CHECKING:
     import torch
@@ -70,19 +71,8 @@ class LogitLens:
     """A model opened for reading. Raises ``ModelError`` if its final norm or its head cannot be found."""
 
     def __init__(self, local: LocalModel, *, device: str = "auto", dtype: str = "fp32"):
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
         self.device = pick_device(device)
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(local.path, trust_remote_code=False)
-            model = AutoModelForCausalLM.from_pretrained(
-                local.path, dtype=pick_dtype(self.device, dtype), trust_remote_code=False
-            )
-        except (OSError, ValueError) as error:
-            raise ModelError(
-                f"{local.path} is no causal language model with a tokenizer ({one_line(error)})"
-            ) from error
-        self.model = model.to(self.device).eval()
+        self.model, self.tokenizer = load_causal(local.path, device=self.device, dtype=pick_dtype(self.device, dtype))
         self.head = self.model.get_output_embeddings()
         if self.head is None:
             raise ModelError(f"{local.path}: {type(self.model).__name__} has no head that maps to the vocabulary")

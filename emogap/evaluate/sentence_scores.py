@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from emogap.device import pick_device, pick_dtype
-from emogap.errors import InputError, ModelError, one_line
+from emogap.errors import InputError, ModelError
 from emogap.evaluate.prefix_trees import Tree, batches, grow_trees
 from emogap.hub import LocalModel
+from emogap.lm.loading import load_causal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +56,7 @@ class SentenceScorer:
     ):
         self.token_budget = token_budget
         self.device = pick_device(device)
-        self.tokenizer, self.model = _load(local, self.device, dtype)
+        self.model, self.tokenizer = load_causal(local.path, device=self.device, dtype=pick_dtype(self.device, dtype))
         self.prefix = self._prefix(empty_context, local)
         self.shares = share and self._can_share()
 
@@ -211,23 +212,3 @@ def _bytes(tensor: "torch.Tensor") -> memoryview:
     import torch
 
     return memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-
-
-def _load(local: LocalModel, device: str, dtype: str) -> tuple:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    remedy = "save the model's tokenizer beside it"
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(local.path, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{local.path} has no tokenizer that loads ({one_line(error)}); {remedy}") from error
-    # Without its files some tokenizers load all the same, with no vocabulary.
-    if not tokenizer("a word", add_special_tokens=False)["input_ids"]:
-        raise ModelError(f"{local.path} has no tokenizer: there is a model but no vocabulary; {remedy}")
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            local.path, dtype=pick_dtype(device, dtype), trust_remote_code=False
-        )
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{local.path} is no causal language model that loads ({one_line(error)})") from error
-    return tokenizer, model.to(device).eval()

@@ -3,6 +3,7 @@
 from emogap.config import Writer
 from emogap.generate.engines import Engine
 from emogap.hub import describe, resolve
+from emogap.lm.loading import check_causal
 
 
 def open_engine(writer: Writer) -> Engine:
@@ -13,7 +14,7 @@ def open_engine(writer: Writer) -> Engine:
         return ServerEngine(
             writer.model.name, concurrency=writer.batch_size, timeout=writer.timeout, attempts=writer.attempts
         )
-    from emogap.generate.transformers_engine import TransformersEngine, check_causal
+    from emogap.generate.transformers_engine import TransformersEngine
 
     options = {"dtype": writer.dtype, "quantization": writer.quantization}
     if writer.engine == "vllm":

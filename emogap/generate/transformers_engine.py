@@ -16,11 +16,12 @@ import numpy as np
 
 from emogap.config import Sampling
 from emogap.device import pick_device, pick_dtype
-from emogap.errors import ModelError, one_line
+from emogap.errors import ModelError
 from emogap.generate.chat_format import ChatFormat, end_tokens
 from emogap.generate.engines import Conversation, Reply
 from emogap.generate.next_token import draw, penalise, uniforms
 from emogap.hub import LocalModel
+from emogap.lm.loading import load_causal
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +57,6 @@ class TransformersEngine:
         self.identity = local.identity
         self._device = pick_device(device)
         self._batch_size = batch_size
-        check_causal(local.path)
         self._model, self._tokenizer = _load(local.path, self._device, pick_dtype(self._device, dtype), quantization)
         self._format = ChatFormat(self._tokenizer)
         self._ends = end_tokens(local.path, self._tokenizer)
@@ -266,41 +266,12 @@ class _Batch:
                 self._seen[slot] = self._seen[len(self.rows)]
 
 
-def check_causal(folder: Path) -> None:
-    """Raises ``ModelError`` unless the folder describes a causal language model; reads its ``config.json`` alone."""
-    from transformers import AutoConfig
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{folder} holds no model that can be read ({one_line(error)}); name another one") from error
-    kinds = config.architectures or [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type, "of unknown kind")]
-    if not set(kinds) & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
-        raise ModelError(f"{folder} is a {', '.join(kinds)}, not a causal language model; name one that writes text")
-
-
 def _load(
     folder: Path, device: str, dtype: "torch.dtype", quantization: str
 ) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
     from emogap.generate.kv_slots import GROUPED, register_attention
 
-    options = {"dtype": dtype}
-    if quantization == "nf4":
-        options |= {"quantization_config": _nf4(device, dtype), "device_map": {"": device}}
-    logging.disable_progress_bar()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(folder, **options, trust_remote_code=False).eval()
-        if quantization == "none":
-            model.to(device)
-    except (OSError, ValueError, RuntimeError, ImportError, AssertionError) as error:
-        raise ModelError(f"the model in {folder} cannot be loaded on {device}: {one_line(error)}") from error
-    finally:
-        logging.enable_progress_bar()
+    model, tokenizer = load_causal(folder, device=device, dtype=dtype, quantization=quantization)
     if model._is_stateful:
         raise ModelError(
             f"{folder}: a {model.config.model_type} keeps no key-value cache; use --set writer.engine=vllm"
@@ -309,19 +280,6 @@ def _load(
         register_attention()
         model.set_attn_implementation(GROUPED)
     return model, tokenizer
-
-
-def _nf4(device: str, dtype: "torch.dtype") -> object:
-    """4-bit NormalFloat weights (Dettmers et al. 2023), computed with in ``dtype``."""
-    from importlib.util import find_spec
-
-    from transformers import BitsAndBytesConfig
-
-    if not device.startswith("cuda"):
-        raise ModelError(f"4-bit nf4 weights need a GPU and this is {device}; use --set writer.quantization=none")
-    if find_spec("bitsandbytes") is None:
-        raise ModelError("4-bit nf4 weights need the package bitsandbytes; pip install -r requirements-gpu.txt")
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
 
 
 def _common_prefix(prompts: list[list[int]]) -> list[int]:

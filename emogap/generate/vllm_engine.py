@@ -19,8 +19,8 @@ from typing import Any, TextIO
 from emogap.config import Sampling
 from emogap.errors import ModelError
 from emogap.generate.engines import Conversation, Reply
-from emogap.generate.transformers_engine import check_causal
 from emogap.hub import LocalModel
+from emogap.lm.loading import check_causal
 
 PATIENCE = 30.0
 """Seconds that killed processes are given to be gone."""

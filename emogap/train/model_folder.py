@@ -1,4 +1,4 @@
-"""Models as folders: a parent is loaded from one, a finished model is written to one with what it was trained on."""
+"""Models as folders: a finished model is written to one with what it was trained on."""
 
 import json
 from pathlib import Path
@@ -6,39 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from emogap.artefacts import package_versions, write_json, write_text
 from emogap.config import Lora
-from emogap.errors import ModelError, one_line
+from emogap.lm.loading import load_tokenizer
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 RECORD = "training.json"
-
-
-def load_parent(folder: Path) -> "PreTrainedModel":
-    """The model in a folder, in fp32; an adapter is merged into what it stands on. Raises ``ModelError``."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    options = {"dtype": torch.float32, "trust_remote_code": False}
-    try:
-        if (folder / "adapter_config.json").exists():
-            from peft import AutoPeftModelForCausalLM
-
-            merged = AutoPeftModelForCausalLM.from_pretrained(folder, **options).merge_and_unload()
-            return merged.requires_grad_(True)  # what an adapter stands on is frozen
-        return AutoModelForCausalLM.from_pretrained(folder, **options)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder} is no causal language model that loads ({one_line(error)})") from error
-
-
-def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
-    """The tokenizer in a folder. Raises ``ModelError``."""
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder} has no tokenizer that loads ({one_line(error)})") from error
 
 
 def with_adapters(model: "PreTrainedModel", lora: Lora) -> "PreTrainedModel":

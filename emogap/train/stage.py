@@ -106,16 +106,17 @@ def _wait_for_all() -> None:
 def _train(config: Config, run: Run, draft: Draft | None, folder: Path, watch: Watch | None) -> None:
     from transformers import set_seed
 
-    from emogap.train.model_folder import load_parent, load_tokenizer, with_adapters, write_model
+    from emogap.lm.loading import load_causal
+    from emogap.train.model_folder import with_adapters, write_model
     from emogap.train.trainer import Plan, fit
 
     settings = settings_of(config, run.strategy.task)
     parent = study_model(config, run.parent)
     inherits = _announce(run, parent)
-    tokenizer = load_tokenizer(parent.path)
+    model, tokenizer = load_causal(parent.path)
     prepared: Prepared = kind(run.strategy.task).prepare(config, run, tokenizer)
     set_seed(run.seed)
-    model = with_adapters(load_parent(parent.path), settings.lora)
+    model = with_adapters(model, settings.lora)
     parameters = {"parameters": _count(model, False), "trainable": _count(model, True)}
     if draft:
         needed = checkpoints.bytes_needed(parameters["parameters"], parameters["trainable"])
