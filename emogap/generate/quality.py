@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from emogap.config import Gates, RewriteGates
 from emogap.emotions import LABELS
-from emogap.text.near_duplicates import contained_share, near_duplicates, normalised, shingles
+from emogap.text.near_duplicates import contained_share, near_duplicates, normalised, shingles, text_key
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _wrapping(text: str, context: str) -> tuple[str, str] | None:
     if len(text) > 1 and _QUOTE_PAIRS.get(text[0]) == text[-1] and not set('"“”') & set(text[1:-1]):
         return "quotation marks", text[1:-1]
     first, line_break, rest = text.partition("\n")
-    if line_break and context and normalised(first) == normalised(context) and not _LEAK_MARK.search(first):
+    if line_break and context and text_key(first) == text_key(context) and not _LEAK_MARK.search(first):
         return "the context as a first line", rest
     return None
 

@@ -14,7 +14,7 @@ from emogap.data.classify import classifier_identity
 from emogap.emotions import check_label
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.exhibits import draw_if_new
-from emogap.generate.judging import Judging, judge
+from emogap.generate.judging import JUDGING_RULE, Judging, judge
 from emogap.generate.outcomes import show_rewrites
 from emogap.generate.prompts import Template, load_examples, load_template
 from emogap.generate.quality import REWRITE_GATES
@@ -118,7 +118,9 @@ def _version(config: Config, name: str) -> Version:
         replies,
         inputs=replies.inputs | verdicts_input(table),
         settings=replies.settings | config.flat("rewrite", "gates"),
-        identities=replies.identities | {"process.classifier": classifier_identity(config.process.classifier)},
+        identities=replies.identities
+        | {"process.classifier": classifier_identity(config.process.classifier)}
+        | JUDGING_RULE,
     )
     return Version(name, Artefact(table, recipe, keep_superseded=True), replies)
 
