@@ -14,11 +14,12 @@ from functools import lru_cache
 from emogap.config import Gates, RewriteGates
 from emogap.emotions import LABELS
 from emogap.text.near_duplicates import contained_share, near_duplicates, normalised, shingles, text_key
+from emogap.text.words import plain
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A reply as the gates see it."""
+    """A reply as the gates see it: its texts are in one spelling (``plain``), so that ``I’m`` is ``I'm``."""
 
     text: str
     """What ``clean`` left of the reply."""
@@ -32,6 +33,10 @@ class Candidate:
     """The classifier's score of the wanted emotion; None where it was not measured."""
     similarity: float | None = None
     """Cosine similarity to the original answer; None where it was not measured."""
+
+    def __post_init__(self) -> None:
+        for name in ("text", "context", "shown"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
 
 
 Gate = Callable[[Candidate, Gates], bool]
@@ -307,7 +312,7 @@ _SPELT_NUMBERS = (
 
 def numbers(text: str) -> set[str]:
     """The numbers of a text, without those that count the items of a list; ``1,000`` is ``1000``."""
-    return _all_numbers(_LIST_NUMBER.sub("", text))
+    return _all_numbers(_LIST_NUMBER.sub("", plain(text)))
 
 
 def _all_numbers(text: str) -> set[str]:
@@ -319,14 +324,15 @@ def names(text: str) -> set[str]:
 
     A word that the text also writes in small letters, and a function word, is no name.
     """
-    small = set(re.findall(r"\b[a-z][\w’'-]*", text))
+    text = plain(text)
+    small = set(re.findall(r"\b[a-z][\w'-]*", text))
     found = set()
     for sentence in sentences(text):
-        words = [word for word in re.findall(r"[A-Za-z][\w’'-]*", sentence) if len(word) > 3]
+        words = [word for word in re.findall(r"[A-Za-z][\w'-]*", sentence) if len(word) > 3]
         if len(words) < 4 or not all(word[0].isupper() for word in words):
-            found |= {name.lower() for name in re.findall(r"(?<=[\w,;’')] )[A-Z][\w’'-]+", sentence)}
-    found = {re.sub(r"['’]s$", "", name) for name in found}
-    return {name for name in found - small - _FUNCTION_WORDS if not name.startswith(("i'", "i’"))}
+            found |= {name.lower() for name in re.findall(r"(?<=[\w,;')] )[A-Z][\w'-]+", sentence)}
+    found = {name.removesuffix("'s") for name in found}
+    return {name for name in found - small - _FUNCTION_WORDS if not name.startswith("i'")}
 
 
 def lost(original: str, rewritten: str) -> set[str]:
@@ -335,7 +341,7 @@ def lost(original: str, rewritten: str) -> set[str]:
     spelt = {str(value) for value, word in enumerate(_SPELT_NUMBERS) if word in words}
     missing_names = {name for name in names(original) if not set(normalised(name).split()) <= words}
     # An answer that is but a number may come to look like the item of a list: no number that stands there is missing.
-    return (numbers(original) - _all_numbers(rewritten) - spelt) | missing_names
+    return (numbers(original) - _all_numbers(plain(rewritten)) - spelt) | missing_names
 
 
 def facts_lost(candidate: Candidate, bounds: RewriteGates) -> bool:
