@@ -16,7 +16,7 @@ from emogap.generate.writing import Row
 from emogap.records import KEPT, REJECTED
 
 ENGINE_ERROR = "engine_error"
-JUDGING_RULE = {f"{RULE}judging": "2 (likeness is counted; texts are judged in one spelling)"}
+JUDGING_RULE = {f"{RULE}judging": "2 (reasoning taken out; likeness counted; one spelling)"}
 """The entry of the recipes of judged rows, beside what shapes their replies."""
 
 

@@ -13,6 +13,7 @@ from emogap.errors import UsageError
 from emogap.generate.engines import Conversation
 from emogap.generate.judging import JUDGING_RULE
 from emogap.generate.prompts import Template, load_template
+from emogap.generate.quality import without_reasoning
 from emogap.generate.writing import engine_on_demand
 from emogap.hub import identify
 from emogap.progress import progress
@@ -97,11 +98,15 @@ def _ask(
 def checked(replies: dict[str, str], kind: Kind) -> list[dict[str, Any]]:
     """A row a prompt found in the replies: ``emotion, text, status, reason`` and the prompt's parts.
 
-    Reasons: ``form`` (a line or block that is no prompt), ``duplicate`` (equal to or nearly like an
+    Reasons: ``form`` (a line or block that is no prompt, or reasoning), ``duplicate`` (equal to or nearly like an
     earlier one, of whatever emotion).
     """
     parse = _tasks if kind.name == "evaluation" else _seeds
-    rows = [{"emotion": emotion, **row} for emotion, reply in replies.items() for row in parse(reply)]
+    rows = []
+    for emotion, reply in replies.items():
+        thought, said = without_reasoning(reply)
+        found = [*({"text": block, "parts": None} for block in thought), *parse(said)]
+        rows += [{"emotion": emotion, **row} for row in found]
     for number, row in enumerate(rows):
         row |= {
             "id": str(number),

@@ -64,14 +64,37 @@ _TITLE = _any_of(
     r"\*\*[^*\n]{1,80}\*\*(?:\n+|$)",
 )
 _QUOTE_PAIRS = {'"': '"', "“": "”"}
+
+# What a model thinks before it answers, by the marks of those that do. Harmony's channels too: all but the final one
+# are thought, also where the engine took their marks away and left the words between them.
+_THINKING = r"(?:[\w.-]+:)?(?:think(?:ing)?|thoughts?|thought_process|reason(?:ing)?|reflection|scratchpad|analysis)"
+_THOUGHT_BEGINS = _any_of(
+    rf"<\|?{_THINKING}(?:\s[^<>]*)?\|?>",
+    r"\[THINK\]|◁think▷|<\|(?:begin_of_thought|start_thinking)\|>",
+    r"<\|channel\|?>(?!\s*final\b)[^<]*(?:<\|message\|>)?",
+    r"\A(?-i:analysis|commentary)(?=(?-i:[A-Z]))",
+)
+_THOUGHT_ENDS = _any_of(
+    rf"</{_THINKING}\s*>|<\|/{_THINKING}\|>",
+    r"\[/THINK\]|◁/think▷|<\|(?:end_of_thought|end_thinking)\|>",
+    r"<\|channel\|>\s*final\b[^<]*<\|message\|>|<channel\|>",
+    r"(?-i:assistant(?:final(?=\W*[A-Z\"“*#])))",
+)
+_ANSWER_MARK = _any_of(
+    r"\A</?(?:final_)?(?:answer|response|output|story|text|solution|rewritten_\w+)>"
+    r"|</(?:final_)?(?:answer|response|output|story|text|solution|rewritten_\w+)>\Z",
+    r"\A<\|(?:begin_of_solution|start_response|begin_of_box)\|>"
+    r"|<\|(?:end_of_solution|end_response|end_of_box|return|end|im_end|eot_id)\|>\Z",
+)
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*(?=\s|$)")
 
 
 def clean(reply: str, context: str = "") -> tuple[str, list[str]]:
     """The text of a reply without what only surrounds it, and notes on what was taken.
 
-    Taken are labels (``Story:``, ``Relief:``), a title line, quotation marks around it all, and a first line that is
-    the context again. The text may be empty: a reply that is nothing but a label.
+    Taken are blocks of reasoning, marks of an answer (``<answer>``), labels (``Story:``, ``Relief:``), a title line,
+    quotation marks around it all, and a first line that is the context again. The text may be empty: a reply that is
+    nothing but a label, or reasoning that does not end.
     """
     text, notes = reply.strip(), []
     while taken := _wrapping(text, context):
@@ -83,6 +106,12 @@ def clean(reply: str, context: str = "") -> tuple[str, list[str]]:
 
 def _wrapping(text: str, context: str) -> tuple[str, str] | None:
     """(what was found at the outside of the text, the text without it); None if there is nothing."""
+    thought, rest = without_reasoning(text)
+    if thought:
+        return f"reasoning: {' '.join(' '.join(thought).split())[:60]}", rest
+    mark = _ANSWER_MARK.search(text)
+    if mark:
+        return f"mark: {mark.group()}", text[: mark.start()] + text[mark.end() :]
     for pattern, what in ((_TITLE, "title"), (_LABEL, "label")):
         match = pattern.match(text)
         if match:
@@ -93,6 +122,28 @@ def _wrapping(text: str, context: str) -> tuple[str, str] | None:
     if line_break and context and text_key(first) == text_key(context) and not _LEAK_MARK.search(first):
         return "the context as a first line", rest
     return None
+
+
+def without_reasoning(reply: str) -> tuple[list[str], str]:
+    """The blocks of reasoning of a reply, marks and all, and the reply without them.
+
+    What stands before an end without a beginning is reasoning too (its beginning stood in the prompt), and so is all
+    behind a beginning without an end (the reply was cut).
+    """
+    blocks, rest = [], reply
+    while begin := _THOUGHT_BEGINS.search(rest):
+        end = _THOUGHT_ENDS.search(rest, begin.end())
+        if end is None:
+            break
+        blocks.append(rest[begin.start() : end.end()])
+        rest = rest[: begin.start()] + rest[end.end() :]
+    for end in list(_THOUGHT_ENDS.finditer(rest))[-1:]:
+        blocks.append(rest[: end.end()])
+        rest = rest[end.end() :]
+    if begin := _THOUGHT_BEGINS.search(rest):
+        blocks.append(rest[begin.start() :])
+        rest = rest[: begin.start()]
+    return blocks, rest
 
 
 def ends_well(text: str) -> bool:
