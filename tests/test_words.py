@@ -14,7 +14,7 @@ from emogap.evaluate.fluency import distinct_share, ngrams
 from emogap.evaluate.text_scan import Capitals, _numbers
 from emogap.evaluate.word_counts import PRESETS
 from emogap.generate.quality import REWRITE_GATES, STORY_GATES, Candidate, failures, lost, names
-from emogap.records import REWRITES, write_rows
+from emogap.records import RESPONSES, REWRITES, write_rows
 from emogap.text.near_duplicates import near_duplicates, normalised, shingles
 from emogap.text.words import SPELLING, plain, spelling_rule
 
@@ -123,3 +123,26 @@ def test_a_recipe_names_the_rule_where_a_kept_text_needs_it(tmp_path):
     assert SPELLING.startswith(RULE)
     assert spelling_rule([straight, tmp_path / "none.parquet"], "output", **kept) == {}
     assert list(spelling_rule([straight, curly], "output", **kept)) == [SPELLING]
+
+
+def test_statistics_of_kept_texts_name_the_rule_where_they_need_it(make_config, monkeypatch):
+    from emogap.evaluate import textstats
+    from emogap.evaluate.emotions_found import answer_scores_artefacts
+
+    monkeypatch.setattr(textstats, "identify", lambda model: "a model")
+    monkeypatch.setattr(textstats, "identify_classifier", lambda name, revision: "a classifier")
+    config = make_config("rewrite.versions=['v3']")
+    path = config.home.rewrite_rows("v3")
+    path.parent.mkdir(parents=True)
+    for output, named in (("It's here.", False), ("It’s here.", True)):
+        row = dict.fromkeys(REWRITES.columns, "") | {"output": output, "status": "kept"}
+        write_rows(path, pd.DataFrame([row]), REWRITES)
+        assert (SPELLING in textstats.rewrite_stats_artefacts(config)[0].recipe.identities) == named
+    assert not any(SPELLING in artefact.recipe.identities for artefact in answer_scores_artefacts(config))
+    scored = answer_scores_artefacts(config)[1]
+    answers = scored.recipe.inputs["responses"]
+    answers.parent.mkdir(parents=True, exist_ok=True)
+    row = dict.fromkeys(RESPONSES.columns, "") | {"response": "It’s joy.", "train_seed": 0, "sample": 0}
+    write_rows(answers, pd.DataFrame([row | {"finished": True}]), RESPONSES)
+    named = [a.path for a in answer_scores_artefacts(config) if SPELLING in a.recipe.identities]
+    assert named == [scored.path]
