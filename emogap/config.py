@@ -110,7 +110,8 @@ class Gates(Section):
     max_sentence_repeats: int = Field(2, ge=1)
     """How often the same sentence may stand in a reply."""
     max_similarity: Share = 0.8
-    """Overlap of two replies' five-word runs (Jaccard) from which the later one is a duplicate."""
+    """Overlap of two replies' five-word runs (Jaccard) from which on the later one is a duplicate; at 1 only equal
+    texts are, case and punctuation aside."""
     opening_words: int = Field(20, ge=1)
     """How many first words make an opening; two replies with the same opening are duplicates."""
     min_emotion_score: Share = 0.0
@@ -246,7 +247,8 @@ class Corpus(Section):
     """The budget in white-space-separated words; 0 takes everything (that the shares allow)."""
     shares: CorpusShares = CorpusShares()
     near_duplicates: Share = 0.0
-    """Stories that share more than this of their 5-word sequences with an earlier one are dropped; 0 keeps them."""
+    """Overlap of two stories' five-word runs (Jaccard) from which on the later one is dropped; at 1 only equal texts
+    are, case and punctuation aside; 0 keeps all."""
     validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the source lines, and of the articles, that is held out (published: 0.2)."""
 

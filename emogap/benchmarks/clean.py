@@ -11,7 +11,7 @@ from emogap.bench import print_timings, ratio, time_in_turn
 from emogap.data.clean import Report, Rules, clean
 from emogap.data.raw import Source
 from emogap.paths import ROOT
-from emogap.text.near_duplicates import normalised
+from emogap.text.near_duplicates import text_key
 
 _BREAKS = str.maketrans("\t\x0b\x0c\x1c\x1d\x1e\x1f", " " * 7)
 _SPACE_BEFORE_PUNCTUATION = re.compile(r"\s+([.,!?;:])")
@@ -40,7 +40,7 @@ def plain_loop(path: Path, rules: Rules) -> Iterator[tuple[int, str]]:
             text = clean_line(line, rules)
             if text is None:
                 continue
-            key = normalised(text) if rules.duplicates == "near" else text
+            key = text_key(text) if rules.duplicates == "near" else text
             if rules.duplicates == "keep" or key not in seen:
                 seen.add(key)
                 yield number, text

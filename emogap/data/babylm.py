@@ -31,6 +31,7 @@ from emogap.paths import from_root
 from emogap.progress import progress
 from emogap.records import PROCESSED, row_seed
 from emogap.stages import make_each
+from emogap.text.near_duplicates import EQUALITY_RULE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,6 +67,7 @@ def process_artefacts(config: Config) -> list[Artefact]:
         "process",
         inputs=raw,
         settings=config.flat("process", *_RULES, "strict") | {"process.sample": sample},
+        identities=EQUALITY_RULE if settings.duplicates == "near" else {},
         seed=config.seed if sample else 0,
     )
     scored = Recipe(

@@ -18,16 +18,18 @@ from emogap.evaluate.models import StudyModel, recipe_parts, study_models
 from emogap.paths import from_root
 from emogap.records import SCORES, write_rows
 from emogap.stages import make_each
+from emogap.text.words import MARKS, plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_WORD = re.compile(r"\w+(?:['’]\w+)*")
+_RUN = rf"\w+(?:[{MARKS}]+\w*)*"
+_WORD = re.compile(rf"{_RUN}(?:'{_RUN})*")
 
 
 def ngrams(text: str, width: int) -> list[tuple[str, ...]]:
     """All runs of ``width`` words, lower-cased, punctuation left out."""
-    words = _WORD.findall(text.lower())
+    words = _WORD.findall(plain(text).lower())
     return [tuple(words[i : i + width]) for i in range(len(words) - width + 1)]
 
 

@@ -22,8 +22,9 @@ from emogap.evaluate.word_counts import PRESETS, REWRITE_PRESETS, STORY_PRESETS
 from emogap.hub import identify, resolve
 from emogap.paths import MAKERS
 from emogap.progress import progress
-from emogap.records import row_seed
+from emogap.records import KEPT, row_seed
 from emogap.stages import make_each
+from emogap.text.words import spelling_rule
 
 STATISTICS = "text_statistics.csv"
 _PER_TEXT = ("words", "sentences", "tokens", "flesch_reading_ease", "flesch_kincaid_grade")
@@ -102,6 +103,7 @@ def rewrite_stats_artefacts(config: Config) -> list[Artefact]:
 
 
 def _artefact(config: Config, kind: Kind, folder: Path, inputs: dict[str, Path]) -> Artefact:
+    kept = {"filters": [("status", "==", KEPT)]}
     recipe = Recipe(
         kind.stage,
         inputs,
@@ -109,7 +111,8 @@ def _artefact(config: Config, kind: Kind, folder: Path, inputs: dict[str, Path])
         {
             "stats.tokenizer": identify(config.bases[_tokenizer_name(config)]),
             "stats.classifier": identify_classifier(config.stats.classifier.name, config.stats.classifier.revision),
-        },
+        }
+        | spelling_rule(inputs.values(), kind.columns[-1], **kept),
         config.seed,
     )
     return Artefact(folder / STATISTICS, recipe)

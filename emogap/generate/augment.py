@@ -16,7 +16,7 @@ from emogap.data.classify import classifier_identity
 from emogap.emotions import LABELS, NEUTRAL
 from emogap.errors import InputError, UsageError
 from emogap.exhibits import draw_if_new
-from emogap.generate.judging import Judging, judge
+from emogap.generate.judging import JUDGING_RULE, Judging, judge
 from emogap.generate.outcomes import show_stories
 from emogap.generate.prompts import Template, load_examples, load_template
 from emogap.generate.quality import STORY_GATES
@@ -162,7 +162,9 @@ def _chunk(config: Config, method: str, number: int, size: int) -> Chunk:
         replies,
         inputs=replies.inputs | verdicts_input(path),
         settings=replies.settings | config.flat("augment", "gates"),
-        identities=replies.identities | {"process.classifier": classifier_identity(config.process.classifier)},
+        identities=replies.identities
+        | {"process.classifier": classifier_identity(config.process.classifier)}
+        | JUDGING_RULE,
     )
     artefact = Artefact(path, recipe, keep_superseded=True)
     return Chunk(method, number, first, size, artefact, replies)

@@ -15,7 +15,7 @@ from emogap.data.classify import classifier_identity
 from emogap.emotions import INDEX
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.exhibits import draw_if_new
-from emogap.generate.judging import Judging, judge
+from emogap.generate.judging import JUDGING_RULE, Judging, judge
 from emogap.generate.outcomes import show_stories
 from emogap.generate.quality import STORY_GATES
 from emogap.records import KEPT, STORIES, write_rows
@@ -125,7 +125,7 @@ def _artefact(config: Config, path: Path, file: Path, method: str) -> Artefact:
         STAGE,
         inputs={"chunk": file},
         settings={"import.method": method, **config.flat("augment", "gates")},
-        identities={"process.classifier": classifier_identity(config.process.classifier)},
+        identities={"process.classifier": classifier_identity(config.process.classifier)} | JUDGING_RULE,
     )
     return Artefact(path, recipe)
 
