@@ -5,6 +5,7 @@ import sys
 from importlib import import_module
 
 from emogap import __version__
+from emogap.commands import Parser
 from emogap.errors import EmogapError
 
 TOPICS = ("study", "data", "generate", "train", "evaluate", "grammar", "lens", "stats", "report", "scale", "bench")
@@ -12,7 +13,7 @@ TOPICS = ("study", "data", "generate", "train", "evaluate", "grammar", "lens", "
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="emogap",
         description="Emotional stories for small language models: write them, fine-tune on them, measure what changed.",
         epilog="Begin with `emogap run` (the whole study, embedded profile) and `emogap status`.",

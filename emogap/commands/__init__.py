@@ -9,12 +9,24 @@ from emogap.stages import stage
 Commands = argparse._SubParsersAction
 
 
+class Parser(argparse.ArgumentParser):
+    """Takes options by their whole names alone: an abbreviation is soon another option's."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **{"allow_abbrev": False, **options})
+
+
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """The options that every command working in a home has."""
     parser.add_argument("--profile", default="embedded", help="a profile under configs/, or a TOML file (embedded)")
     parser.add_argument("--home", help="where the run lies ($EMOGAP_HOME, else runs/<profile>/)")
     parser.add_argument(
-        "--set", dest="settings", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override one setting"
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override one setting: a text as it stands, anything else in TOML; the last one for a key holds",
     )
 
 
@@ -22,7 +34,7 @@ def config_from(arguments: argparse.Namespace) -> Config:
     """The settings that a command's options ask for. Options that are short for a setting come after ``--set``."""
     shorthands = getattr(arguments, "shorthands", {})
     given = [(key, getattr(arguments, name)) for name, key in shorthands.items()]
-    settings = arguments.settings + [f"{key}={value}" for key, value in given if value is not None]
+    settings = [*arguments.settings, *((key, value) for key, value in given if value is not None)]
     return load_config(arguments.profile, arguments.home, settings)
 
 

@@ -37,7 +37,7 @@ def _add_process(commands: Commands) -> None:
     shorthands["raw"] = "process.raw_dirs"
     parser.add_argument(
         "--classifier",
-        type=lambda name: f'{{ name = "{name}" }}',  # and none of the profile's revision, which is another model's
+        type=lambda name: {"name": name},  # and none of the profile's revision, which is another model's
         metavar="NAME",
         help="short for --set process.classifier='{ name = \"NAME\" }'",
     )
@@ -46,7 +46,7 @@ def _add_process(commands: Commands) -> None:
         ("strict", "bad bytes, NULs, empty files and the like are errors"),
         ("balance", "draw the emotional lines evenly over the emotions"),
     ):
-        parser.add_argument(f"--{name}", action="store_const", const="true", help=what)
+        parser.add_argument(f"--{name}", action="store_const", const=True, help=what)
         shorthands[name] = f"process.{name}"
 
 

@@ -17,25 +17,20 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", nargs="+", metavar="NAME", help="these models of the study alone")
 
 
-def _config_for_models(arguments: argparse.Namespace):
-    if arguments.models:
-        arguments.settings.append(f"respond.models={arguments.models!r}")
-    return config_from(arguments)
-
-
 def _register_respond(commands: Commands) -> None:
     parser = commands.add_parser("respond", help="let every model of the study answer every instruction prompt")
     add_run_options(parser)
     _add_models(parser)
     parser.add_argument("--prompts", metavar="FILE", help="short for --set respond.prompts=FILE")
     parser.add_argument("--samples", metavar="N", help="short for --set respond.samples=N")
-    parser.set_defaults(run=_respond, shorthands={"prompts": "respond.prompts", "samples": "respond.samples"})
+    names = ("models", "prompts", "samples")
+    parser.set_defaults(run=_respond, shorthands={name: f"respond.{name}" for name in names})
 
 
 def _respond(arguments: argparse.Namespace) -> None:
     from emogap.evaluate.respond import respond
 
-    print(respond(_config_for_models(arguments)))
+    print(respond(config_from(arguments)))
 
 
 def _register_sentiment(commands: Commands) -> None:
@@ -53,7 +48,8 @@ def _register_sentiment(commands: Commands) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="with --counts: where the tables are written")
     parser.add_argument("--grouping", help="short for --set sentiment.grouping=study|goemotions")
-    parser.set_defaults(run=_sentiment, shorthands={"grouping": "sentiment.grouping"})
+    shorthands = {"models": "respond.models", "grouping": "sentiment.grouping"}
+    parser.set_defaults(run=_sentiment, shorthands=shorthands)
 
 
 def _sentiment(arguments: argparse.Namespace) -> None:
@@ -61,7 +57,7 @@ def _sentiment(arguments: argparse.Namespace) -> None:
 
     if (arguments.counts is None) != (arguments.out is None):
         raise UsageError("--counts FILE.csv and --out DIR belong together; give both or neither")
-    config = _config_for_models(arguments)
+    config = config_from(arguments)
     if arguments.counts is None:
         from emogap.evaluate.evaluate import measure_sentiment
 

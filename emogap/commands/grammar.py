@@ -49,7 +49,7 @@ def _register_blimp(commands: Commands) -> None:
     parser.add_argument("--items", metavar="N", help="the first N pairs of each paradigm (all)")
     parser.add_argument("--subset", type=_path, metavar="IDS.json", help="score these alone: paradigm → pair ids")
     parser.add_argument("--published", type=Path, metavar="FILE.csv", help="to put beside: model, phenomenon, accuracy")
-    parser.add_argument("--paradigms", action="store_const", const="true", help="with --tables: each paradigm too")
+    parser.add_argument("--paradigms", action="store_const", const=True, help="with --tables: each paradigm too")
     names = ("data", "items", "subset", "paradigms")
     parser.set_defaults(run=_blimp, shorthands={name: f"blimp.{name}" for name in names})
 

@@ -24,6 +24,7 @@ def register(commands: Commands) -> None:
                        "cross_entropy, emotion:LABEL, word:WORD")  # fmt: skip
     given.add_argument("--positions", type=int, metavar="N", help="how many of a text's last positions are drawn (28)")
     given.add_argument("--out", type=Path, metavar="DIR", help="where readings, tables and figures go (lens/)")
+    parser.get_default("shorthands")["words"] = "lens.words"
     parser.set_defaults(run=_lens)
 
     words = commands.add_parser(
@@ -50,8 +51,6 @@ def _lens(arguments: argparse.Namespace) -> None:
         return
     from emogap.evaluate.text_lens import lens_of_texts
 
-    if arguments.words:
-        arguments.settings.append(f"lens.words={arguments.words!r}")
     config = config_from(arguments)
     options = {name: value for name in ("measure", "positions") if (value := getattr(arguments, name)) is not None}
     for line in lens_of_texts(config, arguments.models, _texts(arguments), arguments.out or Path("lens"), **options):

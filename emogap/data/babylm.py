@@ -26,7 +26,7 @@ from emogap.data.clean import ODDITIES, Kept, Report, Rules, clean
 from emogap.data.raw import Source, find_sources, size
 from emogap.emotions import EMOTIONS, INDEX, LABELS, NEUTRAL, labels_over
 from emogap.errors import InputError
-from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.exhibits import Exhibit, read_table, save_figure, save_table
 from emogap.paths import from_root
 from emogap.progress import progress
 from emogap.records import PROCESSED, row_seed
@@ -389,7 +389,7 @@ def _print_tables(config: Config) -> None:
     print("What became of the lines of each source")
     print(show(cleaning_table(config)), end="\n\n")
     print(f"Lines by top emotion; `emotional`: not neutral and score over {_threshold(config)}")
-    print(show(pd.read_csv(config.home.filtered.parent / "tables" / "emotions_by_source.csv")), end="\n\n")
+    print(show(read_table(config.home.filtered.parent / "tables" / "emotions_by_source.csv")), end="\n\n")
     absent = never_found(config)
     if absent:
         print(f"warning: never the top emotion of an emotional line: {', '.join(absent)}")
