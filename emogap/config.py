@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 from emogap.emotions import LABELS, REWRITE_EMOTIONS
 from emogap.errors import UsageError
-from emogap.paths import ROOT, Home, choose_home
+from emogap.paths import ROOT, Home, choose_home, given_path
 
 CONFIGS = ROOT / "configs"
 
@@ -605,7 +605,7 @@ def load_config(
     ``settings``: of several for one key the last holds. The key's type decides how a value given as text is read: a
     text setting takes it as it is, everything else is TOML (see ``_read``). Raises ``UsageError``.
     """
-    path = Path(profile) if profile.endswith(".toml") else CONFIGS / f"{profile}.toml"
+    path = given_path(profile) if profile.endswith(".toml") else CONFIGS / f"{profile}.toml"
     values = _read_profile(path)
     for setting in settings.items() if isinstance(settings, dict) else settings:
         key, value = _parse_setting(setting) if isinstance(setting, str) else _typed_setting(*setting)
@@ -615,7 +615,7 @@ def load_config(
         config = Config.model_validate(values)
     except ValidationError as error:
         raise UsageError(_first_problem(error, path)) from None
-    config._source = str(path.resolve()) if profile.endswith(".toml") else profile
+    config._source = str(path) if profile.endswith(".toml") else profile
     config._home = Home(choose_home(config.profile, home))
     return config
 
@@ -623,7 +623,8 @@ def load_config(
 def _read_profile(path: Path) -> dict[str, Any]:
     """The values of a profile on top of those of the profile that it ``extends``, if it does."""
     if not path.is_file():
-        raise UsageError(f"unknown profile '{path.stem}'; choose among {', '.join(profiles())} or give a TOML file")
+        wanted = path.stem if path.is_relative_to(CONFIGS) else path
+        raise UsageError(f"unknown profile '{wanted}'; choose among {', '.join(profiles())} or give a TOML file")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -2,18 +2,12 @@
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 
 from emogap.config import Config, load_config
 from emogap.stages import stage
 
 Commands = argparse._SubParsersAction
-
-
-class Parser(argparse.ArgumentParser):
-    """Takes options by their whole names alone: an abbreviation is soon another option's."""
-
-    def __init__(self, *args, **options):
-        super().__init__(*args, **{"allow_abbrev": False, **options})
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +20,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SECTION.KEY=VALUE",
-        help="override one setting: a text as it stands, anything else in TOML; the last one for a key holds",
+        help="override one setting: a text as it stands, anything else in TOML; paths from the repository's root; the "
+        "last one for a key holds",
     )
 
 
@@ -34,7 +29,8 @@ def config_from(arguments: argparse.Namespace) -> Config:
     """The settings that a command's options ask for. Options that are short for a setting come after ``--set``."""
     shorthands = getattr(arguments, "shorthands", {})
     given = [(key, getattr(arguments, name)) for name, key in shorthands.items()]
-    settings = [*arguments.settings, *((key, value) for key, value in given if value is not None)]
+    given = [(key, str(value) if isinstance(value, Path) else value) for key, value in given if value is not None]
+    settings = [*arguments.settings, *given]
     return load_config(arguments.profile, arguments.home, settings)
 
 

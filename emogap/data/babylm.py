@@ -326,8 +326,9 @@ def emotions_by_source(scored: Path, filtered: Path) -> "pd.DataFrame":
     """Lines by top label: a row a label; a column a source, ``all``, and ``emotional`` (all that pass the filter)."""
     import polars as pl
 
-    counts = pl.scan_parquet(scored).group_by("source", "emotion").len().collect(engine="streaming").to_pandas()
-    passed = pl.scan_parquet(filtered).group_by("emotion").len().collect().to_pandas().set_index("emotion")["len"]
+    lines, emotional = (pl.scan_parquet(file, glob=False) for file in (scored, filtered))  # [ is a letter as any
+    counts = lines.group_by("source", "emotion").len().collect(engine="streaming").to_pandas()
+    passed = emotional.group_by("emotion").len().collect().to_pandas().set_index("emotion")["len"]
     table = counts.pivot(index="emotion", columns="source", values="len").reindex(LABELS).fillna(0).astype(int)
     table = table[sorted(table.columns)]
     table["all"] = table.sum(axis=1)
@@ -378,7 +379,9 @@ def never_found(config: Config) -> list[str]:
     """The emotions that no line in ``babylm_filtered.parquet`` has as its top label."""
     import polars as pl
 
-    found = set(pl.scan_parquet(config.home.filtered).select(pl.col("emotion").unique()).collect()["emotion"])
+    found = set(
+        pl.scan_parquet(config.home.filtered, glob=False).select(pl.col("emotion").unique()).collect()["emotion"]
+    )
     return [emotion for emotion in EMOTIONS if emotion not in found]
 
 
