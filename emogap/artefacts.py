@@ -285,7 +285,7 @@ def _remembered_hash(path: Path) -> str:
     # The time of the last change of any kind (ctime) is the kernel's own: putting the file's time back sets it anew.
     key = f"{path.resolve()}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ctime_ns}\0{found.st_ino}"
     memory = cache_dir() / "hashes" / hashlib.sha256(key.encode()).hexdigest()
-    if memory.exists():
+    with suppress(OSError):
         return memory.read_text(encoding="utf-8")
     digest = _sha256_of_file(path)
     with suppress(OSError):  # without a place to remember it, it is made again
@@ -425,7 +425,7 @@ def git_commit() -> str | None:
 
 def _git(*arguments: str) -> str:
     return subprocess.run(
-        ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
+        ["git", "-C", str(ROOT), *arguments], capture_output=True, encoding="utf-8", errors="replace", check=True
     ).stdout.strip()
 
 

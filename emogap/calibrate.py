@@ -249,6 +249,7 @@ def _written(
     """Replies in calls as large as the stage's, judged; units are the tokens that the model drew."""
     import pandas as pd
 
+    from emogap.generate.engines import known_tokens
     from emogap.generate.judging import judge
     from emogap.generate.open_engine import open_engine
     from emogap.generate.writing import BATCHES_A_CALL, answered_row, answers_to, batches
@@ -267,7 +268,7 @@ def _written(
                 raise ModelError(f"{engine.identity}: a reply failed: {failed}")
             answered = [answered_row(ask, answer) for ask, answer in zip(part, answers, strict=True)]
             rows.extend(judge(answered, rows, {ask.id: ask.shown for ask in part}, judging))
-        return sum(row["new_tokens"] for row in rows)
+        return sum(known_tokens((row["new_tokens"] for row in rows), engine.identity))
 
     with closing(open_engine(config.writer)) as engine:
         found = timed(write, call, seconds)

@@ -97,6 +97,8 @@ def _processor() -> str:
     if not cpuinfo.exists():
         return platform.processor() or platform.machine()
     names = [
-        line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
+        line.partition(":")[2].strip()
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.startswith("model name")
     ]
     return names[0] if names else platform.machine()

@@ -13,7 +13,7 @@ from emogap.artefacts import fingerprint
 from emogap.config import Config, HubModel
 from emogap.errors import ModelError
 from emogap.locks import lock
-from emogap.paths import cache_dir, from_root
+from emogap.paths import cache_dir, cache_folder, from_root
 
 WEIGHTS = ("*.safetensors", "*.json", "*.txt", "*.model", "tokenizer*", "*.jinja")
 """What is fetched of a model repository: safetensors and what describes them, never pickles."""
@@ -124,6 +124,7 @@ def _embedded(name: str) -> Path:
         return source
     folder = cache_dir() / "models" / f"{name}-{fingerprint(source)[:12]}"
     if not folder.exists():
+        cache_folder("models")
         # Several processes may want it at once on a new machine: one makes it, the others wait.
         with lock(folder, wait=True):
             if not folder.exists():

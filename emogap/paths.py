@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from emogap.errors import MissingInput
+from emogap.errors import DiskError, MissingInput, UsageError, one_line
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,22 +24,86 @@ MAKERS: dict[str, str] = {
 
 
 def from_root(path: str | Path) -> Path:
-    """``path`` as given if absolute, else taken from the repository's root, whatever the working directory."""
-    path = Path(path).expanduser()
-    return path if path.is_absolute() else ROOT / path
+    """A path of a setting: as given if absolute, else from the repository's root, whatever the working directory.
+
+    Raises ``UsageError`` for what can be no path.
+    """
+    return ROOT / _expanded(path)
+
+
+def given_path(path: str | Path) -> Path:
+    """A path of an option, or of the environment: from the working directory, made absolute.
+
+    Raises ``UsageError`` for what can be no path, an empty one among them.
+    """
+    if not str(path):
+        raise UsageError("an empty path; name a file or folder, or leave the option out")
+    try:
+        return _speakable(_expanded(path).resolve())
+    except (OSError, RuntimeError) as error:  # the working directory is gone, or links go round in a ring
+        raise UsageError(f"{path} cannot be looked up from here ({one_line(error)}); give the whole path") from None
+
+
+def folder_or_name(name: str) -> str:
+    """What names a model in an option: a folder of the working directory by its whole path, any other name as it is."""
+    return str(given_path(name)) if _expanded(name).is_dir() else name
+
+
+def _expanded(path: str | Path) -> Path:
+    """``~`` is the user's own folder."""
+    if "\0" in str(path):
+        raise UsageError(f"{str(path)!r} can be no path: it holds a NUL")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UsageError(f"{path}: it is not known what ~ stands for here (HOME); give the whole path") from None
+
+
+def _speakable(path: Path) -> Path:
+    """The path itself. Raises ``UsageError`` for one that manifests and notebooks, which are UTF-8, cannot name."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"the name of {str(path)!r} is no UTF-8, or this locale (LC_ALL) is not; rename it, or set PYTHONUTF8=1"
+        ) from None
+    return path
 
 
 def cache_dir() -> Path:
-    """Where models made ready once are kept: ``$EMOGAP_CACHE``, else ``emogap`` in the user's cache folder."""
-    if "EMOGAP_CACHE" in os.environ:
-        return Path(os.environ["EMOGAP_CACHE"]).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "emogap"
+    """Where models made ready once are kept: ``$EMOGAP_CACHE``, else ``emogap`` in the user's cache folder, which is
+    ``$XDG_CACHE_HOME`` if that is absolute, else ``~/.cache``; for a user without a home ``runs/.cache`` here."""
+    if chosen := os.environ.get("EMOGAP_CACHE"):
+        return given_path(chosen)
+    places = (os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache"), str(ROOT / "runs" / ".cache"))
+    return Path(next(place for place in places if os.path.isabs(place))) / "emogap"
+
+
+def cache_folder(name: str) -> Path:
+    """A folder of the cache, made if it is not there. Raises ``DiskError`` if it cannot be."""
+    folder = cache_dir() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+        raise PermissionError("not allowed")
+    except OSError as error:
+        raise DiskError(
+            f"the cache {folder} cannot be written ({error.strerror or error}); set EMOGAP_CACHE to a folder that can"
+        ) from error
 
 
 def choose_home(profile: str, home: str | Path | None = None) -> Path:
-    """The home of a run: the one given, else ``$EMOGAP_HOME``, else ``runs/<profile>/`` in the repository's root."""
-    chosen = home or os.environ.get("EMOGAP_HOME")
-    return Path(chosen).expanduser().resolve() if chosen else ROOT / "runs" / profile
+    """The home of a run: the one given, else ``$EMOGAP_HOME``, else ``runs/<profile>/`` in the repository's root.
+
+    Raises ``UsageError`` for what can be no folder.
+    """
+    chosen = os.environ.get("EMOGAP_HOME") if home is None else home
+    root = _speakable(ROOT / "runs" / profile) if home is None and not chosen else given_path(chosen)
+    there = next(path for path in (root, *root.parents) if path.exists())
+    if not there.is_dir():
+        raise UsageError(f"the home {root} cannot be: {there} is a file; name a folder with --home")
+    return root
 
 
 @dataclass(frozen=True)

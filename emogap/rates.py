@@ -14,7 +14,7 @@ from emogap.artefacts import write_json
 from emogap.config import Section
 from emogap.device import machine
 from emogap.errors import InputError, MissingInput, UsageError
-from emogap.paths import cache_dir
+from emogap.paths import cache_dir, cache_folder
 
 Kind = Literal["clean", "classify", "stories", "rewrites", "clm", "sft", "answers", "pairs", "lens"]
 UNITS: dict[Kind, str] = {
@@ -132,4 +132,5 @@ def own_rates() -> Rates:
 
 def keep(rate: Rate) -> None:
     """Put a rate that was measured here beside those that were measured before."""
+    cache_folder("")
     write_json(rates_file(), own_rates().with_new(rate).model_dump(mode="json"))

@@ -1,6 +1,5 @@
 """``emogap bench respond``: answering instruction prompts in batches, against one prompt at a time."""
 
-import argparse
 from collections.abc import Sequence
 
 from emogap.bench import Timing, print_timings, ratio, time_in_turn
@@ -11,6 +10,7 @@ from emogap.evaluate.respond import conversation, load_prompts
 from emogap.generate.engines import Conversation
 from emogap.generate.transformers_engine import TransformersEngine
 from emogap.hub import LocalModel, resolve
+from emogap.options import Parser, a_model
 from emogap.records import row_seed
 
 LIBRARY, ALONE = "transformers, one at a time", "emogap, one at a time"
@@ -19,8 +19,10 @@ PUBLISHED_PROMPTS, MODELS = 829, 4
 
 def run(words: list[str]) -> None:
     """Time the ways in turn; print prompts a second, the ratios, and what a study of published size would take."""
-    parser = argparse.ArgumentParser(prog="emogap bench respond", description=__doc__)
-    parser.add_argument("--model", default="embedded:smollm2-135m-instruct", help="a model's name or folder")
+    parser = Parser(prog="emogap bench respond", description=__doc__)
+    parser.add_argument(
+        "--model", type=a_model, default="embedded:smollm2-135m-instruct", help="a model's name or folder"
+    )
     parser.add_argument("--prompts", type=int, default=64, help="how many of the shipped prompts (64)")
     parser.add_argument("--tokens", type=int, default=64, help="new tokens at most (64)")
     parser.add_argument("--batch-size", type=int, default=32)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from emogap.bench import print_timings, ratio, time_in_turn
 from emogap.config import Clm, HubModel, Sft
+from emogap.options import Parser, a_model
 from emogap.paths import ROOT
 
 if TYPE_CHECKING:
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 
 def run(words: list[str]) -> None:
     """Time both ways in turn; print rates, their ratio, and the share of real tokens padded and packed."""
-    parser = argparse.ArgumentParser(prog="emogap bench train", description=__doc__)
-    parser.add_argument("--model", default="embedded:smollm2-135m-instruct", help="a hub id, folder or embedded model")
+    parser = Parser(prog="emogap bench train", description=__doc__)
+    parser.add_argument(
+        "--model", type=a_model, default="embedded:smollm2-135m-instruct", help="a hub id, folder or embedded model"
+    )
     parser.add_argument("--steps", type=int, default=20, help="steps a round (20)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds (3)")
     parser.add_argument("--rank", type=int, default=16, help="of the adapters; 0 trains all weights (16)")

@@ -1,9 +1,9 @@
 """The command that prices a study before it is run: plan."""
 
 import argparse
-from pathlib import Path
 
 from emogap.commands import Commands, add_run_options, config_from
+from emogap.options import a_path
 
 
 def register(commands: Commands) -> None:
@@ -16,7 +16,7 @@ def register(commands: Commands) -> None:
     add_run_options(parser)
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--calibrate", action="store_true", help="measure first, some seconds a kind of work")
-    source.add_argument("--rates", type=Path, metavar="FILE", help="rates as JSON or TOML, whatever their machine")
+    source.add_argument("--rates", type=a_path, metavar="FILE", help="rates as JSON or TOML, whatever their machine")
     parser.add_argument("--only", nargs="+", action="extend", metavar="KIND", help="with --calibrate: measure these")
     parser.set_defaults(run=_plan)
 

@@ -26,7 +26,7 @@ from emogap.data.clean import ODDITIES, Kept, Report, Rules, clean
 from emogap.data.raw import Source, find_sources, size
 from emogap.emotions import EMOTIONS, INDEX, LABELS, NEUTRAL, labels_over
 from emogap.errors import InputError
-from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.exhibits import Exhibit, read_table, save_figure, save_table
 from emogap.paths import from_root
 from emogap.progress import progress
 from emogap.records import PROCESSED, row_seed
@@ -328,8 +328,9 @@ def emotions_by_source(scored: Path, filtered: Path) -> "pd.DataFrame":
     """Lines by top label: a row a label; a column a source, ``all``, and ``emotional`` (all that pass the filter)."""
     import polars as pl
 
-    counts = pl.scan_parquet(scored).group_by("source", "emotion").len().collect(engine="streaming").to_pandas()
-    passed = pl.scan_parquet(filtered).group_by("emotion").len().collect().to_pandas().set_index("emotion")["len"]
+    lines, emotional = (pl.scan_parquet(file, glob=False) for file in (scored, filtered))  # [ is a letter as any
+    counts = lines.group_by("source", "emotion").len().collect(engine="streaming").to_pandas()
+    passed = emotional.group_by("emotion").len().collect().to_pandas().set_index("emotion")["len"]
     table = counts.pivot(index="emotion", columns="source", values="len").reindex(LABELS).fillna(0).astype(int)
     table = table[sorted(table.columns)]
     table["all"] = table.sum(axis=1)
@@ -380,7 +381,9 @@ def never_found(config: Config) -> list[str]:
     """The emotions that no line in ``babylm_filtered.parquet`` has as its top label."""
     import polars as pl
 
-    found = set(pl.scan_parquet(config.home.filtered).select(pl.col("emotion").unique()).collect()["emotion"])
+    found = set(
+        pl.scan_parquet(config.home.filtered, glob=False).select(pl.col("emotion").unique()).collect()["emotion"]
+    )
     return [emotion for emotion in EMOTIONS if emotion not in found]
 
 
@@ -391,7 +394,7 @@ def _print_tables(config: Config) -> None:
     print("What became of the lines of each source")
     print(show(cleaning_table(config)), end="\n\n")
     print(f"Lines by top emotion; `emotional`: not neutral and score over {_threshold(config)}")
-    print(show(pd.read_csv(config.home.filtered.parent / "tables" / "emotions_by_source.csv")), end="\n\n")
+    print(show(read_table(config.home.filtered.parent / "tables" / "emotions_by_source.csv")), end="\n\n")
     absent = never_found(config)
     if absent:
         print(f"warning: never the top emotion of an emotional line: {', '.join(absent)}")

@@ -426,7 +426,7 @@ def teacher_agreement(stories: Path, classifier: EmotionClassifier) -> dict[str,
     files = sorted(stories.glob("*.parquet"))
     if not files:
         raise MissingInput(f"no Parquet file in {stories}; run `emogap fetch published` or name the folder of stories")
-    table = pl.concat([pl.read_parquet(file, columns=["text", "emotion"]) for file in files])
+    table = pl.concat([pl.read_parquet(file, glob=False, columns=["text", "emotion"]) for file in files])
     scores = classifier.scores(table["text"].to_list())[:, : len(EMOTIONS)]  # neutral is the last of LABELS
     counts: dict[str, dict[str, int]] = {}
     for best, emotion in zip(scores.argmax(1), table["emotion"], strict=True):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from emogap.config import Config, HubModel
 from emogap.errors import UsageError
+from emogap.paths import folder_or_name
 
 
 def named_models(config: Config, names: Iterable[str]) -> dict[str, HubModel]:
@@ -23,9 +24,9 @@ def named_models(config: Config, names: Iterable[str]) -> dict[str, HubModel]:
 
 
 def _named(config: Config, name: str) -> tuple[str, HubModel]:
-    folder = Path(name).expanduser()
+    folder = Path(folder_or_name(name))
     if folder.is_dir():
-        return folder.resolve().name, HubModel(name=str(folder.resolve()))
+        return folder.name, HubModel(name=str(folder))
     if name in config.bases:
         return name, config.bases[name]
     if config.home.model(name).is_dir() or name in {strategy.name for strategy in config.strategies}:

@@ -22,7 +22,7 @@ CPU_CACHE = 2 * 1024**3
 
 
 def main() -> None:
-    out = os.fdopen(int(sys.argv[1]), "w", buffering=1)
+    out = os.fdopen(int(sys.argv[1]), "w", buffering=1, encoding="utf-8")
 
     def say(**message: Any) -> None:
         out.write(json.dumps(message) + "\n")
