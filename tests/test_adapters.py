@@ -9,7 +9,7 @@ from peft import AutoPeftModelForCausalLM, LoraConfig, PeftModel, get_peft_model
 from tiny_models import SENTENCES, save_tiny_gpt2, save_tiny_llama
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from emogap.config import HubModel
+from emogap.config import HubModel, Writer
 from emogap.errors import ModelError
 from emogap.hub import identify, with_bases
 from emogap.lm.adapters import low_rank_of
@@ -247,3 +247,88 @@ def test_adapters_of_another_kind_are_refused_beneath_one(bases, tmp_path):
     get_peft_model(whole(bases["gpt2"]), config).save_pretrained(tmp_path / "loha")
     with pytest.raises(ModelError, match="cannot be kept as one adapter .it is of the kind .*LOHA"):
         low_rank_of(tmp_path / "loha")
+
+
+# In every place that takes a model
+
+
+@pytest.fixture(scope="module")
+def pair(bases, tmp_path_factory):
+    """An adapter's folder without a tokenizer, and a folder of what it makes of its base."""
+    folder = tmp_path_factory.mktemp("pair")
+    adapted = adapt(folder / "adapter", whole(bases["gpt2"]), **LINEAR)
+    adapted.merge_and_unload().save_pretrained(folder / "merged")
+    AutoTokenizer.from_pretrained(bases["gpt2"]).save_pretrained(folder / "merged")
+    return folder / "adapter", folder / "merged"
+
+
+def test_an_adapter_scores_reads_and_answers_as_what_it_makes_of_its_base(pair, make_config):
+    from emogap.config import Sampling
+    from emogap.evaluate.logit_lens import LogitLens
+    from emogap.evaluate.models import study_models
+    from emogap.evaluate.respond import open_model
+    from emogap.evaluate.sentence_scores import SentenceScorer
+    from emogap.generate.engines import Conversation
+    from emogap.hub import resolve
+
+    scores, readings, replies = [], [], []
+    asked = [Conversation(str(i), ({"role": "user", "content": s},), i, plain=True) for i, s in enumerate(SENTENCES)]
+    for folder in pair:
+        local = resolve(HubModel(name=str(folder)))
+        scores.append(SentenceScorer(local, device="cpu").scores(SENTENCES))
+        lens = LogitLens(local, device="cpu")
+        readings.append(lens.read([lens.encode(SENTENCES[0])], starts=[0], top_k=2)[0].cross_entropy)
+        config = make_config()
+        settings = {"bases": {"own": HubModel(name=str(folder))}, "strategies": []}
+        settings["respond"] = config.respond.model_copy(update={"device": "cpu", "dtype": "fp32"})
+        config = config.model_copy(update=settings)
+        engine = open_model(config, study_models(config)[0])
+        replies.append([r.text for r in engine.generate(asked, Sampling(temperature=0, max_new_tokens=8))])
+    torch.testing.assert_close(torch.tensor(scores[0]), torch.tensor(scores[1]), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(
+        torch.tensor(readings[0]), torch.tensor(readings[1]), rtol=1e-4, atol=1e-4, equal_nan=True
+    )
+    assert replies[0] == replies[1] and any(replies[0])
+
+
+def test_tokens_are_counted_with_the_tokenizer_of_what_an_adapter_stands_on(pair):
+    import pandas as pd
+
+    from emogap.evaluate.text_scan import Job, scan_batch
+
+    counted = [scan_batch(pd.Series(SENTENCES), Job((), tokenizer_folder(folder)))[1]["tokens"] for folder in pair]
+    assert (
+        counted[0].tolist() == counted[1].tolist() == [len(load_tokenizer(pair[1])(s)["input_ids"]) for s in SENTENCES]
+    )
+
+
+def test_vllm_takes_no_adapter(pair):
+    from emogap.generate.open_engine import open_engine
+
+    with pytest.raises(
+        ModelError, match="adapter, which writer.engine=vllm does not load; .*writer.engine=transformers"
+    ):
+        open_engine(Writer(model=HubModel(name=str(pair[0])), engine="vllm"))
+    with pytest.raises(ModelError, match="an adapter, which cannot be merged into nf4 weights"):
+        load_causal(pair[0], device="cuda", quantization="nf4")
+
+
+def test_an_adapter_on_the_hub_brings_what_it_stands_on(pair, bases, ids, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    from emogap.generate.open_engine import open_engine
+
+    shutil.copytree(pair[0], tmp_path / "adapter")
+    name_base(tmp_path / "adapter", "someone/base", revision="b" * 40)
+    fetched = []
+
+    def download(name, revision, allow_patterns):
+        fetched.append((name, revision, "*.safetensors" in allow_patterns))
+        return str(tmp_path / "adapter" if name == "someone/adapter" else bases["gpt2"])
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    writer = Writer(model=HubModel(name="someone/adapter", revision="a" * 40), device="cpu", dtype="fp32")
+    engine = open_engine(writer)
+    assert fetched[:2] == [("someone/adapter", "a" * 40, False), ("someone/base", "b" * 40, False)]
+    assert {("someone/adapter", "a" * 40, True), ("someone/base", "b" * 40, True)} < set(fetched[2:])
+    torch.testing.assert_close(logits(engine._model, ids), logits(whole(pair[1]), ids), rtol=1e-4, atol=1e-4)

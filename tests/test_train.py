@@ -531,6 +531,64 @@ def test_an_adapter_can_be_a_parent(study):
     assert baby["trainable"] < baby["parameters"] and child["trainable"] == child["parameters"]
 
 
+# What could fail only when it is saved
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_a_base_whose_defaults_for_generation_contradict_each_other_is_trained_and_saved(study, tiny, tmp_path, rank):
+    import shutil
+
+    from transformers import AutoModelForCausalLM
+
+    base = shutil.copytree(tiny, tmp_path / "base")
+    (base / "generation_config.json").write_text('{"eos_token_id": [0, 3], "do_sample": false, "temperature": 0.7}')
+    config = study(BABY, bases={"tiny": {"name": str(base)}}, clm__lora={"rank": rank})
+
+    def kill(name, history):
+        if history[-1]["step"] == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        clm(config, watch=kill)
+    assert clm(config).made == ["tiny-baby"]
+    saved = AutoModelForCausalLM.from_pretrained(config.home.model("tiny-baby")).generation_config
+    assert saved.eos_token_id == [0, 3] and saved.temperature is None
+
+
+@pytest.mark.parametrize("part", ["PreTrainedTokenizerFast.save_pretrained", "PreTrainedConfig.save_pretrained"])
+def test_what_cannot_be_saved_is_said_before_the_first_step(study, monkeypatch, part):
+    import transformers
+
+    owner, name = part.split(".")
+
+    def refuse(*_, **__):
+        raise TypeError("Object of type set is not JSON serializable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(getattr(transformers, owner), name, refuse)
+        with pytest.raises(ModelError, match=r"trained from .*tiny could not be saved \(Object of type set"):
+            clm(study(BABY), watch=lambda *_: pytest.fail("trained"))
+    assert clm(study(BABY)).made == ["tiny-baby"]
+
+
+def test_a_file_of_the_record_s_name_in_a_base_is_not_taken_for_a_record(study, tiny, tmp_path):
+    import shutil
+
+    for content in ("{", "[]", '{"task": "clm"}'):
+        base = shutil.copytree(tiny, tmp_path / "base", dirs_exist_ok=True)
+        (base / "training.json").write_text(content)
+        config = study(BABY, bases={"tiny": {"name": str(base)}}, clm__max_steps=2)
+        clm(config)
+        assert record_of(config, "tiny-baby")["parent"]["inherited"] == ""
+
+
+@pytest.mark.parametrize("task, stage", [("clm", clm), ("sft", sft)])
+def test_a_device_that_is_not_there_is_said_before_anything_is_read(study, monkeypatch, task, stage):
+    monkeypatch.setattr("emogap.lm.loading.load_causal", lambda *_, **__: pytest.fail("loaded"))
+    with pytest.raises(UsageError, match=rf"{task}.device: there is no device cuda:7 on this machine, .*; use auto"):
+        stage(study(BABY, INSTR, **{f"{task}.device": "cuda:7"}))
+
+
 # Kills, bad luck, bad settings
 
 

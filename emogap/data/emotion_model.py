@@ -344,10 +344,14 @@ def label_columns(name: str, id2label: dict[int, str]) -> list[int]:
     if set(column) != set(LABELS) or len(id2label) != len(LABELS):
         missing = [label for label in LABELS if label not in column]
         extra = sorted(set(column) - set(LABELS))
+        unnamed = all(str(label).startswith("LABEL_") for label in column)
+        remedy = f"choose a model trained on GoEmotions, such as '{MINILM}'"
+        if unnamed:
+            remedy = "write their names into its config.json (id2label), or " + remedy
         raise ModelError(
             f"classifier '{name}' does not have the 28 GoEmotions labels: it has {len(id2label)}, "
             f"without {', '.join(missing[:5]) or 'none'}, with {', '.join(extra[:5]) or 'no others'}; "
-            f"choose a model trained on GoEmotions, such as '{MINILM}'"
+            f"{remedy}"
         )
     return [column[label] for label in LABELS]
 

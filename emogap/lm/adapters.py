@@ -177,6 +177,11 @@ def low_rank(state: "dict[str, torch.Tensor]", config: "PeftConfig", name: str) 
             raise _not_one(name, f"{match['module']} is no linear layer")
         else:
             halves.setdefault((match["module"], match["kind"]), {})[match["part"]] = tensor.float()
+    for (module, _), half in halves.items():
+        if len(half) < 2:
+            raise ModelError(
+                f"{name}: the adapter has one of the two matrices of {module} alone; get the whole adapter"
+            )
     pairs = {key: (half["A"], half["B"] * _scaling(config, key[0], len(half["A"]))) for key, half in halves.items()}
     return LowRank(pairs, saved, frozenset(config.modules_to_save or ()))
 
@@ -196,7 +201,8 @@ def _check_plain(config: "LoraConfig", name: str) -> None:
 def _scaling(config: "LoraConfig", module: str, rank: int) -> float:
     from peft.utils.other import get_pattern_key
 
-    alpha = config.alpha_pattern.get(get_pattern_key(list(config.alpha_pattern), module), config.lora_alpha)
+    patterns = config.alpha_pattern or {}
+    alpha = patterns.get(get_pattern_key(list(patterns), module), config.lora_alpha)
     return alpha / math.sqrt(rank) if config.use_rslora else alpha / rank
 
 

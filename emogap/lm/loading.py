@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+CONFIG = "config.json"
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "*.model", "spiece*", "sentencepiece*")
 _LIMITS = ("max_position_embeddings", "max_seq_len", "max_target_positions")
 """What configurations call the number of positions (attribute maps of transformers lead other names to the first)."""
@@ -44,15 +45,15 @@ def load_causal(
     Its defaults for generation are the folder's own; one whose values contradict each other is reduced to the ids of
     its tokens, with a line that says so. Raises ``ModelError``: which folder, what is wrong with it, what to do.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     from emogap.lm.generation import mend_defaults, read_defaults
 
-    whole = check_causal(folder)
-    config = AutoConfig.from_pretrained(whole, trust_remote_code=False)
-    defaults = read_defaults(whole, config)
+    check_causal(folder)
+    whole = with_bases(folder)[0]
+    defaults = read_defaults(whole, _config(whole))
     options = {"generation_config": defaults} if defaults else {}
-    loaded = _load(folder, AutoModelForCausalLM, "a causal language model", device, dtype, quantization, options)
+    loaded = _load(folder, AutoModelForCausalLM, "causal language model", device, dtype, quantization, options)
     mend_defaults(whole, loaded.model)
     return loaded
 
@@ -62,14 +63,14 @@ def load_classifier(folder: Path, *, device: str, dtype: "torch.dtype") -> Loade
     from transformers import AutoModelForSequenceClassification
 
     options = {"config": read_config(folder), "use_safetensors": True}
-    return _load(folder, AutoModelForSequenceClassification, "a text classifier", device, dtype, "none", options)
+    return _load(folder, AutoModelForSequenceClassification, "text classifier", device, dtype, "none", options)
 
 
 def load_encoder(folder: Path) -> Loaded:
     """The encoder in a folder, in fp32 on the CPU. Raises ``ModelError`` as ``load_causal`` does."""
     from transformers import AutoModel
 
-    return _load(folder, AutoModel, "an encoder", "cpu", None, "none", {"use_safetensors": True})
+    return _load(folder, AutoModel, "encoder", "cpu", None, "none", {"use_safetensors": True})
 
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
@@ -98,32 +99,30 @@ def tokenizer_folder(folder: Path) -> Path:
 
 def read_config(folder: Path) -> "PreTrainedConfig":
     """The configuration in a folder, or of what an adapter without one stands on. Raises ``ModelError``."""
+    return _config(next((place for place in reversed(with_bases(folder)) if (place / CONFIG).is_file()), folder))
+
+
+def _config(folder: Path) -> "PreTrainedConfig":
     from transformers import AutoConfig
 
-    place = next((place for place in reversed(with_bases(folder)) if (place / "config.json").is_file()), folder)
     try:
-        return AutoConfig.from_pretrained(place, trust_remote_code=False)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # a dozen kinds, all of which mean: no model that can be read
-        raise ModelError(f"{place} holds no model that can be read ({one_line(error)}); name another one") from error
+        raise ModelError(f"{folder} holds no model that can be read ({one_line(error)}); name another one") from error
 
 
-def check_causal(folder: Path) -> Path:
-    """The whole model that a folder holds or its adapter stands on; weights need not be there.
+def check_causal(folder: Path) -> None:
+    """Raises ``ModelError`` unless a folder holds, or its adapter stands on, a causal language model.
 
-    Raises ``ModelError`` unless it describes itself as a causal language model.
+    It is enough that the configuration is there.
     """
-    from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     whole = with_bases(folder, describe)[0]
-    try:
-        config = AutoConfig.from_pretrained(whole, trust_remote_code=False)
-    except Exception as error:  # a dozen kinds, all of which mean: no model that can be read
-        raise ModelError(f"{whole} holds no model that can be read ({one_line(error)}); name another one") from error
+    config = _config(whole)
     kinds = config.architectures or [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type, "of unknown kind")]
     if not set(kinds) & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
         raise ModelError(f"{whole} is a {', '.join(kinds)}, not a causal language model; name one that writes text")
-    return whole
 
 
 def context_length(config: "PreTrainedConfig") -> int | None:
@@ -159,7 +158,7 @@ def _load(
         raise
     except Exception as error:  # a dozen kinds, of several libraries, all of which mean: it does not load
         why = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ModelError(f"{folder} is no {kind.split(' ', 1)[1]} that loads on {device} ({why})") from error
+        raise ModelError(f"{folder} is no {kind} that loads on {device} ({why})") from error
     finally:
         logging.enable_progress_bar()
     return Loaded(model.eval(), tokenizer)
@@ -201,9 +200,14 @@ def _as_loaded_in(dtype: "torch.dtype", model: "PreTrainedModel") -> "PreTrained
 
 def _whole(folder: Path, auto: type, dtype: "torch.dtype", brought: set[str], options: dict) -> "PreTrainedModel":
     """The model in a folder. ``brought``: weights that need not be there, for an adapter brings them."""
-    model, loading = auto.from_pretrained(
-        folder, output_loading_info=True, dtype=dtype, trust_remote_code=False, **options
-    )
+    options = options | {"dtype": dtype, "trust_remote_code": False, "ignore_mismatched_sizes": True}
+    model, loading = auto.from_pretrained(folder, output_loading_info=True, **options)
+    reshaped = {name for name, *_ in loading["mismatched_keys"]} - brought
+    if reshaped:
+        raise ModelError(
+            f"{folder}: {len(reshaped)} weights have other sizes than config.json says "
+            f"({', '.join(sorted(reshaped)[:3])}…); correct it, or get the whole model"
+        )
     missing = sorted(set(loading["missing_keys"]) - brought)
     if missing:
         raise ModelError(

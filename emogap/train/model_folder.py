@@ -84,6 +84,8 @@ def rehearse_writing(folder: Path, model: "PreTrainedModel", parent: Path, lora:
             if lora.keeps_adapter:
                 _write_adapter(Path(place), model, parent, below)
             inner = model.get_base_model() if lora.rank else model
+            for module, _ in below.pairs if below else ():
+                inner.get_submodule(module)
             inner.config.save_pretrained(place)
             if inner.generation_config is not None:
                 inner.generation_config.save_pretrained(place)
