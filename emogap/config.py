@@ -299,7 +299,11 @@ class Lora(Section):
     alpha: int = Field(32, ge=1)
     dropout: Share = 0.0
     merge: bool = True
-    """Merged into the weights, or kept as an adapter that loads its parent from where it lay."""
+    """Merged into the weights, or kept as an adapter on the base, which is loaded from where it lay."""
+
+    @property
+    def keeps_adapter(self) -> bool:
+        return self.rank > 0 and not self.merge
 
 
 class Training(Section):

@@ -20,7 +20,8 @@ from emogap.errors import UsageError
 from emogap.evaluate.minimal_pairs import Pair, load_pairs
 from emogap.evaluate.score_cache import scored_in_groups
 from emogap.evaluate.sentence_scores import SentenceScorer
-from emogap.hub import LocalModel, resolve
+from emogap.hub import LocalModel, is_adapter, resolve
+from emogap.lm.loading import load_causal
 from emogap.options import Parser, a_model, a_path
 from emogap.paths import from_root
 
@@ -137,7 +138,11 @@ class Harness:
         except ImportError as error:
             raise UsageError("lm-eval is not installed; pip install -r requirements-dev.txt") from error
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
-        self.model = HFLM(pretrained=str(local.path), device=device, dtype="float32")
+        if is_adapter(local.path):  # lm-eval would look for the tokenizer of what it stands on in its own folder
+            model, tokenizer = load_causal(local.path, device=device)
+            self.model = HFLM(pretrained=model, tokenizer=tokenizer)
+        else:
+            self.model = HFLM(pretrained=str(local.path), device=device, dtype="float32")
 
     def requests(self, pairs: list[Pair]) -> list[Any]:
         """What the harness asks its model for these pairs: good and bad sentence of each, in order."""

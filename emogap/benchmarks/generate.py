@@ -130,9 +130,9 @@ def _prompts(count: int) -> list[Conversation]:
 
 def _prefixed(writer: Writer, count: int) -> list[str]:
     """Texts with ``PREFIX_TOKENS`` tokens in common and a line of their own behind."""
-    from transformers import AutoTokenizer
+    from emogap.lm.loading import load_tokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(resolve(writer.model).path, trust_remote_code=False)
+    tokenizer = load_tokenizer(resolve(writer.model).path)
     story = (ROOT / "data/sample/babylm/children_stories.train").read_text(encoding="utf-8")
     ids = tokenizer(story, add_special_tokens=False)["input_ids"][:PREFIX_TOKENS]
     lines = (ROOT / "data/sample/babylm/spoken_dialogue.train").read_text(encoding="utf-8").splitlines()
@@ -144,16 +144,12 @@ class StaticBatches:
     """The plain way, to be measured against: ``model.generate`` on batches as they come, padded on the left."""
 
     def __init__(self, local: LocalModel, writer: Writer):
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
         from emogap.device import pick_device, pick_dtype
+        from emogap.lm.loading import load_causal
 
         device = pick_device(writer.device)
-        self.tokenizer = AutoTokenizer.from_pretrained(local.path, trust_remote_code=False)
         dtype = pick_dtype(device, writer.dtype)
-        self.model = (
-            AutoModelForCausalLM.from_pretrained(local.path, dtype=dtype, trust_remote_code=False).eval().to(device)
-        )
+        self.model, self.tokenizer = load_causal(local.path, device=device, dtype=dtype)
         self._format = ChatFormat(self.tokenizer)
         self._ends = end_tokens(local.path, self.tokenizer)
 

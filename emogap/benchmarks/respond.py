@@ -80,14 +80,12 @@ def compare(
 def _library(local: LocalModel, asked: Sequence[Conversation], sampling: Sampling, device: str, dtype: str):
     """What one would write by hand: ``generate`` on one prompt after the other."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from emogap.generate.chat_format import ChatFormat
+    from emogap.lm.loading import load_causal
 
     device = pick_device(device)
-    tokenizer = AutoTokenizer.from_pretrained(local.path, trust_remote_code=False)
-    options = {"dtype": pick_dtype(device, dtype), "trust_remote_code": False}
-    model = AutoModelForCausalLM.from_pretrained(local.path, **options).eval().to(device)
+    model, tokenizer = load_causal(local.path, device=device, dtype=pick_dtype(device, dtype))
     encode = ChatFormat(tokenizer).encode
     options = {
         "do_sample": sampling.temperature > 0,

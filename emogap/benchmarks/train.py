@@ -34,10 +34,8 @@ def run(words: list[str]) -> None:
 
 
 def _compare(arguments: argparse.Namespace, folder: Path) -> None:
-    from transformers import AutoTokenizer
-
     from emogap.hub import resolve
-    from emogap.lm.loading import load_causal
+    from emogap.lm.loading import load_causal, load_tokenizer
     from emogap.train.model_folder import with_adapters
 
     settings = Clm(
@@ -48,7 +46,7 @@ def _compare(arguments: argparse.Namespace, folder: Path) -> None:
         lora={"rank": arguments.rank},
     )
     path = resolve(HubModel(name=arguments.model)).path
-    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    tokenizer = load_tokenizer(path)
     rows = _blocks(tokenizer, settings, arguments.steps)
     models = [with_adapters(load_causal(path).model, settings.lora) for _ in range(2)]
     trainer = _trainer(settings, models[0], tokenizer, rows, folder)

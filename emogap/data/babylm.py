@@ -24,6 +24,7 @@ from emogap.data.classify import (
 )
 from emogap.data.clean import ODDITIES, Kept, Report, Rules, clean
 from emogap.data.raw import Source, find_sources, size
+from emogap.device import check_device
 from emogap.emotions import EMOTIONS, INDEX, LABELS, NEUTRAL, labels_over
 from emogap.errors import InputError
 from emogap.exhibits import Exhibit, read_table, save_figure, save_table
@@ -46,6 +47,8 @@ def process(config: Config) -> Summary:
     Raises ``MissingInput`` (no raw directory, no text in it), ``InputError`` (damaged archive, nothing kept, with
     ``process.strict`` anything odd), ``ModelError`` (the classifier) and ``LockHeld``.
     """
+    if config.scale.executor == "plain":
+        check_device(config.process.device, "process.device")
     lines, scored, filtered = artefacts = process_artefacts(config)
     makers = {lines.path: _make_lines, scored.path: _make_scored, filtered.path: _make_filtered}
     summary = make_each("process", artefacts, lambda artefact: makers[artefact.path](config, artefact))

@@ -20,6 +20,7 @@ from emogap.cluster import crew
 from emogap.config import Dtype, HubModel, Scale
 from emogap.data.emotion_model import EmotionClassifier, identify_classifier, load_classifier
 from emogap.data.texts import count_texts, read_texts
+from emogap.device import check_device
 from emogap.emotions import LABELS, labels_over
 from emogap.errors import UsageError
 from emogap.progress import progress
@@ -227,6 +228,8 @@ def classify_file(
     """
     if out.suffix != ".parquet" or out.resolve() == source.resolve():
         raise UsageError(f"--out {out}: give the name of a .parquet file other than the one that is read")
+    if scale.executor == "plain":
+        check_device(device, "--device")
     total = count_texts(source, column)
     recipe = Recipe(
         "classify",

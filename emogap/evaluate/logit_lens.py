@@ -14,7 +14,7 @@ import numpy as np
 from emogap.device import pick_device, pick_dtype
 from emogap.errors import InputError, ModelError
 from emogap.hub import LocalModel
-from emogap.lm.loading import load_causal
+from emogap.lm.loading import context_length, load_causal
 
 if TYPE_CHECKING:
     import torch
@@ -89,7 +89,7 @@ class LogitLens:
         Raises ``InputError`` for a text without a token, or with more than the model can read.
         """
         ids = self.tokenizer(text, return_tensors="pt").input_ids[0].to(self.device)
-        limit = getattr(self.model.config, "max_position_embeddings", None)
+        limit = context_length(self.model.config)
         if not len(ids):
             raise InputError("the text is empty; give at least one word")
         if limit and len(ids) > limit:

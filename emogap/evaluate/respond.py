@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from emogap import hub
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config, Sampling
+from emogap.device import check_device
 from emogap.emotions import INDEX, LABELS
 from emogap.errors import InputError, MissingInput, ModelError
 from emogap.evaluate.models import StudyModel, recipe_parts, study_models
@@ -151,6 +152,7 @@ def _artefact(config: Config, condition: Condition, model: StudyModel) -> Artefa
 
 def respond(config: Config) -> Summary:
     """Let every model answer; what is answered is not asked again."""
+    check_device(config.respond.device, "respond.device")
     work = {
         responses_path(config, condition, model): (condition, model)
         for condition in conditions(config)

@@ -15,7 +15,7 @@ from emogap.device import pick_device, pick_dtype
 from emogap.errors import InputError, ModelError
 from emogap.evaluate.prefix_trees import Tree, batches, grow_trees
 from emogap.hub import LocalModel
-from emogap.lm.loading import load_causal
+from emogap.lm.loading import context_length, load_causal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,7 +121,7 @@ class SentenceScorer:
     def _checked(self, scored: Scored, text: str) -> Scored:
         if len(scored.ids) <= scored.start:
             raise InputError(f"'{text}' has no token left to be scored; leave it out, or give empty_context=bos")
-        longest = getattr(self.model.config, "max_position_embeddings", None)
+        longest = context_length(self.model.config)
         if longest is not None and len(scored.ids) - 1 > longest:
             raise InputError(f"'{text[:60]}…' has {len(scored.ids)} tokens; this model takes {longest} at most")
         return scored

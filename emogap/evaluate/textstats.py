@@ -20,6 +20,7 @@ from emogap.evaluate.text_scan import Job, Scan, scan
 from emogap.evaluate.text_sources import REWRITE_COLUMNS, STORY_COLUMNS, read_texts
 from emogap.evaluate.word_counts import PRESETS, REWRITE_PRESETS, STORY_PRESETS
 from emogap.hub import identify, resolve
+from emogap.lm.loading import tokenizer_folder
 from emogap.paths import MAKERS
 from emogap.progress import progress
 from emogap.records import KEPT, row_seed
@@ -163,7 +164,7 @@ def _show(folder: Path, statistics: Statistics, kind: Kind) -> None:
 
 def describe(texts: pd.DataFrame, kind: Kind, config: Config) -> Statistics:
     """All statistics of texts as ``read_texts`` gives them."""
-    tokenizer = resolve(config.bases[_tokenizer_name(config)]).path
+    tokenizer = tokenizer_folder(resolve(config.bases[_tokenizer_name(config)]).path)
     nltk_presets = tuple(name for name in kind.presets if name.startswith("published"))
     found = scan(texts, Job(nltk_presets, tokenizer), config.stats.workers)
     encoded = measures.encode(texts["text"])

@@ -21,7 +21,7 @@ from emogap.generate.chat_format import ChatFormat, end_tokens
 from emogap.generate.engines import Conversation, Reply
 from emogap.generate.next_token import draw, penalise, uniforms
 from emogap.hub import LocalModel
-from emogap.lm.loading import load_causal
+from emogap.lm.loading import context_length, load_causal
 
 if TYPE_CHECKING:
     import torch
@@ -95,7 +95,7 @@ class TransformersEngine:
 
     def _row(self, index: int, conversation: Conversation, sampling: Sampling) -> "_Row | Reply":
         prompt = self._format.encode(conversation)
-        context = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
+        context = context_length(self._model.config)
         room = context - len(prompt) if context else sampling.max_new_tokens
         if not prompt:
             return _failed(conversation, 0, "the prompt has no tokens")

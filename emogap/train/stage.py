@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from emogap.artefacts import Artefact, Draft, Summary, fingerprint
 from emogap.config import Config, Task
+from emogap.device import check_device
 from emogap.exhibits import draw_if_new
 from emogap.hub import LocalModel, study_model
 from emogap.stages import make_each
@@ -38,6 +39,7 @@ class Prepared:
 
 def train_stage(config: Config, stage: Task, watch: Watch | None) -> Summary:
     """Train every model of a stage that is not fresh, draw their curves, and say what was done."""
+    check_device(settings_of(config, stage).device, f"{stage}.device")
     processes = settings_of(config, stage).processes
     if processes > 1 and "WORLD_SIZE" not in os.environ:
         _launch(processes, stage, config)
@@ -106,13 +108,15 @@ def _wait_for_all() -> None:
 def _train(config: Config, run: Run, draft: Draft | None, folder: Path, watch: Watch | None) -> None:
     from transformers import set_seed
 
+    from emogap.lm.adapters import low_rank_of
     from emogap.lm.loading import load_causal
-    from emogap.train.model_folder import with_adapters, write_model
+    from emogap.train.model_folder import rehearse_writing, with_adapters, write_model
     from emogap.train.trainer import Plan, fit
 
     settings = settings_of(config, run.strategy.task)
     parent = study_model(config, run.parent)
     inherits = _announce(run, parent)
+    below = low_rank_of(parent.path) if settings.lora.keeps_adapter else None
     model, tokenizer = load_causal(parent.path)
     prepared: Prepared = kind(run.strategy.task).prepare(config, run, tokenizer)
     set_seed(run.seed)
@@ -121,6 +125,7 @@ def _train(config: Config, run: Run, draft: Draft | None, folder: Path, watch: W
     if draft:
         needed = checkpoints.bytes_needed(parameters["parameters"], parameters["trainable"])
         checkpoints.check_disk(folder, needed, run.name)
+        rehearse_writing(folder, model, parent.path, settings.lora, below)
     show = (lambda history: watch(run.name, history)) if watch else None
     plan = Plan(run.name, run.strategy.task, settings, run.seed, model, tokenizer, prepared.make_trainer, folder, show)
     outcome = fit(plan)
@@ -139,7 +144,7 @@ def _train(config: Config, run: Run, draft: Draft | None, folder: Path, watch: W
         "form": prepared.form,
         **dataclasses.asdict(outcome),
     }
-    write_model(draft.path, model, parent.path, settings.lora.merge, record)
+    write_model(draft.path, model, parent.path, settings.lora, below, record)
     draft.counts |= {"models": 1, "steps": outcome.steps}
     draft.notes |= {"device": outcome.device, "dtype": outcome.dtype, "perplexity": record["perplexity_after"]}
 
