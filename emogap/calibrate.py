@@ -188,10 +188,10 @@ def _stories(config: Config, work: Work, folder: Path, seconds: float) -> Measur
     import pandas as pd
 
     from emogap.generate.augment import check_examples, story_asks, story_judging, story_template
-    from emogap.generate.prompts import load_examples
+    from emogap.generate.prompts import StoryExample, load_examples
     from emogap.records import STORIES
 
-    settings, examples = config.augment, load_examples(config.augment.examples)
+    settings, examples = config.augment, load_examples(config.augment.examples, StoryExample)
     templates = {method: story_template(settings, method) for method in settings.methods}
     for template in templates.values():
         check_examples(template, EMOTIONS, examples)
@@ -217,11 +217,11 @@ def _stories(config: Config, work: Work, folder: Path, seconds: float) -> Measur
 
 def _rewrites(config: Config, work: Work, folder: Path, seconds: float) -> Measured:
     """Every version in turn, of the profile's own records."""
-    from emogap.generate.prompts import load_examples
+    from emogap.generate.prompts import SeedRewrite, load_examples
     from emogap.generate.rewrite import cleaned_records, rewrite_asks, rewrite_judging, rewrite_template
     from emogap.records import REWRITES
 
-    settings, seeds = config.rewrite, load_examples(config.rewrite.seeds)
+    settings, seeds = config.rewrite, load_examples(config.rewrite.seeds, SeedRewrite)
     templates = {version: rewrite_template(settings, version) for version in settings.versions}
     records = cleaned_records(config).kept
 

@@ -8,13 +8,14 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from emogap.artefacts import write_json
 from emogap.config import Section
 from emogap.device import machine
-from emogap.errors import InputError, MissingInput, UsageError
+from emogap.errors import InputError, UsageError
 from emogap.paths import cache_dir
+from emogap.text.reading import given_file, kind_of, read_json, read_text
 
 Kind = Literal["clean", "classify", "stories", "rewrites", "clm", "sft", "answers", "pairs", "lens"]
 UNITS: dict[Kind, str] = {
@@ -26,6 +27,8 @@ UNITS: dict[Kind, str] = {
 
 class Rate(Section):
     """How fast one kind of work goes, and what makes it that and no other."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     work: Kind
     model: str = ""
@@ -81,22 +84,18 @@ def rates_file() -> Path:
 
 def load_rates(path: Path) -> Rates:
     """Read a JSON or TOML file of rates. Raises ``MissingInput`` or ``InputError`` naming the file and the key."""
-    if not path.is_file():
-        raise MissingInput(
-            f"rates {path} not found; give a JSON or TOML file, or measure with `emogap plan --calibrate`"
-        )
+    given_file(path, "rates", "give a JSON or TOML file, or measure with `emogap plan --calibrate`")
     try:
-        text = path.read_text(encoding="utf-8")
-        return Rates.model_validate(tomllib.loads(text) if path.suffix == ".toml" else json.loads(text))
+        is_toml = path.suffix == ".toml" and kind_of(path) != "JSON"
+        return Rates.model_validate(tomllib.loads(read_text(path)) if is_toml else read_json(path))
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         where = ".".join(map(str, problem["loc"])) or "the whole"
         message = problem["msg"].removeprefix("Value error, ")
         message = message[0].lower() + message[1:]
         raise InputError(f"{path}: {where}: {message}; docs/plan.md shows the form") from error
-    except ValueError as error:
-        kind = "TOML" if path.suffix == ".toml" else "JSON"
-        raise InputError(f"{path} is not {kind} ({error}); docs/plan.md shows the form") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is not TOML ({error}); docs/plan.md shows the form") from error
 
 
 def this_machine() -> Rates:

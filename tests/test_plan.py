@@ -194,6 +194,7 @@ def test_given_rates_price_whatever_machine_they_are_of(tmp_path, capsys):
     [
         ("machine = ", "is not TOML"),
         (GIVEN.replace("per_second = 2000", "per_second = -1"), "rates.0.per_second: input should be greater than 0"),
+        (GIVEN.replace("per_second = 2000", "per_second = inf"), "rates.0.per_second: input should be a finite number"),
         (GIVEN.replace("per_second", "speed"), "rates.0.per_second: field required"),
         (GIVEN + "colour = 1", "rates.0.colour: extra inputs are not permitted"),
         (GIVEN.replace('"stories"', '"baking"'), "rates.0.work: input should be 'clean', "),
@@ -216,7 +217,7 @@ def test_json_that_is_none_and_a_file_that_is_not_there(tmp_path):
     with pytest.raises(MissingInput, match="not found; give a JSON or TOML file"):
         load_rates(file)
     file.write_text("{")
-    with pytest.raises(InputError, match="is not JSON"):
+    with pytest.raises(InputError, match="line 1: not JSON"):
         load_rates(file)
 
 

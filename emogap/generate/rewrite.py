@@ -12,11 +12,11 @@ from emogap.config import Config, Rewrite
 from emogap.data.alpaca import Cleaned, Record, clean, is_file, load_records, select
 from emogap.data.classify import classifier_identity
 from emogap.emotions import check_label
-from emogap.errors import InputError, MissingInput, UsageError
+from emogap.errors import InputError, UsageError
 from emogap.exhibits import draw_if_new
 from emogap.generate.judging import Judging, judge
 from emogap.generate.outcomes import show_rewrites
-from emogap.generate.prompts import Template, load_examples, load_template
+from emogap.generate.prompts import SeedRewrite, Template, load_examples, load_template
 from emogap.generate.quality import REWRITE_GATES
 from emogap.generate.review import Verdict, read_verdicts, verdicts_input
 from emogap.generate.tried import Tried
@@ -26,6 +26,7 @@ from emogap.paths import from_root
 from emogap.progress import Progress, progress
 from emogap.records import KEPT, REWRITES, row_seed, write_rows
 from emogap.stages import make_each
+from emogap.text.reading import given_file
 
 PLACEHOLDERS = ("emotion", "instruction", "input", "output", "emotion_example", "seed_1", "seed_2", "seed_3")
 
@@ -47,7 +48,7 @@ def rewrite(config: Config) -> Summary:
     """
     versions = {version.artefact.path: version for version in rewrite_versions(config)}
     templates = {version.name: rewrite_template(config.rewrite, version.name) for version in versions.values()}
-    seeds = load_examples(config.rewrite.seeds)
+    seeds = load_examples(config.rewrite.seeds, SeedRewrite)
     stale = [v for v in versions.values() if v.artefact.freshness().state != "fresh"]
     cleaned = cleaned_records(config) if stale else None
     chosen = select(cleaned.kept, config.rewrite.count, config.seed) if cleaned else []
@@ -93,10 +94,8 @@ def _version(config: Config, name: str) -> Version:
         check_label(emotion, "rewrite.emotions")
     local = is_file(settings.records)
     path = from_root(settings.records)
-    if local and not path.is_file():
-        raise MissingInput(
-            f"Alpaca records {path} not found; set rewrite.records to a JSON or JSONL file or a Hub data set"
-        )
+    if local:
+        given_file(path, "Alpaca records", "set rewrite.records to a file of records or a Hub data set")
     replies = Recipe(
         stage="rewrite",
         inputs={"records": path} if local else {},
