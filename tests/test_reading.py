@@ -266,6 +266,8 @@ def damaged(reader: Reader, key: str) -> dict[str, tuple[str, str | bytes, str]]
         "packed twice": ("a.jsonl", gzip.compress(packed), "packed twice with gzip"),
         "a torn archive": ("a.jsonl", packed[:-9], "cannot be unpacked"),
         "a pickle": ("a.jsonl", pickle.dumps(reader.records), "is a Python pickle"),
+        "a PDF": ("a.jsonl", b"%PDF-1.7\n%\xe2\xe3", "is a PDF; give its text"),
+        "a web page": ("a.jsonl", "<!DOCTYPE html>\n<html>", "is a web page; bring the file itself"),
         "torn Parquet": ("a.jsonl", parquet(reader.records)[:-20], "cannot be read as Parquet"),
         "Parquet in name alone": ("a.parquet", separated(reader.records), "cannot be read as Parquet"),
         "nothing": ("a.jsonl", b"", "is empty"),

@@ -118,7 +118,7 @@ def test_bad_input_is_said_in_one_line_and_leaves_nothing(make_config, engine, t
     file = tmp_path / "records.json"
     file.write_text('{"data": []}')
     config = make_config(f"rewrite.records={file}")
-    with pytest.raises(InputError, match="expected a list of Alpaca records, got a dict"):
+    with pytest.raises(InputError, match="holds one JSON object, not a list of records"):
         rewrites.rewrite(config)
     file.write_text("[]")
     with pytest.raises(InputError, match="no record is left"):

@@ -48,11 +48,15 @@ _FOREIGN = (
     (b"\xfd7zXZ", "packed with xz; unpack it"),
     (b"\x28\xb5\x2f\xfd", "packed with zstd; unpack it"),
     (b"7z\xbc\xaf", "a 7z archive; unpack it"),
-    (b"\x80\x02", "a Python pickle; give its content as text or as a table"),
-    (b"\x80\x03", "a Python pickle; give its content as text or as a table"),
-    (b"\x80\x04", "a Python pickle; give its content as text or as a table"),
-    (b"\x80\x05", "a Python pickle; give its content as text or as a table"),
+    (b"\xd0\xcf\x11\xe0", "a document of old Office programs; save it as text or CSV"),
+    (b"%PDF-", "a PDF; give its text"),
+    (b"ARROW1", "an Arrow file; give Parquet"),
+    *((b"\x80%c" % version, "a Python pickle; give its content as text or as a table") for version in range(2, 6)),
+    (b"version https://git-lfs", "a pointer of Git LFS; bring the file itself (git lfs pull)"),
+    (b"<!DOCTYPE html", "a web page; bring the file itself"),
+    (b"<!doctype html", "a web page; bring the file itself"),
 )
+"""How files begin that are no text, or not the text that was meant."""
 _ENCODINGS = (
     (b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
