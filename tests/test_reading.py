@@ -24,7 +24,7 @@ from emogap.artefacts import RULE
 from emogap.cli import main
 from emogap.data.alpaca import load_records
 from emogap.data.train_classifier import read_goemotions
-from emogap.errors import EmogapError, InputError, MissingInput, UsageError
+from emogap.errors import EmogapError, InputError, MissingInput
 from emogap.evaluate import text_sources
 from emogap.evaluate.blimp_tables import published_accuracies
 from emogap.evaluate.emobench_questions import load_questions
@@ -482,7 +482,7 @@ def test_passages_of_a_table_are_those_of_its_column(tmp_path, name):
                 PLAIN[name][0](path)
         else:
             assert PLAIN[name][0](path) == ["one", "two"]
-    with pytest.raises(UsageError, match="has no column 'text'; choose with --column among n, m"):
+    with pytest.raises(InputError, match="has no column 'text', where the texts of a table must stand"):
         PLAIN[name][0](write(tmp_path, "b.csv", "n,m\n1,2\n"))
     with pytest.raises(MissingInput, match="is a folder"):
         PLAIN[name][0](tmp_path)

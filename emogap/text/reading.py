@@ -537,8 +537,12 @@ def count_texts(path: Path, column: str | None = None) -> int:
 
 
 def read_passages(path: Path) -> list[str]:
-    """All texts of a file but blank ones, without the white space around them. Raises what ``count_texts`` does."""
-    passages = [text.strip() for block in read_texts(path) for text in block if text.strip()]
+    """All texts of a file but blank ones, without the white space around them; of a table those in its column ``text``,
+    or its only one. Raises ``MissingInput`` or ``InputError``."""
+    try:
+        passages = [text.strip() for block in read_texts(path) for text in block if text.strip()]
+    except UsageError as error:
+        raise InputError(f"{str(error).partition(';')[0]}, where the texts of a table must stand") from error
     if not passages:
         raise InputError(f"{path} has no texts")
     return passages
