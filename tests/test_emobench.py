@@ -87,7 +87,7 @@ def test_a_bad_record_is_named_with_its_line(change, message, tmp_path, gpt2, ca
 def test_an_id_stands_once_in_a_language(tmp_path):
     file = tmp_path / "EA.jsonl"
     file.write_text("".join(json.dumps(EA | change) + "\n" for change in ({}, {"language": "zh"}, {"qid": 1})))
-    with pytest.raises(InputError, match=r"EA.jsonl, line 3: the qid '1' stands in .*EA.jsonl, line 1 already"):
+    with pytest.raises(InputError, match=r"EA.jsonl, line 3: the qid 1 stands in .*EA.jsonl, line 1 already"):
         load_questions(tmp_path)
     file.write_text("".join(json.dumps(EA | change) + "\n" for change in ({}, {"language": "zh"}, {"qid": 2})))
     assert [question.qid for question in load_questions(tmp_path)] == ["1", "2"]

@@ -182,15 +182,16 @@ def test_names_are_told_apart_by_letters_alone(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["a,p1,gpt2,x", "a,p2, ,x"], r"votes.csv, line 3: rater a says nothing about p2 \(choice ' '\); write none"),
-        (["a,p1,NaN,x"], r"line 2: rater a says nothing about p1 \(choice 'NaN'\)"),
-        (["a,p1,n/a,x"], "rater a says nothing about p1"),
+        (["a,p1,gpt2,x", "a,p2, ,x"], r"votes.csv, line 3: rater a says nothing about 'p2' \(choice ' '\); write none"),
+        (["a,p1,NaN,x"], r"line 2: rater a says nothing about 'p1' \(choice 'NaN'\)"),
+        (["a,p1,n/a,x"], "rater a says nothing about 'p1'"),
         ([" ,p1,gpt2,x"], "line 2: 'rater' is ' ', empty"),
         (["nan,p1,gpt2,x"], "line 2: 'rater' is 'nan', what stands for a missing value"),
         (["a,,gpt2,x"], "line 2: 'prompt_id' is '', empty"),
-        (["Ann,p1,gpt2,x", "b,p1,gpt2,x", " ANN,p1 ,m,x"], "line 4: rater Ann answers p1 twice"),
+        (["Ann,p1,gpt2,x", "b,p1,gpt2,x", " ANN,p1 ,m,x"], "line 4: rater Ann answers 'p1' twice"),
         (["a,p1,gpt2"], "line 2: 3 fields, not the 4 of the first line"),
         (["a,p1,gpt2,because, as I said"], "line 2: 5 fields, not the 4 of the first line; quote a text"),
+        (['a,"p\n1",,x'], r"line 2: rater a says nothing about 'p\\n1'"),
         ([], "no answer is in it"),
     ],
 )

@@ -500,6 +500,8 @@ def test_parquet_is_no_text(tmp_path):
     ("name", "content", "column", "texts"),
     [
         ("a.csv", "1;I love you\n2;so, so\n", "2", ["I love you", "so, so"]),
+        ("a.csv", "1;I love you\n2;so\n", "2", ["I love you", "so"]),
+        ("a.csv", "1;well, yes\n2;so\n", "2", ["well, yes", "so"]),
         ("a.csv", "id;text\n1;I love you\n", None, ["I love you"]),
         ("a.csv", "text\nno; comma\n", None, ["no; comma"]),
         ("a.csv", "text\nfirst\n\nthird\n", None, ["first", "", "third"]),

@@ -13,8 +13,8 @@ from pydantic import Field
 
 from emogap.errors import InputError, MissingInput
 from emogap.paths import ROOT
-from emogap.text.forms import Form, Text, read_forms, shown
-from emogap.text.reading import read_text
+from emogap.text.forms import Form, Text, read_forms
+from emogap.text.reading import read_text, shown
 
 FILES = ("EA.jsonl", "EU.jsonl")
 Language = Literal["en", "zh"]
@@ -103,14 +103,16 @@ def _records(file: Path, form: type[_Given]) -> list[tuple[str, Any]]:
     for where, given in records:
         first = seen.setdefault((given.language, str(given.qid)), where)
         if first != where:
-            raise InputError(f"{where}: the qid '{given.qid}' stands in {first} already; give each question its own")
+            raise InputError(
+                f"{where}: the qid {shown(given.qid)} stands in {first} already; give each question its own"
+            )
     return records
 
 
 def _of_ea(given: _GivenEA, where: str) -> list[Question]:
     kind = given.kind.strip().lower()
     if kind not in ("action", "response"):
-        raise InputError(f"{where}: question type '{kind}' is unknown; it is Action or Response")
+        raise InputError(f"{where}: question type {shown(kind)} is unknown; it is Action or Response")
     return [_question(given, where, "EA", kind, "", given.choices, given.label)]
 
 

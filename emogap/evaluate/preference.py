@@ -22,7 +22,7 @@ from emogap.evaluate.models import study_models
 from emogap.evaluate.respond import conditions, read_responses
 from emogap.records import row_seed
 from emogap.text.forms import MISSING, Form, Name, Text, check, folded, one_spelling, read_forms
-from emogap.text.reading import given_file, read_json
+from emogap.text.reading import given_file, read_json, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,7 +173,7 @@ def read_votes(files: Sequence[Path], key_file: Path | None = None) -> Votes:
     if len(twice):
         row = twice.iloc[0]
         raise InputError(
-            f"{row['where']}: rater {row['rater']} answers {row['prompt_id']} twice; keep one of the answers"
+            f"{row['where']}: rater {row['rater']} answers {shown(row['prompt_id'])} twice; keep one of the answers"
         )
     of_page = table["questionnaire"].notna()
     if not of_page.any():
@@ -208,8 +208,8 @@ def _choice(vote: _Vote, where: str) -> str:
         return NONE
     if folded(choice) in MISSING or not choice:
         raise InputError(
-            f"{where}: rater {vote.rater} says nothing about {vote.prompt_id} (choice '{vote.choice}'); write {NONE} "
-            "for none of the answers, or take the line out"
+            f"{where}: rater {vote.rater} says nothing about {shown(vote.prompt_id)} (choice {shown(vote.choice)}); "
+            f"write {NONE} for none of the answers, or take the line out"
         )
     return choice
 
@@ -225,14 +225,14 @@ def _resolve(table: "pd.DataFrame", key: _Key) -> Votes:
     unknown = table[~table["prompt_id"].isin(key.prompts.keys())]
     if len(unknown):
         row = unknown.iloc[0]
-        raise InputError(f"{row['where']}: '{row['prompt_id']}' is no question of this questionnaire")
+        raise InputError(f"{row['where']}: {shown(row['prompt_id'])} is no question of this questionnaire")
     is_check = table["prompt_id"].isin(key.checks.keys())
     names = {folded(name): name for name in (*key.options, *key.checks.values())}
     table = table.assign(choice=table["choice"].map(lambda name: names.get(folded(name), name)))
     strange = table[~is_check & ~table["choice"].isin([*key.options, NONE])]
     if len(strange):
         row = strange.iloc[0]
-        raise InputError(f"{row['where']}: '{row['choice']}' is no answer to {row['prompt_id']}")
+        raise InputError(f"{row['where']}: '{row['choice']}' is no answer to {shown(row['prompt_id'])}")
     checks = table[is_check]
     missed = checks[checks["choice"] != checks["prompt_id"].map(key.checks)]
     inattentive = sorted(missed["rater"].unique())

@@ -20,8 +20,8 @@ from emogap.journal import Journal
 from emogap.paths import from_root
 from emogap.records import RESPONSES, read_rows, row_seed, write_rows
 from emogap.stages import make_each
-from emogap.text.forms import Label, check, shown
-from emogap.text.reading import given_file, read_json
+from emogap.text.forms import Label, check
+from emogap.text.reading import given_file, read_json, shown
 
 if TYPE_CHECKING:
     import pandas as pd

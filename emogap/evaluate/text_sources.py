@@ -14,8 +14,8 @@ import pandas as pd
 from emogap.errors import InputError
 from emogap.published import published_methods
 from emogap.records import KEPT
-from emogap.text.forms import Label, check, shown
-from emogap.text.reading import RECORD_ENDINGS, Row, given_file, read_table
+from emogap.text.forms import Label, check
+from emogap.text.reading import RECORD_ENDINGS, Row, given_file, listed, read_table, shown
 
 GroupBy = Literal["method", "file", "version"]
 COLUMNS = ("group", "text", "emotion", "source", "line")
@@ -64,7 +64,9 @@ def read_texts(
     texts = pd.DataFrame(rows, columns=list(COLUMNS))
     for name in groups:
         if not texts["group"].eq(name).any():
-            raise InputError(f"group '{name}' has no text: none of its rows was accepted; leave it out or make them")
+            raise InputError(
+                f"group {shown(name)} has no text: none of its rows was accepted; leave it out or make them"
+            )
     return texts
 
 
@@ -117,11 +119,7 @@ def _shared_column(files: Sequence[_File], candidates: Sequence[str]) -> str:
                 f"mixed schemas: {lacking[0].path} has no column '{column}' as others have; name one with --column"
             )
     names = " or ".join(f"'{name}'" for name in candidates)
-    raise InputError(f"{files[0].path}: no column {names}; it has {_columns(files[0])}; name one with --column")
-
-
-def _columns(file: _File) -> str:
-    return ", ".join(file.columns) or "none"
+    raise InputError(f"{files[0].path}: no column {names}; it has {listed(files[0].columns)}; name one with --column")
 
 
 def _default_group(files: Sequence[_File]) -> str:
@@ -137,7 +135,7 @@ def _texts(file: _File, column: str, group: str) -> list[dict[str, Any]]:
         raise InputError(f"{file.path} has no rows: group '{file.name}' would be empty; leave it out")
     for needed in (column, *([group] if group != "file" else [])):
         if needed not in file.columns:
-            raise InputError(f"{file.path}: no column '{needed}'; it has {_columns(file)}")
+            raise InputError(f"{file.path}: no column '{needed}'; it has {listed(file.columns)}")
     line_columns = next((names for names in _LINE_COLUMNS if all(name in file.columns for name in names)), [])
     rows = []
     for where, values in file.rows:

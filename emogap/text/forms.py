@@ -4,7 +4,6 @@ A kind of record is a ``Form`` (a pydantic model); a value of another shape is c
 (``dict[Label, list[Text]]``). What does not fit is an ``InputError`` of one line: where, which field, its value.
 """
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -16,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from emogap.emotions import INDEX, LABELS
 from emogap.errors import InputError
-from emogap.text.reading import read_table
+from emogap.text.reading import read_table, shown
 
 MISSING = frozenset({"nan", "null", "none", "na", "n/a", "#n/a", "<na>"})
 """What programs write where a value is missing; no name of anything."""
@@ -137,10 +136,3 @@ def _said(error: ValidationError) -> str:
     if problem["loc"][-1:] == ("[key]",):
         return f": {named} is {message}"
     return f": {named or 'it'} is {shown(problem['input'])}, {message}"
-
-
-def shown(value: Any) -> str:
-    """A value as messages show it, cut where it is long."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    text = text if len(text) <= 60 else text[:59] + "…"
-    return f"'{text[1:-1]}'" if isinstance(value, str) and len(text) > 1 and text[-1] != "…" else text

@@ -326,6 +326,19 @@ def _json_values(path: Path) -> Iterator[tuple[str, Any]]:
         yield f"{path}, record {number}", value
 
 
+def shown(value: Any) -> str:
+    """A value as messages show it: in one line, cut where it is long."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = f"'{text[1:-1]}'" if isinstance(value, str) else text
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names of columns as messages list them."""
+    known = [shown(name)[1:].removesuffix("'") for name in names if name]
+    return ", ".join([*known[:20], *(["…"] if len(known) > 20 else [])]) or "none"
+
+
 def named_type(value: Any) -> str:
     """What a value is, as JSON calls it."""
     names = {dict: "object", list: "list", str: "text", bool: "truth value", int: "number", float: "number"}
@@ -362,8 +375,7 @@ def read_table(path: Path, wanted: Collection[str] = (), required: Collection[st
     missing = [name for name in required if name not in table.columns]
     if missing:
         raise InputError(
-            f"{path} has no column {', '.join(missing)}; it needs {', '.join(required)} and has "
-            f"{', '.join(filter(None, table.columns))}"
+            f"{path} has no column {', '.join(missing)}; it needs {', '.join(required)} and has {listed(table.columns)}"
         )
     return table
 
@@ -381,7 +393,7 @@ def _canonical(path: Path, header: Iterable[str], wanted: Collection[str]) -> li
         fitting = [i for i, name in enumerate(names) if name == column]
         fitting = fitting or [i for i, name in enumerate(names) if name.casefold() == column.casefold()]
         if len(fitting) > 1:
-            twins = " and ".join(f"'{names[i]}'" for i in fitting)
+            twins = " and ".join(shown(names[i]) for i in fitting)
             raise InputError(f"{path}: the column '{column}' stands twice ({twins}); rename one of them")
         for i in fitting:
             names[i] = column
@@ -405,11 +417,7 @@ def _style(path: Path, kind: Kind, wanted: Collection[str] = ()) -> dict[str, An
     if any(named):
         return styles[named.index(max(named))]
     widths = [{len(row) for row in rows} for rows in begun]
-    if not begun[0] or len(begun[0][0]) == 1:
-        for style, found in zip(styles[1:], widths[1:], strict=True):
-            if len(found) == 1 and found != {1}:
-                return style
-    return styles[0]
+    return next((s for s, found in zip(styles, widths, strict=True) if len(found) == 1 and found != {1}), styles[0])
 
 
 def _quoted(separator: str, kind: Kind) -> dict[str, Any]:
@@ -606,7 +614,7 @@ def _json_texts(path: Path, column: str | None) -> Iterator[str]:
 
 def _as_text(where: str, column: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise InputError(f"{where}: {column} is {json.dumps(value, default=str)}, not a text")
+        raise InputError(f"{where}: {column} is {shown(value)}, not a text")
     return value
 
 
@@ -614,7 +622,7 @@ def _choose(path: Path, column: str | None, names: list[str]) -> str:
     if column is None:
         column = names[0] if len(names) == 1 else DEFAULT_COLUMN
     if column not in names:
-        raise UsageError(f"{path} has no column '{column}'; choose with --column among {', '.join(names)}")
+        raise UsageError(f"{path} has no column '{column}'; choose with --column among {listed(names)}")
     return column
 
 
