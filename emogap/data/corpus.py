@@ -23,7 +23,7 @@ from emogap.data.wiki import read_articles
 from emogap.emotions import NEUTRAL
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.exhibits import draw_if_new
-from emogap.paths import MAKERS, Home, from_root
+from emogap.paths import MAKERS, from_root
 from emogap.progress import Progress, progress
 from emogap.records import CORPUS, KEPT, STORIES, to_arrow
 from emogap.stages import make_each
@@ -77,7 +77,7 @@ def story_chunks(config: Config) -> list[Path]:
     """The chunks that the settings name, method by method. Raises ``MissingInput`` or ``UsageError``."""
     found = []
     for method in config.corpus.methods:
-        there = method_chunks(config.home, method)
+        there = config.home.chunks(method)
         if not there:
             raise MissingInput(
                 f"babylm_augment/{method}/chunk_*.parquet not found under {config.home.root}; "
@@ -85,12 +85,6 @@ def story_chunks(config: Config) -> list[Path]:
             )
         found += [there[number] for number in _chosen(config.corpus.chunks.get(method, "all"), method, there)]
     return found
-
-
-def method_chunks(home: Home, method: str) -> dict[int, Path]:
-    """Number → file of the chunks of a method that are there, in order."""
-    files = sorted(home.chunk(method, 0).parent.glob("chunk_?????.parquet"))
-    return {int(path.stem.removeprefix("chunk_")): path for path in files}
 
 
 def _chosen(text: str, method: str, there: dict[int, Path]) -> list[int]:

@@ -10,7 +10,6 @@ import pandas as pd
 
 from emogap.artefacts import Artefact, Recipe, Summary, write_text
 from emogap.config import Config
-from emogap.data.corpus import method_chunks
 from emogap.data.emotion_model import identify_classifier
 from emogap.emotions import INDEX, LABELS
 from emogap.errors import MissingInput, UsageError
@@ -83,7 +82,7 @@ def story_stats_artefacts(config: Config) -> list[Artefact]:
     chunks = {
         f"{method}/{path.stem}": path
         for method in config.augment.methods
-        for path in method_chunks(config.home, method).values()
+        for path in config.home.chunks(method).values()
     }
     if not chunks:
         raise MissingInput(

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from emogap.artefacts import Artefact, Summary
 from emogap.config import Config
-from emogap.data.alpaca import load_records
+from emogap.data.alpaca import FIELDS, load_records
 from emogap.errors import InputError, MissingInput
 from emogap.generate.answer_form import load_answer_form
 from emogap.paths import from_root
 from emogap.records import KEPT, REWRITES, read_rows, row_seed
+from emogap.text.reading import RECORD_ENDINGS
 from emogap.train.sft_rows import encode, preflight
 from emogap.train.strategies import Parts, Run, artefact, runs
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from emogap.train.stage import Prepared, Watch
 
 _SEED_RANGE = 2**63
-RECORDS = (".json", ".jsonl")
 
 
 def sft_artefacts(config: Config) -> list[Artefact]:
@@ -48,7 +48,7 @@ def recipe_parts(config: Config, run: Run) -> Parts:
 def _rewrites(config: Config, run: Run) -> Path:
     """Where the records lie: the strategy names a version of the rewrites, or a file of Alpaca records."""
     data = run.strategy.data
-    if not data.endswith(RECORDS):
+    if not data.endswith(RECORD_ENDINGS):
         return config.home.require(config.home.rewrite_rows(data))
     if not from_root(data).is_file():
         raise MissingInput(f"{from_root(data)} not found; strategy {run.strategy.name} names it as its records")
@@ -64,10 +64,10 @@ def _records(path: Path) -> "pd.DataFrame":
     """Columns ``id, instruction, input, output`` of the kept rewrites, or of all records of a file."""
     import pandas as pd
 
-    if path.suffix in RECORDS:
-        return pd.DataFrame([asdict(record) for record in load_records(str(path))])
-    table = read_rows(path, REWRITES)
-    return table[table["status"] == KEPT]
+    if path.name.endswith(".rows.parquet"):
+        table = read_rows(path, REWRITES)
+        return table[table["status"] == KEPT]
+    return pd.DataFrame([asdict(record) for record in load_records(str(path))], columns=["id", *FIELDS])
 
 
 def held_out(ids: "pd.Series", share: float, run_seed: int) -> set[str]:
