@@ -333,6 +333,11 @@ def test_the_same_instructions_are_held_out_everywhere():
     assert len(held_out(ids[:3], 1e-9, 0)) == 1
 
 
+def test_holding_out_everything_is_an_error(study):
+    with pytest.raises(InputError, match="sft.validation_share=0.999999 holds out all 23 records of .*; lower it"):
+        sft(study(INSTR, sft__validation_share=0.999999))
+
+
 def test_both_sft_models_are_compared_on_the_same_text(study, capsys):
     config = study()
     clm(config)
