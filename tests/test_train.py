@@ -299,7 +299,7 @@ def test_masks_round_trip(form, tokenizer):
         assert [i for i, label in zip(row.ids, row.labels, strict=True) if label != IGNORED] == learnt
         assert not row.truncated
     (whole, *_) = encode(sft_rows(1), form, tokenizer, 128, "text")
-    assert whole.labels == whole.ids
+    assert whole.labels == [IGNORED, *whole.ids[1:]]
 
 
 def test_the_preflight_shows_the_mask_and_counts_what_is_cut(form, tokenizer):
@@ -331,6 +331,11 @@ def test_the_same_instructions_are_held_out_everywhere():
     assert held_out(ids[::2], 0.1, 0) == held & set(ids[::2])
     assert held_out(ids, 0.1, 1) != held
     assert len(held_out(ids[:3], 1e-9, 0)) == 1
+
+
+def test_holding_out_everything_is_an_error(study):
+    with pytest.raises(InputError, match="sft.validation_share=0.999999 holds out all 23 records of .*; lower it"):
+        sft(study(INSTR, sft__validation_share=0.999999))
 
 
 def test_both_sft_models_are_compared_on_the_same_text(study, capsys):
@@ -667,6 +672,21 @@ def test_a_training_killed_after_its_last_step_does_no_step_more(study, monkeypa
     assert all(np.array_equal(again[name], array) for name, array in weights.items())
 
 
+def test_a_best_checkpoint_that_is_gone_is_said(study):
+    import shutil
+
+    config = study(BABY)
+    folder = checkpoints.folder(config.home.model("tiny-baby"))
+
+    def lose_the_best(name, history):
+        if history[-1]["step"] == 6:
+            for checkpoint in folder.glob("checkpoint-*"):
+                shutil.rmtree(checkpoint)
+
+    with pytest.raises(TrainingError, match="tiny-baby: its best checkpoint .*checkpoint-.* is gone; delete"):
+        clm(study(BABY, clm__learning_rate=1e-12, clm__max_steps=6, clm__patience=9), watch=lose_the_best)
+
+
 def test_checkpoints_of_other_settings_are_not_gone_on_with(study, capsys):
     def kill(name, history):
         if history[-1]["step"] == 4:
@@ -736,13 +756,11 @@ def test_a_corpus_without_validation_is_an_error(study):
 
 
 def test_processes_share_a_step(study):
-    from types import SimpleNamespace
-
-    from emogap.train.trainer import shared_batches
+    from emogap.config import Clm
+    from emogap.train.checks import shared_batches
 
     def share(batch_size, accumulation, processes):
-        settings = SimpleNamespace(batch_size=batch_size, accumulation=accumulation)
-        return shared_batches(SimpleNamespace(task="clm", settings=settings), processes)
+        return shared_batches("clm", Clm(batch_size=batch_size, accumulation=accumulation), processes)
 
     assert share(4, 8, 2) == (4, 4)
     assert share(4, 1, 2) == (2, 1)

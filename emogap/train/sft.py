@@ -12,6 +12,7 @@ from emogap.generate.answer_form import load_answer_form
 from emogap.paths import from_root
 from emogap.records import KEPT, REWRITES, read_rows, row_seed
 from emogap.text.reading import RECORD_ENDINGS
+from emogap.train.rules import changed
 from emogap.train.sft_rows import encode, preflight
 from emogap.train.strategies import Parts, Run, artefact, runs
 
@@ -41,8 +42,11 @@ def sft(config: Config, watch: "Watch | None" = None) -> Summary:
 
 
 def recipe_parts(config: Config, run: Run) -> Parts:
-    template = load_answer_form(config.sft.template).template
-    return Parts({"rewrites": _rewrites(config, run)}, {"seed": config.seed}, {"template": template.sha256})
+    settings, template = config.sft, load_answer_form(config.sft.template).template
+    # Packed, no example's first token had a label.
+    is_open = settings.loss_on == "text" and not settings.packing
+    rules = changed(config, run, open_rows=is_open, shared_rows=settings.packing)
+    return Parts({"rewrites": _rewrites(config, run)}, {"seed": config.seed}, {"template": template.sha256} | rules)
 
 
 def _rewrites(config: Config, run: Run) -> Path:
@@ -89,6 +93,10 @@ def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> "
     if len(table) < 2 or table["id"].nunique() < 2:
         raise InputError(f"{path} has {len(table)} records to learn; training and validation need one each")
     apart = table["id"].isin(held_out(table["id"], settings.validation_share, config.seed))
+    if apart.all():
+        raise InputError(
+            f"sft.validation_share={settings.validation_share} holds out all {len(table)} records of {path}; lower it"
+        )
     train, validation = (
         list(encode(part, form, tokenizer, settings.max_length, settings.loss_on))
         for part in (table[~apart], table[apart])
