@@ -6,7 +6,7 @@ published table or figure that it stands beside.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -38,6 +38,19 @@ class Exhibit:
     """Key of the published table in ``published.toml`` that it stands beside."""
     alt: str = ""
     """For a figure: what is on it, for who cannot see it."""
+
+
+def told_apart(name: str, fixed: Collection[str], kind: str) -> str:
+    """A name that a user gave, as a column or a row beside ``fixed`` ones: the name itself, unless it is one of those.
+
+    Then, and where a name looks like that already, its kind stands behind it: ``all (source)``. Different names stay
+    different.
+    """
+    ending = f" ({kind})"
+    bare = name
+    while bare.endswith(ending):
+        bare = bare.removesuffix(ending)
+    return name + ending if bare in fixed else name
 
 
 def save_table(folder: Path, exhibit: Exhibit, table: "pd.DataFrame") -> Path:

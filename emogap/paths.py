@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from emogap.errors import MissingInput
+from emogap.errors import MissingInput, UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,6 +21,16 @@ MAKERS: dict[str, str] = {
     "prompt_analysis": "prompt_analysis.ipynb",
     "report": "emogap report",
 }
+
+
+_TAKEN = ("figures", "tables", "captions", "captions.json", "superseded")
+"""What a stage's folder holds beside its artefacts."""
+
+
+def _free(name: str, what: str) -> str:
+    if name in _TAKEN:
+        raise UsageError(f"a {what} cannot be called '{name}': its folder keeps other files there; call it otherwise")
+    return name
 
 
 def from_root(path: str | Path) -> Path:
@@ -76,7 +86,7 @@ class Home:
         return self.stories / "grid" / "replies.parquet"
 
     def corpus(self, name: str) -> Path:
-        return self.root / "babylm_pretrain_corpus" / f"{name}.parquet"
+        return self.root / "babylm_pretrain_corpus" / f"{_free(name, 'corpus')}.parquet"
 
     @property
     def alpaca(self) -> Path:
@@ -101,7 +111,7 @@ class Home:
         return self.root / "models"
 
     def model(self, name: str) -> Path:
-        return self.models / name
+        return self.models / _free(name, "model")
 
     @property
     def evaluation(self) -> Path:

@@ -23,10 +23,10 @@ from emogap.data.classify import (
     top_labels,
 )
 from emogap.data.clean import ODDITIES, Kept, Report, Rules, clean
-from emogap.data.raw import Source, find_sources, size
+from emogap.data.raw import Source, find_sources, members_read, size
 from emogap.emotions import EMOTIONS, INDEX, LABELS, NEUTRAL, labels_over
 from emogap.errors import InputError
-from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.exhibits import Exhibit, save_figure, save_table, told_apart
 from emogap.paths import from_root
 from emogap.progress import progress
 from emogap.records import PROCESSED, row_seed
@@ -57,15 +57,18 @@ def process_artefacts(config: Config) -> list[Artefact]:
     """``lines``, ``babylm``, ``babylm_filtered``. Raises ``MissingInput`` if there is no text."""
     home, settings = config.home, config.process
     raw: dict[str, Path] = {}
-    for source in _sources(config):
+    sources = _sources(config)
+    for source in sources:
         if source.path not in raw.values():
             raw[f"raw {source.name}"] = source.path
+    members = {f"members of {name}": members_read(path, sources) for name, path in raw.items()}
     # A balanced draw is made among the emotional lines, any other before lines are classified.
     sample = 0 if settings.balance else settings.sample
     lines = Recipe(
         "process",
         inputs=raw,
         settings=config.flat("process", *_RULES, "strict") | {"process.sample": sample},
+        identities={name: told for name, told in members.items() if told},
         seed=config.seed if sample else 0,
     )
     scored = Recipe(
@@ -322,11 +325,17 @@ def _write_filtered(path: Path, file, chosen: np.ndarray, thresholds: np.ndarray
 # --- what the user sees ----------------------------------------------------------------------------------------------
 
 
+def _name_of(source: str) -> str:
+    """A source in tables that have columns and a row of their own beside the sources'."""
+    return told_apart(source, ("emotion", "all", "emotional"), "source")
+
+
 def emotions_by_source(scored: Path, filtered: Path) -> "pd.DataFrame":
     """Lines by top label: a row a label; a column a source, ``all``, and ``emotional`` (all that pass the filter)."""
     import polars as pl
 
     counts = pl.scan_parquet(scored).group_by("source", "emotion").len().collect(engine="streaming").to_pandas()
+    counts["source"] = counts["source"].map(_name_of)
     passed = pl.scan_parquet(filtered).group_by("emotion").len().collect().to_pandas().set_index("emotion")["len"]
     table = counts.pivot(index="emotion", columns="source", values="len").reindex(LABELS).fillna(0).astype(int)
     table = table[sorted(table.columns)]
@@ -340,6 +349,7 @@ def cleaning_table(config: Config) -> "pd.DataFrame":
     import pandas as pd
 
     table = pd.DataFrame(Artefact(config.home.lines, Recipe("process")).manifest()["notes"]["sources"])
+    table["source"] = table["source"].map(_name_of)
     total = table.drop(columns="source").sum()
     table = pd.concat([table, pd.DataFrame([{"source": "all", **total}])], ignore_index=True)
     # Oddities that never occurred would be columns of zeros.

@@ -17,8 +17,6 @@ from emogap.records import row_seed
 STORY, FACTUAL = "story", "factual"
 TRAIN, VALIDATION = "train", "validation"
 DIMENSIONS = ("kind", "source", "method", "emotion")
-REST = "(the rest)"
-"""Stands in a pool's name for all values that no share names."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,8 @@ class Pool:
     """Documents that share a part of the word budget."""
 
     dimension: str
-    name: str
+    name: str | None
+    """A value of the dimension; None for all values that no share names."""
     share: float
     """Of all words."""
     members: np.ndarray
@@ -80,7 +79,7 @@ def _pools_of(
         result.append(Pool(dimension, name, share * base, members))
     rest = among & ~values.isin(list(named)).to_numpy()
     if rest.any():
-        result.append(Pool(dimension, REST, max(0.0, 1 - sum(named.values())) * base, rest))
+        result.append(Pool(dimension, None, max(0.0, 1 - sum(named.values())) * base, rest))
     return result
 
 

@@ -22,7 +22,7 @@ from emogap.data.composition_log import InputFile, composition, render
 from emogap.data.wiki import read_articles
 from emogap.emotions import NEUTRAL
 from emogap.errors import InputError, MissingInput, UsageError
-from emogap.exhibits import draw_if_new
+from emogap.exhibits import draw_if_new, told_apart
 from emogap.paths import MAKERS, Home, from_root
 from emogap.progress import Progress, progress
 from emogap.records import CORPUS, KEPT, STORIES, to_arrow
@@ -56,7 +56,8 @@ def _show(config: Config) -> None:
 def corpus_artefacts(config: Config) -> list[Artefact]:
     """The one corpus. Raises ``MissingInput`` while a method has no chunk, or a wiki file is not there."""
     chunks = {f"{path.parent.name}/{path.stem}": path for path in story_chunks(config)}
-    wiki = {f"factual/{source}": path for source, path in factual_files(config).items()}
+    factual = factual_files(config).items()
+    wiki = {told_apart(f"factual/{source}", chunks, "file"): path for source, path in factual}
     recipe = Recipe("corpus", chunks | wiki, config.flat("corpus"), seed=config.seed)
     return [Artefact(config.home.corpus(config.corpus.name), recipe)]
 

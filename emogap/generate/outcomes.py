@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.exhibits import Exhibit, save_figure, save_table, told_apart
 from emogap.paths import Home
 from emogap.records import KEPT
 
@@ -101,6 +101,7 @@ def _side_by_side(rows: pd.DataFrame, item: str, by: str, names: dict[str, str],
     most = kept[item].value_counts(sort=False).sort_values(ascending=False, kind="stable").index[:_EXAMPLE_ROWS]
     texts = kept.pivot(index=item, columns=by, values=text).reindex(most)
     texts = texts.reindex(columns=sorted(rows[by].unique())).fillna("(none was kept)")
+    texts = texts.rename(columns=lambda name: told_apart(name, names.values(), by))
     described = rows.drop_duplicates(item).set_index(item)[list(names)].rename(columns=names)
     return described.join(texts, how="right").map(_shortened).reset_index(drop=True)
 

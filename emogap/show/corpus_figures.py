@@ -1,6 +1,7 @@
 """Figures of the corpus: what it is made of."""
 
 import json
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -38,7 +39,12 @@ def show_composition(home: Home, name: str) -> None:
         30,
         alt="Three panels of horizontal bars, words by source, method and emotion, each bar in two parts.",
     )
-    save_figure(path.parent, figure, composition(pd.read_csv(csv)))
+    save_figure(path.parent, figure, composition(read_composition(csv)))
+
+
+def read_composition(csv: Path) -> pd.DataFrame:
+    """The table of ``show_composition``: a source may be called like a number, or like a missing value."""
+    return pd.read_csv(csv, keep_default_na=False, na_values=[""], dtype={"value": str})
 
 
 def composition(table: pd.DataFrame) -> Figure:

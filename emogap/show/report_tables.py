@@ -16,6 +16,8 @@ SHORT = 28
 """Characters up to which a column of text is never broken into lines."""
 PART_CHARACTERS = 122
 """What fits side by side on paper at the size of print; a wider table goes on in a further part below."""
+_NAMES = ("model", "base", "parent", "data", "source", "method", "version", "group", "template", "setting", "rater")
+"""Columns of names: one that looks like a number is none."""
 _GAP = 2
 _TEXT_CHARACTERS = 24
 """The least that a column of running text needs; it takes what the others leave."""
@@ -52,7 +54,7 @@ class Cells:
 
 
 def read_cells(csv: Path) -> Cells:
-    return to_cells(pd.read_csv(csv, keep_default_na=False, na_values=[""]))
+    return to_cells(pd.read_csv(csv, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(_NAMES, str)))
 
 
 def to_cells(table: pd.DataFrame, together: int = 1) -> Cells:
@@ -78,11 +80,17 @@ def _fold_intervals(table: pd.DataFrame) -> pd.DataFrame:
         ends = [f"{name}_low", f"{name}_high"]
         if "low" in names and names[names.index("low") - 1] == name:
             ends = ["low", "high"]
-        if all(end in names for end in ends):
+        if all(end in names for end in ends) and _are_estimates(table[[name, *ends]]):
             triples = zip(table[name], table[ends[0]], table[ends[1]], strict=True)
             folded[name] = pd.Series([_estimate(*triple) for triple in triples], index=table.index, dtype=object)
             folded = folded.drop(columns=ends)
     return folded
+
+
+def _are_estimates(columns: pd.DataFrame) -> bool:
+    """Three columns of texts, or of counts, only happen to be called like a value and its ends."""
+    kinds = columns.dtypes
+    return all(map(pd.api.types.is_numeric_dtype, kinds)) and not all(map(pd.api.types.is_integer_dtype, kinds))
 
 
 def _estimate(value: Any, low: Any, high: Any) -> str:

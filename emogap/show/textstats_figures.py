@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from emogap.artefacts import write_text
-from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.exhibits import Exhibit, save_figure, save_table, told_apart
 from emogap.show.style import EMOTION_ORDER, METHOD_COLOURS, SEQUENTIAL, use_style
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#
 _LINES = ("-", "--", ":", "-.")
 _MARKS = "osD^vP*"
 _WORDS_SHOWN = 8
+_NAMES = dict.fromkeys(("group", "source", "emotion", "asked", "found"), str)
+"""Columns of names: one that looks like a number is none."""
 _PROFILE = {
     "average_words": "words a text",
     "words_a_sentence": "words a sentence",
@@ -44,7 +46,7 @@ def show_statistics(folder: Path, statistics: "Statistics", kind: "Kind") -> Non
     for exhibit, table in _tables(statistics, kind):
         save_table(folder, exhibit, table)
     for order, drawing in enumerate(_DRAWINGS):
-        table = pd.read_csv(tables / f"{drawing.table}.csv", keep_default_na=False)
+        table = pd.read_csv(tables / f"{drawing.table}.csv", keep_default_na=False, dtype=_NAMES)
         if len(table):
             exhibit = Exhibit(
                 drawing.name, "figure", drawing.caption.format(kind=kind.name), 92 + order, alt=drawing.alt
@@ -101,7 +103,8 @@ def measures(table: pd.DataFrame) -> pd.DataFrame:
     own = table[table["preset"].eq("words")].set_index(["group", "measure"])["value"]
     groups = list(dict.fromkeys(table["group"]))
     names = [m for m in dict.fromkeys(own.index.get_level_values("measure")) if not m.endswith(("_low", "_high"))]
-    rows = [{"measure": name, **{group: _shown(own, group, name) for group in groups}} for name in names]
+    columns = {group: told_apart(group, ("measure",), "group") for group in groups}
+    rows = [{"measure": name, **{columns[group]: _shown(own, group, name) for group in groups}} for name in names]
     return pd.DataFrame(rows)
 
 
