@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from emogap.artefacts import Artefact, Draft, Recipe, Summary, content_hashes, portable, write_json, write_text
+from emogap.artefacts import RULE, Artefact, Draft, Recipe, Summary, content_hashes, portable, write_json, write_text
 from emogap.config import Config
 from emogap.data.composition import FACTUAL, STORY, pools, seeded_order, split, take, word_budget
 from emogap.data.composition_log import InputFile, composition, render
-from emogap.data.wiki import read_articles
+from emogap.data.wiki import form_of, read_articles, said_articles
 from emogap.emotions import NEUTRAL
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.exhibits import draw_if_new, told_apart
@@ -32,6 +32,10 @@ from emogap.text.near_duplicates import near_duplicates, normalised
 REPEATED = "equal to an earlier document"
 NEARLY_REPEATED = "nearly equal to an earlier story"
 NO_TEXT = "no text"
+_ARTICLES = {
+    f"{RULE}articles": "2 (without headings, blank lines part them; no byte-order mark hides a heading; the level of "
+    "the highest heading is theirs)"
+}
 _ROWS_AT_ONCE = 2000
 
 
@@ -56,9 +60,10 @@ def _show(config: Config) -> None:
 def corpus_artefacts(config: Config) -> list[Artefact]:
     """The one corpus. Raises ``MissingInput`` while a method has no chunk, or a wiki file is not there."""
     chunks = {f"{path.parent.name}/{path.stem}": path for path in story_chunks(config)}
-    factual = factual_files(config).items()
-    wiki = {told_apart(f"factual/{source}", chunks, "file"): path for source, path in factual}
-    recipe = Recipe("corpus", chunks | wiki, config.flat("corpus"), seed=config.seed)
+    factual = factual_files(config)
+    wiki = {told_apart(f"factual/{source}", chunks, "file"): path for source, path in factual.items()}
+    rules = _ARTICLES if any(form_of(path).is_new for path in factual.values()) else {}
+    recipe = Recipe("corpus", chunks | wiki, config.flat("corpus"), rules, seed=config.seed)
     return [Artefact(config.home.corpus(config.corpus.name), recipe)]
 
 
@@ -111,9 +116,10 @@ def factual_files(config: Config) -> dict[str, Path]:
         path = from_root(name)
         if not path.is_file():
             raise MissingInput(f"factual text {path} not found; correct corpus.factual or fetch it with `emogap fetch`")
-        if path.stem in files:
-            raise UsageError(f"corpus.factual names two files called '{path.stem}'; rename one, it is their source")
-        files[path.stem] = path
+        source = Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
+        if source in files:
+            raise UsageError(f"corpus.factual names two files called '{source}'; rename one, it is their source")
+        files[source] = path
     return files
 
 
@@ -211,6 +217,7 @@ def _make(config: Config, artefact: Artefact) -> None:
                 files.append(_read(path, STORY, stories(path), catalogue, bar, config))
             for source, path in factual_files(config).items():
                 files.append(_read(path, FACTUAL, _articles(source, path, config), catalogue, bar, config))
+                files[-1].form = form_of(path).name
         frame = catalogue.frame()
         if settings.near_duplicates:
             frame = _without_near_duplicates(frame, catalogue, settings.near_duplicates, files)
@@ -220,12 +227,18 @@ def _make(config: Config, artefact: Artefact) -> None:
         budget = word_budget(frame, settings.words, shares)
         chosen = frame.iloc[take(frame, seeded_order(frame, config.seed), budget, shares)].copy()
         if chosen.empty:
-            raise UsageError(
-                f"corpus.words = {settings.words}: not one document fits; the shortest has {frame.words.min()}"
-            )
+            raise _nothing_fits(config, budget, int(frame["words"].min()))
         chosen["split"] = split(chosen, settings.validation_share, config.seed)
         _write(draft.path, chosen, catalogue)
         _log(config, draft, chosen, frame, files, shares, budget)
+
+
+def _nothing_fits(config: Config, budget: int, shortest: int) -> UsageError:
+    return UsageError(
+        f"corpus.words = {config.corpus.words}: not one document fits into {budget:,} words and their shares; the "
+        f"shortest has {shortest:,}: raise corpus.words (0 takes all), ask for other corpus.shares, or part long files "
+        "into articles by headings or blank lines"
+    )
 
 
 def _read(path: Path, kind: str, documents, catalogue: Catalogue, bar: Progress, config: Config) -> InputFile:
@@ -326,5 +339,8 @@ def _log(config, draft: Draft, chosen: pd.DataFrame, supply: pd.DataFrame, files
         "left out": len(supply) - len(chosen),
         "rejected": sum(sum(file.rejected.values()) for file in files),
     }
+    draft.notes["articles"] = {file.name: said_articles(file.records, file.form) for file in files if file.form}
+    for file, articles in draft.notes["articles"].items():
+        print(f"corpus {name}: {file}: {articles}")
     for warning in log["notes"]:
         print(f"corpus {name}: {warning}")
