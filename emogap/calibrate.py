@@ -7,7 +7,7 @@ first piece of each kind warms up and is not timed. What cannot be measured is s
 import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, redirect_stdout
+from contextlib import closing, redirect_stdout, suppress
 from dataclasses import asdict, replace
 from io import StringIO
 from itertools import cycle, groupby, islice
@@ -334,11 +334,12 @@ def _learnt_records(config: Config) -> tuple[list[dict], str]:
     from emogap.train.sft import training_records
     from emogap.train.strategies import runs
 
-    try:
-        return training_records(config, runs(config, "sft")[0]).to_dict("records"), ""
-    except MissingInput:
-        records = [asdict(record) for record in cleaned_records(config).kept]
-        return records, "measured on the records before they are rewritten; longer answers take longer"
+    with suppress(MissingInput):
+        records = training_records(config, runs(config, "sft")[0]).to_dict("records")
+        if len(records) > 1:
+            return records, ""
+    records = [asdict(record) for record in cleaned_records(config).kept]
+    return records, "measured on the records before they are rewritten; longer answers take longer"
 
 
 def _trained(config: Config, work: Work, data: str, seconds: float) -> tuple[Measured, dict]:

@@ -76,6 +76,17 @@ def save_figure(folder: Path, exhibit: Exhibit, figure: "Figure") -> Path:
     return png
 
 
+def withdraw(folder: Path, kind: Literal["table", "figure"], name: str) -> None:
+    """Take a table or figure away that was made before and that there is nothing for any more."""
+    file = folder / CAPTIONS
+    if f"{kind}s/{name}" not in _entries(file):
+        return
+    with lock(file, wait=True):
+        write_json(file, {key: entry for key, entry in _entries(file).items() if key != f"{kind}s/{name}"})
+    for suffix in (".csv", ".tex") if kind == "table" else (".png", ".pdf"):
+        (folder / f"{kind}s" / f"{name}{suffix}").unlink(missing_ok=True)
+
+
 def exhibits(folder: Path) -> list[Exhibit]:
     """What is registered in a stage's folder, in the report's order; nothing if the stage has not run.
 

@@ -330,10 +330,10 @@ def test_sft_is_measured_on_what_is_learnt_from_and_says_so_if_that_is_not_there
     records, note = calibrate._learnt_records(make_config())
     assert len(records) == 60 and note.startswith("measured on the records before they are rewritten")
     file = tmp_path / "own.json"
-    file.write_text(json.dumps([{"instruction": "Sing.", "input": "", "output": "La."}]))
+    file.write_text(json.dumps([{"instruction": verb, "input": "", "output": "La."} for verb in ("Sing.", "Hum.")]))
     strategy = f"strategies=[{{ name='one', parent='smollm2-135m', task='sft', data='{file}' }}]"
     records, note = calibrate._learnt_records(make_config(strategy, "lens.models=['one']"))
-    assert [record["output"] for record in records] == ["La."] and note == ""
+    assert [record["output"] for record in records] == ["La.", "La."] and note == ""
 
 
 def test_measurements_of_a_tiny_model_fit_its_plan(make_config, tmp_path, monkeypatch):

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+NO_LINE = "no line is emotional; give more text or lower process.threshold"
 _RULES = ("tabs", "space_before_punctuation", "strip", "min_words", "duplicates", "max_line_bytes")
 
 
@@ -276,6 +277,8 @@ def _balanced(file, emotional: np.ndarray, sample: int, seed: int) -> np.ndarray
         ]
     )
     found = np.bincount(labels[emotional], minlength=len(LABELS))
+    if not found.any():
+        return emotional
     quotas = even_quotas(found, sample or int(np.minimum(found, np.median(found[found > 0])).sum()))
     numbers, start = np.zeros(len(emotional), dtype=np.int64), 0
     for group in _row_groups(file, ["id"]):
@@ -382,6 +385,20 @@ def _save_exhibits(config: Config, filtered: Path) -> None:
 def _threshold(config: Config) -> str:
     chosen = config.process.threshold
     return "the classifier's tuned threshold of that label" if chosen == "tuned" else str(chosen)
+
+
+def nothing_emotional(config: Config) -> bool:
+    """Whether the text was processed and no line of it is emotional. Told from the table's foot alone.
+
+    Raises ``InputError`` if it cannot be read.
+    """
+    import pyarrow.parquet as pq
+
+    path = config.home.filtered
+    try:
+        return path.exists() and pq.read_metadata(path).num_rows == 0
+    except (ValueError, OSError) as error:  # ArrowInvalid is a ValueError
+        raise InputError(f"{path} cannot be read as Parquet ({error}); delete it and rerun its stage") from error
 
 
 def never_found(config: Config) -> list[str]:

@@ -4,8 +4,9 @@ A catalogue is a frame with a row a document: ``id, kind, source, method, emotio
 for the source line of a story, or for the article.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -38,9 +39,12 @@ def seeded_order(catalogue: pd.DataFrame, run_seed: int) -> np.ndarray:
     return np.argsort(np.asarray(keys, dtype=np.int64), kind="stable")
 
 
-def pools(catalogue: pd.DataFrame, shares: CorpusShares) -> list[Pool]:
-    """The pools that the shares ask for. Raises ``UsageError`` for a share of something of which there is no text.
+def pools(
+    catalogue: pd.DataFrame, shares: CorpusShares, may_lack: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> list[Pool]:
+    """The pools that the shares ask for. Raises ``UsageError`` for a share of something that there is not.
 
+    ``may_lack``: dimension → names that are known, though there may be no text of them; their share stays unfilled.
     Shares of methods and emotions are of the stories' words. Where ``kind`` says nothing of how much the stories are
     to be, they are as much of the whole as they are of the supply.
     """
@@ -54,7 +58,8 @@ def pools(catalogue: pd.DataFrame, shares: CorpusShares) -> list[Pool]:
     for dimension, named in asked.items():
         of_stories = dimension in ("method", "emotion")
         base = _story_share(asked["kind"]) if of_stories else 1.0
-        result += _pools_of(catalogue, dimension, named, stories if of_stories else everything, base)
+        among = stories if of_stories else everything
+        result += _pools_of(catalogue, dimension, named, among, base, may_lack.get(dimension, ()))
     return result
 
 
@@ -63,7 +68,12 @@ def _story_share(kind: Mapping[str, float]) -> float:
 
 
 def _pools_of(
-    catalogue: pd.DataFrame, dimension: str, named: Mapping[str, float], among: np.ndarray, base: float
+    catalogue: pd.DataFrame,
+    dimension: str,
+    named: Mapping[str, float],
+    among: np.ndarray,
+    base: float,
+    may_lack: Collection[str],
 ) -> list[Pool]:
     if not named:
         return []
@@ -71,10 +81,11 @@ def _pools_of(
     result = []
     for name, share in named.items():
         members = among & values.eq(name).to_numpy()
-        if share and not members.any():
-            known = ", ".join(sorted(values[among].unique()))
+        if share and not members.any() and name not in may_lack:
+            known = ", ".join(sorted(values[among].unique())) or "nothing else"
             raise UsageError(
-                f"corpus.shares.{dimension}: there is no text of '{name}' to fill {share}; there is {known}"
+                f"corpus.shares.{dimension}: there is no text of '{name}' to fill {share}; there is {known}: name one "
+                "of these, or take the share out"
             )
         result.append(Pool(dimension, name, share * base, members))
     rest = among & ~values.isin(list(named)).to_numpy()
@@ -84,11 +95,12 @@ def _pools_of(
 
 
 def word_budget(catalogue: pd.DataFrame, wanted: int, shares: list[Pool]) -> int:
-    """How many words the corpus may have: what is wanted, or for 0 the most at which every share can be filled."""
+    """How many words the corpus may have: what is wanted, or for 0 the most at which every share can be filled of which
+    there is any text."""
     words = catalogue["words"].to_numpy()
     if wanted:
         return wanted
-    fillable = [words[pool.members].sum() / pool.share for pool in shares if pool.share > 0]
+    fillable = [words[pool.members].sum() / pool.share for pool in shares if pool.share > 0 and pool.members.any()]
     return int(min([words.sum(), *fillable]))
 
 

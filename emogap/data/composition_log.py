@@ -10,6 +10,9 @@ import pandas as pd
 from emogap.data.composition import DIMENSIONS, FACTUAL, STORY, TRAIN, VALIDATION, Pool
 from emogap.data.wiki import said_articles
 
+_ROW = (
+    "dimension", "value", "documents", "words", "validation_documents", "validation_words", "share", "asked",
+)  # fmt: skip
 _ENOUGH = 0.99
 """A share that reaches this part of what was asked counts as filled: documents are whole."""
 
@@ -205,4 +208,5 @@ def _shown(average: float | None) -> str:
 
 def composition_rows(log: dict[str, Any]) -> pd.DataFrame:
     """The tables of the log as one tidy frame: dimension, value, documents, words, share, asked, held-out words."""
-    return pd.DataFrame([{"dimension": dimension, **row} for dimension, table in log["by"].items() for row in table])
+    rows = [{"dimension": dimension, **row} for dimension, table in log["by"].items() for row in table]
+    return pd.DataFrame(rows, columns=_ROW)

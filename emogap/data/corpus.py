@@ -5,7 +5,7 @@ Texts pass through one at a time: they wait in a file that has no name, and only
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -16,11 +16,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from emogap.artefacts import RULE, Artefact, Draft, Recipe, Summary, content_hashes, portable, write_json, write_text
-from emogap.config import Config
+from emogap.config import Config, Corpus
+from emogap.data.babylm import nothing_emotional
 from emogap.data.composition import FACTUAL, STORY, pools, seeded_order, split, take, word_budget
 from emogap.data.composition_log import InputFile, composition, render
 from emogap.data.wiki import form_of, read_articles, said_articles
-from emogap.emotions import NEUTRAL
+from emogap.emotions import LABELS, NEUTRAL
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.exhibits import draw_if_new, told_apart
 from emogap.paths import MAKERS, Home, from_root
@@ -42,8 +43,8 @@ _ROWS_AT_ONCE = 2000
 def corpus(config: Config) -> Summary:
     """Compile the corpus that the settings describe.
 
-    Raises ``MissingInput`` (chunks or wiki files), ``InputError`` (unreadable ones, or nothing to compile) and
-    ``UsageError`` (unknown chunk, a share that nothing can fill).
+    Raises ``MissingInput`` (chunks or wiki files), ``InputError`` (unreadable ones) and ``UsageError`` (unknown chunk,
+    share of something unknown, a budget into which nothing fits).
     """
     artefacts = corpus_artefacts(config)
     summary = make_each("corpus", artefacts, lambda artefact: _make(config, artefact))
@@ -72,6 +73,8 @@ def story_chunks(config: Config) -> list[Path]:
     found = []
     for method in config.corpus.methods:
         there = method_chunks(config.home, method)
+        if not there and nothing_emotional(config):
+            continue  # there was no line to write about
         if not there:
             raise MissingInput(
                 f"babylm_augment/{method}/chunk_*.parquet not found under {config.home.root}; "
@@ -221,16 +224,27 @@ def _make(config: Config, artefact: Artefact) -> None:
         frame = catalogue.frame()
         if settings.near_duplicates:
             frame = _without_near_duplicates(frame, catalogue, settings.near_duplicates, files)
-        if frame.empty:
-            raise InputError("there is no accepted story and no article to compile; look at the reasons in the chunks")
-        shares = pools(frame, settings.shares)
+        # Where nothing was accepted the corpus is empty: its log says so, and the stages behind it go on without.
+        shares = [] if frame.empty else pools(frame, settings.shares, _may_lack(settings, frame))
         budget = word_budget(frame, settings.words, shares)
         chosen = frame.iloc[take(frame, seeded_order(frame, config.seed), budget, shares)].copy()
-        if chosen.empty:
+        if chosen.empty and all(pool.members.any() or not pool.share for pool in shares) and not frame.empty:
             raise _nothing_fits(config, budget, int(frame["words"].min()))
         chosen["split"] = split(chosen, settings.validation_share, config.seed)
         _write(draft.path, chosen, catalogue)
         _log(config, draft, chosen, frame, files, shares, budget)
+
+
+def _may_lack(settings: Corpus, frame: pd.DataFrame) -> dict[str, Collection[str]]:
+    """What the settings may ask a share of though nothing of it was accepted: it is known, or cannot be known."""
+    kinds = {STORY} if settings.methods else set()
+    no_stories = not frame["kind"].eq(STORY).any()
+    return {
+        "kind": kinds | ({FACTUAL} if settings.factual else set()),
+        "method": settings.methods,
+        "emotion": LABELS,
+        "source": settings.shares.source if no_stories else (),
+    }
 
 
 def _nothing_fits(config: Config, budget: int, shortest: int) -> UsageError:
@@ -326,9 +340,19 @@ def _write(path: Path, chosen: pd.DataFrame, catalogue: Catalogue) -> None:
             bar.advance(len(part))
 
 
+def _lacking(config: Config, chosen: pd.DataFrame, supply: pd.DataFrame) -> list[str]:
+    if chosen.empty:
+        what = "accepted story and no article" if supply.empty else "text of what corpus.shares asks for"
+        return [f"nothing to compile: there is no {what}"]
+    if config.corpus.methods and not chosen["kind"].eq(STORY).any():
+        return ["there is no story: none was accepted, or none fits"]
+    return []
+
+
 def _log(config, draft: Draft, chosen: pd.DataFrame, supply: pd.DataFrame, files, shares, budget: int) -> None:
     name = config.corpus.name
     log = composition(name, chosen, supply, files, shares, budget, config.corpus.words)
+    log["notes"] = _lacking(config, chosen, supply) + log["notes"]
     log["sha256"] = content_hashes(draft.path)[""]
     log["seed"] = config.seed
     write_json(draft.companion(f"{name}.json"), log)

@@ -31,7 +31,11 @@ _READ = {
 
 
 def read_texts(
-    paths: Sequence[Path], candidates: Sequence[str], column: str | None = None, group: GroupBy | None = None
+    paths: Sequence[Path],
+    candidates: Sequence[str],
+    column: str | None = None,
+    group: GroupBy | None = None,
+    may_be_empty: bool = False,
 ) -> pd.DataFrame:
     """The texts of all files. Rejected rows (a column ``status`` that says so) are left out.
 
@@ -39,7 +43,8 @@ def read_texts(
     ``file`` for a group a file; None takes the column ``method`` or ``version`` where all files have it, else files.
 
     Raises ``MissingInput`` for a file that is not there, ``InputError`` for one that cannot be read, lacks the column,
-    differs from the others in it, or leaves a group without a text.
+    differs from the others in it, or leaves a group without a text, unless that ``may_be_empty``; ``attrs["groups"]``
+    names all groups.
     """
     wanted = _READ | {name for name in (column, group) if name}
     tables = {name: _read(path, wanted) for name, path in zip(_names(paths), paths, strict=True)}
@@ -48,8 +53,9 @@ def read_texts(
     parts = [_part(table, path, name, column, group) for (name, table), path in zip(tables.items(), paths, strict=True)]
     groups = dict.fromkeys(name for part in parts for name in part.attrs.pop("groups"))
     texts = pd.concat(parts, ignore_index=True)
+    texts.attrs["groups"] = list(groups)
     for name in groups:
-        if not texts["group"].eq(name).any():
+        if not texts["group"].eq(name).any() and not may_be_empty:
             raise InputError(f"group '{name}' has no text: none of its rows was accepted; leave it out or make them")
     return texts
 

@@ -7,7 +7,8 @@ from emogap.artefacts import Artefact, Summary
 from emogap.config import Config
 from emogap.errors import InputError
 from emogap.records import CORPUS, read_rows
-from emogap.train.strategies import Parts, Run, artefact, runs
+from emogap.train.strategies import Parts, Run, artefact
+from emogap.train.trainable import trainable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def clm_artefacts(config: Config) -> list[Artefact]:
     """The models of this stage. Raises ``MissingInput`` while a corpus or a parent is not there."""
-    return [artefact(config, run) for run in runs(config, "clm")]
+    return [artefact(config, run) for run in trainable(config, "clm")]
 
 
 def clm(config: Config, watch: "Watch | None" = None) -> Summary:
