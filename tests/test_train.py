@@ -750,7 +750,8 @@ def test_half_precision_on_a_processor_is_refused(study):
 def test_a_corpus_without_validation_is_an_error(study):
     config = study(BABY)
     path = config.home.corpus("emotional")
-    write_rows(path, pd.read_parquet(path).assign(split="train"), CORPUS)
+    documents = pd.read_parquet(path)
+    write_rows(path, documents.assign(split="train", line_id=documents["id"]), CORPUS)
     with pytest.raises(InputError, match="no validation documents"):
         clm(config)
 
