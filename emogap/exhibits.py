@@ -78,11 +78,13 @@ def read_table(csv: Path) -> "pd.DataFrame":
     import pandas as pd
 
     columns = pd.read_csv(csv, nrows=0).columns
+    # In a corpus's composition the values of the dimensions kind, source, emotion are names; asked are its shares.
+    names = (NAMES | {"value"}) - {"asked"} if "dimension" in columns else NAMES
     return pd.read_csv(
         csv,
-        dtype={column: str for column in columns if column in NAMES},
+        dtype={column: str for column in columns if column in names},
         keep_default_na=False,
-        na_values={column: [""] for column in columns if column not in NAMES},
+        na_values={column: [""] for column in columns if column not in names},
     )
 
 

@@ -9,10 +9,9 @@ from emogap.data.corpus import corpus_artefacts
 from emogap.errors import UsageError
 from emogap.evaluate import blimp_tables, emobench_tables
 from emogap.evaluate.preference import Votes, build_questionnaire, prompts_table
-from emogap.exhibits import told_apart
+from emogap.exhibits import read_table, told_apart
 from emogap.generate.outcomes import _side_by_side
 from emogap.records import RESPONSES, write_rows
-from emogap.show.corpus_figures import read_composition
 from emogap.show.report_tables import read_cells, to_cells
 from emogap.show.textstats_figures import measures
 
@@ -115,7 +114,7 @@ def test_a_method_and_a_wiki_file_called_like_a_chunk_of_it_are_two_inputs(make_
     config = make_config("corpus.methods=['factual']", f"corpus.factual=['{wiki}']")
     chunk = config.home.chunk("factual", 0)
     chunk.parent.mkdir(parents=True)
-    chunk.touch()
+    pd.DataFrame({"text": ["A line."]}).to_parquet(chunk)
     inputs = corpus_artefacts(config)[0].recipe.inputs
     assert inputs == {"factual/chunk_00000": chunk, "factual/chunk_00000 (file)": wiki}
 
@@ -149,6 +148,6 @@ def test_names_that_look_like_numbers_or_like_nothing_are_shown_as_they_are(tmp_
     pd.DataFrame({"method": ["1.10", "None"], "rows": [1, 2]}).to_csv(file, index=False)
     (part,) = read_cells(file).parts
     assert part.rows == [["1.10", "1"], ["None", "2"]]
-    pd.DataFrame({"value": ["1.10", "nan"], "asked": [None, 0.5]}).to_csv(file, index=False)
-    table = read_composition(file)
+    pd.DataFrame({"dimension": "source", "value": ["1.10", "nan"], "asked": [None, 0.5]}).to_csv(file, index=False)
+    table = read_table(file)
     assert table["value"].tolist() == ["1.10", "nan"] and table["asked"].isna().tolist() == [True, False]

@@ -81,6 +81,7 @@ def make_model(home, name="gpt2-baby", entries=(), identities=(("parent", GPT2),
     """A model of causal LM on a corpus of 3.2M tokens, 0.8M of them held out; 100 steps of 32 blocks are an epoch."""
     data = {"name": "emotional", "train_tokens": 1_638_400, "validation_tokens": 409_600}
     record = {"data": data, "history": entries or history(40, 20), "processes": 1}
+    record |= {"task": "clm", "perplexity_after": 9.0}
     folder = home / "models" / name
     folder.mkdir(parents=True)
     (folder / "training.json").write_text(json.dumps(record))
