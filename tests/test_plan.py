@@ -14,7 +14,7 @@ from emogap.errors import InputError
 from emogap.generate.augment import story_chunks
 from emogap.paths import ROOT
 from emogap.plan import plan, works
-from emogap.records import PROCESSED, RESPONSES, STORIES, write_rows
+from emogap.records import CORPUS, PROCESSED, RESPONSES, STORIES, write_rows
 from emogap.train.history import pace
 from emogap.train.strategies import artefact, runs
 
@@ -233,6 +233,9 @@ def test_a_damaged_journal_is_one_line_that_names_it(paper):
 
 def test_the_last_checkpoint_tells_the_whole_training(paper):
     config = paper("clm.eval_steps=20")
+    documents = {name: pd.Series([None] * 2, dtype=object) for name in CORPUS.columns}
+    config.home.corpus("emotional").parent.mkdir(parents=True)
+    write_rows(config.home.corpus("emotional"), pd.DataFrame(documents | {"split": ["train", "validation"]}), CORPUS)
     make(config.home.corpus("emotional"), "corpus", {"words": 1_600_000}, 1.0)
     run = runs(config, "clm")[0]
     folder = config.home.models / ".gpt2-baby.checkpoints"

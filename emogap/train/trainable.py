@@ -10,6 +10,7 @@ from emogap.config import Config, Strategy, Task
 from emogap.data.alpaca import load_records
 from emogap.paths import from_root
 from emogap.records import CORPUS, KEPT, REWRITES, read_rows
+from emogap.text.reading import RECORD_ENDINGS
 from emogap.train.strategies import Run, runs
 
 _BOTH = "training and validation need one each"
@@ -44,7 +45,7 @@ def _too_little(config: Config, strategy: Strategy) -> str:
     home, data = config.home, strategy.data
     if strategy.task == "clm":
         return _documents(home.corpus(data), data, config.corpus.validation_share) if home.corpus(data).exists() else ""
-    if not data.endswith((".json", ".jsonl")):
+    if not data.endswith(RECORD_ENDINGS):
         return _rewrites(home.rewrite_rows(data), data) if home.rewrite_rows(data).exists() else ""
     file = from_root(data)
     return _records(file) if file.is_file() and file.stat().st_size < _LARGE else ""
