@@ -18,8 +18,9 @@ $(VENV)/.ready: requirements.txt requirements-embedded.txt pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements-embedded.txt
 	@touch $@
 
-$(VENV)/.dev-ready: $(VENV)/.ready requirements-dev.txt
+$(VENV)/.dev-ready: $(VENV)/.ready requirements-dev.txt requirements-stand-ins.txt
 	$(BIN)/pip install --quiet -r requirements-dev.txt
+	$(BIN)/pip install --quiet --no-deps --require-hashes --upgrade --target $(VENV)/stand-ins -r requirements-stand-ins.txt
 	@touch $@
 
 demo: $(VENV)/.ready

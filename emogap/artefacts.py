@@ -216,6 +216,12 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def counted(path: Path, *names: str) -> int:
+    """What the artefact at ``path`` counted under the first of these names that it has; 0 where it is not made."""
+    counts = read_manifest(path)["counts"] if manifest_path(path).exists() else {}
+    return next((counts[name] for name in names if name in counts), 0)
+
+
 def _problem_of(manifest: Any) -> str:
     """What of a manifest is not as it was written; nothing if it can be relied on."""
     if not isinstance(manifest, dict):
@@ -285,7 +291,7 @@ def _remembered_hash(path: Path) -> str:
     # The time of the last change of any kind (ctime) is the kernel's own: putting the file's time back sets it anew.
     key = f"{path.resolve()}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ctime_ns}\0{found.st_ino}"
     memory = cache_dir() / "hashes" / hashlib.sha256(key.encode()).hexdigest()
-    if memory.exists():
+    with suppress(OSError):
         return memory.read_text(encoding="utf-8")
     digest = _sha256_of_file(path)
     with suppress(OSError):  # without a place to remember it, it is made again
@@ -425,7 +431,7 @@ def git_commit() -> str | None:
 
 def _git(*arguments: str) -> str:
     return subprocess.run(
-        ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
+        ["git", "-C", str(ROOT), *arguments], capture_output=True, encoding="utf-8", errors="replace", check=True
     ).stdout.strip()
 
 

@@ -1,18 +1,22 @@
 """The command line: ``emogap <command>``. Exit codes: 0 done; 2 bad usage or settings; 1 anything else."""
 
 import argparse
+import os
+import select
 import sys
 from importlib import import_module
 
 from emogap import __version__
-from emogap.errors import EmogapError
+from emogap.errors import EmogapError, UsageError
+from emogap.options import Parser
+from emogap.paths import given_path
 
 TOPICS = ("study", "data", "generate", "train", "evaluate", "grammar", "lens", "stats", "report", "scale", "bench")
 """Modules of ``emogap.commands``, in the order of ``emogap --help``."""
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="emogap",
         description="Emotional stories for small language models: write them, fine-tune on them, measure what changed.",
         epilog="Begin with `emogap run` (the whole study, embedded profile) and `emogap status`.",
@@ -27,26 +31,98 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(words: list[str] | None = None) -> int:
     """Run one command; the exit code. An error is one line on stderr."""
-    words = sys.argv[1:] if words is None else words
+    _settle_streams()
+    try:
+        code = _run(sys.argv[1:] if words is None else words)
+    finally:
+        written = _flush()
+    return code if written else code or 1
+
+
+def _run(words: list[str]) -> int:
     # --debug is taken wherever it stands, before or after the command.
     debug = "--debug" in words
-    arguments = build_parser().parse_args([word for word in words if word != "--debug"])
     try:
+        _settle_environment()
+        _check_words(words)
+        arguments = build_parser().parse_args([word for word in words if word != "--debug"])
         arguments.run(arguments)
     except EmogapError as error:
         if debug:
             raise
-        print(f"emogap: {error}", file=sys.stderr)
+        _say(error)
         return error.exit_code
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return 1
         if debug:
             raise
-        print(f"emogap: {error.filename or 'file system'}: {error.strerror or error}", file=sys.stderr)
+        _say(f"{error.filename or 'file system'}: {error.strerror or error}")
         return 1
     except KeyboardInterrupt:
-        print("emogap: stopped; what is finished is kept, the same command goes on from there", file=sys.stderr)
+        _say("stopped; what is finished is kept, the same command goes on from there")
         return 130
     return 0
+
+
+def _say(message: object) -> None:
+    """A line on stderr; a name in it may hold line breaks of its own."""
+    print("emogap:", str(message).replace("\r", "\\r").replace("\n", "\\n"), file=sys.stderr)
+
+
+def _settle_streams() -> None:
+    """What a terminal has no signs for is written as an escape, in place of an error; a closed stream is empty."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+        stream = getattr(sys, name)
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _settle_environment() -> None:
+    """Folders named in the environment are made absolute, so that notebooks, which run elsewhere, mean the same; what
+    is empty, or what must be absolute and is not, is as if it were not set, for libraries too."""
+    for name in ("EMOGAP_HOME", "EMOGAP_CACHE"):
+        if os.environ.get(name):
+            os.environ[name] = str(given_path(os.environ[name]))
+    for name in ("XDG_CACHE_HOME", "HOME"):
+        if not os.path.isabs(os.environ.get(name, "/")):
+            del os.environ[name]
+
+
+def _check_words(words: list[str]) -> None:
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"{word!r} on the command line is no UTF-8, or this locale is not; set PYTHONUTF8=1"
+            ) from None
+
+
+def _nobody_reads() -> bool:
+    """Whether who read stdout has gone, as ``head`` does."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (OSError, ValueError):
+        return False
+
+
+def _flush() -> bool:
+    """Whether all that was printed is written. If not, what is left goes nowhere: the exit would try it once more."""
+    try:
+        sys.stdout.flush()
+        return True
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # who reads no more need not be told
+            _say(f"the output cannot be written ({error.strerror})")
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        return False
 
 
 if __name__ == "__main__":

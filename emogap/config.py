@@ -8,16 +8,18 @@ artefact stale.
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from emogap.emotions import LABELS, REWRITE_EMOTIONS
 from emogap.errors import UsageError
-from emogap.paths import ROOT, Home, choose_home
+from emogap.paths import ROOT, Home, choose_home, given_path
 
 CONFIGS = ROOT / "configs"
 
@@ -32,7 +34,7 @@ def execution(default: Any, **constraints: Any) -> Any:
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     def shaping(self, *keys: str) -> dict[str, Any]:
         """Key → value of those fields that shape the result (all of them, or the ones named), JSON-able."""
@@ -110,7 +112,8 @@ class Gates(Section):
     max_sentence_repeats: int = Field(2, ge=1)
     """How often the same sentence may stand in a reply."""
     max_similarity: Share = 0.8
-    """Overlap of two replies' five-word runs (Jaccard) from which the later one is a duplicate."""
+    """Overlap of two replies' five-word runs (Jaccard) from which on the later one is a duplicate; at 1 only equal
+    texts are, case and punctuation aside."""
     opening_words: int = Field(20, ge=1)
     """How many first words make an opening; two replies with the same opening are duplicates."""
     min_emotion_score: Share = 0.0
@@ -246,7 +249,8 @@ class Corpus(Section):
     """The budget in white-space-separated words; 0 takes everything (that the shares allow)."""
     shares: CorpusShares = CorpusShares()
     near_duplicates: Share = 0.0
-    """Stories that share more than this of their 5-word sequences with an earlier one are dropped; 0 keeps them."""
+    """Overlap of two stories' five-word runs (Jaccard) from which on the later one is dropped; at 1 only equal texts
+    are, case and punctuation aside; 0 keeps all."""
     validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the source lines, and of the articles, that is held out (published: 0.2)."""
 
@@ -295,7 +299,11 @@ class Lora(Section):
     alpha: int = Field(32, ge=1)
     dropout: Share = 0.0
     merge: bool = True
-    """Merged into the weights, or kept as an adapter that loads its parent from where it lay."""
+    """Merged into the weights, or kept as an adapter on the base, which is loaded from where it lay."""
+
+    @property
+    def keeps_adapter(self) -> bool:
+        return self.rank > 0 and not self.merge
 
 
 class Training(Section):
@@ -591,25 +599,29 @@ def profiles() -> list[str]:
     return sorted(path.stem for path in CONFIGS.glob("*.toml"))
 
 
+Setting = str | tuple[str, Any]
+"""``"section.key=value"`` as it stands behind ``--set``, or a key and its value."""
+
+
 def load_config(
-    profile: str = "embedded", home: str | Path | None = None, settings: Iterable[str] | dict[str, Any] = ()
+    profile: str = "embedded", home: str | Path | None = None, settings: Iterable[Setting] | dict[str, Any] = ()
 ) -> Config:
     """Read a profile (a name under ``configs/`` or the path of a TOML file), apply overrides, validate.
 
-    ``settings`` are ``section.key=value`` strings, the value in TOML or, failing that, plain text; or a mapping of
-    the same keys. Raises ``UsageError``.
+    ``settings``: of several for one key the last holds. The key's type decides how a value given as text is read: a
+    text setting takes it as it is, everything else is TOML (see ``_read``). Raises ``UsageError``.
     """
-    path = Path(profile) if profile.endswith(".toml") else CONFIGS / f"{profile}.toml"
+    path = given_path(profile) if profile.endswith(".toml") else CONFIGS / f"{profile}.toml"
     values = _read_profile(path)
-    overrides = settings.items() if isinstance(settings, dict) else map(_parse_setting, settings)
-    for key, value in overrides:
+    for setting in settings.items() if isinstance(settings, dict) else settings:
+        key, value = _parse_setting(setting) if isinstance(setting, str) else _typed_setting(*setting)
         _set(values, key, value)
     values["profile"] = path.stem
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
         raise UsageError(_first_problem(error, path)) from None
-    config._source = str(path.resolve()) if profile.endswith(".toml") else profile
+    config._source = str(path) if profile.endswith(".toml") else profile
     config._home = Home(choose_home(config.profile, home))
     return config
 
@@ -617,7 +629,8 @@ def load_config(
 def _read_profile(path: Path) -> dict[str, Any]:
     """The values of a profile on top of those of the profile that it ``extends``, if it does."""
     if not path.is_file():
-        raise UsageError(f"unknown profile '{path.stem}'; choose among {', '.join(profiles())} or give a TOML file")
+        wanted = path.stem if path.is_relative_to(CONFIGS) else path
+        raise UsageError(f"unknown profile '{wanted}'; choose among {', '.join(profiles())} or give a TOML file")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -636,36 +649,126 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return both
 
 
-def _parse_setting(setting: str) -> tuple[str, Any]:
+def _parse_setting(setting: str) -> tuple[list[str], Any]:
+    """The parts of the key and the value of ``section.key=value``; a text may stand in TOML's quotation marks."""
     key, separator, text = setting.partition("=")
     if not separator or not key.strip():
-        raise UsageError(f"--set takes section.key=value, not '{setting}'")
+        raise UsageError(f"--set takes section.key=value, not {setting!r}")
+    parts = _key_parts(key)
+    wanted = _type_at(parts)
+    unquoted = _toml(text)
+    return parts, _read(unquoted if isinstance(unquoted, str) else text, wanted)
+
+
+def _typed_setting(key: str, value: Any) -> tuple[list[str], Any]:
+    parts = _key_parts(key)
+    return parts, _read(value, _type_at(parts)) if isinstance(value, str) else value
+
+
+def _key_parts(key: str) -> list[str]:
+    """The parts of a dotted key as TOML has it: one with a dot in it stands in quotation marks."""
     try:
-        return key.strip(), tomllib.loads(f"value = {text}")["value"]
+        table: Any = tomllib.loads(f"{key} = 0")
     except tomllib.TOMLDecodeError:
-        return key.strip(), text
+        table = {}
+    parts = []
+    while isinstance(table, dict) and len(table) == 1:
+        [(name, table)] = table.items()
+        parts.append(name)
+    return parts or [part.strip() for part in key.split(".")]
 
 
-def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
-    *parents, last = dotted.split(".")
+def _type_at(parts: list[str]) -> Any:
+    """The type of the setting of that key; ``Any`` where there is no such setting."""
+    wanted: Any = Config
+    for part in parts:
+        wanted = _type_inside(wanted, part)
+    return wanted
+
+
+def _type_inside(outer: Any, key: str | None = None) -> Any:
+    """The type of what a section, a table (by its key) or a list (without one) of that type holds."""
+    if isinstance(outer, type) and issubclass(outer, BaseModel):
+        field = outer.model_fields.get(key)
+        return field.annotation if field else Any
+    return get_args(outer)[-1] if get_origin(outer) is (list if key is None else dict) else Any
+
+
+def _read(text: str, wanted: Any) -> Any:
+    """What a text means for a setting of that type: 1.10 is a name where a text is wanted and a number elsewhere.
+
+    The same holds of every value inside a list or a table, whether or not it stands in quotation marks. What is no
+    TOML stays text.
+    """
+    if _takes_text(wanted, text):
+        return text
+    bare_quoted = _BARE.sub(lambda found: found[1] or json.dumps(found[2]), text)
+    nested = _toml(bare_quoted)
+    return _read_inside(nested, wanted) if isinstance(nested, dict | list) else _toml(text)
+
+
+_BARE = re.compile(
+    r"(\"{3}.*?\"{3}|'{3}.*?'{3}|\"(?:\\.|[^\"\\])*\"|'[^']*'|#[^\n]*)"  # strings and comments stay as they are
+    r"|([^\s,\[\]{}=\"'#]++)(?!\s*=)",  # a value outside of quotation marks; before = it is a key
+    re.DOTALL,
+)
+
+
+def _read_inside(value: Any, wanted: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _read_inside(inner, _type_inside(wanted, key)) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_read_inside(inner, _type_inside(wanted)) for inner in value]
+    return _read(value, wanted) if isinstance(value, str) else value
+
+
+def _takes_text(wanted: Any, text: str) -> bool:
+    """Whether a setting of that type takes the text as it is: one of several types does if it is a word of its own."""
+    if get_origin(wanted) is Annotated:
+        return _takes_text(get_args(wanted)[0], text)
+    if get_origin(wanted) in (Union, UnionType):
+        kinds = [kind for kind in get_args(wanted) if kind is not NoneType]
+        return any(_takes_text(kind, text) for kind in kinds if len(kinds) == 1 or text in get_args(kind))
+    return wanted is str or get_origin(wanted) is Literal
+
+
+def _toml(text: str) -> Any:
+    """The value that the text is in TOML; the text itself if it is none."""
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return table["value"] if len(table) == 1 else text
+
+
+def _set(values: dict[str, Any], parts: list[str], value: Any) -> None:
+    *parents, last = parts
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
-            raise UsageError(f"--set {dotted}: '{parent}' is not a section")
+            raise UsageError(f"--set {_dotted(parts)}: '{_dotted([parent])}' is not a section")
     values[last] = value
 
 
 def _first_problem(error: ValidationError, path: Path) -> str:
     problem = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in problem["loc"])
+    key = _dotted(problem["loc"])
     where = f"setting '{key}'" if key else "settings"
     if problem["type"] == "extra_forbidden":
         return f"unknown {where} = {_shown(problem['input'])}{_suggestion(problem['loc'])} ({path.name})"
     if problem["type"] == "missing":
         return f"{where} is missing; add it to {path.name} or give --set {key}=VALUE"
+    if problem["type"] == "string_type":
+        what = "part of a key with a dot in it" if isinstance(problem["input"], dict) else "text"
+        return f"{where} = {_shown(problem['input'])}: a {what} stands in quotation marks ({path.name} or --set)"
     message = problem["msg"].removeprefix("Value error, ")
     value = "" if isinstance(problem["input"], dict) else f" = {_shown(problem['input'])}"
     return f"{where}{value}: {message[0].lower() + message[1:]} ({path.name} or --set)"
+
+
+def _dotted(parts: Iterable[int | str]) -> str:
+    """A key on one line, whatever is in it."""
+    return repr(".".join(map(str, parts)))[1:-1]
 
 
 def _shown(value: Any) -> str:

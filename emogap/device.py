@@ -39,6 +39,16 @@ def pick_device(wanted: str = "auto") -> str:
     return wanted
 
 
+def check_device(wanted: str, setting: str) -> None:
+    """Raises ``UsageError``, naming the setting, for a device that this machine has not; torch is loaded only where it
+    is to be asked."""
+    if wanted not in ("auto", "cpu"):
+        try:
+            pick_device(wanted)
+        except UsageError as error:
+            raise UsageError(f"{setting}: {error}") from error
+
+
 def pick_dtype(device: str, wanted: str = "auto") -> "torch.dtype":
     """bf16 where the device computes in it, else fp16 on a GPU, else fp32; one named outright is taken as it is."""
     import torch
@@ -97,6 +107,8 @@ def _processor() -> str:
     if not cpuinfo.exists():
         return platform.processor() or platform.machine()
     names = [
-        line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
+        line.partition(":")[2].strip()
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.startswith("model name")
     ]
     return names[0] if names else platform.machine()

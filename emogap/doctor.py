@@ -10,7 +10,7 @@ from pathlib import Path
 from emogap.artefacts import package_versions
 from emogap.config import Config, HubModel
 from emogap.errors import ModelError
-from emogap.hub import packaged_file
+from emogap.hub import ADAPTER, packaged_file
 from emogap.paths import from_root
 
 OPTIONAL = {
@@ -85,7 +85,7 @@ def _ships_with_project(name: str) -> bool:
 def _in_hub_cache(model: HubModel) -> str:
     from huggingface_hub import try_to_load_from_cache
 
-    config_file = try_to_load_from_cache(model.name, "config.json", revision=model.revision)
-    if isinstance(config_file, str):
+    files = [try_to_load_from_cache(model.name, file, revision=model.revision) for file in ("config.json", ADAPTER)]
+    if any(isinstance(file, str) for file in files):
         return f"in the local hub cache, revision {model.revision}"
     return f"to be downloaded at revision {model.revision} (not in the local hub cache)"

@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAPTIONS = "captions.json"
+NAMES = frozenset(
+    {
+        "asked", "base", "basis", "choice", "condition", "data", "dimension", "emotion", "factor", "found", "group",
+        "input", "instruction", "judge", "level", "line", "measure", "method", "minus", "model", "name", "opening",
+        "original answer", "outcome", "paradigm", "parent", "phenomenon", "preset", "prompt_id", "quantity", "rater",
+        "reason", "reply", "row", "second", "setting", "source", "target", "task", "template", "token", "unit",
+        "verdict", "version", "way", "word",
+    }
+)  # fmt: skip
+"""Columns of the project's tables that hold names and texts, whatever these look like: a model may be called 1.10."""
 DPI = 200
 """Dots an inch of a figure's PNG; the report shows it at the size that it was drawn for."""
 
@@ -47,6 +57,20 @@ def save_table(folder: Path, exhibit: Exhibit, table: "pd.DataFrame") -> Path:
     write_text(csv.with_suffix(".tex"), table.to_latex(index=False, escape=True, caption=exhibit.caption))
     _register(folder, exhibit)
     return csv
+
+
+def read_table(csv: Path) -> "pd.DataFrame":
+    """A table that the project wrote. Names and texts come back as they were (``NAMES``), also ``1.10``, ``007`` and
+    ``NA``; in the other columns an empty cell is a missing number."""
+    import pandas as pd
+
+    columns = pd.read_csv(csv, nrows=0).columns
+    return pd.read_csv(
+        csv,
+        dtype={column: str for column in columns if column in NAMES},
+        keep_default_na=False,
+        na_values={column: [""] for column in columns if column not in NAMES},
+    )
 
 
 def save_figure(folder: Path, exhibit: Exhibit, figure: "Figure") -> Path:

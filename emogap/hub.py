@@ -4,8 +4,10 @@ Every model is named with a revision; what was resolved (a commit, a hash) is it
 """
 
 import importlib.util
+import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +15,14 @@ from emogap.artefacts import fingerprint
 from emogap.config import Config, HubModel
 from emogap.errors import ModelError
 from emogap.locks import lock
-from emogap.paths import cache_dir, from_root
+from emogap.paths import cache_dir, cache_folder, from_root
 
 WEIGHTS = ("*.safetensors", "*.json", "*.txt", "*.model", "tokenizer*", "*.jinja")
 """What is fetched of a model repository: safetensors and what describes them, never pickles."""
+
+ADAPTER = "adapter_config.json"
+"""The file by which a folder is an adapter (PEFT): a change of the weights of another model."""
+_WHOLE = ("model.safetensors", "model.safetensors.index.json")
 
 
 @dataclass(frozen=True)
@@ -29,14 +35,24 @@ class LocalModel:
 
 
 def identify(model: HubModel) -> str:
-    """What a recipe says of a model, without loading or fetching anything: its hash, or a hub name and revision."""
+    """What a recipe says of a model, without loading or fetching anything: its hash, or a hub name and revision.
+
+    That of an adapter in a folder goes on with ``on`` and what it stands on.
+    """
     if model.name.startswith("embedded:"):
         name = model.name.removeprefix("embedded:")
         return f"{model.name}@sha256:{fingerprint(packaged_file(name))}"
     folder = from_root(model.name)
-    if folder.is_dir():
-        return f"{folder.name}@sha256:{fingerprint(folder)}"
-    return f"{model.name}@{model.revision}"
+    if not folder.is_dir():
+        return f"{model.name}@{model.revision}"
+    parts, seen = [], []
+    while folder.is_dir():
+        parts.append(f"{folder.name}@sha256:{fingerprint(folder)}")
+        if not is_adapter(folder):
+            return " on ".join(parts)
+        model = _below(folder, seen)
+        folder = from_root(model.name)
+    return " on ".join([*parts, identify(model)])
 
 
 def resolve(model: HubModel) -> LocalModel:
@@ -56,7 +72,61 @@ def describe(model: HubModel) -> Path:
     """
     if model.name.startswith("embedded:") or from_root(model.name).is_dir():
         return resolve(model).path
-    return _from_hub(model, ("config.json", "adapter_config.json")).path
+    return _from_hub(model, ("config.json", ADAPTER)).path
+
+
+def is_adapter(folder: Path) -> bool:
+    return (folder / ADAPTER).is_file()
+
+
+def stands_on(folder: Path) -> HubModel:
+    """What the adapter in a folder changes, as the adapter names it; a folder among it with its absolute path.
+
+    Raises ``ModelError`` if it names nothing, or if a whole model lies in the same folder.
+    """
+    file = folder / ADAPTER
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        name, revision = settings["base_model_name_or_path"], settings.get("revision")
+        if not (isinstance(name, str) and name and isinstance(revision or "", str)):
+            raise ValueError(name)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{file} names no model that the adapter stands on; write it there as base_model_name_or_path"
+        ) from error
+    if any((folder / whole).exists() for whole in _WHOLE):
+        raise ModelError(
+            f"{folder} holds a whole model and an adapter; move the one that is not meant to another folder"
+        )
+    # A name that is a folder here is that folder, as for every library that reads such a file.
+    here = Path(name).expanduser()
+    return HubModel(name=str(here.absolute()) if here.is_dir() else name, revision=revision or "main")
+
+
+def with_bases(folder: Path, bring: Callable[[HubModel], Path] = lambda model: resolve(model).path) -> list[Path]:
+    """A model's folder, before it, if it is an adapter, what it stands on, and so on: the first is a whole model.
+
+    ``bring`` puts a model onto the disk. Raises ``ModelError`` naming the adapter and what it misses.
+    """
+    folders, seen = [folder], []
+    while is_adapter(folders[0]):
+        base = _below(folders[0], seen)
+        try:
+            folders.insert(0, bring(base))
+        except ModelError as error:
+            raise ModelError(
+                f"{folders[0]} is an adapter on '{base.name}', which is not to be had ({error}); put that model there, "
+                f"or write into {ADAPTER} where it is"
+            ) from error
+    return folders
+
+
+def _below(folder: Path, seen: list[Path]) -> HubModel:
+    """What an adapter stands on; adapters that stand on one another in a circle stand on nothing."""
+    if folder.resolve() in seen:
+        raise ModelError(f"{folder} is an adapter that stands, by way of others, on itself; correct its {ADAPTER}")
+    seen.append(folder.resolve())
+    return stands_on(folder)
 
 
 def study_model(config: Config, name: str) -> LocalModel:
@@ -124,6 +194,7 @@ def _embedded(name: str) -> Path:
         return source
     folder = cache_dir() / "models" / f"{name}-{fingerprint(source)[:12]}"
     if not folder.exists():
+        cache_folder("models")
         # Several processes may want it at once on a new machine: one makes it, the others wait.
         with lock(folder, wait=True):
             if not folder.exists():

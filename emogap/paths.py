@@ -1,12 +1,15 @@
 """Where things lie: the repository's root, the home of a run, and the fixed folder names under it."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from emogap.errors import MissingInput
+from emogap.errors import DiskError, MissingInput, UsageError, one_line
 
 ROOT = Path(__file__).resolve().parents[1]
+LAST_CHUNK = 99_999
+"""A chunk's number has five digits; what reads chunks looks for no others."""
 
 # Which notebook or script fills which folder of a home; an error about a missing file names it.
 MAKERS: dict[str, str] = {
@@ -24,27 +27,109 @@ MAKERS: dict[str, str] = {
 
 
 def from_root(path: str | Path) -> Path:
-    """``path`` as given if absolute, else taken from the repository's root, whatever the working directory."""
-    path = Path(path).expanduser()
-    return path if path.is_absolute() else ROOT / path
+    """A path of a setting: as given if absolute, else from the repository's root, whatever the working directory.
+
+    Raises ``UsageError`` for what can be no path.
+    """
+    return ROOT / _expanded(path)
+
+
+def given_path(path: str | Path) -> Path:
+    """A path of an option, or of the environment: from the working directory, made absolute.
+
+    Raises ``UsageError`` for what can be no path, an empty one among them.
+    """
+    if not str(path):
+        raise UsageError("an empty path; name a file or folder, or leave the option out")
+    try:
+        return _speakable(_expanded(path).resolve())
+    except (OSError, RuntimeError) as error:  # the working directory is gone, or links go round in a ring
+        raise UsageError(f"{path} cannot be looked up from here ({one_line(error)}); give the whole path") from None
+
+
+def folder_or_name(name: str) -> str:
+    """What names a model in an option: a folder of the working directory by its whole path, any other name as it is."""
+    return str(given_path(name)) if _expanded(name).is_dir() else name
+
+
+def _expanded(path: str | Path) -> Path:
+    """``~`` is the user's own folder."""
+    if "\0" in str(path):
+        raise UsageError(f"{str(path)!r} can be no path: it holds a NUL")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UsageError(f"{path}: it is not known what ~ stands for here (HOME); give the whole path") from None
+
+
+def _speakable(path: Path) -> Path:
+    """The path itself. Raises ``UsageError`` for one that manifests and notebooks, which are UTF-8, cannot name."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"the name of {str(path)!r} is no UTF-8, or this locale (LC_ALL) is not; rename it, or set PYTHONUTF8=1"
+        ) from None
+    return path
 
 
 def cache_dir() -> Path:
-    """Where models made ready once are kept: ``$EMOGAP_CACHE``, else ``emogap`` in the user's cache folder."""
-    if "EMOGAP_CACHE" in os.environ:
-        return Path(os.environ["EMOGAP_CACHE"]).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "emogap"
+    """Where models made ready once are kept: ``$EMOGAP_CACHE``, else ``emogap`` in the user's cache folder, which is
+    ``$XDG_CACHE_HOME`` if that is absolute, else ``~/.cache``; for a user without a home ``runs/.cache`` here."""
+    if chosen := os.environ.get("EMOGAP_CACHE"):
+        return given_path(chosen)
+    places = (os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache"), str(ROOT / "runs" / ".cache"))
+    return Path(next(place for place in places if os.path.isabs(place))) / "emogap"
+
+
+def cache_folder(name: str) -> Path:
+    """A folder of the cache, made if it is not there. Raises ``DiskError`` if it cannot be."""
+    folder = cache_dir() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+        raise PermissionError("not allowed")
+    except OSError as error:
+        raise DiskError(
+            f"the cache {folder} cannot be written ({error.strerror or error}); set EMOGAP_CACHE to a folder that can"
+        ) from error
 
 
 def choose_home(profile: str, home: str | Path | None = None) -> Path:
-    """The home of a run: the one given, else ``$EMOGAP_HOME``, else ``runs/<profile>/`` in the repository's root."""
-    chosen = home or os.environ.get("EMOGAP_HOME")
-    return Path(chosen).expanduser().resolve() if chosen else ROOT / "runs" / profile
+    """The home of a run: the one given, else ``$EMOGAP_HOME``, else ``runs/<profile>/`` in the repository's root.
+
+    Raises ``UsageError`` for what can be no folder.
+    """
+    chosen = os.environ.get("EMOGAP_HOME") if home is None else home
+    root = _speakable(ROOT / "runs" / profile) if home is None and not chosen else given_path(chosen)
+    there = next(path for path in (root, *root.parents) if path.exists())
+    if not there.is_dir():
+        raise UsageError(f"the home {root} cannot be: {there} is a file; name a folder with --home")
+    return root
+
+
+def is_name(name: str) -> bool:
+    """Whether a name can be that of a file or folder in a home: one part of a path, not hidden, of printed signs."""
+    return name.isprintable() and name == name.strip() and not re.search(r"[/\\]|^\.|^$", name)
+
+
+def _named(name: str) -> str:
+    """``name`` itself if it can be that of a file. Raises ``UsageError``: it must not lead out of its folder."""
+    if not is_name(name):
+        raise UsageError(
+            f"{name!r} cannot name a method, version, corpus or model, whose files are called by it; choose a name "
+            "without / and \\, without white space around it, that does not begin with a dot"
+        )
+    return name
 
 
 @dataclass(frozen=True)
 class Home:
-    """One run's folder. Every path of an artefact is made here and nowhere else."""
+    """One run's folder. Every path of an artefact is made here and nowhere else.
+
+    A name that becomes part of a path is checked: ``UsageError`` for one that would lead elsewhere.
+    """
 
     root: Path
 
@@ -65,7 +150,17 @@ class Home:
         return self.root / "babylm_augment"
 
     def chunk(self, method: str, number: int) -> Path:
-        return self.stories / method / f"chunk_{number:05d}.parquet"
+        """A chunk of a method's stories. Raises ``UsageError`` for a number that none can have."""
+        if not 0 <= number <= LAST_CHUNK:
+            raise UsageError(
+                f"there is no chunk {number}; chunks are numbered from 0 to {LAST_CHUNK}; make larger ones"
+            )
+        return self.stories / _named(method) / f"chunk_{number:05d}.parquet"
+
+    def chunks(self, method: str) -> dict[int, Path]:
+        """Number → file of the chunks of a method that are there, in order."""
+        files = sorted((self.stories / _named(method)).glob("chunk_*.parquet"))
+        return {int(file.stem[6:]): file for file in files if re.fullmatch(r"chunk_[0-9]{5}", file.stem)}
 
     @property
     def tried_stories(self) -> Path:
@@ -76,17 +171,17 @@ class Home:
         return self.stories / "grid" / "replies.parquet"
 
     def corpus(self, name: str) -> Path:
-        return self.root / "babylm_pretrain_corpus" / f"{name}.parquet"
+        return self.root / "babylm_pretrain_corpus" / f"{_named(name)}.parquet"
 
     @property
     def alpaca(self) -> Path:
         return self.root / "alpaca-instruction"
 
     def rewrites(self, version: str) -> Path:
-        return self.alpaca / f"emotion_alpaca_{version}.json"
+        return self.alpaca / f"emotion_alpaca_{_named(version)}.json"
 
     def rewrite_rows(self, version: str) -> Path:
-        return self.alpaca / f"emotion_alpaca_{version}.rows.parquet"
+        return self.alpaca / f"emotion_alpaca_{_named(version)}.rows.parquet"
 
     @property
     def tried_rewrites(self) -> Path:
@@ -101,21 +196,22 @@ class Home:
         return self.root / "models"
 
     def model(self, name: str) -> Path:
-        return self.models / name
+        return self.models / _named(name)
 
     @property
     def evaluation(self) -> Path:
         return self.root / "quantitative_analysis"
 
-    def responses(self, model: str) -> Path:
-        return self.evaluation / "responses" / f"{model}.parquet"
+    def responses(self, model: str, condition: str = "") -> Path:
+        """A model's answers. ``condition``: how it was asked, ``_greedy`` or ``_empty``; none for the study's own."""
+        return self.evaluation / f"responses{condition}" / f"{_named(model)}.parquet"
 
     @property
     def emotions(self) -> Path:
         return self.evaluation / "emotions.parquet"
 
     def task_scores(self, model: str, task: str) -> Path:
-        return self.evaluation / "scores" / model / f"{task}.parquet"
+        return self.evaluation / "scores" / _named(model) / f"{task}.parquet"
 
     @property
     def scores(self) -> Path:
@@ -124,6 +220,9 @@ class Home:
     @property
     def lens(self) -> Path:
         return self.root / "model_analysis"
+
+    def lens_readings(self, name: str) -> Path:
+        return self.lens / f"{_named(name)}.parquet"
 
     @property
     def story_stats(self) -> Path:

@@ -39,7 +39,7 @@ class Progress:
         left = seconds / self.done * (self.total - self.done) if self.done else None
         state = {"label": self.label, "done": self.done, "total": self.total, "unit": self._unit, "seconds_left": left}
         temporary = self._file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(state))
+        temporary.write_text(json.dumps(state), encoding="utf-8")
         os.replace(temporary, self._file)
 
 

@@ -82,6 +82,10 @@ LENS = RowType(
 )  # fmt: skip
 
 
+_COUNTED = {"prompt_tokens": _INT, "new_tokens": _INT, "finish": _TEXT}
+"""Further columns of what a model wrote: whole numbers and words also where some of them are unknown."""
+
+
 def to_arrow(rows: pd.DataFrame, row_type: RowType) -> pa.Table:
     """A table whose required columns stand first, in order and with their types; further columns follow as they are.
 
@@ -92,7 +96,7 @@ def to_arrow(rows: pd.DataFrame, row_type: RowType) -> pa.Table:
         raise InputError(f"a table of {row_type.name} lacks the column {', '.join(missing)}")
     extra = [name for name in rows.columns if name not in row_type.columns]
     arrays = {name: pa.array(rows[name], type=kind, from_pandas=True) for name, kind in row_type.columns.items()}
-    arrays |= {name: pa.array(rows[name], from_pandas=True) for name in extra}
+    arrays |= {name: pa.array(rows[name], type=_COUNTED.get(name), from_pandas=True) for name in extra}
     return pa.table(arrays)
 
 

@@ -16,7 +16,7 @@ from emogap import errors
 from emogap.artefacts import content_hashes, write_text
 from emogap.config import Config
 from emogap.errors import EmogapError
-from emogap.paths import ROOT
+from emogap.paths import ROOT, cache_dir
 from emogap.progress import PROGRESS_FILE
 from emogap.stages import STAGES, Stage, stage
 from emogap.state import inspect
@@ -88,7 +88,8 @@ def _execute_notebook(config: Config, chosen: Stage, settings: list[str]) -> Non
     # It warns of every parameter whose line it cannot parse, though it sets them all the same.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     parameters = {"PROFILE": config.source, "HOME": str(config.home.root), "SETTINGS": settings}
-    with tempfile.TemporaryDirectory(prefix="emogap-") as folder:  # another run may execute it for this home too
+    # Another run may execute it for this home too.
+    with tempfile.TemporaryDirectory(prefix="emogap-") as folder, _at_home(folder):
         executed = Path(folder) / copy.name
 
         class LocalKernelManager(AsyncKernelManager):
@@ -99,8 +100,8 @@ def _execute_notebook(config: Config, chosen: Stage, settings: list[str]) -> Non
 
         try:
             papermill.execute_notebook(
-                source,
-                executed,
+                _literal(source),
+                _literal(executed),
                 parameters,
                 cwd=source.parent,
                 kernel_name="python3",
@@ -120,6 +121,26 @@ def _execute_notebook(config: Config, chosen: Stage, settings: list[str]) -> Non
             ) from death
         write_text(copy, _stamped(executed, source))
     copy.with_suffix(".failed.ipynb").unlink(missing_ok=True)
+
+
+@contextmanager
+def _at_home(folder: str) -> Iterator[None]:
+    """Jupyter writes into the user's own folder; a user without one has ``folder`` for that time."""
+    if os.path.isabs(os.path.expanduser("~")):
+        yield
+        return
+    before = dict(os.environ)
+    os.environ |= {"EMOGAP_CACHE": str(cache_dir()), "HOME": folder}
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _literal(path: Path) -> str:
+    """A path as papermill takes it, which fills in what stands in braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _as_own_error(failure: Exception, chosen: Stage, copy: Path) -> EmogapError:
@@ -175,7 +196,7 @@ def _watched(head: str) -> Iterator[None]:
 
 def _watch(head: str, file: Path, ended: threading.Event) -> None:
     """A line rewritten every half second on a terminal; elsewhere a line of its own every ten seconds at most."""
-    terminal = sys.stderr.isatty()
+    terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"  # which knows no control sequences
     shown, last = "", time.monotonic()
     while not ended.wait(0.5):
         line = f"{head}: {_describe(file)}"
@@ -190,7 +211,7 @@ def _watch(head: str, file: Path, ended: threading.Event) -> None:
 def _describe(file: Path) -> str:
     if not file.exists():
         return "starting"
-    state = json.loads(file.read_text())
+    state = json.loads(file.read_text(encoding="utf-8"))
     left = f", {_clock(state['seconds_left'])} left" if state["seconds_left"] is not None else ""
     return f"{state['label']} {state['done']}/{state['total']} {state['unit']}{left}"
 

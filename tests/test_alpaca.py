@@ -1,9 +1,11 @@
 """Alpaca records: reading, cleaning with reasons, selection."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+from emogap.artefacts import RULE
 from emogap.data.alpaca import Record, clean, drop_reason, load_records, select
 from emogap.errors import InputError, MissingInput
 
@@ -58,6 +60,101 @@ def test_cleaning_counts_and_the_first_of_equals_stays():
     assert {row["id"]: row["reason"] for row in cleaned.dropped_rows()} == {"b": "duplicate", "d": "no output"}
 
 
+CASES = json.loads((Path(__file__).parent / "data" / "alpaca_cases.json").read_text(encoding="utf-8"))
+"""Sixty records of the project's own, each with the reason that it must be dropped for; none if it must stay."""
+SEEDS_WITH_CODE = {28, 31, 37, 41, 50, 61, 69, 72, 138, 139, 140, 141, 158}
+"""Places of those of Alpaca's 175 seed tasks that hold code or ask for it; each of the others can be rewritten."""
+
+
+def reasons_found(records: list[Record]) -> list[str]:
+    dropped = {record.id: reason for record, reason in clean(records).dropped}
+    return [dropped.get(record.id, "") for record in records]
+
+
+def test_own_records_are_dropped_for_the_expected_reason():
+    assert len(CASES) == 60
+    fields = [{field: case[field] for field in ("instruction", "input", "output")} for case in CASES]
+    found = reasons_found([Record(str(i), **values) for i, values in enumerate(fields)])
+    wrong = [(case, got) for case, got in zip(CASES, found, strict=True) if case["expected"] != got]
+    assert not wrong
+
+
+def test_seed_tasks_of_alpaca_are_dropped_for_code_alone(real_data):
+    file = real_data / "alpaca" / "seed_tasks.jsonl"
+    if not file.is_file():
+        pytest.skip("needs seed_tasks.jsonl of Alpaca in alpaca/ of the real data")
+    tasks = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    first = [task["instances"][0] for task in tasks]
+    records = [
+        Record(str(i), task["instruction"].strip(), instance["input"].strip(), instance["output"].strip())
+        for i, (task, instance) in enumerate(zip(tasks, first, strict=True))
+    ]
+    found = {place for place, reason in enumerate(reasons_found(records)) if reason}
+    assert (len(records), found) == (175, SEEDS_WITH_CODE)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "equal"),
+    [
+        (("Calculate.", "5 + 3"), ("Calculate.", "5 - 3"), False),
+        (("Calculate.", "5 + 3"), ("calculate", " 5  +  3"), True),
+        (("Compare.", "x < y"), ("Compare.", "x > y"), False),
+        (("Compare.", "x ≤ y"), ("Compare.", "x ≥ y"), False),
+        (("Convert.", "$5"), ("Convert.", "€5"), False),
+        (("Convert.", "5°"), ("Convert.", "5%"), False),
+        (("Simplify.", "a * b"), ("Simplify.", "a / b"), False),
+        (("Simplify.", "x²"), ("Simplify.", "x2"), False),
+        (("What is 5 + 3?", ""), ("What is 5 - 3?", ""), False),
+        (("What is 5!", ""), ("What is 5", ""), False),
+        (("Name the language.", "C"), ("Name the language.", "C++"), False),
+        (("What is it?", "Co"), ("What is it?", "CO"), False),
+        (("What is Co?", ""), ("What is CO?", ""), False),
+        (("Explain.", "Polish"), ("Explain.", "polish"), False),
+        (("A question?", "You are late."), ("A question?", "You are late?"), False),
+        (("Punctuate.", "Lets eat Grandma"), ("Punctuate.", "Lets eat, Grandma"), False),
+        (("Name a fruit.", ""), ("name a Fruit", ""), True),
+        (("Name a fruit.", ""), ("NAME A FRUIT!", ""), True),
+        (("What's a haiku?", ""), ("What’s a haiku?", ""), True),
+        (("Describe a café.", ""), ("Describe a cafe\u0301.", ""), True),
+        (("Describe it.", "none"), ("Describe it.", ""), True),
+        (("Describe it.", "<noinput>"), ("Describe it.", "\\<noinput\\>"), True),
+    ],
+)
+def test_duplicates_ask_for_the_same(first, second, equal):
+    records = [
+        Record(str(i), instruction, given, "An answer.") for i, (instruction, given) in enumerate((first, second))
+    ]
+    assert reasons_found(records) == ["", "duplicate" if equal else ""]
+
+
+def test_sodium_is_an_input():
+    assert [record.input for record in clean([record("Name the element.", "Na", "Sodium.")]).kept] == ["Na"]
+    assert [record.input for record in clean([record("Name an element.", "N/A", "Sodium.")]).kept] == [""]
+
+
+def test_recipes_name_the_rule_where_other_records_are_kept_than_before(make_config, tmp_path):
+    from emogap.generate.rewrite import rewrite_versions
+
+    def rules(*settings: str) -> tuple[bool, bool]:
+        """Whether the rule is in what shapes the replies, and in the recipe."""
+        version = rewrite_versions(make_config("rewrite.versions=['v3']", *settings))[0]
+        return tuple(f"{RULE}cleaning" in recipe.identities for recipe in (version.replies, version.artefact.recipe))
+
+    def file(*records: tuple[str, str, str]) -> str:
+        path = tmp_path / "records.json"
+        path.write_text(json.dumps([dict(zip(("instruction", "input", "output"), r, strict=True)) for r in records]))
+        return f"rewrite.records={path}"
+
+    apple, code = ("Name a fruit.", "", "An apple."), ("Write a Python function.", "", "def f(): pass")
+    assert rules() == (False, False)
+    assert rules(file(apple, code, apple)) == (False, False)
+    assert rules(file(apple, ("Calculate.", "5 + 3", "8"), ("Calculate.", "5 - 3", "2"))) == (True, True)
+    assert rules(file(apple, ("Select the oldest from the list.", "1, 2", "2"))) == (True, True)
+    assert rules(file(apple, ("Describe it.", "Na", "A soft metal."))) == (True, True)
+    assert rules(file(apple, ("Write a script.", "", "def f(x):\n\nInput: x\nreturn x"))) == (False, True)
+    assert rules("rewrite.records=somebody/records") == (True, True)
+
+
 def test_a_smaller_selection_begins_a_larger_one():
     records = [Record(str(i), f"Task {i}", "", "x") for i in range(50)]
     ten = select(records, 10, run_seed=1)
@@ -76,11 +173,14 @@ def test_json_and_json_lines_give_the_same_records(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"instruction": "A?"}', "expected a list of Alpaca records, got a dict"),
-        ('"text"', "got a str"),
-        ("[1, 2]", "record 0 is a int"),
-        ('[{"instruction": "A?", "output": "B"}, {"instruction": "A?"}]', "record 1 has no text under 'output'"),
-        ("[{", "not valid JSON"),
+        ('{"instruction": "A?"}', "holds one JSON object, not a list of records"),
+        ('"text"', "holds one JSON text, not a list of records"),
+        ("[1, 2]", "record 1 is a number, not an object"),
+        ('[{"instruction": "A?", "output": "B"}, {"instruction": "A?"}]', "record 2: no 'output'"),
+        ("[{", "line 1: not JSON"),
+        ('[{"instruction": "A?", "output": "B", "input": NaN}]', "record 1, 'input': NaN is no value in JSON"),
+        ('[{"instruction": "A?", "output": "B", "input": 5}]', "record 1: 'input' is 5, not a text"),
+        ('[{"instruction": "A?", "output": "\\ud83d"}]', "record 1, 'output': holds half of a surrogate pair"),
     ],
 )
 def test_a_file_that_holds_no_records_is_named(tmp_path, content, message):

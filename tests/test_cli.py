@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from emogap.artefacts import Artefact, Recipe
-from emogap.cli import main
+from emogap.cli import build_parser, main
+from emogap.commands import config_from
 from emogap.errors import UsageError
 from emogap.runner import select
 from emogap.stages import STAGES, stage
@@ -78,6 +79,40 @@ def test_records_that_are_not_a_list_of_records(content, tmp_path, capsys):
     assert code == 1
     assert "alpaca.json" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["1.10", 'a "b" \\ c', "a#b", "it's", "C:\\models\\new", "{x} = [1]", "two\nlines"])
+def test_options_are_short_for_settings_and_pass_their_text_as_it_is(name, tmp_path):
+    def parsed(*words):
+        return config_from(build_parser().parse_args([*words, "--home", str(tmp_path)]))
+
+    assert parsed("process", "--classifier", name).process.classifier.model_dump() == {"name": name, "revision": "main"}
+    assert parsed("respond", "--models", name, "1.0").respond.models == [name, "1.0"]
+    assert parsed("sentiment", "--models", name).respond.models == [name]
+    assert parsed("lens", "--model", "x", "--words", name).lens.words == [name]
+    assert parsed("augment", "--chunks", "1_0").augment.chunks == "1_0"
+    assert parsed("corpus", "--name", "1.10", "--words", "1e7").corpus.name == "1.10"
+    assert parsed("process", "--strict", "--threshold", "tuned").process.strict is True
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["corpus", "--nam", "x"], ["process", "--rew", "x"], ["run", "--pro", "paper"], ["fetch", "--t", "x"]],
+)
+def test_an_option_is_not_taken_by_half_its_name(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert f"unrecognized arguments: {words[1]}" in capsys.readouterr().err
+
+
+def test_settings_reach_the_notebooks_as_they_were_given(tmp_path):
+    from papermill.translators import PythonTranslator
+
+    settings = ["corpus.name=1.10", "respond.prompts=\"a\" \\ # b\n'c' {x} =\t\u2028 \U0001f600", "seed=1"]
+    said = {}
+    exec(PythonTranslator.codify({"SETTINGS": settings, "HOME": str(tmp_path)}), said)
+    assert said["SETTINGS"] == settings
 
 
 def test_debug_shows_the_traceback(tmp_path):

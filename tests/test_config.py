@@ -57,8 +57,83 @@ def test_a_strategy_must_start_from_something_known(tmp_path):
         load_config(str(profile), tmp_path)
 
 
-def test_a_number_given_for_a_text_is_taken_as_text(tmp_path):
-    assert load_config("embedded", tmp_path, ["augment.chunks=3"]).augment.chunks == "3"
+AS_THEY_STAND = [
+    "1.10", "1e5", "0x10", "1_000", "007", "2024-05-14", "true", "True", "inf", "nan", "None", "3", "a # b", "a=b",
+    "a\\b\\n", "it's", 'say "a" and "b"', "[1]", "{x}", "a\nseed = 5", " a ", "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", AS_THEY_STAND)
+def test_a_text_setting_takes_the_text_as_it_stands(text, tmp_path):
+    keys = ("respond.prompts", "bases.smollm2-135m.revision", "augment.templates.mine", "stats.tokenizer")
+    config = load_config("embedded", tmp_path, [f"{key}={text}" for key in keys])
+    assert config.respond.prompts == text
+    assert config.bases["smollm2-135m"].revision == text
+    assert config.augment.templates["mine"] == text
+    assert config.stats.tokenizer == text
+    assert config.seed == 0
+    assert load_config("embedded", tmp_path, [("respond.prompts", text)]).respond.prompts == text
+
+
+@pytest.mark.parametrize(
+    ("given", "text"), [('"a"', "a"), ("'1.10'", "1.10"), (' "a" # a note', "a"), ('"a#b"', "a#b")]
+)
+def test_a_text_may_stand_in_quotation_marks_behind_set(given, text, tmp_path):
+    assert load_config("embedded", tmp_path, [f"respond.prompts={given}"]).respond.prompts == text
+    assert load_config("embedded", tmp_path, [("respond.prompts", given)]).respond.prompts == given
+
+
+def test_texts_in_lists_and_tables_stand_as_they_are_and_numbers_are_numbers(tmp_path):
+    config = load_config(
+        "embedded",
+        tmp_path,
+        [
+            "lens.words=[1.10, 0x10, true, 2024-05-14, 'a # b', \"1e5\", m1-b/c]  # a list",
+            "augment.chunks=1_0",
+            'corpus.methods=["m1"]',
+            "corpus.chunks={ m1 = 1_0 }",
+            "bases.'a.b'={name = 1.10, revision = 1e5}",
+            "sentiment.classifiers=[{name=007}, {name = 'x', revision = 1.0}]",
+            "sft.seeds=[1, 0x10]",
+            "clm.lora={rank = 1_6, merge = false, dropout = 1e-1}",
+            "corpus.words=1e7",
+            "process.threshold=0.50",
+            "writer.dtype=bf16",
+        ],
+    )
+    assert config.lens.words == ["1.10", "0x10", "true", "2024-05-14", "a # b", "1e5", "m1-b/c"]
+    assert (config.augment.chunks, config.corpus.chunks) == ("1_0", {"m1": "1_0"})
+    assert config.bases["a.b"].model_dump() == {"name": "1.10", "revision": "1e5"}
+    assert [c.model_dump() for c in config.sentiment.classifiers] == [
+        {"name": "007", "revision": "main"},
+        {"name": "x", "revision": "1.0"},
+    ]
+    assert config.sft.seeds == [1, 16]
+    assert (config.clm.lora.rank, config.clm.lora.merge, config.clm.lora.dropout) == (16, False, 0.1)
+    assert (config.corpus.words, config.process.threshold, config.writer.dtype) == (10_000_000, 0.5, "bf16")
+    assert load_config("embedded", tmp_path, ["process.threshold=tuned"]).process.threshold == "tuned"
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("[corpus]\nname = 1.10", "setting 'corpus.name' = 1.1: a text stands in quotation marks (mine.toml"),
+        ("[corpus]\nmethods = ['m1', 7]", "setting 'corpus.methods.1' = 7: a text stands in quotation marks"),
+        ("[respond]\nprompts = 2024-05-14", "setting 'respond.prompts' = \"2024-05-14\": a text stands"),
+        ("[stats]\ntokenizer = true", "setting 'stats.tokenizer' = true: a text stands"),
+        ("[augment.templates]\n1.10 = 'x'", 'augment.templates.1\' = {"10": "x"}: a part of a key with a dot in it'),
+    ],
+)
+def test_a_number_for_a_text_in_a_profile_is_refused(lines, said, tmp_path):
+    profile = tmp_path / "mine.toml"
+    profile.write_text(f'extends = "embedded"\n{lines}\n')
+    with pytest.raises(UsageError) as caught:
+        load_config(str(profile), tmp_path)
+    assert said in str(caught.value)
+
+
+def test_of_several_values_for_one_key_the_last_holds(tmp_path):
+    assert load_config("embedded", tmp_path, ["seed=1", "seed=2", ("seed", "3")]).seed == 3
 
 
 def test_overrides_of_settings_and_text_values(tmp_path):

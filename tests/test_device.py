@@ -1,11 +1,15 @@
 """Work spread over the cores: an item a core, in order, and torch as it was afterwards."""
 
+import subprocess
+import sys
 import threading
+from importlib import import_module
 
 import pytest
 import torch
 
-from emogap.device import map_over_cores
+from emogap.device import check_device, map_over_cores, pick_device
+from emogap.errors import UsageError
 
 
 @pytest.fixture(params=[1, 2])
@@ -57,3 +61,71 @@ def test_an_item_that_fails_ends_the_rest(threads):
         list(map_over_cores(work, list(range(10_000)), "cpu"))
     assert len(begun) < 10_000
     assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("wanted", ["gpu", "", "cuda:x", "cuda:7", "mps", "meta", "xpu:0"])
+def test_a_device_that_this_machine_has_not_is_one_line(wanted):
+    with pytest.raises(UsageError, match="auto") as caught:
+        pick_device(wanted)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UsageError, match="^blimp.device: "):
+        check_device(wanted, "blimp.device")
+
+
+def test_torch_is_not_loaded_to_say_that_a_processor_is_there():
+    code = "import sys; from emogap.device import check_device as c; c('auto', ''); c('cpu', ''); "
+    code += "print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def no_work(monkeypatch):
+    """Fails the test where anything long is begun."""
+    for place in (
+        "emogap.data.babylm.clean", "emogap.hub._from_hub",
+        "emogap.data.classify.count_texts", "emogap.evaluate.respond.study_models", "emogap.hub.study_model",
+        "emogap.hub.resolve",
+    ):  # fmt: skip
+        monkeypatch.setattr(place, lambda *_, **__: pytest.fail("work was begun"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "module", "stage"),
+    [
+        ("process.device", "emogap.data.babylm", "process"),
+        ("clm.device", "emogap.train.causal_lm", "clm"),
+        ("sft.device", "emogap.train.sft", "sft"),
+        ("respond.device", "emogap.evaluate.respond", "respond"),
+        ("respond.device", "emogap.evaluate.evaluate", "evaluate"),
+        ("respond.device", "emogap.evaluate.evaluate", "measure_sentiment"),
+        ("blimp.device", "emogap.evaluate.evaluate", "evaluate"),
+        ("emobench.device", "emogap.evaluate.evaluate", "evaluate"),
+        ("blimp.device", "emogap.evaluate.blimp", "blimp"),
+        ("emobench.device", "emogap.evaluate.emobench", "emobench"),
+    ],
+)
+def test_a_stage_says_at_its_beginning_that_a_device_is_not_there(make_config, monkeypatch, setting, module, stage):
+    no_work(monkeypatch)
+    with pytest.raises(UsageError, match=rf"^{setting}: there is no device cuda:9 on this machine"):
+        getattr(import_module(module), stage)(make_config(f"{setting}=cuda:9"))
+
+
+def test_models_by_name_and_files_are_checked_as_early(make_config, monkeypatch, tmp_path):
+    from emogap.config import HubModel
+    from emogap.data.classify import classify_file
+    from emogap.evaluate import blimp, emobench
+    from emogap.generate.open_engine import open_engine
+
+    no_work(monkeypatch)
+    models = {"m": HubModel(name="someone/model")}
+    for task in (blimp, emobench):
+        config = make_config(f"{task.TASK}.device=cuda:9")
+        for begin, arguments in ((task.score_models, ()), (task.scores_file, (tmp_path / "x",))):
+            with pytest.raises(UsageError, match=f"^{task.TASK}.device: there is no device cuda:9"):
+                begin(config, models, *arguments)
+    with pytest.raises(UsageError, match="^writer.device: there is no device cuda:9"):
+        open_engine(make_config("writer.device=cuda:9").writer)
+    with pytest.raises(UsageError, match="^--device: there is no device cuda:9"):
+        classify_file(
+            tmp_path / "a.txt", tmp_path / "a.parquet", model=HubModel(name="emotion-minilm"), device="cuda:9"
+        )

@@ -17,7 +17,7 @@ from emogap.data.emotion_model import (
     pad,
 )
 from emogap.emotions import LABELS
-from emogap.errors import ModelError
+from emogap.errors import InputError, ModelError
 
 TEXTS = [
     "Thank you so much for the lovely present, grandma!",
@@ -241,3 +241,208 @@ def test_padding():
     ids, mask = pad([[5, 6, 7], [8]], pad_id=0)
     assert ids.tolist() == [[5, 6, 7], [8, 0, 0]]
     assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+
+
+# Models of every kind, each held against itself one text at a time
+
+LONG = [*TEXTS, "word " * 200, "so " * 61 + "happy", "<|endoftext|> Well", "Well <|endoftext|>"]
+
+
+def tiny_decoder(folder, kind="gpt2", **config):
+    """A random decoder that judges a text by its last token, with the tokenizer of the tiny GPT-2."""
+    import torch
+    from tiny_models import save_tiny_gpt2
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    save_tiny_gpt2(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder, model_max_length=int(1e30))
+    for file in folder.iterdir():
+        file.unlink()
+    size = {
+        "gpt2": {"n_positions": 64, "n_embd": 16, "n_layer": 1, "n_head": 2},
+        "llama": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
+                  "max_position_embeddings": 64},
+        "opt": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "ffn_dim": 16,
+                "word_embed_proj_dim": 16, "max_position_embeddings": 64},
+        "xlnet": {"d_model": 16, "n_layer": 1, "n_head": 2, "d_inner": 16},
+        "fnet": {"hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 16, "max_position_embeddings": 64,
+                 "tpu_short_seq_length": 64},
+        "roberta": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
+                    "max_position_embeddings": 64},
+    }[kind] | {"vocab_size": len(tokenizer) + 8, "initializer_range": 0.5}  # fmt: skip
+    names = {"id2label": dict(enumerate(LABELS)), "label2id": {label: i for i, label in enumerate(LABELS)}}
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(kind, **size | names | config))
+    assert model.num_parameters() < 60_000
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def one_by_one(name, texts, longest, activation="sigmoid", **more):
+    """What the library's own model says of each text alone, (texts, 28)."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model = AutoModelForSequenceClassification.from_pretrained(name, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(name)
+    scores = []
+    for text in texts:
+        tokens = tokenizer(text, truncation=True, max_length=longest, return_tensors="pt")
+        tokens = {key: tokens[key] for key in more.get("keys", ("input_ids", "attention_mask"))}
+        with torch.no_grad():
+            logits = model(**tokens).logits[0]
+        scores.append(logits.sigmoid() if activation == "sigmoid" else logits.softmax(0))
+    return torch.stack(scores).numpy()
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "opt"])
+@pytest.mark.parametrize(
+    ("of_model", "of_tokenizer", "side"),
+    [(None, None, "right"), (0, None, "right"), (None, "<|endoftext|>", "right"), (4, "<|endoftext|>", "left")],
+    ids=["none", "the model's", "the tokenizer's", "two"],
+)
+def test_a_classifier_that_judges_by_the_last_token_finds_it(tmp_path, kind, of_model, of_tokenizer, side):
+    from transformers import AutoTokenizer
+
+    name = tiny_decoder(tmp_path / "model", kind, pad_token_id=of_model)
+    tokenizer = AutoTokenizer.from_pretrained(name, pad_token=of_tokenizer, padding_side=side)
+    tokenizer.save_pretrained(name)
+    scores = load_classifier(name, device="cpu", dtype="fp32").scores(LONG)
+    np.testing.assert_allclose(scores, one_by_one(name, LONG, 64), atol=1e-5)
+
+
+@pytest.mark.parametrize("pad", [0, 1, 5])
+def test_a_long_text_is_cut_at_the_last_position_that_a_word_may_have(tmp_path, pad):
+    name = tiny_decoder(tmp_path / "model", "roberta", pad_token_id=pad)
+    scores = load_classifier(name, device="cpu", dtype="fp32").scores(LONG)
+    np.testing.assert_allclose(scores, one_by_one(name, LONG, 64 - pad - 1), atol=1e-5)
+
+
+def test_a_bert_reads_all_its_positions(tmp_path):
+    from transformers import AutoTokenizer
+
+    name = tiny_bert(tmp_path / "model", LABELS)
+    AutoTokenizer.from_pretrained(name, model_max_length=int(1e30)).save_pretrained(name)
+    keys = ("input_ids", "attention_mask", "token_type_ids")
+    scores = load_classifier(name, device="cpu", dtype="fp32").scores(LONG)
+    np.testing.assert_allclose(scores, one_by_one(name, LONG, 64, keys=keys), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["xlnet", "fnet"])
+def test_a_classifier_that_minds_company_scores_one_by_one(tmp_path, capsys, kind):
+    name = tiny_decoder(tmp_path / "model", kind, pad_token_id=0)
+    keys = ("input_ids", "attention_mask") if kind == "xlnet" else ("input_ids",)
+    classifier = load_classifier(name, device="cpu", dtype="fp32")
+    assert "texts are scored one by one" in capsys.readouterr().out
+    np.testing.assert_allclose(classifier.scores(TEXTS), one_by_one(name, TEXTS, 64, keys=keys), atol=1e-5)
+
+
+def test_the_parts_of_a_text_are_given_to_a_model_that_asks_for_them(tmp_path):
+    name = tiny_bert(tmp_path / "model", LABELS)
+    classifier = load_classifier(name, device="cpu", dtype="fp32")
+    tokenize = classifier.tokenizer
+
+    class Second:
+        """Calls every token one of a second text."""
+
+        def __call__(self, *texts, **options):
+            found = tokenize(*texts, **options)
+            found["token_type_ids"] = [[1] * len(ids) for ids in found["input_ids"]]
+            return found
+
+    classifier.tokenizer = Second()
+    import torch
+
+    with torch.no_grad():
+        tokens = tokenize(TEXTS[0], return_tensors="pt")
+        alone = classifier.model(**tokens | {"token_type_ids": torch.ones_like(tokens["input_ids"])}).logits.sigmoid()
+    np.testing.assert_allclose(classifier.scores(TEXTS)[0], alone[0], atol=1e-5)
+
+
+def test_a_model_of_one_label_a_text_gives_shares_of_one(tmp_path):
+    name = tiny_decoder(tmp_path / "model", "gpt2", pad_token_id=0, problem_type="single_label_classification")
+    scores = load_classifier(name, device="cpu", dtype="fp32").scores(TEXTS)
+    np.testing.assert_allclose(scores.sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(scores, one_by_one(name, TEXTS, 64, "softmax"), atol=1e-5)
+    with pytest.raises(ModelError, match="gives measures .problem_type=regression., no probabilities"):
+        load_classifier(tiny_decoder(tmp_path / "measures", problem_type="regression"))
+
+
+def test_a_text_without_a_token_is_one_line(tmp_path):
+    classifier = load_classifier(tiny_decoder(tmp_path / "model"), device="cpu", dtype="fp32")
+    with pytest.raises(InputError, match="reads no token in text 2 .''.; leave it out"):
+        classifier.scores(["a dog", "", "b"])
+
+
+def test_weights_of_a_classifier_that_would_be_random_are_refused(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    name = tiny_bert(tmp_path / "model", LABELS)
+    file = tmp_path / "model" / "model.safetensors"
+    weights = load_file(file)
+    save_file({k: v for k, v in weights.items() if not k.startswith("classifier")}, file, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks 2 of the model's weights \(classifier.bias, classifier.weight…\)"):
+        load_classifier(name)
+    save_file(weights | {"classifier.weight": weights["classifier.weight"][:5]}, file, metadata={"format": "pt"})
+    with pytest.raises(
+        ModelError, match=r"1 weights have other sizes than config.json says \(classifier.weight…\)"
+    ) as caught:
+        load_classifier(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_token_of_a_classifier_without_a_row_is_refused(tmp_path):
+    from transformers import AutoTokenizer
+
+    name = tiny_decoder(tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(name)
+    tokenizer.add_tokens([f"<new{i}>" for i in range(9)])
+    tokenizer.save_pretrained(name)
+    with pytest.raises(ModelError, match="1 tokens of the tokenizer lie beyond .* .'<new8>' is"):
+        load_classifier(name)
+
+
+def test_labels_without_names_say_where_to_write_them(tmp_path):
+    name = tiny_bert(tmp_path / "model", [f"LABEL_{i}" for i in range(28)])
+    with pytest.raises(ModelError, match="with LABEL_0.* write their names into its config.json .id2label."):
+        load_classifier(name)
+
+
+def test_a_classifiers_adapter_is_merged_into_what_it_stands_on(tmp_path):
+    import torch
+    from peft import LoraConfig, PeftModel, get_peft_model
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    base = tiny_bert(tmp_path / "base", ["bad", "good"])
+    config = AutoConfig.from_pretrained(base, id2label=dict(enumerate(LABELS)))
+    config.label2id = {label: i for i, label in enumerate(LABELS)}
+
+    def with_head():
+        torch.manual_seed(1)
+        return AutoModelForSequenceClassification.from_pretrained(base, config=config, ignore_mismatched_sizes=True)
+
+    lora = LoraConfig(task_type="SEQ_CLS", target_modules=["query", "value"], init_lora_weights=False)
+    get_peft_model(with_head(), lora).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(ModelError, match="without admiration"):
+        load_classifier(str(tmp_path / "adapter"))
+    config.save_pretrained(tmp_path / "adapter")
+    model = PeftModel.from_pretrained(with_head(), tmp_path / "adapter").eval()
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    with torch.no_grad():
+        expected = [model(**tokenizer(text, return_tensors="pt")).logits[0].sigmoid().numpy() for text in TEXTS]
+    classifier = load_classifier(str(tmp_path / "adapter"), device="cpu", dtype="fp32")
+    np.testing.assert_allclose(classifier.scores(TEXTS), expected, atol=1e-4)
+
+
+def test_only_classifiers_that_are_scored_otherwise_now_have_the_rule_in_their_identity(tmp_path):
+    plain = tiny_bert(tmp_path / "plain", LABELS)
+    assert identify_classifier(plain) == load_classifier(plain).identity.replace(plain, "plain")
+    for name in (
+        tiny_decoder(tmp_path / "decoder"),
+        tiny_decoder(tmp_path / "one", "roberta", pad_token_id=1, problem_type="single_label_classification"),
+        tiny_decoder(tmp_path / "pads", "roberta", pad_token_id=0),
+    ):
+        assert identify_classifier(name).endswith(", rule 2 (texts scored as the model itself does each one alone)")
+    assert "rule" not in identify_classifier(tiny_decoder(tmp_path / "usual", "roberta", pad_token_id=1))
+    assert identify_classifier("someone/classifier", "abc") == "someone/classifier@abc"

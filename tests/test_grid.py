@@ -333,3 +333,11 @@ def test_replies_that_failed_count_as_rejected_and_do_not_stop_the_measures(conf
     assert value_of(table, "rejected: engine_error", setting="temperature=0.3")["value"] > 0
     assert np.isfinite(table[table["measure"] == "words"]["value"]).all()
     assert any("rejected: engine error" in line for line in printed_cells(table))
+
+
+def test_tokens_a_second_are_those_of_the_lines_whose_tokens_are_known():
+    found = scoring._ratio(np.array([3.0, np.nan, 5.0]), np.array([1.0, 10.0, 1.0]))
+    assert found.value == 4  # 8 tokens in 2 seconds
+    np.testing.assert_allclose(found.parts, [2 * 4 - 5, np.nan, 2 * 4 - 3])
+    unknown = scoring._ratio(np.array([np.nan, np.nan]), np.array([1.0, 1.0]))
+    assert np.isnan(unknown.value) and np.isnan(unknown.parts).all()

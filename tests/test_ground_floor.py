@@ -15,7 +15,7 @@ from emogap.errors import InputError, MissingInput, ModelError, UsageError
 from emogap.exhibits import Exhibit, draw_if_new, exhibits, save_figure, save_table
 from emogap.generate.prompts import load_template, parse_template
 from emogap.hub import identify, packaged_file, resolve
-from emogap.published import published, published_tables
+from emogap.published import published
 from emogap.records import PROCESSED, read_rows, row_seed, write_rows
 from emogap.text import near_duplicates as neardup
 
@@ -175,14 +175,6 @@ def test_published_numbers_agree_with_the_studys_own_files(real_data):
     ours = published("blimp").frame().set_index("phenomenon")
     for name, phenomenon, accuracy in zip(names, theirs["phenomenon"], theirs["accuracy"], strict=True):
         assert ours.loc[phenomenon, name] == pytest.approx(100 * accuracy, abs=5.1e-3)
-
-
-def test_every_published_table_is_rectangular_and_has_a_source():
-    for table in published_tables().values():
-        assert table.source
-        assert all(len(row) == len(table.columns) for row in table.rows)
-    with pytest.raises(UsageError, match="no published table 'x'"):
-        published("x")
 
 
 def test_benchmark_ratio_is_of_rates():

@@ -173,14 +173,16 @@ def test_what_the_project_ships(make_config):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("[]", "expected a JSON object"),
+        ("[]", "not an object; openings are an object"),
+        ("{}", "has no opening"),
+        ('{"joy": "I am so"}', "'joy' is 'I am so', not a list"),
         ('{"hunger": ["I am so"]}', "'hunger' is not one"),
-        ('{"joy": [" "]}', "no text"),
+        ('{"joy": [" "]}', "'joy', item 1 is ' ', empty"),
     ],
 )
 def test_openings_that_are_none(tmp_path, content, said):
     (tmp_path / "openings.json").write_text(content, encoding="utf-8")
-    with pytest.raises((InputError, UsageError), match=said):
+    with pytest.raises(InputError, match=said):
         load_openings(tmp_path / "openings.json")
 
 

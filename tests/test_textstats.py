@@ -341,15 +341,46 @@ def test_bad_files_are_one_clear_line(tmp_path):
         ([good, other], InputError, r"mixed schemas: .*other.parquet has no column 'augmented_text'"),
         ([other], InputError, "group 'm2' has no text"),
         ([good, empty], InputError, r"empty.parquet has no rows"),
-        ([broken], InputError, r"broken.json cannot be read as json"),
-        ([single], InputError, r"single.json is not a list of records"),
-        ([hole], InputError, r"hole.jsonl: row 1 has no text in column 'augmented_text'"),
+        ([broken], InputError, r"broken.json, line 1: not JSON"),
+        ([single], InputError, r"single.json holds one JSON object, not a list of records"),
+        ([hole], InputError, r"hole.jsonl, line 2: no text in column 'augmented_text'"),
         ([good, good], InputError, r"two of the files are called"),
     ):
         with pytest.raises(error, match=message):
             read_texts(paths, STORY_COLUMNS)
     with pytest.raises(InputError, match=r"hole.jsonl: no column 'method'"):
         read_texts([hole], STORY_COLUMNS, group="method")
+
+
+def test_emotions_are_labels_and_never_letters(tmp_path):
+    path = tmp_path / "a.jsonl"
+    for given, found in (
+        ({"emotions": ["joy", "love"]}, "joy"), ({"emotions": "joy"}, "joy"), ({"emotions": "love, joy"}, "love"),
+        ({"emotion": "fear, joy"}, "fear"), ({"emotions": None, "emotion": "joy"}, "joy"), ({"emotions": []}, ""),
+        ({"emotion": ""}, ""), ({"emotion": None}, ""), ({}, ""),
+    ):  # fmt: skip
+        path.write_text(json.dumps({"story": "x", **given}))
+        assert read_texts([path], STORY_COLUMNS)["emotion"].tolist() == [found], given
+    for given, message in (
+        ({"emotions": "happy"}, "line 1, 'emotions': item 1 is 'happy', not one of the 28 emotions"),
+        ({"emotions": ["joy", "glad"]}, "'emotions': item 2 is 'glad', not one of the 28"),
+        ({"emotion": "joy; love"}, "not one of the 28"),
+        ({"emotions": 5}, "'emotions': it is 5, not a list"),
+        ({"emotions": [["joy"]]}, "'emotions': item 1 is .*, not a text"),
+        ({"emotion": {"joy": 1}}, "'emotion': it is .*, not a list"),
+        ({"source": 3.5}, "'source' is 3.5, not a text"),
+        ({"line_id": ["a"]}, "'line_id' is .*, not a text"),
+        ({"method": None}, "'method' is empty; name its method, or give --group file"),
+        ({"method": " "}, "'method' is empty"),
+        ({"method": True}, "'method' is true, not a text"),
+        ({"story": 5}, "no text in column 'story'"),
+    ):
+        path.write_text(json.dumps({"story": "x", **given}))
+        with pytest.raises(InputError, match=message):
+            read_texts([path], STORY_COLUMNS)
+    # A rejected row may be anything but nameless.
+    path.write_text('{"story": "x", "status": "kept"}\n{"story": null, "emotions": "?", "status": "rejected"}\n')
+    assert read_texts([path], STORY_COLUMNS)["text"].tolist() == ["x"]
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from tiny_models import SENTENCES, save_tiny_gpt2
 
 from emogap.artefacts import read_manifest
 from emogap.config import load_config
-from emogap.errors import DiskError, InputError, MissingInput, TrainingError, UsageError
+from emogap.errors import DiskError, InputError, MissingInput, ModelError, TrainingError, UsageError
 from emogap.exhibits import exhibits
 from emogap.generate.answer_form import load_answer_form
 from emogap.records import CORPUS, KEPT, REJECTED, REWRITES, write_rows
@@ -299,7 +299,7 @@ def test_masks_round_trip(form, tokenizer):
         assert [i for i, label in zip(row.ids, row.labels, strict=True) if label != IGNORED] == learnt
         assert not row.truncated
     (whole, *_) = encode(sft_rows(1), form, tokenizer, 128, "text")
-    assert whole.labels == whole.ids
+    assert whole.labels == [IGNORED, *whole.ids[1:]]
 
 
 def test_the_preflight_shows_the_mask_and_counts_what_is_cut(form, tokenizer):
@@ -331,6 +331,11 @@ def test_the_same_instructions_are_held_out_everywhere():
     assert held_out(ids[::2], 0.1, 0) == held & set(ids[::2])
     assert held_out(ids, 0.1, 1) != held
     assert len(held_out(ids[:3], 1e-9, 0)) == 1
+
+
+def test_holding_out_everything_is_an_error(study):
+    with pytest.raises(InputError, match="sft.validation_share=0.999999 holds out all 23 records of .*; lower it"):
+        sft(study(INSTR, sft__validation_share=0.999999))
 
 
 def test_both_sft_models_are_compared_on_the_same_text(study, capsys):
@@ -401,12 +406,192 @@ def test_merged_adapters_give_the_logits_of_unmerged_ones(study, tokenizer):
     assert torch.allclose(logits[True], logits[False], atol=1e-5)
 
 
+ALL_ADAPTERS = {
+    f"{task}.{key}": value
+    for task in ("clm", "sft")
+    for key, value in {"lora.rank": 4, "lora.merge": False, "max_steps": 30, "eval_steps": 15}.items()
+}
+
+
+def validation_ids(config, tokenizer):
+    documents = pd.read_parquet(config.home.corpus("emotional"))
+    texts = documents.loc[documents["split"] == "validation", "text"].tolist()
+    return cut(wrap(tokenizer, texts), config.clm.block_size, "test").ids
+
+
+def perplexity(model, ids):
+    import torch
+
+    with torch.no_grad():
+        logits = model.eval()(torch.from_numpy(ids)).logits[:, :-1]
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.from_numpy(ids)[:, 1:].flatten())
+    return math.exp(loss.item())
+
+
+def by_hand(base, *states):
+    """A GPT-2 with low-rank updates added to its weights, which it keeps transposed: scaling times (B A)ᵀ."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base)
+    for folder in states:
+        from safetensors.torch import load_file
+
+        settings = json.loads((folder / "adapter_config.json").read_text())
+        weights = load_file(folder / "adapter_model.safetensors")
+        for name, a in weights.items():
+            if name.endswith("lora_A.weight"):
+                module = model.get_submodule(name.removeprefix("base_model.model.").removesuffix(".lora_A.weight"))
+                update = weights[name.replace("lora_A", "lora_B")] @ a
+                module.weight.data += settings["lora_alpha"] / settings["r"] * update.T
+    return model
+
+
+def test_adapters_kept_on_one_another_are_one_adapter_on_the_base(study, tiny, tokenizer, monkeypatch):
+    from peft import AutoPeftModelForCausalLM
+    from transformers import AutoModelForCausalLM
+
+    from emogap.lm.loading import load_causal
+    from emogap.train import model_folder
+
+    trained, write = [], model_folder._write_adapter
+
+    def keep_both(folder, model, parent, below):
+        """The trained adapter alone too, as it is before it is put together with its parent's."""
+        if "rehearsal" not in folder.name:
+            trained.append(folder.parent / f"alone-{len(trained)}")
+            model.save_pretrained(trained[-1])
+        write(folder, model, parent, below)
+
+    monkeypatch.setattr(model_folder, "_write_adapter", keep_both)
+    again = {"name": "tiny-baby-again", "parent": "tiny-baby", "task": "clm", "data": "emotional"}
+    third = {"name": "tiny-third", "parent": "tiny-baby-again", "task": "clm", "data": "emotional"}
+    config = study(BABY, again, third, **ALL_ADAPTERS)
+    clm(config)
+    ids = validation_ids(config, tokenizer)
+    for depth, name in enumerate(("tiny-baby", "tiny-baby-again", "tiny-third"), start=1):
+        folder = config.home.model(name)
+        recorded = record_of(config, name)["perplexity_after"]
+        settings = json.loads((folder / "adapter_config.json").read_text())
+        assert settings["base_model_name_or_path"] == str(tiny) and settings["r"] == 4 * depth
+        elsewhere = folder.rename(config.home.root / f"moved-{name}")
+        for load in (AutoPeftModelForCausalLM.from_pretrained, AutoModelForCausalLM.from_pretrained):
+            assert perplexity(load(elsewhere), ids) == pytest.approx(recorded, rel=1e-4)
+        assert perplexity(load_causal(elsewhere).model, ids) == pytest.approx(recorded, rel=1e-4)
+        elsewhere.rename(folder)
+        assert perplexity(by_hand(tiny, *trained[:depth]), ids) == pytest.approx(recorded, rel=1e-4)
+        assert recorded < 0.99 * record_of(config, name)["perplexity_before"]
+
+
+def test_sft_on_a_kept_adapter_answers_as_its_record_says(study):
+    config = study(BABY, BABY_INSTR, **ALL_ADAPTERS | {"sft.lora.rank": 2, "sft.lora.alpha": 5})
+    clm(config)
+    sft(config)
+    baby, child = config.home.model("tiny-baby"), config.home.model("tiny-baby-instr")
+    assert json.loads((child / "adapter_config.json").read_text())["r"] == 6
+    # What is trained on begins where its parent stands: a step too small to matter leaves the parent's logits.
+    config = study(BABY, BABY_INSTR, **ALL_ADAPTERS | {"sft.learning_rate": 1e-12})
+    sft(config)
+    import torch
+    from peft import AutoPeftModelForCausalLM
+
+    ids = torch.tensor([[5, 6, 7, 8, 9]])
+    before, after = (AutoPeftModelForCausalLM.from_pretrained(folder).eval()(ids).logits for folder in (baby, child))
+    assert torch.allclose(before, after, atol=1e-4)
+
+
+def test_what_cannot_be_kept_on_an_adapter_is_refused_before_any_training(study, tiny, tmp_path):
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    config = LoraConfig(task_type="CAUSAL_LM", target_modules=["c_attn"], use_dora=True, fan_in_fan_out=True)
+    get_peft_model(AutoModelForCausalLM.from_pretrained(tiny), config).save_pretrained(tmp_path / "dora")
+    settings = {"bases": {"tiny": {"name": str(tmp_path / "dora")}}}
+    with pytest.raises(ModelError, match=r"dora.* cannot be kept as one adapter \(it has use_dora=True\); merge"):
+        clm(study(BABY, **ALL_ADAPTERS | settings), watch=lambda *_: pytest.fail("trained"))
+    assert clm(study(BABY, **settings)).made == ["tiny-baby"]
+
+
+def test_only_adapters_kept_on_adapters_are_stale_by_the_rule_for_them(study, tiny, tmp_path):
+    from emogap.artefacts import write_json
+
+    config = study(BABY, INSTR, BABY_INSTR, **ALL_ADAPTERS | {"clm.max_steps": 2, "sft.max_steps": 2})
+    clm(config)
+    sft(config)
+    for name in ("tiny-baby", "tiny-instr", "tiny-baby-instr"):  # as it was written before
+        manifest = read_manifest(config.home.model(name))
+        manifest["identities"].pop("rule adapter on adapter", None)
+        write_json(config.home.model(name).with_name(f"{name}.manifest.json"), manifest)
+    states = {artefact.path.name: artefact.freshness() for artefact in [*clm_artefacts(config), *sft_artefacts(config)]}
+    assert {name: state.state for name, state in states.items()} == {
+        "tiny-baby": "fresh", "tiny-instr": "fresh", "tiny-baby-instr": "stale",
+    }  # fmt: skip
+    assert states["tiny-baby-instr"].reasons == ('rule adapter on adapter "1" → "2 (one adapter holds both)"',)
+
+
 def test_an_adapter_can_be_a_parent(study):
     config = study(BABY, BABY_INSTR, **{"clm.lora.rank": 4, "clm.lora.merge": False})
     clm(config)
     sft(config)
     baby, child = record_of(config, "tiny-baby"), record_of(config, "tiny-baby-instr")
     assert baby["trainable"] < baby["parameters"] and child["trainable"] == child["parameters"]
+
+
+# What could fail only when it is saved
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_a_base_whose_defaults_for_generation_contradict_each_other_is_trained_and_saved(study, tiny, tmp_path, rank):
+    import shutil
+
+    from transformers import AutoModelForCausalLM
+
+    base = shutil.copytree(tiny, tmp_path / "base")
+    (base / "generation_config.json").write_text('{"eos_token_id": [0, 3], "do_sample": false, "temperature": 0.7}')
+    config = study(BABY, bases={"tiny": {"name": str(base)}}, clm__lora={"rank": rank})
+
+    def kill(name, history):
+        if history[-1]["step"] == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        clm(config, watch=kill)
+    assert clm(config).made == ["tiny-baby"]
+    saved = AutoModelForCausalLM.from_pretrained(config.home.model("tiny-baby")).generation_config
+    assert saved.eos_token_id == [0, 3] and saved.temperature is None
+
+
+@pytest.mark.parametrize("part", ["PreTrainedTokenizerFast.save_pretrained", "PreTrainedConfig.save_pretrained"])
+def test_what_cannot_be_saved_is_said_before_the_first_step(study, monkeypatch, part):
+    import transformers
+
+    owner, name = part.split(".")
+
+    def refuse(*_, **__):
+        raise TypeError("Object of type set is not JSON serializable")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(getattr(transformers, owner), name, refuse)
+        with pytest.raises(ModelError, match=r"trained from .*tiny could not be saved \(Object of type set"):
+            clm(study(BABY), watch=lambda *_: pytest.fail("trained"))
+    assert clm(study(BABY)).made == ["tiny-baby"]
+
+
+def test_a_file_of_the_record_s_name_in_a_base_is_not_taken_for_a_record(study, tiny, tmp_path):
+    import shutil
+
+    for content in ("{", "[]", '{"task": "clm"}'):
+        base = shutil.copytree(tiny, tmp_path / "base", dirs_exist_ok=True)
+        (base / "training.json").write_text(content)
+        config = study(BABY, bases={"tiny": {"name": str(base)}}, clm__max_steps=2)
+        clm(config)
+        assert record_of(config, "tiny-baby")["parent"]["inherited"] == ""
+
+
+@pytest.mark.parametrize("task, stage", [("clm", clm), ("sft", sft)])
+def test_a_device_that_is_not_there_is_said_before_anything_is_read(study, monkeypatch, task, stage):
+    monkeypatch.setattr("emogap.lm.loading.load_causal", lambda *_, **__: pytest.fail("loaded"))
+    with pytest.raises(UsageError, match=rf"{task}.device: there is no device cuda:7 on this machine, .*; use auto"):
+        stage(study(BABY, INSTR, **{f"{task}.device": "cuda:7"}))
 
 
 # Kills, bad luck, bad settings
@@ -487,6 +672,21 @@ def test_a_training_killed_after_its_last_step_does_no_step_more(study, monkeypa
     assert all(np.array_equal(again[name], array) for name, array in weights.items())
 
 
+def test_a_best_checkpoint_that_is_gone_is_said(study):
+    import shutil
+
+    config = study(BABY)
+    folder = checkpoints.folder(config.home.model("tiny-baby"))
+
+    def lose_the_best(name, history):
+        if history[-1]["step"] == 6:
+            for checkpoint in folder.glob("checkpoint-*"):
+                shutil.rmtree(checkpoint)
+
+    with pytest.raises(TrainingError, match="tiny-baby: its best checkpoint .*checkpoint-.* is gone; delete"):
+        clm(study(BABY, clm__learning_rate=1e-12, clm__max_steps=6, clm__patience=9), watch=lose_the_best)
+
+
 def test_checkpoints_of_other_settings_are_not_gone_on_with(study, capsys):
     def kill(name, history):
         if history[-1]["step"] == 4:
@@ -556,13 +756,11 @@ def test_a_corpus_without_validation_is_an_error(study):
 
 
 def test_processes_share_a_step(study):
-    from types import SimpleNamespace
-
-    from emogap.train.trainer import shared_batches
+    from emogap.config import Clm
+    from emogap.train.checks import shared_batches
 
     def share(batch_size, accumulation, processes):
-        settings = SimpleNamespace(batch_size=batch_size, accumulation=accumulation)
-        return shared_batches(SimpleNamespace(task="clm", settings=settings), processes)
+        return shared_batches("clm", Clm(batch_size=batch_size, accumulation=accumulation), processes)
 
     assert share(4, 8, 2) == (4, 4)
     assert share(4, 1, 2) == (2, 1)

@@ -1,6 +1,5 @@
 """``emogap bench blimp``: scoring minimal pairs, against lm-evaluation-harness at its best batch size."""
 
-import argparse
 import json
 import logging
 import resource
@@ -21,7 +20,9 @@ from emogap.errors import UsageError
 from emogap.evaluate.minimal_pairs import Pair, load_pairs
 from emogap.evaluate.score_cache import scored_in_groups
 from emogap.evaluate.sentence_scores import SentenceScorer
-from emogap.hub import LocalModel, resolve
+from emogap.hub import LocalModel, is_adapter, resolve
+from emogap.lm.loading import load_causal
+from emogap.options import Parser, a_model, a_path
 from emogap.paths import from_root
 
 SHARED, PLAIN = "emogap", "emogap, one by one"
@@ -30,9 +31,11 @@ MIB = 1 << 20
 
 def run(words: list[str]) -> None:
     """Find lm-eval's best batch size, time both in turn, print rates, ratios, peak memory and how well they agree."""
-    parser = argparse.ArgumentParser(prog="emogap bench blimp", description=__doc__)
-    parser.add_argument("--model", default="embedded:smollm2-135m-instruct", help="a model's name or folder")
-    parser.add_argument("--data", type=Path, default=from_root("data/sample/blimp"), help="<UID>.jsonl files")
+    parser = Parser(prog="emogap bench blimp", description=__doc__)
+    parser.add_argument(
+        "--model", type=a_model, default="embedded:smollm2-135m-instruct", help="a model's name or folder"
+    )
+    parser.add_argument("--data", type=a_path, default=from_root("data/sample/blimp"), help="<UID>.jsonl files")
     parser.add_argument("--items", type=int, default=0, help="pairs of each paradigm (all)")
     parser.add_argument("--batch-sizes", default="1,8,16,32,64,128", help="those tried for lm-eval (1,8,16,32,64,128)")
     parser.add_argument("--token-budget", type=int, default=2048, help="tokens of a batch of ours (2048)")
@@ -118,10 +121,10 @@ def peak_memory(device: str) -> Iterator[list[int]]:
     # Linux forgets a process's highest mark when asked so; elsewhere it is the highest since its start.
     mark = Path("/proc/self/clear_refs")
     if mark.exists():
-        mark.write_text("5")
+        mark.write_text("5", encoding="utf-8")
     yield peak
     status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
     since_start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     peak[0] = next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM")), since_start)
 
@@ -135,7 +138,11 @@ class Harness:
         except ImportError as error:
             raise UsageError("lm-eval is not installed; pip install -r requirements-dev.txt") from error
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
-        self.model = HFLM(pretrained=str(local.path), device=device, dtype="float32")
+        if is_adapter(local.path):  # lm-eval would look for the tokenizer of what it stands on in its own folder
+            model, tokenizer = load_causal(local.path, device=device)
+            self.model = HFLM(pretrained=model, tokenizer=tokenizer)
+        else:
+            self.model = HFLM(pretrained=str(local.path), device=device, dtype="float32")
 
     def requests(self, pairs: list[Pair]) -> list[Any]:
         """What the harness asks its model for these pairs: good and bad sentence of each, in order."""

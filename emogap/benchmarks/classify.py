@@ -1,8 +1,6 @@
 """``emogap bench classify``: scoring lines, against a transformers pipeline over the same model in the same process."""
 
-import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,11 +11,12 @@ from emogap.data.classify import load
 from emogap.data.clean import Report, Rules, clean
 from emogap.data.emotion_model import EncoderClassifier
 from emogap.data.raw import find_sources
-from emogap.data.texts import read_texts
 from emogap.device import cpu_has_bf16
 from emogap.emotions import INDEX, LABELS
 from emogap.errors import UsageError
+from emogap.options import Parser, a_model, a_path
 from emogap.paths import ROOT
+from emogap.text.reading import read_texts
 
 if TYPE_CHECKING:
     from transformers import Pipeline
@@ -28,10 +27,10 @@ FP32, BF16 = "emogap, fp32", "emogap, bf16"
 
 def run(words: list[str]) -> None:
     """Time all ways in turn; print lines a second and the ratios to both ways of using the pipeline."""
-    parser = argparse.ArgumentParser(prog="emogap bench classify", description=__doc__)
-    parser.add_argument("--file", type=Path, help="texts (else the kept lines of the shipped sample, in their order)")
+    parser = Parser(prog="emogap bench classify", description=__doc__)
+    parser.add_argument("--file", type=a_path, help="texts (else the kept lines of the shipped sample, in their order)")
     parser.add_argument("--lines", type=int, default=512, help="how many of them (512)")
-    parser.add_argument("--classifier", default="emotion-minilm")
+    parser.add_argument("--classifier", type=a_model, default="emotion-minilm")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args(words)

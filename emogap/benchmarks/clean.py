@@ -1,6 +1,5 @@
 """``emogap bench clean``: cleaning a file, against a plain Python loop with the same rules on the same file."""
 
-import argparse
 import random
 import re
 import tempfile
@@ -10,8 +9,9 @@ from pathlib import Path
 from emogap.bench import print_timings, ratio, time_in_turn
 from emogap.data.clean import Report, Rules, clean
 from emogap.data.raw import Source
+from emogap.options import Parser, a_path
 from emogap.paths import ROOT
-from emogap.text.near_duplicates import normalised
+from emogap.text.near_duplicates import text_key
 
 _BREAKS = str.maketrans("\t\x0b\x0c\x1c\x1d\x1e\x1f", " " * 7)
 _SPACE_BEFORE_PUNCTUATION = re.compile(r"\s+([.,!?;:])")
@@ -40,7 +40,7 @@ def plain_loop(path: Path, rules: Rules) -> Iterator[tuple[int, str]]:
             text = clean_line(line, rules)
             if text is None:
                 continue
-            key = normalised(text) if rules.duplicates == "near" else text
+            key = text_key(text) if rules.duplicates == "near" else text
             if rules.duplicates == "keep" or key not in seen:
                 seen.add(key)
                 yield number, text
@@ -69,8 +69,8 @@ def make_text(path: Path, size: int, seed: int = 0) -> None:
 
 def run(words: list[str]) -> None:
     """Time both ways in turn; print rates and the ratio."""
-    parser = argparse.ArgumentParser(prog="emogap bench clean", description=__doc__)
-    parser.add_argument("--file", type=Path, help="a text file (else one is made of the shipped sample's words)")
+    parser = Parser(prog="emogap bench clean", description=__doc__)
+    parser.add_argument("--file", type=a_path, help="a text file (else one is made of the shipped sample's words)")
     parser.add_argument("--megabytes", type=int, default=32, help="how large a file is made (32)")
     parser.add_argument("--workers", type=int, default=0, help="threads; 0 is one a core")
     arguments = parser.parse_args(words)

@@ -16,9 +16,10 @@ from typing import Any
 from emogap.bench import print_timings, ratio, time_in_turn
 from emogap.config import HubModel, Sampling, Writer
 from emogap.generate.chat_format import ChatFormat, end_tokens
-from emogap.generate.engines import Conversation, Engine, Reply
+from emogap.generate.engines import Conversation, Engine, Reply, known_tokens
 from emogap.generate.open_engine import open_engine
 from emogap.hub import LocalModel, resolve
+from emogap.options import Parser, a_model
 from emogap.paths import ROOT
 from emogap.records import row_seed
 
@@ -47,9 +48,9 @@ def run(words: list[str]) -> None:
 
 
 def _options(words: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("emogap bench generate", description=__doc__.split("\n")[0])
+    parser = Parser("emogap bench generate", description=__doc__.split("\n")[0])
     parser.add_argument("--engines", nargs="+", default=["transformers"], choices=("transformers", "vllm", "server"))
-    parser.add_argument("--model", default="embedded:smollm2-135m-instruct")
+    parser.add_argument("--model", type=a_model, default="embedded:smollm2-135m-instruct")
     parser.add_argument("--dtype", default="auto", choices=("auto", "bf16", "fp16", "fp32"))
     parser.add_argument("--device", default="auto")
     parser.add_argument("--prompts", type=int, default=64)
@@ -70,7 +71,7 @@ def _whole_replies(writer: Writer, engines: dict[str, Engine], options: argparse
         def once() -> float:
             with counting_slots(model) as counted:
                 replies = generate(conversations, sampling)
-            lengths[name], slots[name] = [reply.new_tokens for reply in replies], counted[0]
+            lengths[name], slots[name] = known_tokens((reply.new_tokens for reply in replies), name), counted[0]
             return sum(lengths[name])
 
         return once
@@ -95,7 +96,9 @@ def _shared_prefix(writer: Writer, engines: dict[str, Engine], options: argparse
     for name, engine in engines.items():
         salt = itertools.count()
 
-        def way(shared: bool, engine: Engine = engine, salt: Iterator[int] = salt) -> Callable[[], float]:
+        def way(
+            shared: bool, name: str = name, engine: Engine = engine, salt: Iterator[int] = salt
+        ) -> Callable[[], float]:
             def once() -> float:
                 # Each round begins with words of its own, so that no engine remembers it from the round before.
                 begin = next(salt)
@@ -105,7 +108,7 @@ def _shared_prefix(writer: Writer, engines: dict[str, Engine], options: argparse
                     )
                     for i, t in enumerate(texts)
                 ]
-                return sum(reply.prompt_tokens for reply in engine.generate(asked, sampling))
+                return sum(known_tokens((reply.prompt_tokens for reply in engine.generate(asked, sampling)), name))
 
             return once
 
@@ -127,9 +130,9 @@ def _prompts(count: int) -> list[Conversation]:
 
 def _prefixed(writer: Writer, count: int) -> list[str]:
     """Texts with ``PREFIX_TOKENS`` tokens in common and a line of their own behind."""
-    from transformers import AutoTokenizer
+    from emogap.lm.loading import load_tokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(resolve(writer.model).path, trust_remote_code=False)
+    tokenizer = load_tokenizer(resolve(writer.model).path)
     story = (ROOT / "data/sample/babylm/children_stories.train").read_text(encoding="utf-8")
     ids = tokenizer(story, add_special_tokens=False)["input_ids"][:PREFIX_TOKENS]
     lines = (ROOT / "data/sample/babylm/spoken_dialogue.train").read_text(encoding="utf-8").splitlines()
@@ -141,16 +144,12 @@ class StaticBatches:
     """The plain way, to be measured against: ``model.generate`` on batches as they come, padded on the left."""
 
     def __init__(self, local: LocalModel, writer: Writer):
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
         from emogap.device import pick_device, pick_dtype
+        from emogap.lm.loading import load_causal
 
         device = pick_device(writer.device)
-        self.tokenizer = AutoTokenizer.from_pretrained(local.path, trust_remote_code=False)
         dtype = pick_dtype(device, writer.dtype)
-        self.model = (
-            AutoModelForCausalLM.from_pretrained(local.path, dtype=dtype, trust_remote_code=False).eval().to(device)
-        )
+        self.model, self.tokenizer = load_causal(local.path, device=device, dtype=dtype)
         self._format = ChatFormat(self.tokenizer)
         self._ends = end_tokens(local.path, self.tokenizer)
 

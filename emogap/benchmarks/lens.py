@@ -1,6 +1,5 @@
 """``emogap bench lens``: all measures of the lens on many short texts, through one model after the other."""
 
-import argparse
 import resource
 import time
 from collections.abc import Sequence
@@ -11,14 +10,16 @@ from emogap.evaluate.lens import TextReader, load_openings
 from emogap.evaluate.logit_lens import LogitLens
 from emogap.evaluate.respond import load_prompts
 from emogap.hub import LocalModel, resolve
+from emogap.options import Parser, a_model
 
 
 def run(words: list[str]) -> None:
     """Time the reading of texts through each model; print seconds, distributions a second and the memory's peak."""
-    parser = argparse.ArgumentParser(prog="emogap bench lens", description=__doc__)
+    parser = Parser(prog="emogap bench lens", description=__doc__)
     parser.add_argument(
         "--models",
         nargs="+",
+        type=a_model,
         default=["embedded:smollm2-135m-instruct"] * 2,
         help="names or folders, one after the other (the embedded model twice: only its size matters here)",
     )

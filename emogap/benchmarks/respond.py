@@ -1,6 +1,5 @@
 """``emogap bench respond``: answering instruction prompts in batches, against one prompt at a time."""
 
-import argparse
 from collections.abc import Sequence
 
 from emogap.bench import Timing, print_timings, ratio, time_in_turn
@@ -11,6 +10,7 @@ from emogap.evaluate.respond import conversation, load_prompts
 from emogap.generate.engines import Conversation
 from emogap.generate.transformers_engine import TransformersEngine
 from emogap.hub import LocalModel, resolve
+from emogap.options import Parser, a_model
 from emogap.records import row_seed
 
 LIBRARY, ALONE = "transformers, one at a time", "emogap, one at a time"
@@ -19,8 +19,10 @@ PUBLISHED_PROMPTS, MODELS = 829, 4
 
 def run(words: list[str]) -> None:
     """Time the ways in turn; print prompts a second, the ratios, and what a study of published size would take."""
-    parser = argparse.ArgumentParser(prog="emogap bench respond", description=__doc__)
-    parser.add_argument("--model", default="embedded:smollm2-135m-instruct", help="a model's name or folder")
+    parser = Parser(prog="emogap bench respond", description=__doc__)
+    parser.add_argument(
+        "--model", type=a_model, default="embedded:smollm2-135m-instruct", help="a model's name or folder"
+    )
     parser.add_argument("--prompts", type=int, default=64, help="how many of the shipped prompts (64)")
     parser.add_argument("--tokens", type=int, default=64, help="new tokens at most (64)")
     parser.add_argument("--batch-size", type=int, default=32)
@@ -78,14 +80,12 @@ def compare(
 def _library(local: LocalModel, asked: Sequence[Conversation], sampling: Sampling, device: str, dtype: str):
     """What one would write by hand: ``generate`` on one prompt after the other."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from emogap.generate.chat_format import ChatFormat
+    from emogap.lm.loading import load_causal
 
     device = pick_device(device)
-    tokenizer = AutoTokenizer.from_pretrained(local.path, trust_remote_code=False)
-    options = {"dtype": pick_dtype(device, dtype), "trust_remote_code": False}
-    model = AutoModelForCausalLM.from_pretrained(local.path, **options).eval().to(device)
+    model, tokenizer = load_causal(local.path, device=device, dtype=pick_dtype(device, dtype))
     encode = ChatFormat(tokenizer).encode
     options = {
         "do_sample": sampling.temperature > 0,

@@ -4,7 +4,6 @@ Every worker has one core, and so has the process without Ray: what a second wor
 are ratios of the same work in one run. A fourth way gives the process without Ray the cores of two workers.
 """
 
-import argparse
 import itertools
 import os
 import time
@@ -21,6 +20,7 @@ from emogap.cluster import Crew, crew
 from emogap.config import HubModel, Scale
 from emogap.data.classify import Scoring, open_scorer
 from emogap.errors import EmogapError, UsageError
+from emogap.options import Parser, a_model
 
 NO_RAY, ONE, TWO, NO_RAY_TWO = "no Ray, 1 core", "Ray, 1 worker", "Ray, 2 workers", "no Ray, 2 cores"
 BOOKED = 0.5
@@ -33,10 +33,10 @@ Piece = tuple[int, list[str]]
 
 def run(words: list[str]) -> None:
     """Time all ways in turn; print how long the workers took to start, rows a second, and the ratios."""
-    parser = argparse.ArgumentParser(prog="emogap bench scale", description=__doc__.split("\n")[0])
+    parser = Parser(prog="emogap bench scale", description=__doc__.split("\n")[0])
     parser.add_argument("--lines", type=int, default=2048, help="rows; the shipped sample is repeated (2048)")
     parser.add_argument("--piece", type=int, default=256, help="rows that a worker is given at a time (256)")
-    parser.add_argument("--classifier", default="emotion-minilm")
+    parser.add_argument("--classifier", type=a_model, default="emotion-minilm")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args(words)
     cores = len(os.sched_getaffinity(0))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from emogap.bench import print_timings, ratio, time_in_turn
 from emogap.config import Clm, HubModel, Sft
+from emogap.options import Parser, a_model
 from emogap.paths import ROOT
 
 if TYPE_CHECKING:
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 
 def run(words: list[str]) -> None:
     """Time both ways in turn; print rates, their ratio, and the share of real tokens padded and packed."""
-    parser = argparse.ArgumentParser(prog="emogap bench train", description=__doc__)
-    parser.add_argument("--model", default="embedded:smollm2-135m-instruct", help="a hub id, folder or embedded model")
+    parser = Parser(prog="emogap bench train", description=__doc__)
+    parser.add_argument(
+        "--model", type=a_model, default="embedded:smollm2-135m-instruct", help="a hub id, folder or embedded model"
+    )
     parser.add_argument("--steps", type=int, default=20, help="steps a round (20)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds (3)")
     parser.add_argument("--rank", type=int, default=16, help="of the adapters; 0 trains all weights (16)")
@@ -31,10 +34,8 @@ def run(words: list[str]) -> None:
 
 
 def _compare(arguments: argparse.Namespace, folder: Path) -> None:
-    from transformers import AutoTokenizer
-
     from emogap.hub import resolve
-    from emogap.lm.loading import load_causal
+    from emogap.lm.loading import load_causal, load_tokenizer
     from emogap.train.model_folder import with_adapters
 
     settings = Clm(
@@ -45,7 +46,7 @@ def _compare(arguments: argparse.Namespace, folder: Path) -> None:
         lora={"rank": arguments.rank},
     )
     path = resolve(HubModel(name=arguments.model)).path
-    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    tokenizer = load_tokenizer(path)
     rows = _blocks(tokenizer, settings, arguments.steps)
     models = [with_adapters(load_causal(path).model, settings.lora) for _ in range(2)]
     trainer = _trainer(settings, models[0], tokenizer, rows, folder)

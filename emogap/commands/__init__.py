@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping
+from pathlib import Path
 
 from emogap.config import Config, load_config
 from emogap.stages import stage
@@ -14,7 +15,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="embedded", help="a profile under configs/, or a TOML file (embedded)")
     parser.add_argument("--home", help="where the run lies ($EMOGAP_HOME, else runs/<profile>/)")
     parser.add_argument(
-        "--set", dest="settings", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override one setting"
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override one setting: a text as it stands, anything else in TOML; paths from the repository's root; the "
+        "last one for a key holds",
     )
 
 
@@ -22,7 +29,8 @@ def config_from(arguments: argparse.Namespace) -> Config:
     """The settings that a command's options ask for. Options that are short for a setting come after ``--set``."""
     shorthands = getattr(arguments, "shorthands", {})
     given = [(key, getattr(arguments, name)) for name, key in shorthands.items()]
-    settings = arguments.settings + [f"{key}={value}" for key, value in given if value is not None]
+    given = [(key, str(value) if isinstance(value, Path) else value) for key, value in given if value is not None]
+    settings = [*arguments.settings, *given]
     return load_config(arguments.profile, arguments.home, settings)
 
 

@@ -1,9 +1,9 @@
 """Commands about text and its emotions: process, classify, train-classifier, fetch."""
 
 import argparse
-from pathlib import Path
 
 from emogap.commands import Commands, add_stage
+from emogap.options import a_model, a_path
 
 
 def register(commands: Commands) -> None:
@@ -30,14 +30,14 @@ def _add_process(commands: Commands) -> None:
         "--raw",
         nargs="+",
         action="extend",
-        type=lambda folder: str(Path(folder).expanduser().resolve()),
+        type=lambda folder: str(a_path(folder)),
         metavar="DIR",
         help="raw directories, from the working directory (else process.raw_dirs, from the repository's root)",
     )
     shorthands["raw"] = "process.raw_dirs"
     parser.add_argument(
         "--classifier",
-        type=lambda name: f'{{ name = "{name}" }}',  # and none of the profile's revision, which is another model's
+        type=lambda name: {"name": a_model(name)},  # and none of the profile's revision, which is another model's
         metavar="NAME",
         help="short for --set process.classifier='{ name = \"NAME\" }'",
     )
@@ -46,7 +46,7 @@ def _add_process(commands: Commands) -> None:
         ("strict", "bad bytes, NULs, empty files and the like are errors"),
         ("balance", "draw the emotional lines evenly over the emotions"),
     ):
-        parser.add_argument(f"--{name}", action="store_const", const="true", help=what)
+        parser.add_argument(f"--{name}", action="store_const", const=True, help=what)
         shorthands[name] = f"process.{name}"
 
 
@@ -60,11 +60,11 @@ def _add_classify(commands: Commands) -> None:
         "--in",
         dest="source",
         required=True,
-        type=Path,
+        type=a_path,
         metavar="FILE",
         help="text (a line each), CSV, TSV, JSONL, Parquet",
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE.parquet")
+    parser.add_argument("--out", required=True, type=a_path, metavar="FILE.parquet")
     parser.add_argument(
         "--column",
         help="which column holds the texts (text, or the only one); its number, if there is no header",
@@ -73,7 +73,10 @@ def _add_classify(commands: Commands) -> None:
         "--threshold", default=0.5, type=_threshold, help="what a label's score must pass: a number, or tuned (0.5)"
     )
     parser.add_argument(
-        "--classifier", default="emotion-minilm", help="emotion-minilm, emotion-tfidf, a hub id or a folder"
+        "--classifier",
+        type=a_model,
+        default="emotion-minilm",
+        help="emotion-minilm, emotion-tfidf, a hub id or a folder",
     )
     parser.add_argument("--revision", default="main", help="of a hub model: a commit, tag or branch (main)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
@@ -119,9 +122,9 @@ def _add_train_classifier(commands: Commands) -> None:
         "split, write weights and cards. A training that was stopped goes on from its last epoch.",
     )
     parser.add_argument(
-        "--data", required=True, type=Path, metavar="DIR", help="holds GoEmotions' train.tsv and dev.tsv"
+        "--data", required=True, type=a_path, metavar="DIR", help="holds GoEmotions' train.tsv and dev.tsv"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where both are written (the package's own models)")
+    parser.add_argument("--out", type=a_path, metavar="DIR", help="where both are written (the package's own models)")
     for option, what in (
         ("seed", "random seed"),
         ("epochs", "of each of the two fits that are averaged"),
@@ -130,7 +133,7 @@ def _add_train_classifier(commands: Commands) -> None:
         parser.add_argument(f"--{option}", type=int, metavar="N", help=what)
     parser.add_argument(
         "--stories",
-        type=Path,
+        type=a_path,
         metavar="DIR",
         help="published stories (Parquet): report the agreement with their labels",
     )
@@ -152,7 +155,7 @@ def _add_fetch(commands: Commands) -> None:
         description="Bring data sets from their public homes, at a pinned revision, checked. No name: list them.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--to", type=Path, metavar="DIR", help="put the data sets' folders here (data/raw)")
+    parser.add_argument("--to", type=a_path, metavar="DIR", help="put the data sets' folders here (data/raw)")
     parser.set_defaults(run=_fetch)
 
 

@@ -1,9 +1,9 @@
 """Commands that measure: evaluate, and its parts one by one."""
 
 import argparse
-from pathlib import Path
 
 from emogap.commands import Commands, add_run_options, add_stage, config_from
+from emogap.options import a_path
 
 
 def register(commands: Commands) -> None:
@@ -17,25 +17,20 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", nargs="+", metavar="NAME", help="these models of the study alone")
 
 
-def _config_for_models(arguments: argparse.Namespace):
-    if arguments.models:
-        arguments.settings.append(f"respond.models={arguments.models!r}")
-    return config_from(arguments)
-
-
 def _register_respond(commands: Commands) -> None:
     parser = commands.add_parser("respond", help="let every model of the study answer every instruction prompt")
     add_run_options(parser)
     _add_models(parser)
-    parser.add_argument("--prompts", metavar="FILE", help="short for --set respond.prompts=FILE")
+    parser.add_argument("--prompts", type=a_path, metavar="FILE", help="instruction prompts (respond.prompts)")
     parser.add_argument("--samples", metavar="N", help="short for --set respond.samples=N")
-    parser.set_defaults(run=_respond, shorthands={"prompts": "respond.prompts", "samples": "respond.samples"})
+    names = ("models", "prompts", "samples")
+    parser.set_defaults(run=_respond, shorthands={name: f"respond.{name}" for name in names})
 
 
 def _respond(arguments: argparse.Namespace) -> None:
     from emogap.evaluate.respond import respond
 
-    print(respond(_config_for_models(arguments)))
+    print(respond(config_from(arguments)))
 
 
 def _register_sentiment(commands: Commands) -> None:
@@ -47,13 +42,14 @@ def _register_sentiment(commands: Commands) -> None:
     _add_models(parser)
     parser.add_argument(
         "--counts",
-        type=Path,
+        type=a_path,
         metavar="FILE.csv",
         help="columns model, instruction_emotion, response_emotion, count; or the study's own results in JSON",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="with --counts: where the tables are written")
+    parser.add_argument("--out", type=a_path, metavar="DIR", help="with --counts: where the tables are written")
     parser.add_argument("--grouping", help="short for --set sentiment.grouping=study|goemotions")
-    parser.set_defaults(run=_sentiment, shorthands={"grouping": "sentiment.grouping"})
+    shorthands = {"models": "respond.models", "grouping": "sentiment.grouping"}
+    parser.set_defaults(run=_sentiment, shorthands=shorthands)
 
 
 def _sentiment(arguments: argparse.Namespace) -> None:
@@ -61,7 +57,7 @@ def _sentiment(arguments: argparse.Namespace) -> None:
 
     if (arguments.counts is None) != (arguments.out is None):
         raise UsageError("--counts FILE.csv and --out DIR belong together; give both or neither")
-    config = _config_for_models(arguments)
+    config = config_from(arguments)
     if arguments.counts is None:
         from emogap.evaluate.evaluate import measure_sentiment
 
@@ -81,12 +77,12 @@ def _register_questionnaire(commands: Commands) -> None:
     add_run_options(build)
     build.add_argument("--prompts", type=int, default=30, metavar="N", help="how many prompts are asked (30)")
     build.add_argument("--checks", type=int, default=3, metavar="N", help="how many attention checks are mixed in (3)")
-    build.add_argument("--out", type=Path, metavar="DIR", help="where (quantitative_analysis/questionnaire/)")
+    build.add_argument("--out", type=a_path, metavar="DIR", help="where (quantitative_analysis/questionnaire/)")
     build.set_defaults(run=_build_questionnaire)
     analyse = parts.add_parser("analyse", help="shares, strengths and agreement from the files that raters sent back")
     add_run_options(analyse)
-    analyse.add_argument("answers", type=Path, nargs="+", metavar="FILE.csv", help="raters' files")
-    analyse.add_argument("--key", type=Path, help="the key of the questionnaire (the one of this home)")
+    analyse.add_argument("answers", type=a_path, nargs="+", metavar="FILE.csv", help="raters' files")
+    analyse.add_argument("--key", type=a_path, help="the key of the questionnaire (the one of this home)")
     analyse.set_defaults(run=_analyse_questionnaire)
 
 

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from emogap.commands import Commands, add_run_options, add_stage, config_from
+from emogap.options import a_path
 
 
 def register(commands: Commands) -> None:
@@ -41,9 +42,12 @@ def _register_grid(commands: Commands) -> None:
 def _grid(arguments: argparse.Namespace) -> None:
     from emogap.evaluate.grid_exhibits import show_grid
     from emogap.generate.grid import make_grid, parse_vary
+    from emogap.paths import given_path
 
     config = config_from(arguments)
-    templates = [name.strip() for name in arguments.templates.split(",") if name.strip()]
+    names = [name.strip() for name in arguments.templates.split(",") if name.strip()]
+    known = getattr(config, arguments.stage).templates
+    templates = [name if name in known or not Path(name).suffix else str(given_path(name)) for name in names]
     vary = parse_vary(arguments.vary or ["temperature=0.3,0.9,1.2"])
     print(make_grid(config, arguments.stage, templates, vary, arguments.lines))
     show_grid(config, arguments.stage)
@@ -83,7 +87,7 @@ def _register_import(commands: Commands) -> None:
         "numbers only), judge them by the gates and write them as chunks of a method.",
     )
     add_run_options(parser)
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where the *.pkl or *.parquet files are")
+    parser.add_argument("folder", type=a_path, metavar="DIR", help="where the *.pkl or *.parquet files are")
     parser.add_argument("--method", required=True, help="the name of the method they become, such as published-m1")
     parser.set_defaults(run=_import)
 

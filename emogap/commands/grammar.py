@@ -1,10 +1,10 @@
 """Commands that measure grammar and the understanding of emotions: blimp, emobench."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emogap.commands import Commands, add_run_options, config_from
+from emogap.options import a_path
 
 if TYPE_CHECKING:
     from emogap.config import Config, HubModel
@@ -13,11 +13,6 @@ if TYPE_CHECKING:
 def register(commands: Commands) -> None:
     _register_blimp(commands)
     _register_emobench(commands)
-
-
-def _path(text: str) -> str:
-    """A path as it is given, from the working directory; settings are taken from the repository's root."""
-    return str(Path(text).expanduser().resolve())
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +27,8 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
         "--base", nargs="+", action="extend", default=[], metavar="DIR_OR_NAME",
         help="what the models are compared with (the study's bases among them)",
     )  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="FILE.parquet", help="the table of scores")
-    parser.add_argument("--tables", type=Path, metavar="DIR", help="tables and figures: CSV, LaTeX, PNG, PDF")
+    parser.add_argument("--out", type=a_path, metavar="FILE.parquet", help="the table of scores")
+    parser.add_argument("--tables", type=a_path, metavar="DIR", help="tables and figures: CSV, LaTeX, PNG, PDF")
 
 
 def _register_blimp(commands: Commands) -> None:
@@ -45,11 +40,13 @@ def _register_blimp(commands: Commands) -> None:
     )
     add_run_options(parser)
     _add_models(parser)
-    parser.add_argument("--data", type=_path, metavar="DIR", help="<UID>.jsonl or .jsonl.gz files (blimp.data)")
+    parser.add_argument("--data", type=a_path, metavar="DIR", help="<UID>.jsonl or .jsonl.gz files (blimp.data)")
     parser.add_argument("--items", metavar="N", help="the first N pairs of each paradigm (all)")
-    parser.add_argument("--subset", type=_path, metavar="IDS.json", help="score these alone: paradigm → pair ids")
-    parser.add_argument("--published", type=Path, metavar="FILE.csv", help="to put beside: model, phenomenon, accuracy")
-    parser.add_argument("--paradigms", action="store_const", const="true", help="with --tables: each paradigm too")
+    parser.add_argument("--subset", type=a_path, metavar="IDS.json", help="score these alone: paradigm → pair ids")
+    parser.add_argument(
+        "--published", type=a_path, metavar="FILE.csv", help="to put beside: model, phenomenon, accuracy"
+    )
+    parser.add_argument("--paradigms", action="store_const", const=True, help="with --tables: each paradigm too")
     names = ("data", "items", "subset", "paradigms")
     parser.set_defaults(run=_blimp, shorthands={name: f"blimp.{name}" for name in names})
 
@@ -72,7 +69,7 @@ def _blimp(arguments: argparse.Namespace) -> None:
     config = config_from(arguments)
     models, bases = _models(config, arguments)
     if arguments.out:
-        artefact = blimp.scores_file(config, models, arguments.out.absolute())
+        artefact = blimp.scores_file(config, models, arguments.out)
         scores, contexts = read_rows(artefact.path, SCORES), artefact.manifest()["notes"]["empty context"]
     else:
         scores, contexts = blimp.score_models(config, models)
@@ -91,7 +88,7 @@ def _register_emobench(commands: Commands) -> None:
     )
     add_run_options(parser)
     _add_models(parser)
-    parser.add_argument("--data", type=_path, metavar="DIR", help="EA.jsonl and EU.jsonl (emobench.data)")
+    parser.add_argument("--data", type=a_path, metavar="DIR", help="EA.jsonl and EU.jsonl (emobench.data)")
     parser.add_argument("--items", metavar="N", help="the first N records of each file (all)")
     parser.add_argument("--orders", metavar="N", help="orders in which choices are listed (each choice in each place)")
     parser.add_argument("--language", choices=("en", "zh"), help="which of EmoBench's languages (en)")
@@ -106,7 +103,7 @@ def _emobench(arguments: argparse.Namespace) -> None:
     config = config_from(arguments)
     models, bases = _models(config, arguments)
     if arguments.out:
-        scores = read_rows(emobench.scores_file(config, models, arguments.out.absolute()).path, SCORES)
+        scores = read_rows(emobench.scores_file(config, models, arguments.out).path, SCORES)
     else:
         scores = emobench.score_models(config, models)
     drawn = (config.sentiment.bootstrap, config.seed)

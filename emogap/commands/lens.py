@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from emogap.commands import Commands, add_stage, config_from, run_stage
+from emogap.options import a_path
 
 
 def register(commands: Commands) -> None:
@@ -18,12 +19,13 @@ def register(commands: Commands) -> None:
         help="a model of the study, a folder, embedded:NAME or a hub name; the first is the base of the others",
     )
     given.add_argument("--text", dest="texts", action="append", metavar="TEXT", help="a text; may be given repeatedly")
-    given.add_argument("--file", type=Path, help="a text file, a text on each line")
+    given.add_argument("--file", type=a_path, help="a text file, a text on each line")
     given.add_argument("--words", nargs="+", metavar="WORD", help="target words (lens.words)")
     given.add_argument("--measure", metavar="NAME", help="the heat maps' colour (rank): top_1, entropy, kl_to_final, "
                        "cross_entropy, emotion:LABEL, word:WORD")  # fmt: skip
     given.add_argument("--positions", type=int, metavar="N", help="how many of a text's last positions are drawn (28)")
-    given.add_argument("--out", type=Path, metavar="DIR", help="where readings, tables and figures go (lens/)")
+    given.add_argument("--out", type=a_path, metavar="DIR", help="where readings, tables and figures go (lens/)")
+    parser.get_default("shorthands")["words"] = "lens.words"
     parser.set_defaults(run=_lens)
 
     words = commands.add_parser(
@@ -32,9 +34,9 @@ def register(commands: Commands) -> None:
         description="Make the weighted word lists of the 28 emotions from GoEmotions and labelled stories. "
         "Words and weights are written, no text.",
     )
-    words.add_argument("--goemotions", required=True, type=Path, metavar="DIR", help="holds GoEmotions' train.tsv")
-    words.add_argument("--stories", type=Path, metavar="DIR", help="Parquet files of stories with their emotions")
-    words.add_argument("--out", type=Path, metavar="FILE.json", help="where (the package's own lists)")
+    words.add_argument("--goemotions", required=True, type=a_path, metavar="DIR", help="holds GoEmotions' train.tsv")
+    words.add_argument("--stories", type=a_path, metavar="DIR", help="Parquet files of stories with their emotions")
+    words.add_argument("--out", type=a_path, metavar="FILE.json", help="where (the package's own lists)")
     words.set_defaults(run=_emotion_words)
 
 
@@ -50,8 +52,6 @@ def _lens(arguments: argparse.Namespace) -> None:
         return
     from emogap.evaluate.text_lens import lens_of_texts
 
-    if arguments.words:
-        arguments.settings.append(f"lens.words={arguments.words!r}")
     config = config_from(arguments)
     options = {name: value for name in ("measure", "positions") if (value := getattr(arguments, name)) is not None}
     for line in lens_of_texts(config, arguments.models, _texts(arguments), arguments.out or Path("lens"), **options):
@@ -64,7 +64,7 @@ def _texts(arguments: argparse.Namespace) -> dict[str, str]:
 
     texts = list(arguments.texts or [])
     if arguments.file is not None:
-        texts += load_sentences(arguments.file.expanduser().resolve())
+        texts += load_sentences(arguments.file)
     if not texts:
         texts = load_sentences(config_from(arguments).lens.sentences)
     return {f"t{number}": text for number, text in enumerate(texts)}

@@ -1,9 +1,9 @@
 """Commands about the texts themselves: corpus, babylm-stats, alpaca-stats."""
 
 import argparse
-from pathlib import Path
 
 from emogap.commands import Commands, add_stage, config_from, run_stage
+from emogap.options import a_path
 
 
 def register(commands: Commands) -> None:
@@ -28,12 +28,17 @@ def _add_statistics(
     parser = add_stage(commands, stage)
     given = parser.add_argument_group("statistics of any files, instead of the home's")
     given.add_argument(
-        files, dest="files", nargs="+", type=Path, metavar="FILE", help="Parquet, JSON, JSON lines, old .pkl chunks"
+        files,
+        dest="files",
+        nargs="+",
+        type=a_path,
+        metavar="FILE",
+        help="Parquet, JSON, JSON lines, old .pkl chunks",
     )
     given.add_argument("--column", help=f"where the text stands (such as {column}; found by itself where it is usual)")
     given.add_argument("--group", choices=groups, help=f"what makes a group ({groups[0]} where the files have it)")
     given.add_argument("--preset", help=f"one definition of a word alone, such as {preset}: quick")
-    given.add_argument("--out", type=Path, metavar="DIR", help="where text_statistics.csv, tables and figures go")
+    given.add_argument("--out", type=a_path, metavar="DIR", help="where text_statistics.csv, tables and figures go")
     parser.set_defaults(run=lambda arguments: _run(stage, arguments))
 
 

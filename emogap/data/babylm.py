@@ -24,13 +24,15 @@ from emogap.data.classify import (
 )
 from emogap.data.clean import ODDITIES, Kept, Report, Rules, clean
 from emogap.data.raw import Source, find_sources, size
+from emogap.device import check_device
 from emogap.emotions import EMOTIONS, INDEX, LABELS, NEUTRAL, labels_over
 from emogap.errors import InputError
-from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.exhibits import Exhibit, read_table, save_figure, save_table
 from emogap.paths import from_root
 from emogap.progress import progress
 from emogap.records import PROCESSED, row_seed
 from emogap.stages import make_each
+from emogap.text.near_duplicates import EQUALITY_RULE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +47,8 @@ def process(config: Config) -> Summary:
     Raises ``MissingInput`` (no raw directory, no text in it), ``InputError`` (damaged archive, nothing kept, with
     ``process.strict`` anything odd), ``ModelError`` (the classifier) and ``LockHeld``.
     """
+    if config.scale.executor == "plain":
+        check_device(config.process.device, "process.device")
     lines, scored, filtered = artefacts = process_artefacts(config)
     makers = {lines.path: _make_lines, scored.path: _make_scored, filtered.path: _make_filtered}
     summary = make_each("process", artefacts, lambda artefact: makers[artefact.path](config, artefact))
@@ -66,6 +70,7 @@ def process_artefacts(config: Config) -> list[Artefact]:
         "process",
         inputs=raw,
         settings=config.flat("process", *_RULES, "strict") | {"process.sample": sample},
+        identities=EQUALITY_RULE if settings.duplicates == "near" else {},
         seed=config.seed if sample else 0,
     )
     scored = Recipe(
@@ -326,8 +331,9 @@ def emotions_by_source(scored: Path, filtered: Path) -> "pd.DataFrame":
     """Lines by top label: a row a label; a column a source, ``all``, and ``emotional`` (all that pass the filter)."""
     import polars as pl
 
-    counts = pl.scan_parquet(scored).group_by("source", "emotion").len().collect(engine="streaming").to_pandas()
-    passed = pl.scan_parquet(filtered).group_by("emotion").len().collect().to_pandas().set_index("emotion")["len"]
+    lines, emotional = (pl.scan_parquet(file, glob=False) for file in (scored, filtered))  # [ is a letter as any
+    counts = lines.group_by("source", "emotion").len().collect(engine="streaming").to_pandas()
+    passed = emotional.group_by("emotion").len().collect().to_pandas().set_index("emotion")["len"]
     table = counts.pivot(index="emotion", columns="source", values="len").reindex(LABELS).fillna(0).astype(int)
     table = table[sorted(table.columns)]
     table["all"] = table.sum(axis=1)
@@ -378,7 +384,9 @@ def never_found(config: Config) -> list[str]:
     """The emotions that no line in ``babylm_filtered.parquet`` has as its top label."""
     import polars as pl
 
-    found = set(pl.scan_parquet(config.home.filtered).select(pl.col("emotion").unique()).collect()["emotion"])
+    found = set(
+        pl.scan_parquet(config.home.filtered, glob=False).select(pl.col("emotion").unique()).collect()["emotion"]
+    )
     return [emotion for emotion in EMOTIONS if emotion not in found]
 
 
@@ -389,7 +397,7 @@ def _print_tables(config: Config) -> None:
     print("What became of the lines of each source")
     print(show(cleaning_table(config)), end="\n\n")
     print(f"Lines by top emotion; `emotional`: not neutral and score over {_threshold(config)}")
-    print(show(pd.read_csv(config.home.filtered.parent / "tables" / "emotions_by_source.csv")), end="\n\n")
+    print(show(read_table(config.home.filtered.parent / "tables" / "emotions_by_source.csv")), end="\n\n")
     absent = never_found(config)
     if absent:
         print(f"warning: never the top emotion of an emotional line: {', '.join(absent)}")

@@ -16,7 +16,7 @@ import numpy as np
 
 from emogap.data.raw import Source, blocks
 from emogap.errors import InputError
-from emogap.text.near_duplicates import normalised
+from emogap.text.near_duplicates import text_key
 
 if TYPE_CHECKING:
     import polars as pl
@@ -231,7 +231,7 @@ def _keys(texts: "pl.Series", rules: Rules) -> np.ndarray:
     if rules.duplicates == "near":
         import polars as pl
 
-        texts = pl.Series([normalised(text) for text in texts], dtype=pl.String)
+        texts = pl.Series([text_key(text) for text in texts], dtype=pl.String)
     return texts.hash().to_numpy()
 
 

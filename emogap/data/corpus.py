@@ -5,7 +5,7 @@ Texts pass through one at a time: they wait in a file that has no name, and only
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -23,11 +23,11 @@ from emogap.data.wiki import read_articles
 from emogap.emotions import NEUTRAL
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.exhibits import draw_if_new
-from emogap.paths import MAKERS, Home, from_root
+from emogap.paths import MAKERS, from_root
 from emogap.progress import Progress, progress
 from emogap.records import CORPUS, KEPT, STORIES, to_arrow
 from emogap.stages import make_each
-from emogap.text.near_duplicates import near_duplicates, normalised
+from emogap.text.near_duplicates import EQUALITY_RULE, LIKENESS_RULE, near_duplicates, text_key
 
 REPEATED = "equal to an earlier document"
 NEARLY_REPEATED = "nearly equal to an earlier story"
@@ -57,15 +57,27 @@ def corpus_artefacts(config: Config) -> list[Artefact]:
     """The one corpus. Raises ``MissingInput`` while a method has no chunk, or a wiki file is not there."""
     chunks = {f"{path.parent.name}/{path.stem}": path for path in story_chunks(config)}
     wiki = {f"factual/{source}": path for source, path in factual_files(config).items()}
-    recipe = Recipe("corpus", chunks | wiki, config.flat("corpus"), seed=config.seed)
+    recipe = Recipe("corpus", chunks | wiki, config.flat("corpus"), _rules(config, chunks.values()), config.seed)
     return [Artefact(config.home.corpus(config.corpus.name), recipe)]
+
+
+def _rules(config: Config, chunks: Iterable[Path]) -> dict[str, str]:
+    """Rules that have changed since corpora were first made, where they can change this one."""
+    likeness = LIKENESS_RULE if config.corpus.near_duplicates else {}
+    return likeness | (EQUALITY_RULE if any(map(_has_odd_line, chunks)) else {})
+
+
+def _has_odd_line(chunk: Path) -> bool:
+    """Whether a line has no word, or one that ``text_key`` did not always read as it does now."""
+    lines = {row["text"] for row in _rows(chunk, ["text"])}
+    return any(text_key(line) != " ".join(re.findall(r"[^\W_]+", line.lower())) for line in lines)
 
 
 def story_chunks(config: Config) -> list[Path]:
     """The chunks that the settings name, method by method. Raises ``MissingInput`` or ``UsageError``."""
     found = []
     for method in config.corpus.methods:
-        there = method_chunks(config.home, method)
+        there = config.home.chunks(method)
         if not there:
             raise MissingInput(
                 f"babylm_augment/{method}/chunk_*.parquet not found under {config.home.root}; "
@@ -73,12 +85,6 @@ def story_chunks(config: Config) -> list[Path]:
             )
         found += [there[number] for number in _chosen(config.corpus.chunks.get(method, "all"), method, there)]
     return found
-
-
-def method_chunks(home: Home, method: str) -> dict[int, Path]:
-    """Number → file of the chunks of a method that are there, in order."""
-    files = sorted(home.chunk(method, 0).parent.glob("chunk_?????.parquet"))
-    return {int(path.stem.removeprefix("chunk_")): path for path in files}
 
 
 def _chosen(text: str, method: str, there: dict[int, Path]) -> list[int]:
@@ -168,7 +174,7 @@ class Catalogue:
         """The group of documents that must stay on one side: equal line ids, and equal lines under different ids."""
         keys = [_key("line id", document.line_id)]
         if document.line:
-            keys.append(_key("line", normalised(document.line)))
+            keys.append(_key("line", text_key(document.line)))
         groups = {self._root(self._group_of[key]) for key in keys if key in self._group_of}
         if groups:
             group = min(groups)

@@ -6,12 +6,14 @@ Three kinds answer to one interface, ``EmotionClassifier``:
 - ``emotion-tfidf``: TF-IDF and logistic regression, the second judge, which shares nothing with the first but data;
 - anything else is a Hugging Face text-classification model, by its Hub name or folder, whose labels are the 28.
 
-Every score is the sigmoid of that label's logit: GoEmotions is multi-label, a row's scores do not sum to one.
+Every score is the sigmoid of that label's logit: GoEmotions is multi-label, a row's scores do not sum to one. Only of a
+model that says of itself that it gives each text one label (``problem_type``) are they the softmax.
 Scoring is fast because texts are sorted by length and batched under a budget of padded tokens: hardly anything
 computed is padding. Scores come back in the order of the texts, labels in the order of ``emogap.emotions.LABELS``.
 """
 
 import hashlib
+import inspect
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -23,7 +25,7 @@ from emogap.artefacts import fingerprint
 from emogap.config import HubModel
 from emogap.device import map_over_cores, pick_device, pick_dtype
 from emogap.emotions import LABELS
-from emogap.errors import ModelError
+from emogap.errors import InputError, ModelError, one_line
 from emogap.hub import identify, packaged_file, resolve
 from emogap.paths import from_root
 
@@ -38,6 +40,17 @@ GPU_TOKEN_BUDGET = 131_072
 until it does."""
 TOKENIZE_ROWS = 10_000
 """Texts given to the tokenizer at a time: enough for its threads, little enough for progress to be seen."""
+
+SCORING_RULE = "rule 2 (texts scored as the model itself does each one alone)"
+_READ_AS_BEFORE = {
+    "albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "ernie", "ibert", "layoutlm",
+    "megatron-bert", "mobilebert", "modernbert", "mpnet", "rembert", "roberta", "xlm-roberta", "xlm-roberta-xl",
+}  # fmt: skip
+"""Encoders whose scores are the same by either rule."""
+_PROBE = ("No.", "The cat that the dog saw sleeps.", "She was so happy that she sang all the way home.")
+_PROBE_TOLERANCE = {"float32": 1e-3}
+_ROUGH_TOLERANCE = 0.02
+"""How far a score in company may lie from the one alone: rounding, of fp32 and of shorter formats."""
 
 Progress = Callable[[int], None]
 """Called after every batch with the number of texts just scored."""
@@ -72,18 +85,31 @@ class EmotionClassifier(ABC):
 
 
 class EncoderClassifier(EmotionClassifier):
-    """A torch model that gives logits, with its tokenizer; ``columns[i]`` is the logit of ``LABELS[i]``."""
+    """A torch model that gives logits, with its tokenizer; ``columns[i]`` is the logit of ``LABELS[i]``.
 
-    def __init__(self, *, name, revision, sha256, thresholds, model, tokenizer, columns, prepare=str):
+    ``one_label``: its scores are the softmax of the logits. ``in_company``: texts of several lengths go through the
+    model at once, the shorter ones padded.
+    """
+
+    def __init__(self, *, name, revision, sha256, thresholds, model, tokenizer, columns, prepare=str, one_label=False):
         self.name, self.revision, self.sha256, self.thresholds = name, revision, sha256, thresholds
         self.model, self.tokenizer, self.columns, self.prepare = model, tokenizer, columns, prepare
+        self.one_label, self.in_company = one_label, True
+        own_pad = getattr(getattr(model, "config", None), "pad_token_id", None)
+        self._pads = {
+            "input_ids": next(id_ for id_ in (own_pad, tokenizer.pad_token_id, 0) if id_ is not None),
+            "token_type_ids": tokenizer.pad_token_type_id,
+        }
+        taken = inspect.signature(model.forward).parameters
+        self._inputs = [key for key in self._pads if key in taken and key in tokenizer.model_input_names]
+        self._takes_mask = "attention_mask" in taken
 
     def scores(self, texts, *, token_budget=None, progress=None):
         if token_budget is None:
             token_budget = CPU_TOKEN_BUDGET if self.model.device.type == "cpu" else GPU_TOKEN_BUDGET
         result = np.empty((len(texts), len(LABELS)), dtype=np.float32)
         tokens = self._tokenize(texts)
-        batches = length_batches([len(ids) for ids in tokens], token_budget)
+        batches = length_batches([len(row["input_ids"]) for row in tokens], token_budget if self.in_company else 0)
         scored = map_over_cores(
             self._score_batch, [[tokens[row] for row in rows] for rows in batches], self.model.device.type
         )
@@ -93,29 +119,63 @@ class EncoderClassifier(EmotionClassifier):
                 progress(len(rows))
         return result
 
-    def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        tokens: list[list[int]] = []
+    def score_alone_if_it_must(self) -> None:
+        """Find out whether the model gives a text other scores beside longer ones, and if so, score one at a time.
+
+        So do models that read no mask, or that judge by the last place of a row.
+        """
+        tokens = self._tokenize(_PROBE)
+        try:
+            alone = np.concatenate([self._score_batch([row]) for row in tokens])
+        except Exception as error:  # whatever a model needs besides text
+            raise ModelError(
+                f"classifier '{self.name}' cannot score a text by itself ({one_line(error)}); use '{MINILM}'"
+            ) from error
+        tolerance = _PROBE_TOLERANCE.get(str(self.model.dtype).removeprefix("torch."), _ROUGH_TOLERANCE)
+        try:
+            self.in_company = bool(np.abs(self._score_batch(tokens) - alone).max() <= tolerance)
+        except (ValueError, IndexError, RuntimeError):  # without a padding token it takes no texts of several lengths
+            self.in_company = False
+        if not self.in_company:
+            print(
+                f"{self.name}: texts are scored one by one, since this model scores them otherwise beside longer ones"
+            )
+
+    def _tokenize(self, texts: Sequence[str]) -> list[dict[str, list[int]]]:
+        """For each text its ids, and of which part each one is where the model asks for that."""
+        tokens: list[dict[str, list[int]]] = []
         for start in range(0, len(texts), TOKENIZE_ROWS):
             block = [self.prepare(text) for text in texts[start : start + TOKENIZE_ROWS]]
-            tokens += self.tokenizer(block, truncation=True, return_attention_mask=False)["input_ids"]
+            found = self.tokenizer(block, truncation=True, return_attention_mask=False)
+            tokens += [{key: found[key][row] for key in self._inputs} for row in range(len(block))]
+        for number, row in enumerate(tokens):
+            if not row["input_ids"]:
+                raise InputError(
+                    f"classifier '{self.name}' reads no token in text {number + 1} ({texts[number]!r}); leave it out"
+                )
         return tokens
 
-    def _score_batch(self, tokens: list[list[int]]) -> np.ndarray:
+    def _score_batch(self, tokens: list[dict[str, list[int]]]) -> np.ndarray:
         import torch
 
-        ids, mask = pad(tokens, self.tokenizer.pad_token_id)
-        device = self.model.device
+        inputs = {}
+        for key in self._inputs:
+            inputs[key], mask = pad([row[key] for row in tokens], self._pads[key])
+        if self._takes_mask:
+            inputs["attention_mask"] = mask
         try:
             with torch.inference_mode():
                 logits = self.model(
-                    input_ids=torch.from_numpy(ids).to(device), attention_mask=torch.from_numpy(mask).to(device)
+                    **{key: torch.from_numpy(value).to(self.model.device) for key, value in inputs.items()}
                 ).logits
         except torch.OutOfMemoryError:
             if len(tokens) == 1:
                 raise
             middle = len(tokens) // 2
             return np.concatenate([self._score_batch(tokens[:middle]), self._score_batch(tokens[middle:])])
-        return torch.sigmoid(logits.float())[:, self.columns].cpu().numpy()
+        logits = logits.float()
+        scores = torch.softmax(logits, dim=-1) if self.one_label else torch.sigmoid(logits)
+        return scores[:, self.columns].cpu().numpy()
 
 
 class TfidfClassifier(EmotionClassifier):
@@ -178,12 +238,37 @@ def load_classifier(
 
 
 def identify_classifier(name: str, revision: str | None = None) -> str:
-    """What a recipe says of a classifier, without loading it; as ``EmotionClassifier.identity`` once it is resolved."""
+    """What a recipe says of a classifier, without loading it; as ``EmotionClassifier.identity`` once it is resolved.
+
+    Of a folder whose model was once scored otherwise than it is now, the rule's revision too.
+    """
     if name == MINILM:
         return f"{name}@sha256:{files_sha256(minilm_files(MODELS / MINILM))}"
     if name == TFIDF:
         return f"{name}@sha256:{files_sha256(tfidf_files(MODELS / TFIDF))}"
-    return identify(HubModel(name=name, revision=revision or "main"))
+    identity = identify(HubModel(name=name, revision=revision or "main"))
+    folder = from_root(name)
+    return f"{identity}, {SCORING_RULE}" if folder.is_dir() and _was_scored_otherwise(folder) else identity
+
+
+def _was_scored_otherwise(folder: Path) -> bool:
+    """Whether the first rule gave this model other scores: every one the sigmoid, all texts padded on the right with
+    the tokenizer's own token, cut two tokens before the last position where the tokenizer names no length."""
+    described, tokenizer = (_object(folder / name) for name in ("config.json", "tokenizer_config.json"))
+    kind, positions = described.get("model_type"), described.get("max_position_embeddings")
+    if kind not in _READ_AS_BEFORE or described.get("problem_type") == "single_label_classification":
+        return True
+    named = tokenizer.get("model_max_length")
+    whole = isinstance(named, int | float) and isinstance(positions, int) and named <= positions
+    return not whole and not ("roberta" in kind and described.get("pad_token_id", 1) == 1)
+
+
+def _object(file: Path) -> dict:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def load_minilm(folder: Path, device: str, dtype: str) -> EncoderClassifier:
@@ -221,34 +306,36 @@ def tfidf_files(folder: Path) -> list[Path]:
 
 def load_hub_model(name: str, revision: str | None, device: str, dtype: str) -> EncoderClassifier:
     """A Hugging Face text-classification model with the 28 labels in any order, from the Hub, its cache or a folder."""
-    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+    from emogap.lm import loading
 
     local = resolve(HubModel(name=name, revision=revision or "main"))
-    try:
-        config = AutoConfig.from_pretrained(local.path, trust_remote_code=False)
-        columns = label_columns(name, config.id2label)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            local.path, config=config, dtype=pick_dtype(device, dtype), use_safetensors=True, trust_remote_code=False
-        )
-        tokenizer = AutoTokenizer.from_pretrained(local.path, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
+    config = loading.read_config(local.path)
+    columns = label_columns(name, config.id2label)
+    if config.problem_type == "regression":
         raise ModelError(
-            f"classifier '{name}' in {local.path} cannot be loaded ({reason}); it must be a text-classification model "
-            f"with config, tokenizer and safetensors weights; repair the folder or use '{MINILM}'"
+            f"classifier '{name}' gives measures (problem_type=regression), no probabilities; use '{MINILM}'"
+        )
+    try:
+        model, tokenizer = loading.load_classifier(local.path, device=device, dtype=pick_dtype(device, dtype))
+    except ModelError as error:
+        raise ModelError(
+            f"classifier '{name}' cannot be loaded ({error}); it must be a text-classification model with config, "
+            f"tokenizer and safetensors weights; repair the folder or use '{MINILM}'"
         ) from error
-    positions = getattr(config, "max_position_embeddings", tokenizer.model_max_length)
-    if tokenizer.model_max_length > positions:
-        tokenizer.model_max_length = positions - 2  # RoBERTa keeps two of its positions for padding
-    return EncoderClassifier(
+    longest = loading.context_length(config) or tokenizer.model_max_length
+    tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
+    classifier = EncoderClassifier(
         name=name,
         revision=None if from_root(name).is_dir() else local.path.name,
         sha256=fingerprint(local.path),
         thresholds=None,
-        model=model.eval().to(device),
+        model=model,
         tokenizer=tokenizer,
         columns=columns,
+        one_label=config.problem_type == "single_label_classification",
     )
+    classifier.score_alone_if_it_must()
+    return classifier
 
 
 def label_columns(name: str, id2label: dict[int, str]) -> list[int]:
@@ -257,10 +344,14 @@ def label_columns(name: str, id2label: dict[int, str]) -> list[int]:
     if set(column) != set(LABELS) or len(id2label) != len(LABELS):
         missing = [label for label in LABELS if label not in column]
         extra = sorted(set(column) - set(LABELS))
+        unnamed = all(str(label).startswith("LABEL_") for label in column)
+        remedy = f"choose a model trained on GoEmotions, such as '{MINILM}'"
+        if unnamed:
+            remedy = "write their names into its config.json (id2label), or " + remedy
         raise ModelError(
             f"classifier '{name}' does not have the 28 GoEmotions labels: it has {len(id2label)}, "
             f"without {', '.join(missing[:5]) or 'none'}, with {', '.join(extra[:5]) or 'no others'}; "
-            f"choose a model trained on GoEmotions, such as '{MINILM}'"
+            f"{remedy}"
         )
     return [column[label] for label in LABELS]
 

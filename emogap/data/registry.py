@@ -125,7 +125,7 @@ _ALL = (
     ),
     DataSet(
         name="published",
-        title="The study's own repository: its stories, rewrites, prompts and evaluation results",
+        title="The study's own repository: its stories, rewrites, prompts, evaluation results and report",
         licence="MIT (texts derived from BabyLM and Alpaca keep their terms)",
         home=Home("github", "chantomkit/COMP0087_SNLP", "d489df5d"),
         folder="published",
@@ -139,6 +139,7 @@ _ALL = (
             "babylm_evaluate/*.json": "{path}",
             "*blimp_results.csv": "{path}",
             "LICENSE": "{path}",
+            "report.pdf": "{path}",
         },
     ),
 )

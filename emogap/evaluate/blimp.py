@@ -15,6 +15,7 @@ import numpy as np
 from emogap import hub
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config, HubModel
+from emogap.device import check_device
 from emogap.evaluate.minimal_pairs import Pair, load_pairs, read_subset
 from emogap.evaluate.models import StudyModel, recipe_parts, study_models
 from emogap.hub import LocalModel
@@ -52,6 +53,7 @@ def _recipe(config: Config, inputs: Mapping[str, Path], identities: Mapping[str,
 
 def blimp(config: Config) -> Summary:
     """Score the minimal pairs with every model whose scores are missing or stale."""
+    check_device(config.blimp.device, "blimp.device")
     models = {config.home.task_scores(model.key, TASK): model for model in study_models(config)}
 
     def make(artefact: Artefact) -> None:
@@ -69,6 +71,7 @@ def blimp(config: Config) -> Summary:
 
 def scores_file(config: Config, models: Mapping[str, HubModel], out: Path) -> Artefact:
     """Score the minimal pairs with models by name, into one table at ``out``."""
+    check_device(config.blimp.device, "blimp.device")
     identities = {label: hub.identify(model) for label, model in models.items()}
     artefact = Artefact(out, _recipe(config, {}, identities))
 
@@ -87,6 +90,7 @@ def score_models(config: Config, models: Mapping[str, HubModel]) -> tuple["pd.Da
     """One long table of scores of all these models, and the empty context of each."""
     import pandas as pd
 
+    check_device(config.blimp.device, "blimp.device")
     pairs, tables, contexts = chosen_pairs(config), [], {}
     for label, model in models.items():
         table, contexts[label] = score_model(config, hub.resolve(model), pairs, label)

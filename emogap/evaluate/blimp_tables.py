@@ -6,13 +6,16 @@ phenomenon), value (0, 0.5 for a tie, 1). Percentages and percentage points.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
-from emogap.errors import InputError, MissingInput
+from emogap.errors import InputError
 from emogap.evaluate.statistics import Z, holm, wilson_interval
 from emogap.published import published
+from emogap.text.forms import Form, Name, Number, read_forms
+from emogap.text.reading import given_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,6 +167,16 @@ def exact_p(change: np.ndarray) -> float:
     return float(min(1.0, chances[np.abs(sums) >= abs(round(2 * change.sum()))].sum()))
 
 
+class _Published(Form):
+    """An accuracy on a phenomenon, as a share or in percent."""
+
+    needs = "a published accuracy has model, phenomenon and accuracy"
+
+    model: Name
+    phenomenon: Name
+    accuracy: Annotated[Number, Field(ge=0, le=100)]
+
+
 def published_accuracies(file: Path | None = None) -> "pd.DataFrame":
     """model, group, published (percent): from a CSV (model, phenomenon, accuracy), else those the project knows.
 
@@ -175,15 +188,19 @@ def published_accuracies(file: Path | None = None) -> "pd.DataFrame":
     if file is None:
         known = published("blimp").frame().melt("phenomenon", var_name="model", value_name="published")
         return known.rename(columns={"phenomenon": "group"})
-    if not file.is_file():
-        raise MissingInput(f"published accuracies {file} not found; give a CSV with model, phenomenon, accuracy")
-    table = pd.read_csv(file)
-    for column in ("model", "phenomenon", "accuracy"):
-        if column not in table:
-            raise InputError(f"{file} has no column '{column}'; it must have model, phenomenon, accuracy")
-    names = table["model"].str.replace("-babylm", "-baby").str.replace("-instruction", "-instr")
-    percent = table["accuracy"] * (100 if table["accuracy"].max() <= 1 else 1)
-    return pd.DataFrame({"model": names, "group": table["phenomenon"], "published": percent})
+    given_file(file, "published accuracies", "give a CSV with model, phenomenon, accuracy")
+    records = read_forms(file, _Published)
+    if not records:
+        raise InputError(f"{file} has no accuracy; it must have rows of model, phenomenon, accuracy")
+    # Shares, unless one of them can only be a percentage.
+    scale = 100 if max(given.accuracy for _, given in records) <= 1 else 1
+    seen: dict[tuple[str, str], float] = {}
+    for where, given in records:
+        key = (given.model.replace("-babylm", "-baby").replace("-instruction", "-instr"), given.phenomenon)
+        if key in seen:
+            raise InputError(f"{where}: {', '.join(key)} stands twice; keep one of the two")
+        seen[key] = given.accuracy * scale
+    return pd.DataFrame([(*key, value) for key, value in seen.items()], columns=["model", "group", "published"])
 
 
 def beside_published(accuracies: "pd.DataFrame", known: "pd.DataFrame") -> "pd.DataFrame":

@@ -15,6 +15,7 @@ import numpy as np
 from emogap import hub
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config, HubModel
+from emogap.device import check_device
 from emogap.evaluate.emobench_questions import (
     Question,
     Wording,
@@ -69,6 +70,7 @@ def _recipe(config: Config, inputs: Mapping[str, Path], identities: Mapping[str,
 
 def emobench(config: Config) -> Summary:
     """Ask every model of the study whose answers are missing or stale."""
+    check_device(config.emobench.device, "emobench.device")
     models = {config.home.task_scores(model.key, TASK): model for model in study_models(config)}
 
     def make(artefact: Artefact) -> None:
@@ -83,6 +85,7 @@ def emobench(config: Config) -> Summary:
 
 def scores_file(config: Config, models: Mapping[str, HubModel], out: Path) -> Artefact:
     """Ask models by name, into one table at ``out``."""
+    check_device(config.emobench.device, "emobench.device")
     identities = {label: hub.identify(model) for label, model in models.items()}
     artefact = Artefact(out, _recipe(config, {}, identities))
 
@@ -100,6 +103,7 @@ def score_models(config: Config, models: Mapping[str, HubModel]) -> "pd.DataFram
     """One long table of scores of all these models."""
     import pandas as pd
 
+    check_device(config.emobench.device, "emobench.device")
     tables = [
         score_model(config, hub.resolve(model), label).assign(model=label, train_seed=0)
         for label, model in models.items()

@@ -15,6 +15,7 @@ from emogap.evaluate.models import StudyModel, study_models
 from emogap.evaluate.respond import Condition, conditions, read_responses, responses_path
 from emogap.records import EMOTIONS, SCORES, read_rows, write_rows
 from emogap.stages import make_each
+from emogap.text.words import spelling_rule
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +100,8 @@ def _scores_artefact(config: Config, condition: Condition, model: StudyModel, ta
     if task == "sentiment":
         inputs["emotions"] = emotions_path(config, condition)
         settings = config.flat("sentiment", "grouping")
-    return Artefact(config.home.task_scores(model.key, task), Recipe(task, inputs=inputs, settings=settings))
+    rule = spelling_rule(inputs.values(), "response") if task == "answers" else {}
+    return Artefact(config.home.task_scores(model.key, task), Recipe(task, inputs, settings, rule))
 
 
 def score_answers(config: Config) -> Summary:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config
+from emogap.device import check_device
 from emogap.evaluate.blimp import blimp, blimp_artefacts
 from emogap.evaluate.blimp_exhibits import blimp_exhibits
 from emogap.evaluate.emobench import emobench, emobench_artefacts
@@ -64,6 +65,8 @@ def _combine(artefact: Artefact) -> None:
 
 def evaluate(config: Config) -> Summary:
     """Make what is missing or stale, then draw the tables and figures."""
+    for section in ("respond", "blimp", "emobench"):
+        check_device(getattr(config, section).device, f"{section}.device")
     parts = (respond, find_emotions, score_answers, score_plain_text, blimp, emobench, combine_scores)
     summary = _run("evaluate", parts, config)
     sentiment_exhibits(config)
@@ -74,6 +77,7 @@ def evaluate(config: Config) -> Summary:
 
 def measure_sentiment(config: Config) -> Summary:
     """The emotion of answers that are there already, and its tables. Raises ``MissingInput`` if they are not."""
+    check_device(config.respond.device, "respond.device")
     for condition in conditions(config):
         for model in study_models(config):
             config.home.require(responses_path(config, condition, model))

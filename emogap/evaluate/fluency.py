@@ -13,21 +13,24 @@ import numpy as np
 from emogap import hub
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config
-from emogap.errors import InputError, MissingInput
 from emogap.evaluate.models import StudyModel, recipe_parts, study_models
 from emogap.paths import from_root
 from emogap.records import SCORES, write_rows
 from emogap.stages import make_each
+from emogap.text import reading
+from emogap.text.reading import given_file, passages_rule
+from emogap.text.words import MARKS, plain
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_WORD = re.compile(r"\w+(?:['’]\w+)*")
+_RUN = rf"\w+(?:[{MARKS}]+\w*)*"
+_WORD = re.compile(rf"{_RUN}(?:'{_RUN})*")
 
 
 def ngrams(text: str, width: int) -> list[tuple[str, ...]]:
     """All runs of ``width`` words, lower-cased, punctuation left out."""
-    words = _WORD.findall(text.lower())
+    words = _WORD.findall(plain(text).lower())
     return [tuple(words[i : i + width]) for i in range(len(words) - width + 1)]
 
 
@@ -47,14 +50,10 @@ def repeated_share(text: str, width: int) -> float:
 
 
 def read_passages(path: str | Path) -> list[str]:
-    """The non-empty lines of a text file. Raises ``MissingInput``, or ``InputError`` if it has none."""
-    file = from_root(path)
-    if not file.is_file():
-        raise MissingInput(f"plain text {file} not found; give a file with --set sentiment.plain_text=FILE")
-    passages = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not passages:
-        raise InputError(f"{file} is empty; it must hold plain text, a passage a line")
-    return passages
+    """The passages of a file of texts, such as the lines that are not blank. Raises ``MissingInput`` or
+    ``InputError``."""
+    file = given_file(from_root(path), "plain text", "give a file with --set sentiment.plain_text=FILE")
+    return reading.read_passages(file)
 
 
 def plain_text_artefacts(config: Config) -> list[Artefact]:
@@ -65,6 +64,7 @@ def plain_text_artefacts(config: Config) -> list[Artefact]:
 def _artefact(config: Config, model: StudyModel) -> Artefact:
     parts = recipe_parts(config, model)
     parts["inputs"]["plain text"] = from_root(config.sentiment.plain_text)
+    parts["identities"] |= passages_rule(from_root(config.sentiment.plain_text))
     return Artefact(config.home.task_scores(model.key, "plain_text"), Recipe("plain_text", **parts))
 
 

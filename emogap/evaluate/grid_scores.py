@@ -17,6 +17,7 @@ from emogap.evaluate.statistics import holm
 from emogap.evaluate.text_comparison import Estimate, proportion
 from emogap.evaluate.text_measures import Encoded
 from emogap.evaluate.word_counts import PRESETS
+from emogap.generate.quality import ends_well
 from emogap.records import KEPT, REJECTED
 
 OPENING_WORDS = 50
@@ -121,7 +122,7 @@ def _cells(
     for reason in reasons:
         yield REASON + reason, _share((rows["status"] == REJECTED) & (rows["reason"] == reason))
     yield "words", _mean(rows["words"])
-    yield "cut", _share(rows["finish"] == "length")
+    yield "cut", _share((rows["finish"] == "length") | (rows["finish"].isna() & ~texts.map(ends_well)))
     yield "traditional_opening", _share(texts.map(opens_traditionally))
     for length in (1, 2, 3):
         yield f"distinct_{length}", _distinct(encoded, members, length)
@@ -157,9 +158,12 @@ def _pseudo(value: float, without: np.ndarray) -> Cell:
 
 
 def _ratio(tokens: np.ndarray, seconds: np.ndarray) -> Cell:
+    """Over the lines whose tokens are known; a server need not count them."""
+    seconds = np.where(np.isnan(tokens), np.nan, seconds)
+    all_tokens, all_seconds, known = np.nansum(tokens), np.nansum(seconds), np.isfinite(tokens).sum()
     with np.errstate(divide="ignore", invalid="ignore"):
-        without = (tokens.sum() - tokens) / (seconds.sum() - seconds)
-        return _pseudo(float(tokens.sum() / seconds.sum()), without)
+        value, without = all_tokens / all_seconds, (all_tokens - tokens) / (all_seconds - seconds)
+        return Cell(float(value), known * value - (known - 1) * without)
 
 
 def _distinct(encoded: Encoded, members: np.ndarray, length: int) -> Cell:

@@ -13,9 +13,10 @@ import numpy as np
 
 from emogap.device import pick_device, pick_dtype
 from emogap.errors import InputError, ModelError, one_line
-from emogap.hub import LocalModel
+from emogap.hub import LocalModel, with_bases
 from emogap.lm.attention_reach import rotary_turn
-from emogap.lm.continuing import continued, end_ids
+from emogap.lm.continuing import continued
+from emogap.lm.generation import end_ids
 from emogap.lm.loading import context_length, load_causal
 from emogap.lm.own_numbers import check_causal_numbers, close, holds, own_logits, probe_texts, reads_head_alone
 
@@ -85,7 +86,7 @@ class LogitLens:
         if self.head is None:
             raise ModelError(f"{local.path}: {type(self.model).__name__} has no head that maps to the vocabulary")
         self.norm = final_norm(self.model)
-        self._ends = end_ids(self.model)
+        self._ends = end_ids(with_bases(local.path)[0])
         self._check_fit(local)
 
     def _check_fit(self, local: LocalModel) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from emogap import hub
+from emogap.artefacts import manifest_path, read_manifest
 from emogap.config import Config
 from emogap.errors import UsageError
+from emogap.paths import Home
 from emogap.train.strategies import model_name, settings_of
 
 
@@ -61,3 +63,17 @@ def recipe_parts(config: Config, model: StudyModel) -> dict[str, dict[str, Any]]
 
 def trained_folder(config: Config, model: StudyModel) -> Path:
     return config.home.require(config.home.model(model.key))
+
+
+def model_identity(home: Home, manifest: dict[str, Any]) -> str:
+    """The model that an artefact's manifest names; of one that was trained, the base that it comes from.
+
+    ``not known`` where a model between is gone, or there are several.
+    """
+    for name in ("writer.model", "classifier", "model", "parent"):
+        if name in manifest["identities"]:
+            return manifest["identities"][name]
+        if name in manifest["inputs"]:
+            trained = home.model(Path(manifest["inputs"][name]["path"]).name)
+            return model_identity(home, read_manifest(trained)) if manifest_path(trained).exists() else "not known"
+    return "not known"

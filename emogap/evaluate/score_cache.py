@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emogap.paths import cache_dir
+from emogap.paths import cache_dir, cache_folder
 
 if TYPE_CHECKING:
     from emogap.evaluate.sentence_scores import Scored, SentenceScorer
@@ -40,11 +40,13 @@ def remembered_scores(
     scorer: "SentenceScorer", groups: "Sequence[Sequence[Scored]]", on_done: OnDone
 ) -> list[np.ndarray]:
     """The same from the cache, as far as a group is in it; what is not is scored and put there, group by group."""
-    folder = cache_dir() / "scores" / scorer.weights_sha256()[:32]
+    name = f"scores/{scorer.weights_sha256()[:32]}"
+    folder = cache_dir() / name
     files = [folder / f"{_name(group, _way(scorer, group))}.npy" for group in groups]
     missing = {file: group for file, group in zip(files, groups, strict=True) if not file.exists()}
+    if missing:
+        cache_folder(name)
     on_done(len({one for group in groups for one in group} - {one for group in missing.values() for one in group}))
-    folder.mkdir(parents=True, exist_ok=True)
     for file, found in zip(missing, scored_in_groups(scorer, list(missing.values()), on_done), strict=True):
         temporary = file.with_name(f".{file.stem}.tmp-{os.getpid()}.npy")
         np.save(temporary, found, allow_pickle=False)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from emogap.evaluate.stop_words import STOP_WORDS
-from emogap.evaluate.word_counts import plain_words
+from emogap.text.words import plain, plain_words
 
 BLOCK_WORDS = 5000
 """Distinct-n falls as text grows, so it is measured on blocks of equally many words."""
@@ -48,7 +48,7 @@ def encode(texts: Iterable[str]) -> Encoded:
     numbers: dict[str, int] = {}
     pieces, ends = [np.empty(0, np.int32)], [0]
     for text in texts:
-        words = [numbers.setdefault(word, len(numbers)) for word in plain_words(text.lower())]
+        words = [numbers.setdefault(word, len(numbers)) for word in plain_words(plain(text).lower())]
         pieces.append(np.asarray(words, np.int32))
         ends.append(ends[-1] + len(words))
     return Encoded(list(numbers), np.concatenate(pieces), np.asarray(ends))

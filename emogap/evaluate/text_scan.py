@@ -16,6 +16,7 @@ from emogap.errors import ModelError
 from emogap.evaluate.nltk_words import sentence_splitter
 from emogap.evaluate.word_counts import WordCount, count_words
 from emogap.progress import progress
+from emogap.text.words import plain
 
 _BATCH = 250
 _WORTH_PROCESSES = 8
@@ -43,6 +44,7 @@ class Capitals:
     small: Counter = field(default_factory=Counter)
 
     def add(self, text: str) -> None:
+        text = plain(text)
         self.anywhere.update(set(_CAPITAL.findall(text)))
         self.inside.update(set(_CAPITAL_INSIDE.findall(text)))
         self.small.update(set(_LOWER.findall(text)))
@@ -118,13 +120,13 @@ def scan_batch(texts: pd.Series, job: Job) -> tuple[dict[str, WordCount], pd.Dat
 def _numbers(texts: pd.Series, tokenizer: Path) -> pd.DataFrame:
     import textstat
 
-    split = sentence_splitter()
+    split, plainly = sentence_splitter(), [plain(text) for text in texts]
     return pd.DataFrame(
         {
-            "sentences": [len(split(text)) for text in texts],
+            "sentences": [len(split(text)) for text in plainly],
             "tokens": [len(encoding.ids) for encoding in _tokenizer(tokenizer).encode_batch(list(texts))],
-            "flesch_reading_ease": [textstat.flesch_reading_ease(text) for text in texts],
-            "flesch_kincaid_grade": [textstat.flesch_kincaid_grade(text) for text in texts],
+            "flesch_reading_ease": [textstat.flesch_reading_ease(text) for text in plainly],
+            "flesch_kincaid_grade": [textstat.flesch_kincaid_grade(text) for text in plainly],
         },
         index=texts.index,
     )

@@ -10,7 +10,6 @@ import pandas as pd
 
 from emogap.artefacts import Artefact, Recipe, Summary, write_text
 from emogap.config import Config
-from emogap.data.corpus import method_chunks
 from emogap.data.emotion_model import identify_classifier
 from emogap.emotions import INDEX, LABELS
 from emogap.errors import MissingInput, UsageError
@@ -20,10 +19,12 @@ from emogap.evaluate.text_scan import Job, Scan, scan
 from emogap.evaluate.text_sources import REWRITE_COLUMNS, STORY_COLUMNS, read_texts
 from emogap.evaluate.word_counts import PRESETS, REWRITE_PRESETS, STORY_PRESETS
 from emogap.hub import identify, resolve
+from emogap.lm.loading import tokenizer_folder
 from emogap.paths import MAKERS
 from emogap.progress import progress
-from emogap.records import row_seed
+from emogap.records import KEPT, row_seed
 from emogap.stages import make_each
+from emogap.text.words import spelling_rule
 
 STATISTICS = "text_statistics.csv"
 _PER_TEXT = ("words", "sentences", "tokens", "flesch_reading_ease", "flesch_kincaid_grade")
@@ -81,7 +82,7 @@ def story_stats_artefacts(config: Config) -> list[Artefact]:
     chunks = {
         f"{method}/{path.stem}": path
         for method in config.augment.methods
-        for path in method_chunks(config.home, method).values()
+        for path in config.home.chunks(method).values()
     }
     if not chunks:
         raise MissingInput(
@@ -102,6 +103,7 @@ def rewrite_stats_artefacts(config: Config) -> list[Artefact]:
 
 
 def _artefact(config: Config, kind: Kind, folder: Path, inputs: dict[str, Path]) -> Artefact:
+    kept = {"filters": [("status", "==", KEPT)]}
     recipe = Recipe(
         kind.stage,
         inputs,
@@ -109,7 +111,8 @@ def _artefact(config: Config, kind: Kind, folder: Path, inputs: dict[str, Path])
         {
             "stats.tokenizer": identify(config.bases[_tokenizer_name(config)]),
             "stats.classifier": identify_classifier(config.stats.classifier.name, config.stats.classifier.revision),
-        },
+        }
+        | spelling_rule(inputs.values(), kind.columns[-1], **kept),
         config.seed,
     )
     return Artefact(folder / STATISTICS, recipe)
@@ -160,7 +163,7 @@ def _show(folder: Path, statistics: Statistics, kind: Kind) -> None:
 
 def describe(texts: pd.DataFrame, kind: Kind, config: Config) -> Statistics:
     """All statistics of texts as ``read_texts`` gives them."""
-    tokenizer = resolve(config.bases[_tokenizer_name(config)]).path
+    tokenizer = tokenizer_folder(resolve(config.bases[_tokenizer_name(config)]).path)
     nltk_presets = tuple(name for name in kind.presets if name.startswith("published"))
     found = scan(texts, Job(nltk_presets, tokenizer), config.stats.workers)
     encoded = measures.encode(texts["text"])

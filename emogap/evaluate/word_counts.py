@@ -1,14 +1,12 @@
 """How many words texts have, by definitions that have names: the published ones, exactly, and sensible ones."""
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from emogap.evaluate.nltk_words import Release, word_tokenizer
 from emogap.evaluate.stop_words import STOP_WORDS
-
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+from emogap.text.words import plain_words
 
 
 @dataclass(frozen=True)
@@ -32,11 +30,6 @@ class Preset:
         if self.without_stop_words:
             tokens = [token for token in tokens if token.lower() not in STOP_WORDS]
         return [token.lower() for token in tokens] if self.fold_case else tokens
-
-
-def plain_words(text: str) -> list[str]:
-    """Runs of letters and digits, with apostrophes and hyphens inside; punctuation is no word."""
-    return _WORD.findall(text)
 
 
 def _nltk(release: Release) -> Callable[[str], list[str]]:

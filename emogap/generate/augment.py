@@ -16,9 +16,9 @@ from emogap.data.classify import classifier_identity
 from emogap.emotions import LABELS, NEUTRAL
 from emogap.errors import InputError, UsageError
 from emogap.exhibits import draw_if_new
-from emogap.generate.judging import Judging, judge
+from emogap.generate.judging import JUDGING_RULE, Judging, judge
 from emogap.generate.outcomes import show_stories
-from emogap.generate.prompts import Template, load_examples, load_template
+from emogap.generate.prompts import StoryExample, Template, load_examples, load_template
 from emogap.generate.quality import STORY_GATES
 from emogap.generate.review import Verdict, read_verdicts, verdicts_input
 from emogap.generate.tried import Tried
@@ -95,7 +95,7 @@ class StoryMaker:
         self._config, self._answer_all, self._bar = config, answer_all, bar
         self._chunks = {chunk.artefact.path: chunk for chunk in story_chunks(config)}
         self._templates = {method: story_template(config.augment, method) for method in config.augment.methods}
-        self._examples = load_examples(config.augment.examples)
+        self._examples = load_examples(config.augment.examples, StoryExample)
         self._lines = chosen_lines(config)
         for template in self._templates.values():
             check_examples(template, {emotions[0] for emotions in self._lines["emotions"]}, self._examples)
@@ -162,7 +162,9 @@ def _chunk(config: Config, method: str, number: int, size: int) -> Chunk:
         replies,
         inputs=replies.inputs | verdicts_input(path),
         settings=replies.settings | config.flat("augment", "gates"),
-        identities=replies.identities | {"process.classifier": classifier_identity(config.process.classifier)},
+        identities=replies.identities
+        | {"process.classifier": classifier_identity(config.process.classifier)}
+        | JUDGING_RULE,
     )
     artefact = Artefact(path, recipe, keep_superseded=True)
     return Chunk(method, number, first, size, artefact, replies)
@@ -243,7 +245,7 @@ def ask_texts(config: Config, method: str, count: int) -> list[str]:
     """The prompts of a method for the first lines, as text: for looking at, without a model."""
     template = story_template(config.augment, method)
     lines = chosen_lines(config).head(count)
-    asks = story_asks(lines, method, template, load_examples(config.augment.examples), config.seed)
+    asks = story_asks(lines, method, template, load_examples(config.augment.examples, StoryExample), config.seed)
     return ["\n\n".join(message["content"] for message in ask.messages) for ask in asks]
 
 

@@ -1,6 +1,8 @@
 """From a prompt that was tried out to a run of its stage: the same settings, and what it would cost."""
 
+import json
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,13 +34,14 @@ def as_command(bench: Bench, config: Config) -> str:
     name = getattr(settings, names[0])[0]
     sampling = ", ".join(f"{key} = {value}" for key, value in settings.sampling.model_dump().items())
     values = {
-        names[0]: f"['{name}']",
-        f"templates.{name}": settings.templates[name],
+        names[0]: json.dumps([name]),
+        f"templates.{json.dumps(name)}": settings.templates[name],
         "sampling": f"{{{sampling}}}",
         names[1]: getattr(settings, names[1]),
     }
-    options = " ".join(f'--set "{bench.stage}.{key}={value}"' for key, value in values.items())
-    return f"emogap {bench.stage} --profile {config.source} --home {config.home.root} {options}"
+    options = [word for key, value in values.items() for word in ("--set", f"{bench.stage}.{key}={value}")]
+    home = str(config.home.root)
+    return shlex.join(["emogap", bench.stage, "--profile", config.source, "--home", home, *options])
 
 
 def seconds_a_reply(trial: Trial) -> float:

@@ -8,6 +8,7 @@ from emogap.errors import ModelError, one_line
 from emogap.generate.answer_form import begin_ids
 from emogap.generate.engines import Conversation
 from emogap.generate.prompts import Message
+from emogap.hub import with_bases
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -49,14 +50,9 @@ class ChatFormat:
 
 def end_tokens(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
     """Every token that ends a reply: the tokenizer's own and those that the model's folder names."""
-    from transformers import AutoConfig, GenerationConfig
+    from emogap.lm.generation import end_ids
 
-    try:
-        named = GenerationConfig.from_pretrained(folder).eos_token_id
-    except OSError:  # a folder need not have a generation config
-        named = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config().eos_token_id
-    ends = {named} if isinstance(named, int) else set(named or ())
-    return frozenset((ends | {tokenizer.eos_token_id}) - {None})
+    return frozenset((end_ids(with_bases(folder)[0]) | {tokenizer.eos_token_id}) - {None})
 
 
 def plain_text(messages: Sequence[Message]) -> str:

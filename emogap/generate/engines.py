@@ -4,11 +4,12 @@ Whatever runs the model, the contract is the same. No row is lost and none comes
 own seed; an engine that cannot honour a sampling parameter says so instead of ignoring it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from emogap.config import Sampling
+from emogap.errors import ModelError
 from emogap.generate.prompts import Message
 
 Finish = Literal["stop", "length", "error"]
@@ -32,14 +33,24 @@ class Reply:
     id: str
     text: str
     prompt_tokens: int | None
-    """Tokens of the prompt, the chat template's included; None where a failed reply leaves them unknown."""
-    new_tokens: int
-    """Tokens that the model drew, the one that ended the reply included."""
-    finish: Finish
-    """``stop``: the model ended; ``length``: cut at ``max_new_tokens``; ``error``: see ``error``."""
+    """Tokens of the prompt, the chat template's included; None where they are unknown: a reply failed, or a server
+    does not count."""
+    new_tokens: int | None
+    """Tokens that the model drew, the one that ended the reply included; None where they are unknown."""
+    finish: Finish | None
+    """``stop``: the model ended; ``length``: cut at ``max_new_tokens``; ``error``: see ``error``; None: a server does
+    not say."""
     seconds: float
     """Its share of the time: of every step that it took part in, the step's time divided by the rows in it."""
     error: str | None = None
+
+
+def known_tokens(counts: Iterable[int | None], engine: str) -> list[int]:
+    """Counts of tokens, all of them known. Raises ``ModelError`` if one is not: no rate in tokens can be measured."""
+    known = list(counts)
+    if None in known:
+        raise ModelError(f"{engine} does not say how many tokens a reply has (no usage); measure with another engine")
+    return known
 
 
 class Engine(Protocol):

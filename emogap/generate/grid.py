@@ -17,6 +17,8 @@ from emogap.config import Config, Sampling
 from emogap.data.alpaca import is_file
 from emogap.data.classify import classifier_identity
 from emogap.errors import UsageError
+from emogap.generate.judging import JUDGING_RULE
+from emogap.generate.rewrite import cleaning_rules
 from emogap.generate.trial import Bench, Way, open_bench, sampling_of
 from emogap.hub import identify
 from emogap.paths import from_root
@@ -136,6 +138,8 @@ def _recipe(bench: Bench, ways: Sequence[tuple[str, Way]], lines: int) -> Recipe
             "examples": fingerprint(from_root(_examples(config, stage))),
             **{f"prompt {way.name}": way.template.sha256 for _, way in ways},
             **_hub_records(config, stage),
+            **JUDGING_RULE,
+            **(cleaning_rules(config)[0] if stage == "rewrite" else {}),
         },
         seed=config.seed,
     )

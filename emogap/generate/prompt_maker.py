@@ -6,20 +6,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from emogap.artefacts import Artefact, Draft, Recipe, Summary
 from emogap.config import Config, Sampling
 from emogap.emotions import LABELS, REWRITE_EMOTIONS, check_label
 from emogap.errors import UsageError
 from emogap.generate.engines import Conversation
+from emogap.generate.judging import JUDGING_RULE
 from emogap.generate.prompts import Template, load_template
+from emogap.generate.quality import without_reasoning
 from emogap.generate.writing import engine_on_demand
 from emogap.hub import identify
 from emogap.progress import progress
 from emogap.records import KEPT, REJECTED, row_seed
 from emogap.stages import make_each
-from emogap.text.near_duplicates import near_duplicates, normalised
+from emogap.text.near_duplicates import near_duplicates
 
 MAX_NEW_TOKENS = 2048
 """Thirty tasks of one or two sentences need about half of that."""
@@ -66,7 +66,8 @@ def make_prompts(config: Config, kind_name: str, emotions: Iterable[str] = ()) -
             "prompts.sampling": sampling.model_dump(),
             **config.flat("writer", "engine", "dtype", "quantization", "batch_size"),
         },
-        identities={"writer.model": identify(config.writer.model), f"prompt {kind.name}": template.sha256},
+        identities={"writer.model": identify(config.writer.model), f"prompt {kind.name}": template.sha256}
+        | JUDGING_RULE,
         seed=config.seed,
     )
     artefact = Artefact(config.home.root / "prompts" / kind.file, recipe, keep_superseded=True)
@@ -97,11 +98,15 @@ def _ask(
 def checked(replies: dict[str, str], kind: Kind) -> list[dict[str, Any]]:
     """A row a prompt found in the replies: ``emotion, text, status, reason`` and the prompt's parts.
 
-    Reasons: ``form`` (a line or block that is no prompt), ``duplicate`` (equal to or nearly like an earlier one, of
-    whatever emotion).
+    Reasons: ``form`` (a line or block that is no prompt, or reasoning), ``duplicate`` (equal to or nearly like an
+    earlier one, of whatever emotion).
     """
     parse = _tasks if kind.name == "evaluation" else _seeds
-    rows = [{"emotion": emotion, **row} for emotion, reply in replies.items() for row in parse(reply)]
+    rows = []
+    for emotion, reply in replies.items():
+        thought, said = without_reasoning(reply)
+        found = [*({"text": block, "parts": None} for block in thought), *parse(said)]
+        rows += [{"emotion": emotion, **row} for row in found]
     for number, row in enumerate(rows):
         row |= {
             "id": str(number),
@@ -109,16 +114,11 @@ def checked(replies: dict[str, str], kind: Kind) -> list[dict[str, Any]]:
             "reason": None if row["parts"] else "form",
         }
     whole = {row["id"]: " ".join(row["parts"].values()) for row in rows if row["parts"]}
-    repeats = {identifier for identifier, _ in near_duplicates(whole.items())} | _equal(whole)
+    repeats = {identifier for identifier, _ in near_duplicates(whole.items())}
     for row in rows:
         if row["id"] in repeats:
             row |= {"status": REJECTED, "reason": "duplicate"}
     return rows
-
-
-def _equal(texts: dict[str, str]) -> set[str]:
-    frame = pd.Series({identifier: normalised(text) for identifier, text in texts.items()}, dtype=object)
-    return set(frame.index[frame.duplicated()])
 
 
 def _tasks(reply: str) -> list[dict[str, Any]]:

@@ -13,12 +13,13 @@ from functools import lru_cache
 
 from emogap.config import Gates, RewriteGates
 from emogap.emotions import LABELS
-from emogap.text.near_duplicates import contained_share, near_duplicates, normalised, shingles
+from emogap.text.near_duplicates import contained_share, near_duplicates, normalised, shingles, text_key
+from emogap.text.words import plain
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A reply as the gates see it."""
+    """A reply as the gates see it: its texts are in one spelling (``plain``), so that ``I’m`` is ``I'm``."""
 
     text: str
     """What ``clean`` left of the reply."""
@@ -32,6 +33,10 @@ class Candidate:
     """The classifier's score of the wanted emotion; None where it was not measured."""
     similarity: float | None = None
     """Cosine similarity to the original answer; None where it was not measured."""
+
+    def __post_init__(self) -> None:
+        for name in ("text", "context", "shown"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
 
 
 Gate = Callable[[Candidate, Gates], bool]
@@ -59,14 +64,37 @@ _TITLE = _any_of(
     r"\*\*[^*\n]{1,80}\*\*(?:\n+|$)",
 )
 _QUOTE_PAIRS = {'"': '"', "“": "”"}
+
+# What a model thinks before it answers, by the marks of those that do. Harmony's channels too: all but the final one
+# are thought, also where the engine took their marks away and left the words between them.
+_THINKING = r"(?:[\w.-]+:)?(?:think(?:ing)?|thoughts?|thought_process|reason(?:ing)?|reflection|scratchpad|analysis)"
+_THOUGHT_BEGINS = _any_of(
+    rf"<\|?{_THINKING}(?:\s[^<>]*)?\|?>",
+    r"\[THINK\]|◁think▷|<\|(?:begin_of_thought|start_thinking)\|>",
+    r"<\|channel\|?>(?!\s*final\b)[^<]*(?:<\|message\|>)?",
+    r"\A(?-i:analysis|commentary)(?=(?-i:[A-Z]))",
+)
+_THOUGHT_ENDS = _any_of(
+    rf"</{_THINKING}\s*>|<\|/{_THINKING}\|>",
+    r"\[/THINK\]|◁/think▷|<\|(?:end_of_thought|end_thinking)\|>",
+    r"<\|channel\|>\s*final\b[^<]*<\|message\|>|<channel\|>",
+    r"(?-i:assistant(?:final(?=\W*[A-Z\"“*#])))",
+)
+_ANSWER_MARK = _any_of(
+    r"\A</?(?:final_)?(?:answer|response|output|story|text|solution|rewritten_\w+)>"
+    r"|</(?:final_)?(?:answer|response|output|story|text|solution|rewritten_\w+)>\Z",
+    r"\A<\|(?:begin_of_solution|start_response|begin_of_box)\|>"
+    r"|<\|(?:end_of_solution|end_response|end_of_box|return|end|im_end|eot_id)\|>\Z",
+)
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*(?=\s|$)")
 
 
 def clean(reply: str, context: str = "") -> tuple[str, list[str]]:
     """The text of a reply without what only surrounds it, and notes on what was taken.
 
-    Taken are labels (``Story:``, ``Relief:``), a title line, quotation marks around it all, and a first line that is
-    the context again. The text may be empty: a reply that is nothing but a label.
+    Taken are blocks of reasoning, marks of an answer (``<answer>``), labels (``Story:``, ``Relief:``), a title line,
+    quotation marks around it all, and a first line that is the context again. The text may be empty: a reply that is
+    nothing but a label, or reasoning that does not end.
     """
     text, notes = reply.strip(), []
     while taken := _wrapping(text, context):
@@ -78,6 +106,12 @@ def clean(reply: str, context: str = "") -> tuple[str, list[str]]:
 
 def _wrapping(text: str, context: str) -> tuple[str, str] | None:
     """(what was found at the outside of the text, the text without it); None if there is nothing."""
+    thought, rest = without_reasoning(text)
+    if thought:
+        return f"reasoning: {' '.join(' '.join(thought).split())[:60]}", rest
+    mark = _ANSWER_MARK.search(text)
+    if mark:
+        return f"mark: {mark.group()}", text[: mark.start()] + text[mark.end() :]
     for pattern, what in ((_TITLE, "title"), (_LABEL, "label")):
         match = pattern.match(text)
         if match:
@@ -85,9 +119,31 @@ def _wrapping(text: str, context: str) -> tuple[str, str] | None:
     if len(text) > 1 and _QUOTE_PAIRS.get(text[0]) == text[-1] and not set('"“”') & set(text[1:-1]):
         return "quotation marks", text[1:-1]
     first, line_break, rest = text.partition("\n")
-    if line_break and context and normalised(first) == normalised(context) and not _LEAK_MARK.search(first):
+    if line_break and context and text_key(first) == text_key(context) and not _LEAK_MARK.search(first):
         return "the context as a first line", rest
     return None
+
+
+def without_reasoning(reply: str) -> tuple[list[str], str]:
+    """The blocks of reasoning of a reply, marks and all, and the reply without them.
+
+    What stands before an end without a beginning is reasoning too (its beginning stood in the prompt), and so is all
+    behind a beginning without an end (the reply was cut).
+    """
+    blocks, rest = [], reply
+    while begin := _THOUGHT_BEGINS.search(rest):
+        end = _THOUGHT_ENDS.search(rest, begin.end())
+        if end is None:
+            break
+        blocks.append(rest[begin.start() : end.end()])
+        rest = rest[: begin.start()] + rest[end.end() :]
+    for end in list(_THOUGHT_ENDS.finditer(rest))[-1:]:
+        blocks.append(rest[: end.end()])
+        rest = rest[end.end() :]
+    if begin := _THOUGHT_BEGINS.search(rest):
+        blocks.append(rest[begin.start() :])
+        rest = rest[: begin.start()]
+    return blocks, rest
 
 
 def ends_well(text: str) -> bool:
@@ -307,7 +363,7 @@ _SPELT_NUMBERS = (
 
 def numbers(text: str) -> set[str]:
     """The numbers of a text, without those that count the items of a list; ``1,000`` is ``1000``."""
-    return _all_numbers(_LIST_NUMBER.sub("", text))
+    return _all_numbers(_LIST_NUMBER.sub("", plain(text)))
 
 
 def _all_numbers(text: str) -> set[str]:
@@ -319,14 +375,15 @@ def names(text: str) -> set[str]:
 
     A word that the text also writes in small letters, and a function word, is no name.
     """
-    small = set(re.findall(r"\b[a-z][\w’'-]*", text))
+    text = plain(text)
+    small = set(re.findall(r"\b[a-z][\w'-]*", text))
     found = set()
     for sentence in sentences(text):
-        words = [word for word in re.findall(r"[A-Za-z][\w’'-]*", sentence) if len(word) > 3]
+        words = [word for word in re.findall(r"[A-Za-z][\w'-]*", sentence) if len(word) > 3]
         if len(words) < 4 or not all(word[0].isupper() for word in words):
-            found |= {name.lower() for name in re.findall(r"(?<=[\w,;’')] )[A-Z][\w’'-]+", sentence)}
-    found = {re.sub(r"['’]s$", "", name) for name in found}
-    return {name for name in found - small - _FUNCTION_WORDS if not name.startswith(("i'", "i’"))}
+            found |= {name.lower() for name in re.findall(r"(?<=[\w,;')] )[A-Z][\w'-]+", sentence)}
+    found = {name.removesuffix("'s") for name in found}
+    return {name for name in found - small - _FUNCTION_WORDS if not name.startswith("i'")}
 
 
 def lost(original: str, rewritten: str) -> set[str]:
@@ -335,7 +392,7 @@ def lost(original: str, rewritten: str) -> set[str]:
     spelt = {str(value) for value, word in enumerate(_SPELT_NUMBERS) if word in words}
     missing_names = {name for name in names(original) if not set(normalised(name).split()) <= words}
     # An answer that is but a number may come to look like the item of a list: no number that stands there is missing.
-    return (numbers(original) - _all_numbers(rewritten) - spelt) | missing_names
+    return (numbers(original) - _all_numbers(plain(rewritten)) - spelt) | missing_names
 
 
 def facts_lost(candidate: Candidate, bounds: RewriteGates) -> bool:

@@ -11,12 +11,13 @@ from emogap.artefacts import Artefact, Recipe, Summary, fingerprint
 from emogap.config import Config, Rewrite
 from emogap.data.alpaca import Cleaned, Record, clean, is_file, load_records, select
 from emogap.data.classify import classifier_identity
+from emogap.data.first_cleaning import cleaning_rule
 from emogap.emotions import check_label
-from emogap.errors import InputError, MissingInput, UsageError
+from emogap.errors import InputError, UsageError
 from emogap.exhibits import draw_if_new
-from emogap.generate.judging import Judging, judge
+from emogap.generate.judging import JUDGING_RULE, Judging, judge
 from emogap.generate.outcomes import show_rewrites
-from emogap.generate.prompts import Template, load_examples, load_template
+from emogap.generate.prompts import SeedRewrite, Template, load_examples, load_template
 from emogap.generate.quality import REWRITE_GATES
 from emogap.generate.review import Verdict, read_verdicts, verdicts_input
 from emogap.generate.tried import Tried
@@ -47,7 +48,7 @@ def rewrite(config: Config) -> Summary:
     """
     versions = {version.artefact.path: version for version in rewrite_versions(config)}
     templates = {version.name: rewrite_template(config.rewrite, version.name) for version in versions.values()}
-    seeds = load_examples(config.rewrite.seeds)
+    seeds = load_examples(config.rewrite.seeds, SeedRewrite)
     stale = [v for v in versions.values() if v.artefact.freshness().state != "fresh"]
     cleaned = cleaned_records(config) if stale else None
     chosen = select(cleaned.kept, config.rewrite.count, config.seed) if cleaned else []
@@ -84,22 +85,24 @@ def rewrite_artefacts(config: Config) -> list[Artefact]:
 
 
 def rewrite_versions(config: Config) -> list[Version]:
-    return [_version(config, name) for name in config.rewrite.versions]
-
-
-def _version(config: Config, name: str) -> Version:
-    settings = config.rewrite
-    for emotion in settings.emotions:
+    for emotion in config.rewrite.emotions:
         check_label(emotion, "rewrite.emotions")
+    cleaning = cleaning_rules(config)
+    return [_version(config, name, *cleaning) for name in config.rewrite.versions]
+
+
+def cleaning_rules(config: Config) -> tuple[dict[str, str], dict[str, str]]:
+    """What ``cleaning_rule`` says of the records of the settings; those of the Hub are not fetched for it."""
+    settings = config.rewrite
+    return cleaning_rule(load_records(settings.records) if is_file(settings.records) else None)
+
+
+def _version(config: Config, name: str, cleaning: dict[str, str], reasons: dict[str, str]) -> Version:
+    settings = config.rewrite
     local = is_file(settings.records)
-    path = from_root(settings.records)
-    if local and not path.is_file():
-        raise MissingInput(
-            f"Alpaca records {path} not found; set rewrite.records to a JSON or JSONL file or a Hub data set"
-        )
     replies = Recipe(
         stage="rewrite",
-        inputs={"records": path} if local else {},
+        inputs={"records": from_root(settings.records)} if local else {},
         settings={
             "rewrite.version": name,
             **config.flat("rewrite", "count", "emotions", "sampling"),
@@ -110,7 +113,8 @@ def _version(config: Config, name: str) -> Version:
             f"prompt {name}": rewrite_template(settings, name).sha256,
             "seed rewrites": fingerprint(from_root(settings.seeds)),
         }
-        | ({} if local else {"rewrite.records": f"{settings.records}@{settings.revision}"}),
+        | ({} if local else {"rewrite.records": f"{settings.records}@{settings.revision}"})
+        | cleaning,
         seed=config.seed,
     )
     table = config.home.rewrite_rows(name)
@@ -118,7 +122,10 @@ def _version(config: Config, name: str) -> Version:
         replies,
         inputs=replies.inputs | verdicts_input(table),
         settings=replies.settings | config.flat("rewrite", "gates"),
-        identities=replies.identities | {"process.classifier": classifier_identity(config.process.classifier)},
+        identities=replies.identities
+        | {"process.classifier": classifier_identity(config.process.classifier)}
+        | JUDGING_RULE
+        | reasons,
     )
     return Version(name, Artefact(table, recipe, keep_superseded=True), replies)
 

@@ -25,7 +25,7 @@ def embed(texts: Sequence[str]) -> np.ndarray:
     """Unit vectors, float32 of shape (len(texts), 384); only a text's first 256 tokens count."""
     import torch
 
-    tokenizer, model = _encoder()
+    model, tokenizer = _encoder()
     vectors = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     with torch.inference_mode():
@@ -43,9 +43,6 @@ def embed(texts: Sequence[str]) -> np.ndarray:
 
 @lru_cache
 def _encoder():
-    from transformers import AutoModel, AutoTokenizer
+    from emogap.lm.loading import load_encoder
 
-    folder = resolve(ENCODER).path
-    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False), AutoModel.from_pretrained(
-        folder, trust_remote_code=False
-    ).eval()
+    return load_encoder(resolve(ENCODER).path)

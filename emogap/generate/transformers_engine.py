@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from emogap.config import Sampling
 from emogap.device import pick_device, pick_dtype
 from emogap.errors import one_line
-from emogap.generate.chat_format import ChatFormat
+from emogap.generate.chat_format import ChatFormat, end_tokens
 from emogap.generate.engines import Conversation, Reply
 from emogap.generate.next_token import draw, penalise, uniforms
 from emogap.generate.row_batch import Row, RowBatch, common_prefix
 from emogap.hub import LocalModel
 from emogap.lm.attention_reach import rotary_turn
-from emogap.lm.continuing import continued, end_ids
+from emogap.lm.continuing import continued
 from emogap.lm.loading import context_length, load_causal
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ class TransformersEngine:
             local.path, device=self._device, dtype=number_format, quantization=quantization
         )
         self._format = ChatFormat(self._tokenizer)
-        self._ends = end_ids(self._model) | ({self._tokenizer.eos_token_id} - {None})
-        """Every token that ends a reply: the tokenizer's own and those that the model's folder names."""
+        self._ends = end_tokens(local.path, self._tokenizer)
         self._turn = rotary_turn(self._model.config.get_text_config().to_dict())
         self._way = way_to_decode(self._model, self._tokenizer, local.path.name)
         self._told_of_memory = False

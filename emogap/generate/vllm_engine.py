@@ -89,7 +89,7 @@ class _Worker:
             stderr=self._log,
             pass_fds=[write],
             start_new_session=True,
-            text=True,
+            encoding="utf-8",
         )
         os.close(write)
         self._answers = os.fdopen(read, encoding="utf-8")

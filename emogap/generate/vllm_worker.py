@@ -22,7 +22,7 @@ CPU_CACHE = 2 * 1024**3
 
 
 def main() -> None:
-    out = os.fdopen(int(sys.argv[1]), "w", buffering=1)
+    out = os.fdopen(int(sys.argv[1]), "w", buffering=1, encoding="utf-8")
 
     def say(**message: Any) -> None:
         out.write(json.dumps(message) + "\n")
@@ -63,11 +63,12 @@ class _Writer:
 
         from emogap.device import pick_device, pick_dtype
         from emogap.generate.chat_format import ChatFormat, end_tokens
+        from emogap.lm.loading import context_length
 
         folder = Path(settings["folder"])
         device = pick_device()
         model = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        self._context = min(getattr(model, "max_position_embeddings", LONGEST_CONTEXT), LONGEST_CONTEXT)
+        self._context = min(context_length(model) or LONGEST_CONTEXT, LONGEST_CONTEXT)
         self._llm = LLM(
             model=str(folder),
             dtype=str(pick_dtype(device, settings["dtype"])).removeprefix("torch."),

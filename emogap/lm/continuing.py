@@ -37,12 +37,6 @@ def continued(
         return (_by_generate if cached else _anew)(model, list(ids), new_tokens, ends, choose)
 
 
-def end_ids(model: "PreTrainedModel") -> frozenset[int]:
-    """The tokens that end a text by the model's defaults for generation, of which nothing else counts."""
-    named = model.generation_config and model.generation_config.eos_token_id
-    return frozenset({named} if isinstance(named, int) else named or ())
-
-
 def _anew(
     model: "PreTrainedModel", ids: list[int], new_tokens: int, ends: Collection[int], choose: Choose
 ) -> list[int]:

@@ -1,28 +1,33 @@
-"""Causal language models and their tokenizers, loaded in one way wherever one is needed.
+"""Models and their tokenizers, loaded in one way wherever one is needed.
 
 A folder holds a whole model or an adapter (PEFT), which is merged into what it stands on. What would give wrong numbers
 without a word is refused here: weights that are not in the folder and would be random, a tokenizer without a vocabulary
-or with ids that the model has no rows for, a model that is no causal one.
+or with ids that the model has no rows for, a model that is not of the kind asked for.
 """
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from emogap.config import HubModel
 from emogap.errors import ModelError, one_line
-from emogap.hub import describe, resolve
+from emogap.hub import describe, with_bases
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-ADAPTER = "adapter_config.json"
-"""The file by which a folder is an adapter."""
+CONFIG = "config.json"
+TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "*.model", "spiece*", "sentencepiece*")
+_LIMITS = ("max_position_embeddings", "max_seq_len", "max_target_positions")
+"""What configurations call the number of positions (attribute maps of transformers lead other names to the first)."""
+_PAD_TAKES_POSITIONS = {
+    "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mpnet",
+    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+}  # fmt: skip
+"""Models that count positions from behind the padding token's id: the first ones of their table are never a word's."""
 
 
-class CausalLM(NamedTuple):
-    """A causal language model, in evaluation mode, and its tokenizer."""
+class Loaded(NamedTuple):
+    """A model, in evaluation mode, and its tokenizer."""
 
     model: "PreTrainedModel"
     tokenizer: "PreTrainedTokenizerBase"
@@ -34,127 +39,182 @@ def load_causal(
     device: str = "cpu",
     dtype: "torch.dtype | None" = None,
     quantization: Literal["none", "nf4"] = "none",
-) -> CausalLM:
-    """The model in a folder on a device that ``pick_device`` gave; fp32 unless another ``dtype`` is given.
+) -> Loaded:
+    """The causal language model in a folder on a device that ``pick_device`` gave; fp32 unless ``dtype`` is given.
 
     Its defaults for generation are the folder's own; one whose values contradict each other is reduced to the ids of
     its tokens, with a line that says so. Raises ``ModelError``: which folder, what is wrong with it, what to do.
     """
-    import torch
+    from transformers import AutoModelForCausalLM
+
+    from emogap.lm.generation import mend_defaults, read_defaults
 
     check_causal(folder)
-    tokenizer = load_tokenizer(folder)
-    model = _load_weights(folder, device, dtype or torch.float32, quantization)
-    _check_vocabulary(folder, model, tokenizer)
-    _mend_generation_config(folder, model)
-    return CausalLM(model.eval(), tokenizer)
+    whole = with_bases(folder)[0]
+    defaults = read_defaults(whole, _config(whole))
+    options = {"generation_config": defaults} if defaults else {}
+    loaded = _load(folder, AutoModelForCausalLM, "causal language model", device, dtype, quantization, options)
+    mend_defaults(whole, loaded.model)
+    return loaded
+
+
+def load_classifier(folder: Path, *, device: str, dtype: "torch.dtype") -> Loaded:
+    """The text-classification model in a folder. Raises ``ModelError`` as ``load_causal`` does."""
+    from transformers import AutoModelForSequenceClassification
+
+    options = {"config": read_config(folder), "use_safetensors": True}
+    return _load(folder, AutoModelForSequenceClassification, "text classifier", device, dtype, "none", options)
+
+
+def load_encoder(folder: Path) -> Loaded:
+    """The encoder in a folder, in fp32 on the CPU. Raises ``ModelError`` as ``load_causal`` does."""
+    from transformers import AutoModel
+
+    return _load(folder, AutoModel, "encoder", "cpu", None, "none", {"use_safetensors": True})
 
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
-    """The tokenizer in a folder, or of what an adapter stands on. Raises ``ModelError``."""
+    """The tokenizer in a folder, or of what an adapter without one stands on. Raises ``ModelError``."""
     from transformers import AutoTokenizer
 
+    place = tokenizer_folder(folder)
     remedy = "save the model's tokenizer beside it"
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     except Exception as error:  # a dozen kinds, all of which mean: not to be had
-        if is_adapter(folder):
-            return load_tokenizer(base_of_adapter(folder))
-        raise ModelError(f"{folder} has no tokenizer that loads ({one_line(error)}); {remedy}") from error
+        raise ModelError(f"{place} has no tokenizer that loads ({one_line(error)}); {remedy}") from error
     # Without its files some tokenizers load all the same, with no vocabulary.
     if not tokenizer("a word", add_special_tokens=False)["input_ids"]:
-        raise ModelError(f"{folder} has no tokenizer: there is a model but no vocabulary; {remedy}")
+        raise ModelError(f"{place} has no tokenizer: there is a model but no vocabulary; {remedy}")
     return tokenizer
 
 
-def check_causal(folder: Path) -> None:
-    """Raises ``ModelError`` unless the folder describes a causal language model; reads its configuration alone."""
-    from transformers import AutoConfig
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+def tokenizer_folder(folder: Path) -> Path:
+    """Where a model's tokenizer lies: in its folder, or, where an adapter has none, with what it stands on."""
+    for place in reversed(with_bases(folder)):
+        if any(file for pattern in TOKENIZER_FILES for file in place.glob(pattern)):
+            return place
+    return folder
 
-    if is_adapter(folder):
-        check_causal(describe(_named_base(folder)))
-        return
+
+def read_config(folder: Path) -> "PreTrainedConfig":
+    """The configuration in a folder, or of what an adapter without one stands on. Raises ``ModelError``."""
+    return _config(next((place for place in reversed(with_bases(folder)) if (place / CONFIG).is_file()), folder))
+
+
+def _config(folder: Path) -> "PreTrainedConfig":
+    from transformers import AutoConfig
+
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # a dozen kinds, all of which mean: no model that can be read
         raise ModelError(f"{folder} holds no model that can be read ({one_line(error)}); name another one") from error
+
+
+def check_causal(folder: Path) -> None:
+    """Raises ``ModelError`` unless a folder holds, or its adapter stands on, a causal language model.
+
+    It is enough that the configuration is there.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    whole = with_bases(folder, describe)[0]
+    config = _config(whole)
     kinds = config.architectures or [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type, "of unknown kind")]
     if not set(kinds) & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
-        raise ModelError(f"{folder} is a {', '.join(kinds)}, not a causal language model; name one that writes text")
-
-
-def is_adapter(folder: Path) -> bool:
-    return (folder / ADAPTER).is_file()
-
-
-def base_of_adapter(folder: Path) -> Path:
-    """The folder of the model that an adapter stands on, which may be an adapter itself. Raises ``ModelError``."""
-    return resolve(_named_base(folder)).path
+        raise ModelError(f"{whole} is a {', '.join(kinds)}, not a causal language model; name one that writes text")
 
 
 def context_length(config: "PreTrainedConfig") -> int | None:
     """How many tokens a model can read at most; None if its configuration names no limit."""
-    return getattr(config.get_text_config(), "max_position_embeddings", None)
+    text = config.get_text_config()
+    limit = next((limit for name in _LIMITS if (limit := getattr(text, name, None))), None)
+    if not isinstance(limit, int) or limit < 0:  # XLNet's is -1
+        return None
+    if text.model_type in _PAD_TAKES_POSITIONS:
+        pad = 1 if text.model_type == "mpnet" else text.pad_token_id or 0
+        return limit - pad - 1
+    return limit
 
 
-def _named_base(folder: Path) -> HubModel:
-    try:
-        settings = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
-        name, revision = settings["base_model_name_or_path"], settings.get("revision")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder / ADAPTER} names no model that it stands on; save the adapter again") from error
-    if not isinstance(name, str) or not name:
-        raise ModelError(f"{folder / ADAPTER} names no model that it stands on; write its base_model_name_or_path")
-    return HubModel(name=name, revision=revision or "main")
-
-
-def _load_weights(folder: Path, device: str, dtype: "torch.dtype", quantization: str) -> "PreTrainedModel":
+def _load(
+    folder: Path,
+    auto: type,
+    kind: str,
+    device: str,
+    dtype: "torch.dtype | None",
+    quantization: str,
+    options: dict[str, Any],
+) -> Loaded:
+    import torch
     from transformers.utils import logging
 
+    tokenizer = load_tokenizer(folder)
     logging.disable_progress_bar()
     try:
-        if is_adapter(folder):
-            return _merged(folder, quantization).to(dtype=dtype, device=device)
-        return _whole(folder, device, dtype, quantization)
+        model = _weights(folder, auto, device, dtype or torch.float32, quantization, options)
+        _check_vocabulary(folder, model, tokenizer)
     except ModelError:
         raise
     except Exception as error:  # a dozen kinds, of several libraries, all of which mean: it does not load
-        raise ModelError(f"{folder} is no causal language model that loads on {device} ({one_line(error)})") from error
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ModelError(f"{folder} is no {kind} that loads on {device} ({why})") from error
     finally:
         logging.enable_progress_bar()
+    return Loaded(model.eval(), tokenizer)
 
 
-def _whole(folder: Path, device: str, dtype: "torch.dtype", quantization: str) -> "PreTrainedModel":
-    from transformers import AutoModelForCausalLM
+def _weights(
+    folder: Path, auto: type, device: str, dtype: "torch.dtype", quantization: str, options: dict[str, Any]
+) -> "PreTrainedModel":
+    import torch
 
-    options = {"dtype": dtype, "trust_remote_code": False}
-    if quantization == "nf4":
-        options |= {"quantization_config": _nf4(device, dtype), "device_map": {"": device}}
-    model, loading = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, **options)
-    missing = sorted(loading["missing_keys"])
+    whole, *adapters = with_bases(folder)
+    if not adapters:
+        if quantization == "nf4":
+            options = options | {"quantization_config": _nf4(device, dtype), "device_map": {"": device}}
+        model = _whole(whole, auto, dtype, set(), options)
+        return model if quantization == "nf4" else model.to(device)
+    if quantization != "none":
+        raise ModelError(
+            f"{folder} is an adapter, which cannot be merged into {quantization} weights; load it without quantization"
+        )
+    from peft.utils.save_and_load import load_peft_weights
+
+    from emogap.lm.adapters import PREFIX, merge
+
+    brought = {key.removeprefix(PREFIX) for adapter in adapters for key in load_peft_weights(adapter, device="cpu")}
+    model = _whole(whole, auto, torch.float32, brought, options)
+    for adapter in adapters:
+        model = merge(model.eval(), adapter)
+    return _as_loaded_in(dtype, model).to(device)
+
+
+def _as_loaded_in(dtype: "torch.dtype", model: "PreTrainedModel") -> "PreTrainedModel":
+    """The model in another number format, but for what the library keeps in fp32 (``to`` would round positions too)."""
+    if model.dtype == dtype:
+        return model
+    parts = {"config": model.config, "state_dict": model.state_dict(), "generation_config": model.generation_config}
+    return type(model).from_pretrained(None, dtype=dtype, **parts)
+
+
+def _whole(folder: Path, auto: type, dtype: "torch.dtype", brought: set[str], options: dict) -> "PreTrainedModel":
+    """The model in a folder. ``brought``: weights that need not be there, for an adapter brings them."""
+    options = options | {"dtype": dtype, "trust_remote_code": False, "ignore_mismatched_sizes": True}
+    model, loading = auto.from_pretrained(folder, output_loading_info=True, **options)
+    reshaped = {name for name, *_ in loading["mismatched_keys"]} - brought
+    if reshaped:
+        raise ModelError(
+            f"{folder}: {len(reshaped)} weights have other sizes than config.json says "
+            f"({', '.join(sorted(reshaped)[:3])}…); correct it, or get the whole model"
+        )
+    missing = sorted(set(loading["missing_keys"]) - brought)
     if missing:
         raise ModelError(
             f"{folder} lacks {len(missing)} of the model's weights ({', '.join(missing[:3])}…), which would be random; "
             "get the whole model, or correct its config.json"
         )
-    return model if quantization == "nf4" else model.to(device)
-
-
-def _merged(folder: Path, quantization: str) -> "PreTrainedModel":
-    """An adapter merged, in fp32 on the CPU, into what it stands on."""
-    import torch
-    from peft import PeftModel
-
-    if quantization != "none":
-        raise ModelError(
-            f"{folder} is an adapter, which cannot be merged into {quantization} weights; load it without quantization"
-        )
-    base = _load_weights(base_of_adapter(folder), "cpu", torch.float32, "none")
-    adapted = PeftModel.from_pretrained(base, folder)
-    if not hasattr(adapted, "merge_and_unload"):
-        raise ModelError(f"{folder} is an adapter of a kind that cannot be merged; give a LoRA, or the whole model")
-    return adapted.merge_and_unload().requires_grad_(True)  # what an adapter stands on is frozen
+    return model
 
 
 def _nf4(device: str, dtype: "torch.dtype") -> object:
@@ -171,28 +231,29 @@ def _nf4(device: str, dtype: "torch.dtype") -> object:
 
 
 def _check_vocabulary(folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
-    """Raises ``ModelError`` if the tokenizer has a token that the model has no row for."""
+    """Raises ``ModelError`` if the tokenizer has a token in use that the model has no row for.
+
+    A mark that only ever stands in a text when somebody writes it there, as that of an image in a model that reads
+    none, is refused when one does.
+    """
     rows = model.get_input_embeddings().weight.shape[0]
-    beyond = sorted((id_, token) for token, id_ in tokenizer.get_vocab().items() if id_ >= rows)
-    if beyond:
-        named = ", ".join(f"{token!r} is {id_}" for id_, token in beyond[:3])
+    beyond = {token: id_ for token, id_ in tokenizer.get_vocab().items() if id_ >= rows}
+    marks = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    roles = {token for token in tokenizer.special_tokens_map.values() if isinstance(token, str)}
+    used = sorted(set(beyond) - (marks - roles), key=beyond.get)
+    if used:
+        named = ", ".join(f"{token!r} is {beyond[token]}" for token in used[:3])
         raise ModelError(
-            f"{folder}: {len(beyond)} tokens of the tokenizer lie beyond the model's {rows:,} rows ({named}); save the "
+            f"{folder}: {len(used)} tokens of the tokenizer lie beyond the model's {rows:,} rows ({named}); save the "
             "model after resize_token_embeddings, or the tokenizer without them"
         )
+    if beyond:
+        model.get_input_embeddings().register_forward_pre_hook(lambda _, inputs: _check_ids(folder, inputs[0], rows))
 
 
-def _mend_generation_config(folder: Path, model: "PreTrainedModel") -> None:
-    """Reduce defaults for generation that contradict each other to the ids of tokens: with them the model could not be
-    saved again."""
-    from transformers import GenerationConfig
-
-    found = model.generation_config
-    if found is None:
-        return
-    try:
-        found.validate(strict=True)
-    except ValueError as error:
-        print(f"{folder.name}: its generation_config.json is left out but for token ids ({one_line(error)})")
-        ids = {name: getattr(found, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-        model.generation_config = GenerationConfig(**ids)
+def _check_ids(folder: Path, ids: "torch.Tensor", rows: int) -> None:
+    if int(ids.max()) >= rows:
+        raise ModelError(
+            f"{folder}: a text has the token of id {int(ids.max())}, and the model has {rows:,} rows; take that mark "
+            "out of the text"
+        )

@@ -7,6 +7,7 @@ are those that the stages gave.
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -135,6 +136,47 @@ def _composition(read: Read) -> pd.DataFrame | None:
     )
 
 
+def _preference(read: Read) -> pd.DataFrame | None:
+    table = read("quantitative_analysis/preference")
+    if table is None:
+        return None
+    theirs = published("preference").frame().set_index("model")["share"]
+    own = table[table["model"].isin(theirs.index)]
+    rows = [(r.model, r.share, _interval(r.low, r.high), theirs[r.model]) for r in own.itertuples()]
+    return _long(rows) if rows else None
+
+
+_PAIR = ("gpt2-medium", "gpt2-medium-baby-instr")
+"""The models of the published sentiment: a base, and what both trainings in sequence made of it."""
+
+
+def _sentiment(read: Read, by: str) -> pd.DataFrame | None:
+    """Shares of the published models themselves; of another base what both trainings in sequence changed.
+
+    ``by``: ``groups`` or ``emotions``. None where answers are folded otherwise than in the published tables.
+    """
+    theirs = published(f"sentiment_{by}").frame().set_index(["model", "row"])
+    shares = read(f"quantitative_analysis/sentiment_{by}")
+    changes = read(f"quantitative_analysis/sentiment_change_{by}")
+    if shares is None or changes is None or "ambiguous" in shares:
+        return None
+    outcomes = list(theirs.columns.drop("n"))
+    own = shares[shares["model"].isin(_PAIR)]
+    rows = [
+        (f"{r['model']}, asked {r['row']}: {o} (%)", r[o], _interval(r[f"{o}_low"], r[f"{o}_high"]),
+         theirs.loc[(r["model"], r["row"]), o])
+        for r in own.to_dict("records") if (r["model"], r["row"]) in theirs.index for o in outcomes
+    ]  # fmt: skip
+    if not rows:
+        change = theirs.loc[_PAIR[1], outcomes] - theirs.loc[_PAIR[0], outcomes]
+        rows = [
+            (f"{r.model}, asked {r.row}: change of {r.outcome} (points)", r.change, _interval(r.low, r.high),
+             round(change.loc[r.row, r.outcome], 2))
+            for r in changes.itertuples() if r.model.endswith("-baby-instr") and r.row in change.index
+        ]  # fmt: skip
+    return _long(rows) if rows else None
+
+
 def _grammar(read: Read) -> pd.DataFrame | None:
     """Of bases that were not published, what each training changed; of published models the stage has a table."""
     changes = read("quantitative_analysis/blimp_differences")
@@ -175,6 +217,9 @@ _COMPARISONS: dict[str, Callable[[Read], pd.DataFrame | None]] = {
     "rewrite_words": _rewrite_words,
     "composition": _composition,
     "grammar": _grammar,
+    "preference": _preference,
+    "sentiment_groups": partial(_sentiment, by="groups"),
+    "sentiment_emotions": partial(_sentiment, by="emotions"),
 }
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from emogap.data.composition_log import composition_rows
-from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.exhibits import Exhibit, read_table, save_figure, save_table
 from emogap.paths import Home
 from emogap.show.style import EMOTION_ORDER, use_style
 
@@ -38,7 +38,7 @@ def show_composition(home: Home, name: str) -> None:
         30,
         alt="Three panels of horizontal bars, words by source, method and emotion, each bar in two parts.",
     )
-    save_figure(path.parent, figure, composition(pd.read_csv(csv)))
+    save_figure(path.parent, figure, composition(read_table(csv)))
 
 
 def composition(table: pd.DataFrame) -> Figure:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from emogap.artefacts import Artefact, Recipe, Summary, package_versions, sha256_text
 from emogap.config import Config, load_config
-from emogap.exhibits import CAPTIONS, DPI, Exhibit, exhibits
+from emogap.exhibits import CAPTIONS, DPI, Exhibit, exhibits, read_table
 from emogap.paths import Home
 from emogap.published import PublishedTable, published
 from emogap.show import report_facts as facts
@@ -145,12 +145,11 @@ def exhibit_file(folder: Path, exhibit: Exhibit) -> Path:
 
 def reader(home: Home) -> "Callable[[str], pd.DataFrame | None]":
     """Reads ``<folder>/<name>``, the table ``<folder>/tables/<name>.csv`` of a home; None where it is not there."""
-    import pandas as pd
 
     def read(name: str) -> "pd.DataFrame | None":
         folder, _, table = name.rpartition("/")
         file = home.root / folder / "tables" / f"{table}.csv"
-        return pd.read_csv(file) if file.exists() else None
+        return read_table(file) if file.exists() else None
 
     return read
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from emogap.exhibits import read_table
+
 ROWS_UNFOLDED = 30
 ROWS_SHOWN = 200
 """A longer table is cut in the page; its CSV has all of it."""
@@ -52,7 +54,7 @@ class Cells:
 
 
 def read_cells(csv: Path) -> Cells:
-    return to_cells(pd.read_csv(csv, keep_default_na=False, na_values=[""]))
+    return to_cells(read_table(csv).replace("", None))
 
 
 def to_cells(table: pd.DataFrame, together: int = 1) -> Cells:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from emogap.artefacts import write_text
-from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.exhibits import Exhibit, read_table, save_figure, save_table
 from emogap.show.style import EMOTION_ORDER, METHOD_COLOURS, SEQUENTIAL, use_style
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def show_statistics(folder: Path, statistics: "Statistics", kind: "Kind") -> Non
     for exhibit, table in _tables(statistics, kind):
         save_table(folder, exhibit, table)
     for order, drawing in enumerate(_DRAWINGS):
-        table = pd.read_csv(tables / f"{drawing.table}.csv", keep_default_na=False)
+        table = read_table(tables / f"{drawing.table}.csv")
         if len(table):
             exhibit = Exhibit(
                 drawing.name, "figure", drawing.caption.format(kind=kind.name), 92 + order, alt=drawing.alt

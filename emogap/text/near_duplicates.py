@@ -1,14 +1,33 @@
 """Near-duplicates: texts that are equal but for case and punctuation, or that share most of their word sequences."""
 
-import re
+import math
+from array import array
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-_NOT_WORD = re.compile(r"[^\w\s]|_")
+import numpy as np
+
+from emogap.artefacts import RULE
+from emogap.text.words import plain, runs
+
+LIKENESS_RULE = {f"{RULE}near-duplicates": "2 (likeness is counted, not guessed)"}
+"""The entry of recipes whose artefacts ``near_duplicates`` shapes."""
+EQUALITY_RULE = {f"{RULE}equal texts": "2 (by their signs where no word is; accents composed)"}
+"""The entry of recipes whose artefacts ``text_key`` shapes."""
+_PARTS = 16
+_ROUNDING = 1e-9
+"""What a bound times a number of shingles may be off by."""
 
 
 def normalised(text: str) -> str:
-    """Lower-cased, without punctuation, white space folded: equal keys mean equal texts to a reader."""
-    return " ".join(_NOT_WORD.sub(" ", text.lower()).split())
+    """Lower-cased, in one spelling, without punctuation, white space folded; empty for a text without a word."""
+    return " ".join(runs(plain(text).lower()))
+
+
+def text_key(text: str) -> str:
+    """Equal for texts that are equal to a reader: the normalised text; of a text without a word its signs as they are,
+    white space folded."""
+    return normalised(text) or " ".join(plain(text).split())
 
 
 def shingles(text: str, width: int = 5) -> set[str]:
@@ -25,27 +44,102 @@ def contained_share(part: str, whole: str, width: int = 5) -> float:
     return len(wanted & shingles(whole, width)) / len(wanted) if wanted else 0.0
 
 
-def near_duplicates(
-    texts: Iterable[tuple[str, str]], threshold: float = 0.8, permutations: int = 128
-) -> Iterator[tuple[str, str]]:
-    """(id, id of an earlier text it repeats) for every text whose 5-word shingles overlap an earlier one's.
+def near_duplicates(texts: Iterable[tuple[str, str]], threshold: float = 0.8) -> Iterator[tuple[str, str]]:
+    """(id, id of the earlier text that it repeats) for every text like an earlier one, in their order.
 
-    MinHash with locality-sensitive hashing (Broder 1997; Leskovec et al., "Mining of Massive Datasets", ch. 3):
-    pairs whose Jaccard similarity is over ``threshold`` are found with high probability. A repeat is not itself kept
-    for comparison, so that a chain of small changes is measured against its first member.
+    Two texts are alike when the Jaccard similarity of their sets of 5-word shingles is ``threshold`` or more; at 1
+    when their ``text_key`` is equal; at 0 when they share one shingle. A text shorter than five words, or without any,
+    is one shingle: like none but its equals. Of several earlier ones the most similar is named, of equally similar
+    ones the first. A repeat is not itself compared with later texts, so that a chain of small changes is measured
+    against its first member.
+
+    All pairs that reach the threshold are found, and no others: pairs are sought by their rarest shingles (prefix
+    filtering; Bayardo, Ma and Srikant 2007, "Scaling up all pairs similarity search"), and each is counted out. A
+    shingle is eight bytes in memory; all texts are read before the first pair comes.
     """
-    from datasketch import MinHash, MinHashLSH
+    read = _Hashed.of(texts, threshold)
+    shared, rank = _shared(read.hashes)
+    ranks: dict[int, np.ndarray] = {}  # of the texts kept, those of the shingles that other texts have too
+    beginning_with: dict[int, list[int]] = {}
+    for place, identifier in enumerate(read.ids):
+        own = _ranks(read.of_text(place), shared, rank)
+        # Texts that are alike have this many shingles in common at least, so of each one's rarest shingles but so many
+        # one is the other's too.
+        needed = max(1, math.ceil(threshold * read.size(place) - _ROUNDING))
+        rarest = own[: max(0, len(own) - needed + 1)].tolist()
+        candidates = sorted({earlier for shingle in rarest for earlier in beginning_with.get(shingle, ())})
+        alike = [_jaccard(own, ranks[earlier], read.size(place), read.size(earlier)) for earlier in candidates]
+        best = max(alike, default=-1.0)
+        if best >= threshold:
+            yield identifier, read.ids[candidates[alike.index(best)]]
+        elif rarest:
+            ranks[place] = own
+            for shingle in rarest:
+                beginning_with.setdefault(shingle, []).append(place)
 
-    shape = MinHashLSH(threshold=threshold, num_perm=permutations)
-    # Of a sketch only a hash of each band is kept: some hundred bytes a text instead of eleven thousand.
-    bands: list[dict[int, str]] = [{} for _ in range(shape.b)]
-    for identifier, text in texts:
-        sketch = MinHash(num_perm=permutations)
-        sketch.update_batch([shingle.encode() for shingle in shingles(text)])
-        keys = [hash(sketch.hashvalues[i * shape.r : (i + 1) * shape.r].tobytes()) for i in range(shape.b)]
-        earlier = sorted({band[key] for band, key in zip(bands, keys, strict=True) if key in band})
-        if earlier:
-            yield identifier, earlier[0]
-        else:
-            for band, key in zip(bands, keys, strict=True):
-                band[key] = identifier
+
+@dataclass
+class _Hashed:
+    """Texts as sets of hashes, one behind the other."""
+
+    ids: list[str]
+    hashes: np.ndarray
+    """uint64."""
+    ends: array
+
+    @classmethod
+    def of(cls, texts: Iterable[tuple[str, str]], threshold: float) -> "_Hashed":
+        ids, hashes, ends = [], array("Q"), array("q", [0])
+        for identifier, text in texts:
+            key = text_key(text)
+            # Equal sets of shingles may be those of different texts: at a bound of 1 the whole text is the shingle.
+            own = _hashes({key} if threshold >= 1 else shingles(key) or {key})
+            hashes.frombytes(own.tobytes())
+            ids.append(identifier)
+            ends.append(len(hashes))
+        return cls(ids, np.frombuffer(hashes, np.uint64), ends)
+
+    def size(self, place: int) -> int:
+        """How many shingles a text has."""
+        return self.ends[place + 1] - self.ends[place]
+
+    def of_text(self, place: int) -> np.ndarray:
+        return self.hashes[self.ends[place] : self.ends[place + 1]]
+
+
+def _hashes(of: set[str]) -> np.ndarray:
+    """64-bit hashes, the same at every run; of ten billion pairs of different shingles one has equal ones by chance
+    with a probability of one in a billion."""
+    from pandas.util import hash_array
+
+    values = np.array([shingle.encode("utf-8", "surrogatepass") for shingle in of], dtype=object)
+    return np.unique(hash_array(values, categorize=False))
+
+
+def _shared(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The hashes that two texts or more have, in order, and the rank of each: the rarest is the lowest."""
+    found, counts = [], []
+    width = 2**64 // _PARTS
+    for low in range(0, 2**64, width):  # part by part, so that never all are sorted at once
+        part = hashes[(hashes >= np.uint64(low)) & (hashes <= np.uint64(low + width - 1))]
+        values, times = np.unique(part, return_counts=True)
+        found.append(values[times > 1])
+        counts.append(times[times > 1])
+    shared = np.concatenate(found)
+    rank = np.empty(len(shared), np.int32)
+    rank[np.argsort(np.concatenate(counts), kind="stable")] = np.arange(len(shared), dtype=np.int32)
+    return shared, rank
+
+
+def _ranks(hashes: np.ndarray, shared: np.ndarray, rank: np.ndarray) -> np.ndarray:
+    """The ranks of those of a text's hashes that other texts have too, the rarest first."""
+    if not len(shared):
+        return np.empty(0, np.int32)
+    places = np.minimum(np.searchsorted(shared, hashes), len(shared) - 1)
+    return np.sort(rank[places[shared[places] == hashes]])
+
+
+def _jaccard(one: np.ndarray, other: np.ndarray, size: int, other_size: int) -> float:
+    """The Jaccard similarity of two texts of so many shingles, from the ranks of those that other texts have too."""
+    common = len(np.intersect1d(one, other, assume_unique=True))
+    return common / (size + other_size - common)

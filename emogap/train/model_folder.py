@@ -2,10 +2,14 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from emogap.artefacts import package_versions, write_json, write_text
 from emogap.config import Lora
+from emogap.errors import DiskError, ModelError, one_line
+from emogap.hub import with_bases
+from emogap.lm.adapters import LowRank, low_rank
 from emogap.lm.loading import load_tokenizer
 
 if TYPE_CHECKING:
@@ -38,23 +42,75 @@ def with_adapters(model: "PreTrainedModel", lora: Lora) -> "PreTrainedModel":
     )
 
 
-def write_model(folder: Path, model: "PreTrainedModel", parent: Path, merge: bool, record: dict[str, Any]) -> None:
-    """Write weights (safetensors), the parent's tokenizer, the record and history of the training, a model card."""
+def write_model(
+    folder: Path, model: "PreTrainedModel", parent: Path, lora: Lora, below: LowRank | None, record: dict[str, Any]
+) -> None:
+    """Write weights (safetensors), the parent's tokenizer, the record and history of the training, a model card.
+
+    ``below``: what the parent's adapters do, where the parent is one and this model is kept as one too.
+    """
     from emogap.train.history import recorded_history
 
-    if merge and hasattr(model, "merge_and_unload"):
-        model = model.merge_and_unload()
-    model.save_pretrained(folder)
+    if lora.keeps_adapter:
+        _write_adapter(folder, model, parent, below)
+    else:
+        whole = model.merge_and_unload() if lora.rank else model
+        whole.save_pretrained(folder)
     load_tokenizer(parent).save_pretrained(folder)
     write_json(folder / RECORD, record | {"packages": package_versions()})
     recorded_history(record).to_csv(folder / "history.csv", index=False)
-    write_text(folder / "README.md", model_card(record))
+    write_text(folder / "README.md", model_card(record, lora.keeps_adapter))
+
+
+def _write_adapter(folder: Path, model: "PreTrainedModel", parent: Path, below: LowRank | None) -> None:
+    """The adapter alone; where the parent has adapters of its own, one that holds them all, on what they stand on."""
+    if below is None:
+        model.save_pretrained(folder)
+        return
+    from peft import get_peft_model_state_dict
+
+    config = model.peft_config["default"]
+    trained = low_rank(get_peft_model_state_dict(model, save_embedding_layers=False), config, str(folder))
+    below.under(trained, str(parent)).write(folder, with_bases(parent)[0], config.lora_dropout, config.fan_in_fan_out)
+
+
+def rehearse_writing(folder: Path, model: "PreTrainedModel", parent: Path, lora: Lora, below: LowRank | None) -> None:
+    """Write all that is small into a folder that goes again: what cannot be saved is found before the first step.
+
+    Raises ``ModelError``.
+    """
+    try:
+        with TemporaryDirectory(dir=folder, prefix=".rehearsal-") as place:
+            if lora.keeps_adapter:
+                _write_adapter(Path(place), model, parent, below)
+            inner = model.get_base_model() if lora.rank else model
+            for module, _ in below.pairs if below else ():
+                inner.get_submodule(module)
+            inner.config.save_pretrained(place)
+            if inner.generation_config is not None:
+                inner.generation_config.save_pretrained(place)
+            load_tokenizer(parent).save_pretrained(place)
+    except (ModelError, DiskError):
+        raise
+    except OSError as error:
+        raise DiskError(f"{folder} cannot be written ({error.strerror or one_line(error)}); use --home DIR") from error
+    except Exception as error:  # whatever a library cannot write
+        raise ModelError(
+            f"a model trained from {parent} could not be saved ({one_line(error)}); mend its configuration or tokenizer"
+        ) from error
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """The record of the training that made the model in ``folder``; None for a model that was not trained here."""
+    """The record of the training that made the model in ``folder``; None for a model that was not trained here.
+
+    Others too keep a file of that name.
+    """
     file = folder / RECORD
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and record.get("task") in TASKS and "perplexity_after" in record else None
 
 
 def inherited(record: dict[str, Any]) -> str:
@@ -70,7 +126,7 @@ def inherited(record: dict[str, Any]) -> str:
 TASKS = {"clm": "causal language modelling", "sft": "supervised fine-tuning"}
 
 
-def model_card(record: dict[str, Any]) -> str:
+def model_card(record: dict[str, Any], is_adapter: bool = False) -> str:
     """A model card: front matter that a hub understands, how the model was made, how good it got, how to ask it."""
     data, parent = record["data"], record["parent"]
     settings = "\n".join(f"| {key} | {json.dumps(value)} |" for key, value in record["settings"].items())
@@ -79,7 +135,7 @@ def model_card(record: dict[str, Any]) -> str:
     return f"""---
 base_model: {parent["identity"].split("@")[0]}
 language: en
-library_name: transformers
+library_name: {"peft" if is_adapter else "transformers"}
 pipeline_tag: text-generation
 tags: [emotion, emogap]
 ---

@@ -7,9 +7,10 @@ from types import ModuleType
 from typing import Any
 
 from emogap import hub
-from emogap.artefacts import Artefact, Recipe
+from emogap.artefacts import RULE, Artefact, Recipe
 from emogap.config import Config, Strategy, Task, Training
 from emogap.errors import UsageError
+from emogap.paths import from_root
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,13 @@ def artefact(config: Config, run: Run) -> Artefact:
     shaping = {key: value for key, value in config.flat(task).items() if key != f"{task}.seeds"}
     inputs, identities = parts.inputs, parts.identities
     if run.parent in config.bases:
+        parent = from_root(config.bases[run.parent].name)
         identities = identities | {"parent": hub.identify(config.bases[run.parent])}
     else:
-        inputs = inputs | {"parent": config.home.require(config.home.model(run.parent))}
+        parent = config.home.require(config.home.model(run.parent))
+        inputs = inputs | {"parent": parent}
+    if settings_of(config, task).lora.keeps_adapter and hub.is_adapter(parent):
+        identities = identities | {RULE + "adapter on adapter": "2 (one adapter holds both)"}
     recipe = Recipe(task, inputs, shaping | parts.settings, identities, run.seed)
     return Artefact(config.home.model(run.name), recipe, is_folder=True, keep_superseded=True)
 
