@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_WINDOW = re.compile(r"window|chunk|block_size|local_attention|topk_tokens|index_topk|indexer_budget")
+_WINDOW = re.compile(r"window|attention_chunk|chunk_length|block_size|local_attention|index_topk|indexer_budget")
 """Settings that limit how far back a token sees, or part a text into stretches: ``sliding_window``, GPT-Neo's
 ``window_size``, Llama 4's ``attention_chunk_size``, RecurrentGemma's ``attention_window_size``, …"""
-_NO_WINDOW = re.compile(r"layer|pattern|feed_forward|num_|audio|vision")
-"""Settings that are named alike and are none: ``max_window_layers``, ``chunk_size_feed_forward``, …"""
+_NO_WINDOW = re.compile(r"layer|pattern|num_|audio|vision")
+"""Settings that are named alike and are none: ``max_window_layers``, ``sliding_window_pattern``, …"""
 
 
 def smallest_window(settings: Mapping[str, Any]) -> int | None:
