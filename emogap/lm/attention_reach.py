@@ -20,7 +20,8 @@ def smallest_window(settings: Mapping[str, Any]) -> int | None:
     It may be one that no layer uses: what relies on it is careful where it need not be.
     """
     named = [value for key, value in settings.items() if _WINDOW.search(key) and not _NO_WINDOW.search(key)]
-    return min((value for value in named if type(value) is int and value > 0), default=None)
+    each = [one for value in named for one in (value if isinstance(value, list | tuple) else [value])]
+    return min((one for one in each if type(one) is int and one > 0), default=None)
 
 
 def rotary_turn(settings: Mapping[str, Any]) -> int | None:
