@@ -13,7 +13,8 @@ import numpy as np
 from emogap import hub
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config
-from emogap.evaluate.models import StudyModel, recipe_parts, study_models
+from emogap.evaluate.models import StudyModel, recipe_parts, study_models, weights
+from emogap.lm.corrections import PASSAGE, scores_rule
 from emogap.paths import from_root
 from emogap.records import SCORES, write_rows
 from emogap.stages import make_each
@@ -63,6 +64,7 @@ def plain_text_artefacts(config: Config) -> list[Artefact]:
 
 def _artefact(config: Config, model: StudyModel) -> Artefact:
     parts = recipe_parts(config, model)
+    parts["identities"] |= scores_rule(weights(config, model), PASSAGE)
     parts["inputs"]["plain text"] = from_root(config.sentiment.plain_text)
     parts["identities"] |= passages_rule(from_root(config.sentiment.plain_text))
     return Artefact(config.home.task_scores(model.key, "plain_text"), Recipe("plain_text", **parts))

@@ -11,9 +11,10 @@ from emogap.config import Config
 from emogap.emotions import LABELS
 from emogap.errors import InputError, UsageError
 from emogap.evaluate.emotion_words import WORDS, load_emotion_words
-from emogap.evaluate.models import StudyModel, measurable, not_measured, recipe_parts, wanted_models
+from emogap.evaluate.models import StudyModel, measurable, not_measured, recipe_parts, wanted_models, weights
 from emogap.exhibits import draw_if_new
 from emogap.hub import study_model
+from emogap.lm.corrections import continuation_rule
 from emogap.paths import from_root
 from emogap.progress import progress
 from emogap.records import LENS, read_rows, write_rows
@@ -63,9 +64,10 @@ def wanted_lens_models(config: Config) -> list[StudyModel]:
 
 def _sentences_artefact(config: Config, model: StudyModel) -> Artefact:
     file = from_root(config.lens.sentences)
-    return _artefact(
-        config, model, model.key, {"sentences": file}, ("new_tokens", "top_k", "words"), passages_rule(file)
-    )
+    rules = passages_rule(file)
+    if config.lens.new_tokens:
+        rules = rules | continuation_rule(weights(config, model))
+    return _artefact(config, model, model.key, {"sentences": file}, ("new_tokens", "top_k", "words"), rules)
 
 
 def _openings_artefact(config: Config, model: StudyModel) -> Artefact:

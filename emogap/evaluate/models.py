@@ -7,7 +7,7 @@ from typing import Any
 
 from emogap import hub
 from emogap.artefacts import manifest_path, read_manifest
-from emogap.config import Config
+from emogap.config import Config, HubModel
 from emogap.errors import UsageError
 from emogap.paths import Home
 from emogap.train.strategies import model_name, settings_of
@@ -85,6 +85,11 @@ def recipe_parts(config: Config, model: StudyModel) -> dict[str, dict[str, Any]]
     if model.name in config.bases:
         return {"inputs": {}, "identities": {"model": hub.identify(config.bases[model.name])}}
     return {"inputs": {"model": trained_folder(config, model)}, "identities": {}}
+
+
+def weights(config: Config, model: StudyModel) -> HubModel | Path:
+    """A base as the settings name it, or the folder of what was trained. Raises ``MissingInput``."""
+    return config.bases[model.name] if model.name in config.bases else trained_folder(config, model)
 
 
 def trained_folder(config: Config, model: StudyModel) -> Path:

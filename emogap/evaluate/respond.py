@@ -16,8 +16,9 @@ from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config, Sampling
 from emogap.device import check_device
 from emogap.errors import InputError, ModelError
-from emogap.evaluate.models import StudyModel, recipe_parts, study_models
+from emogap.evaluate.models import StudyModel, recipe_parts, study_models, weights
 from emogap.journal import Journal
+from emogap.lm.corrections import replies_rule
 from emogap.paths import from_root
 from emogap.records import RESPONSES, read_rows, row_seed, write_rows
 from emogap.stages import make_each
@@ -129,6 +130,7 @@ def _artefact(config: Config, condition: Condition, model: StudyModel) -> Artefa
         settings = config.flat("respond", "empty_prompts", "batch_size", "dtype", "sampling")
     settings |= {f"respond.sampling.{key}": value for key, value in condition.sampling.shaping().items()}
     parts["inputs"] |= {"form": from_root(config.sft.template)}
+    parts["identities"] |= replies_rule(weights(config, model))
     if condition.suffix != "_empty":
         parts["inputs"] |= {"prompts": from_root(config.respond.prompts)}
     recipe = Recipe("respond", settings=settings, seed=config.seed, **parts)
