@@ -216,6 +216,12 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
+def counted(path: Path, *names: str) -> int:
+    """What the artefact at ``path`` counted under the first of these names that it has; 0 where it is not made."""
+    counts = read_manifest(path)["counts"] if manifest_path(path).exists() else {}
+    return next((counts[name] for name in names if name in counts), 0)
+
+
 def _problem_of(manifest: Any) -> str:
     """What of a manifest is not as it was written; nothing if it can be relied on."""
     if not isinstance(manifest, dict):

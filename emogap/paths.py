@@ -1,12 +1,15 @@
 """Where things lie: the repository's root, the home of a run, and the fixed folder names under it."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from emogap.errors import DiskError, MissingInput, UsageError, one_line
 
 ROOT = Path(__file__).resolve().parents[1]
+LAST_CHUNK = 99_999
+"""A chunk's number has five digits; what reads chunks looks for no others."""
 
 # Which notebook or script fills which folder of a home; an error about a missing file names it.
 MAKERS: dict[str, str] = {
@@ -21,6 +24,16 @@ MAKERS: dict[str, str] = {
     "prompt_analysis": "prompt_analysis.ipynb",
     "report": "emogap report",
 }
+
+
+_TAKEN = ("figures", "tables", "captions", "captions.json", "superseded")
+"""What a stage's folder holds beside its artefacts."""
+
+
+def _free(name: str, what: str) -> str:
+    if name in _TAKEN:
+        raise UsageError(f"a {what} cannot be called '{name}': its folder keeps other files there; call it otherwise")
+    return name
 
 
 def from_root(path: str | Path) -> Path:
@@ -106,9 +119,27 @@ def choose_home(profile: str, home: str | Path | None = None) -> Path:
     return root
 
 
+def is_name(name: str) -> bool:
+    """Whether a name can be that of a file or folder in a home: one part of a path, not hidden, of printed signs."""
+    return name.isprintable() and name == name.strip() and not re.search(r"[/\\]|^\.|^$", name)
+
+
+def _named(name: str) -> str:
+    """``name`` itself if it can be that of a file. Raises ``UsageError``: it must not lead out of its folder."""
+    if not is_name(name):
+        raise UsageError(
+            f"{name!r} cannot name a method, version, corpus or model, whose files are called by it; choose a name "
+            "without / and \\, without white space around it, that does not begin with a dot"
+        )
+    return name
+
+
 @dataclass(frozen=True)
 class Home:
-    """One run's folder. Every path of an artefact is made here and nowhere else."""
+    """One run's folder. Every path of an artefact is made here and nowhere else.
+
+    A name that becomes part of a path is checked: ``UsageError`` for one that would lead elsewhere.
+    """
 
     root: Path
 
@@ -129,7 +160,17 @@ class Home:
         return self.root / "babylm_augment"
 
     def chunk(self, method: str, number: int) -> Path:
-        return self.stories / method / f"chunk_{number:05d}.parquet"
+        """A chunk of a method's stories. Raises ``UsageError`` for a number that none can have."""
+        if not 0 <= number <= LAST_CHUNK:
+            raise UsageError(
+                f"there is no chunk {number}; chunks are numbered from 0 to {LAST_CHUNK}; make larger ones"
+            )
+        return self.stories / _named(method) / f"chunk_{number:05d}.parquet"
+
+    def chunks(self, method: str) -> dict[int, Path]:
+        """Number → file of the chunks of a method that are there, in order."""
+        files = sorted((self.stories / _named(method)).glob("chunk_*.parquet"))
+        return {int(file.stem[6:]): file for file in files if re.fullmatch(r"chunk_[0-9]{5}", file.stem)}
 
     @property
     def tried_stories(self) -> Path:
@@ -140,17 +181,17 @@ class Home:
         return self.stories / "grid" / "replies.parquet"
 
     def corpus(self, name: str) -> Path:
-        return self.root / "babylm_pretrain_corpus" / f"{name}.parquet"
+        return self.root / "babylm_pretrain_corpus" / f"{_free(_named(name), 'corpus')}.parquet"
 
     @property
     def alpaca(self) -> Path:
         return self.root / "alpaca-instruction"
 
     def rewrites(self, version: str) -> Path:
-        return self.alpaca / f"emotion_alpaca_{version}.json"
+        return self.alpaca / f"emotion_alpaca_{_named(version)}.json"
 
     def rewrite_rows(self, version: str) -> Path:
-        return self.alpaca / f"emotion_alpaca_{version}.rows.parquet"
+        return self.alpaca / f"emotion_alpaca_{_named(version)}.rows.parquet"
 
     @property
     def tried_rewrites(self) -> Path:
@@ -165,21 +206,22 @@ class Home:
         return self.root / "models"
 
     def model(self, name: str) -> Path:
-        return self.models / name
+        return self.models / _free(_named(name), "model")
 
     @property
     def evaluation(self) -> Path:
         return self.root / "quantitative_analysis"
 
-    def responses(self, model: str) -> Path:
-        return self.evaluation / "responses" / f"{model}.parquet"
+    def responses(self, model: str, condition: str = "") -> Path:
+        """A model's answers. ``condition``: how it was asked, ``_greedy`` or ``_empty``; none for the study's own."""
+        return self.evaluation / f"responses{condition}" / f"{_named(model)}.parquet"
 
     @property
     def emotions(self) -> Path:
         return self.evaluation / "emotions.parquet"
 
     def task_scores(self, model: str, task: str) -> Path:
-        return self.evaluation / "scores" / model / f"{task}.parquet"
+        return self.evaluation / "scores" / _named(model) / f"{task}.parquet"
 
     @property
     def scores(self) -> Path:
@@ -188,6 +230,9 @@ class Home:
     @property
     def lens(self) -> Path:
         return self.root / "model_analysis"
+
+    def lens_readings(self, name: str) -> Path:
+        return self.lens / f"{_named(name)}.parquet"
 
     @property
     def story_stats(self) -> Path:

@@ -1,350 +1,249 @@
-"""What a study would cost in hours and disk, by rates that were measured; what was not measured has no number.
+"""What a profile would cost in hours and disk, by what was done in a home that has begun it, or in one like it.
 
-Work for which there is no rate of the same model, device, number format and settings is listed without hours: nothing
-is carried over from another model or machine.
+Manifests, journals and checkpoints hold seconds beside what was done. A price is the profile's own size times what one
+item took under the same settings; too little to tell, or other settings, are said with what was seen and get no number.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from math import ceil
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from emogap import hub
-from emogap.config import Config, Task
-from emogap.data.classify import classifier_identity
-from emogap.evaluate.lens import lens_models, load_openings, load_sentences
-from emogap.evaluate.models import StudyModel, study_models
+from emogap.artefacts import counted, portable
+from emogap.config import Config, Section
+from emogap.data import alpaca, classify
+from emogap.errors import EmogapError, MissingInput
+from emogap.evaluate import blimp, models, respond
+from emogap.generate import augment, rewrite, writing
+from emogap.gpu_rates import FOLDER, read_rates, tables
 from emogap.published import published
-from emogap.rates import UNITS, Kind, Rate, Rates
-from emogap.train.strategies import settings_of
+from emogap.records import RESPONSES, REWRITES, STORIES, read_rows
+from emogap.show.report_facts import home_manifests
+from emogap.train import checkpoints, history, model_folder, strategies
 
-BABYLM_WORDS = 100_000_000
-"""Words of BabyLM's strict track: what the published study read."""
-LEFT_OUT = (
-    "loading of models, writing of checkpoints, statistics, EmoBench, the report, replies that are asked for "
-    "again; on disk: raw data, models from a hub, the corpus, plain copies of tables, answers and scores"
-)
-UNKNOWN = "–"
-
-
-# --- work ------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Size:
-    """How large a study is."""
-
-    title: str
-    words: int
-    """Of text that is cleaned and classified."""
-    stories: int
-    corpus_words: int
-    rewrites: int
-    prompts: int
-    pairs: int
+SECONDS, LOADED_SECONDS, STEPS = 30, 120, 10
+"""What was timed must have taken so long (the second: with loading a model among it), or so many steps: what happens
+once, as choosing kernels and finding memory, must not decide."""
+KINDS = {
+    "classify": ("process", "classified", "lines", None),
+    "stories": ("augment", "lines", "stories", STORIES),
+    "rewrites": ("rewrite", "records", "rewrites", REWRITES),
+    "clm": ("clm", "models", "words", None),
+    "sft": ("sft", "models", "records", None),
+    "answers": ("respond", "answers", "answers", RESPONSES),
+    "pairs": ("blimp", "pairs", "pairs", None),
+}
+"""Work → the stage of its manifests, what these count, what its items are called, its rows if they hold seconds."""
+SPEED = {"model", "method", "version", "engine", "dtype", "quantization", "batch_size", "max_new_tokens", "rank",
+         "token_budget", "block_size", "boundaries", "max_length", "packing", "accumulation", "precision"}  # fmt: skip
+"""Last words of the settings that shape how fast work goes."""
+LEFT_OUT = "cleaning, judging, the corpus, EmoBench, emotions of answers, lens, statistics, the report"
 
 
-def sizes(config: Config) -> list[Size]:
-    """The published size, and everything that can be written from and trained on 100M words of BabyLM."""
-    counted = {(stage, count): number for stage, count, _, number in published("sizes").rows}
-    as_published = {
-        "words": BABYLM_WORDS,
-        "stories": counted["augment", "kept"],
-        "corpus_words": counted["corpus", "words"],
-        "rewrites": counted["rewrite", "kept"],
-        "prompts": counted["evaluate", "answers"],
-        "pairs": counted["evaluate", "pairs"],
-    }
-    everything = {
-        "stories": counted["process", "emotional"] * len(config.augment.methods),
-        "corpus_words": BABYLM_WORDS,
-    }
-    return [
-        Size("Published size", **as_published),
-        Size("100M words: a story of every emotional line, a corpus of 100M words", **as_published | everything),
-    ]
+class Work(NamedTuple):
+    """Work of a kind with a model as manifests name it; ``piece``: items of one artefact, ``call``: of a whole call.
 
+    ``count``: items in all, 0 where not known, a star where published; of a training words or records, held out or not.
+    """
 
-@dataclass(frozen=True)
-class Work:
-    """Work of one kind with one model, and what a rate must match to price it."""
-
-    stage: str
-    kind: Kind
-    items: float
-    """Words, stories, rewrites, records, answers, pairs, texts (``Rate.per_item`` units each)."""
-    amount: str
-    """The same for people."""
-    model: str
-    """As in ``Rate``."""
+    kind: str
     name: str
-    """The model's name in the profile; empty where there is none."""
-    device: str
-    dtype: str
-    settings: dict[str, Any]
-    left: float = 0
-    """How many things are left on the disk (see ``Rate.bytes_each``)."""
-    schedule: "Schedule | None" = None
-    """Of a training."""
+    model: str
+    count: int
+    star: str = ""
+    piece: int = 0
+    call: int = 1
+    run: strategies.Run | None = None
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How trainings go over their data."""
+class Seen(NamedTuple):
+    """What was done of it in one place; ``problems``: why that is no measure; ``rate``: nothing is left to check."""
 
-    models: int
-    rows_a_step: int
-    row_tokens: int | None
-    """Tokens of a row; None where a row is a record, as long as that is."""
-    max_steps: int
-    """-1: the epochs decide."""
-    eval_steps: int
-    held_out: float
-    """Words or records that every evaluation reads."""
-
-    def steps(self, units: float, per_item: float) -> float:
-        """Steps of one model, if all models together had so many tokens to learn."""
-        steps = units / self.models / self.step_tokens(per_item)
-        return min(steps, self.max_steps) if self.max_steps > 0 else steps
-
-    def step_tokens(self, per_item: float) -> float:
-        return self.rows_a_step * (self.row_tokens or per_item)
-
-    def evaluations(self, steps: float) -> int:
-        """Of one model: before the first step, after every ``eval_steps`` and after the last."""
-        return 1 + ceil(steps / self.eval_steps)
+    path: Path
+    items: float
+    seconds: float  # with loading, if it loads
+    problems: tuple[str, ...] = ()
+    loads: bool = False
+    size: int = 0  # in bytes, 0 where that is not known
+    machine: str = ""
+    rate: str = ""
 
 
-def works(config: Config, size: Size) -> Iterator[Work]:
-    """All work of a profile at a size, in the order of the stages."""
-    process = config.process
-    words = f"{size.words:,} words"
-    yield Work("process", "clean", size.words, words, "", "", "cpu", "", {})
-    yield Work(
-        "process", "classify", size.words, words, classifier_identity(process.classifier), process.classifier.name,
-        process.device, process.dtype, config.flat("process", "token_budget"), left=size.words,
-    )  # fmt: skip
-    yield _writing(config, "augment", "stories", "methods", size.stories)
-    yield _writing(config, "rewrite", "rewrites", "versions", size.rewrites)
-    yield from _trainings(config, "clm", size.corpus_words, "words")
-    yield from _trainings(config, "sft", size.rewrites, "records")
-    measurements = [work for base in config.bases for work in _measurements(config, size, base)]
-    yield from sorted(measurements, key=lambda work: list(UNITS).index(work.kind))
+def works(config: Config) -> Iterator[Work]:
+    """All work that is priced, at the profile's own size."""
+    home, wanted, writer = config.home, config.augment, hub.identify(config.writer.model)
+    lines = counted(home.lines, "lines drawn", "lines kept")
+    yield Work("classify", "", classify.classifier_identity(config.process.classifier), lines, piece=lines)
+    lines, star = _sized(lambda: counted(home.filtered, "emotional, drawn", "emotional"), "process", "emotional")
+    lines, star = min(wanted.lines or lines, lines), "" if wanted.lines or wanted.chunks != "all" else star
+    sizes = [min(wanted.chunk_size, lines - first) for first in range(0, lines, wanted.chunk_size)]
+    stories = sum(sizes[number] for number in augment.parse_chunks(wanted.chunks, len(sizes)))
+    call = writing.BATCHES_A_CALL * config.writer.batch_size
+    for way in wanted.methods:
+        yield Work("stories", way, writer, stories, star, sizes[0], call)
+    for way in config.rewrite.versions:
+        known = counted(home.rewrite_rows(way), "records") or config.rewrite.count
+        records, star = _sized(lambda known=known: known, "rewrite", "kept")
+        yield Work("rewrites", way, writer, records, star, records, call)
+    model = {base: hub.identify(config.bases[base]) for base in config.bases}
+    for run in (*strategies.runs(config, "clm"), *strategies.runs(config, "sft")):
+        model[run.strategy.name] = model[run.strategy.parent]
+        yield Work(run.strategy.task, run.name, model[run.strategy.parent], *_learnt(config, run), run=run)
+    asked, pairs = config.respond, _sized(lambda: len(blimp.chosen_pairs(config)), "evaluate", "pairs")
+    prompts, star = _sized(lambda: len(respond.conditions(config)[0].prompts), "evaluate", "answers")
+    for base in config.bases:
+        number, own = sum(one.base == base for one in models.study_models(config)), prompts * asked.samples
+        answers = number * (own + prompts * asked.greedy + asked.empty_prompts)
+        yield Work("answers", base, model[base], answers, star, own, respond.CALL_BATCHES * asked.batch_size)
+        yield Work("pairs", base, model[base], number * pairs[0], pairs[1], pairs[0])
 
 
-def _writing(config: Config, stage: str, kind: Kind, ways: str, count: int) -> Work:
-    writer = config.writer
-    server = writer.engine == "server"
-    return Work(
-        stage, kind, count, f"{count:,} {kind}", hub.identify(writer.model), writer.model.name,
-        "server" if server else writer.device, "" if server else writer.dtype,
-        config.flat("writer", "engine", "quantization", "batch_size") | config.flat(stage, ways, "sampling"),
-        left=count,
-    )  # fmt: skip
+def _sized(count: Callable[[], int], stage: str, name: str) -> tuple[int, str]:
+    """How many there are, or the published number, 0 if there is none, and a star."""
+    with suppress(MissingInput):
+        if known := count():
+            return known, ""
+    return next((row[3] for row in published("sizes").rows if row[:2] == (stage, name)), 0), "*"
 
 
-def _trainings(config: Config, task: Task, count: int, item: str) -> Iterator[Work]:
-    settings = settings_of(config, task)
-    share = config.corpus.validation_share if task == "clm" else config.sft.validation_share
-    learnt = count * (1 - share)
-    if task == "clm":
-        keys, row_tokens = ("block_size", "boundaries"), config.clm.block_size
-    else:
-        keys, row_tokens = ("max_length", "packing"), config.sft.max_length if config.sft.packing else None
-    for base, model in config.bases.items():
-        trained = _strategies(config, task, base) * len(settings.seeds)
-        amount = f"{trained} × {settings.epochs:g} × {learnt:,.0f} {item}"
-        if settings.max_steps > 0:
-            amount = f"{trained} × {settings.max_steps:,} steps at most"
-        if trained:
-            schedule = Schedule(
-                trained, settings.batch_size * settings.accumulation, row_tokens, settings.max_steps,
-                settings.eval_steps, count * share,
-            )  # fmt: skip
-            yield Work(
-                task, task, learnt * settings.epochs * trained, amount, hub.identify(model), base, settings.device,
-                settings.precision, config.flat(task, *keys, "batch_size", "accumulation", "processes", "lora"),
-                left=trained, schedule=schedule,
-            )  # fmt: skip
+def _learnt(config: Config, run: strategies.Run) -> tuple[int, str]:
+    data, home = run.strategy.data, config.home
+    if run.strategy.task == "clm":
+        budget = config.corpus.words if data == config.corpus.name else 0
+        return _sized(lambda: counted(home.corpus(data), "words") or budget, "corpus", "words")
+    if data.endswith((".json", ".jsonl")):
+        return _sized(lambda: len(alpaca.load_records(data)), "", "")
+    return _sized(lambda: counted(home.rewrite_rows(data), "kept") or config.rewrite.count, "rewrite", "kept")
 
 
-def _strategies(config: Config, task: Task, base: str) -> int:
-    """How many strategies of a kind come from this base in the end."""
-    origin = {name: name for name in config.bases}
-    for strategy in config.strategies:
-        origin[strategy.name] = origin[strategy.parent]
-    return sum(strategy.task == task and origin[strategy.name] == base for strategy in config.strategies)
+def done(config: Config, work: Work, manifests: dict[Path, dict]) -> Iterator[Seen]:
+    """What is made of this kind of work in the home of this copy of the settings, and what is begun."""
+    stage, count, _, rows = KINDS[work.kind]
+    alone = rows and (work.kind == "answers" or config.writer.engine == "transformers")
+    for path, made in manifests.items():
+        if made["stage"] == stage and made["counts"].get(count):
+            problems = _differing(config, work, made["settings"] | {"model": models.model_identity(config.home, made)})
+            size = sum(file.stat().st_size for file in (path, *path.glob("*")))
+            seen = Seen(path, made["counts"][count], made["seconds"], problems, not alone, size, made["machine"])
+            if alone and not problems:
+                seen = seen._replace(seconds=read_rows(path, rows, ["seconds"])["seconds"].sum())
+            yield _trained(config, work, seen) if work.run else seen
+    if work.run or (alone and work.kind != "answers"):
+        yield from _begun(config, work)
 
 
-def _measurements(config: Config, size: Size, base: str) -> Iterator[Work]:
-    respond, blimp, lens = config.respond, config.blimp, config.lens
-    identity, models = hub.identify(config.bases[base]), _of_base(study_models(config), base)
-    answers = size.prompts * (respond.samples + respond.greedy) + respond.empty_prompts
-    yield Work(
-        "evaluate", "answers", answers * models, f"{models} × {answers:,} answers", identity, base, respond.device,
-        respond.dtype, config.flat("respond", "batch_size", "sampling"),
-    )  # fmt: skip
-    yield Work(
-        "evaluate", "pairs", size.pairs * models, f"{models} × {size.pairs:,} pairs", identity, base, blimp.device,
-        blimp.dtype, config.flat("blimp", "token_budget"),
-    )  # fmt: skip
-    seen = _of_base(lens_models(config), base)
-    texts = len(load_sentences(lens.sentences)) + len(load_openings(lens.prompts))
-    if seen:
-        yield Work(
-            "lens", "lens", texts * seen, f"{seen} × {texts:,} texts", identity, base, "auto", "fp32",
-            config.flat("lens", "sentences", "prompts", "new_tokens", "top_k"),
-        )  # fmt: skip
+def _differing(config: Config, work: Work, found: dict[str, Any]) -> tuple[str, ...]:
+    """What of the settings and the model that something was made with is not the profile's."""
+    wanted = found | {"augment.method": work.name, "rewrite.version": work.name, "model": work.model}
+    for name, value in config:
+        wanted |= config.flat(name) if isinstance(value, Section) else {}
+    keys = [key for key in found if key.rpartition(".")[2] in SPEED and str(found[key]) != str(wanted[key])]
+    return tuple(f"{key} {found[key]!s:.60}, not {wanted[key]!s:.60}" for key in keys)
 
 
-def _of_base(models: Sequence[StudyModel], base: str) -> int:
-    return sum(model.base == base for model in models)
+def _trained(config: Config, work: Work, seen: Seen) -> Seen:
+    """A model with the seconds of the profile's training at its pace."""
+    clm, record = work.kind == "clm", model_folder.read_record(seen.path)
+    share = config.corpus.validation_share if clm else config.sft.validation_share
+    train, held = (record["data"][f"{part}_{'tokens' if clm else 'rows'}"] for part in ("train", "validation"))
+    items = counted(config.home.corpus(record["data"]["name"]), "words") if clm else train + held
+    gone = () if items else (f"its corpus is gone, and with it how many words its {train:,} tokens were",)
+    grown, last = work.count * (train + held) / (items or 1), record["history"][-1]
+    steps = round(getattr(config, work.kind).epochs * last["step"] / last["epoch"] * grown * (1 - share) / train)
+    seen = seen._replace(problems=seen.problems + gone)
+    return _at_pace(config, work, seen, record["history"], steps, grown * share / held)
 
 
-# --- prices ----------------------------------------------------------------------------------------------------------
+def _at_pace(config: Config, work: Work, seen: Seen, entries: list[dict], steps: int, held_out: float) -> Seen:
+    pace, settings = history.pace(entries), getattr(config, work.kind)
+    steps = min(steps, settings.max_steps) if settings.max_steps > 0 else steps
+    enough = pace.timed >= (STEPS if steps > entries[-1]["step"] else 1)
+    problems = seen.problems or (() if enough else (f"{pace.timed} steps timed, under {STEPS}: too few to tell",))
+    rate = f"{steps:,} steps of {pace.step:.3g} s, evaluations of {pace.evaluation * held_out:.3g} s"
+    seconds = pace.seconds(steps, settings.eval_steps, held_out)
+    return seen._replace(items=work.count, seconds=seconds, problems=problems, rate=rate)
 
 
-@dataclass(frozen=True)
-class Priced:
-    """Work with its rate, or with the reason why it has none."""
-
-    work: Work
-    rate: Rate | None
-    reason: str = ""
-
-    @property
-    def hours(self) -> float | None:
-        """With the evaluations of trainings."""
-        if self.rate is None:
-            return None
-        units, schedule = self.work.items * self.rate.per_item, self.work.schedule
-        if schedule:
-            units = (
-                schedule.models * schedule.steps(units, self.rate.per_item) * schedule.step_tokens(self.rate.per_item)
-            )
-        return units / self.rate.per_second / 3600 + (self.evaluating_hours or 0)
-
-    @property
-    def evaluating_hours(self) -> float | None:
-        """The part of a training's hours that its evaluations take."""
-        schedule = self.work.schedule
-        if self.rate is None or schedule is None:
-            return None
-        steps = schedule.steps(self.work.items * self.rate.per_item, self.rate.per_item)
-        read = schedule.models * schedule.evaluations(steps) * schedule.held_out * self.rate.per_item
-        return read / self.rate.validation_per_second / 3600
-
-    @property
-    def gigabytes(self) -> float | None:
-        """What stays on the disk; None where nothing is counted or nothing was measured."""
-        if self.rate is None or self.rate.bytes_each is None or not self.work.left:
-            return None
-        return self.work.left * self.rate.bytes_each / 1e9
+def _begun(config: Config, work: Work) -> Iterator[Seen]:
+    """The last checkpoint of this very training, or the answers in journals."""
+    begun = [] if work.run else list(writing.begun(config.home.root, work.name))
+    recipes: set[str] = set()
+    with suppress(EmogapError):  # what it depends on is not there, or makes fewer chunks
+        if work.run:
+            recipe, model = strategies.artefact(config, work.run).recipe.sha256(), config.home.model(work.name)
+            if state := checkpoints.last_state(model, recipe):
+                seen = Seen(checkpoints.folder(model), work.count, 0)
+                yield _at_pace(config, work, seen, state["log_history"], state["max_steps"], 1)
+        elif begun:
+            parts = augment.story_chunks(config) if work.kind == "stories" else rewrite.rewrite_versions(config)
+            recipes = {part.replies.sha256() for part in parts}
+    for path, recipe, rows in begun:
+        problems = () if recipe in recipes else ("begun, not known to be under these settings",)
+        yield Seen(path, sum(not row["attempt"] for row in rows), sum(row["seconds"] for row in rows), problems)
 
 
-def placed(work: Work, rates: Rates) -> tuple[str, str]:
-    """Device and number format of the work on the machine of these rates: what ``auto`` means there."""
-    device = rates.device if work.device == "auto" else work.device
-    return device, rates.dtype if work.dtype == "auto" and device == rates.device else work.dtype
+def _rated(config: Config, work: Work, files: Sequence[Path]) -> Iterator[Seen]:
+    """Rates of this kind of work with this model; a reply has as many tokens as it may, a word its epochs, at most."""
+    stage, _, unit, _ = KINDS[work.kind]
+    epochs = getattr(getattr(config, stage), "epochs", 1)
+    units = {f"{unit}/s": epochs, "tokens/s": config.flat(stage).get(f"{stage}.sampling.max_new_tokens")}
+    for table, row in read_rates(files):
+        if (row.pop("work"), row.pop("model")) == (work.kind, work.model.split("@")[0]):
+            each, rate = units.get(row["unit"]), f"{row['rate']} {row['unit']}"
+            problems = _differing(config, work, {key: value for key, value in row.items() if value})
+            problems += () if each else (f"{rate} do not tell {unit}",)
+            rate += f", up to {each:g} each" if each and each > 1 else ""
+            yield Seen(table, float(row["rate"]), each or 1, problems, machine=row["card"], rate=rate)
 
 
-def price(work: Work, rates: Rates) -> Priced:
-    """Work with the one rate that was measured for it. A trained model goes at its base's rate: it has its shape."""
-    of_model = [rate for rate in rates.rates if (rate.work, rate.model) == (work.kind, work.model)]
-    device, dtype = placed(work, rates)
-    wanted = {"device": device, "dtype": dtype, **work.settings}
-    differences: list[list[str]] = []
-    for rate in of_model:
-        measured = {"device": rate.device, "dtype": rate.dtype, **rate.settings}
-        differences.append([f"{k} {v}, not {wanted.get(k)}" for k, v in measured.items() if wanted.get(k) != v])
-        if not differences[-1]:
-            return Priced(work, rate)
-    if not differences:
-        return Priced(work, None, f"no rate of {work.model}" if work.model else "no rate")
-    return Priced(work, None, f"measured with {'; '.join(min(differences, key=len))}")
+def price(config: Config, work: Work, manifests: dict[Path, dict]) -> Seen | None:
+    """The measure of this work in that home, or the tables there, or why it is none; None if nothing of it is there."""
+    seen = list(_rated(config, work, files) if (files := tables(config.home.root)) else done(config, work, manifests))
+    good = [one for one in seen if not one.problems]
+    if not good:
+        return min(seen, key=lambda one: len(one.problems), default=None)
+    # The slowest: scores may have come from the cache. What was timed alone is added up.
+    found = max(good, key=lambda one: (one.path.name == work.name, one.seconds / one.items))
+    if found.rate:
+        return found
+    if not found.loads:
+        found = found._replace(**{key: sum(getattr(one, key) for one in good) for key in ("items", "seconds", "size")})
+        found = found._replace(path=good[0].path.parent if len(good) > 1 else found.path)
+    largest, unit = max(one.items for one in good), KINDS[work.kind][2]
+    loading, needed = (" with loading", LOADED_SECONDS) if found.loads else ("", SECONDS)
+    few = f"fewer than a call of {work.call}" if largest < work.call else f"under {needed} s"
+    if not found.seconds or (largest < work.piece and (largest < work.call or found.seconds < needed)):
+        few = f"{found.items:,} {unit} in {found.seconds:.3g} s{loading}, {few}: too few to tell"
+        return found._replace(problems=(few,))
+    return found._replace(rate=f"{found.items / found.seconds:.3g} {unit}/s{loading}")
 
 
-# --- lines for people ------------------------------------------------------------------------------------------------
-
-
-def plan(config: Config, rates: Rates) -> Iterator[str]:
-    """A table for each size with what is known in sum, then what is not known and why."""
-    yield f"Profile {config.profile}, at the rates of: {rates.machine}"
-    priced: list[Priced] = []
-    for size in sizes(config):
-        priced = [price(work, rates) for work in works(config, size)]
-        yield from ("", size.title, *_table(priced), _known(priced), *_evaluating(priced))
-    yield ""
-    yield "Trainings: models × epochs × words or records; early stopping may end them sooner."
-    yield from (f"{one.work.kind} {one.work.name}: {one.rate.note}." for one in priced if one.rate and one.rate.note)
-    meanwhile = [one.rate.bytes_meanwhile for one in priced if one.rate and one.rate.bytes_meanwhile]
-    if meanwhile:
-        yield f"While a model trains, {_number(max(meanwhile) / 1e9)} GB more must be free for its checkpoints."
-    yield f"Not counted: {LEFT_OUT}."
-    yield from _unknown(priced)
-
-
-def _table(priced: Iterable[Priced]) -> Iterator[str]:
-    """Lines of aligned columns: the first four to the left, numbers to the right."""
-    rows = [("stage", "work", "model", "how much", "rate", "hours", "GB"), *map(_cells, priced)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            cell.rjust(width) if i > 3 else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()
-
-
-def _cells(priced: Priced) -> tuple[str, ...]:
-    work, rate = priced.work, priced.rate
-    return (
-        work.stage,
-        work.kind,
-        re.split("[/:]", work.name)[-1],
-        work.amount,
-        "not measured" if rate is None else f"{_number(rate.per_second)} {UNITS[work.kind]}/s",
-        _number(priced.hours),
-        _number(priced.gigabytes) if work.left else "",
-    )
-
-
-def _known(priced: Sequence[Priced]) -> str:
-    hours = [one.hours for one in priced if one.hours is not None]
-    gigabytes = [one.gigabytes for one in priced if one.gigabytes is not None]
-    filling = sum(one.work.left > 0 for one in priced)
-    return (
-        f"Known: {_number(sum(hours))} hours ({len(hours)} of {len(priced)} rows), "
-        f"{_number(sum(gigabytes))} GB ({len(gigabytes)} of {filling} rows)"
-    )
-
-
-def _evaluating(priced: Sequence[Priced]) -> Iterator[str]:
-    parts = [
-        f"{one.work.kind} {one.work.name} {_number(one.evaluating_hours)} (every {schedule.eval_steps:,} steps)"
-        for one in priced
-        if (schedule := one.work.schedule) and one.rate
-    ]
-    if parts:
-        yield f"Hours of evaluations among these: {', '.join(parts)}"
-
-
-def _unknown(priced: Sequence[Priced]) -> Iterator[str]:
-    unknown = [one for one in priced if one.rate is None]
-    if not unknown:
-        return
-    yield ""
-    yield "Not measured:"
-    for one in unknown:
-        yield f"  {' '.join(filter(None, (one.work.kind, one.work.name)))}: {one.reason}"
-    yield "Measure with --calibrate under the same profile and settings on the machine that is to work, or give --rates"
-
-
-def _number(value: float | None) -> str:
-    """Three figures."""
-    if value is None:
-        return UNKNOWN
-    if 0 < value < 0.01:
-        return "<0.01"
-    return f"{float(f'{value:.3g}'):,.0f}" if value >= 100 else f"{value:.3g}"
+def plan(config: Config, sources: Sequence[Path]) -> Iterator[str]:
+    """A table of all work, what is known in sum, and what is not known and why."""
+    places = [(there, home_manifests(there.home)) for there in map(config.in_home, sources)]
+    table, unknown, machines = [], {}, {}
+    for work in works(config):
+        stage, _, unit, _ = KINDS[work.kind]
+        amount = f"{work.count:,} {unit}{work.star}" if work.count else f"? {unit}"
+        row = {"stage": stage, "what": f"{work.kind} {work.name}", "how much": amount}
+        tried = [seen for there, made in places if work.count and (seen := price(there, work, made))]
+        if found := next((one for one in tried if not one.problems), None):
+            times, gigabytes = work.count / found.items, work.count / found.items * found.size / 1e9 or None
+            row |= {"rate": found.rate, "hours": times * found.seconds / 3600, "GB": gigabytes}
+            row["from"], machines[found.machine] = portable(found.path), None
+        else:
+            why = "nothing of it is there" if work.count else "how much it is, is known once what it reads is there"
+            why = "; ".join(f"{portable(one.path)}: {'; '.join(one.problems)}" for one in tried) or why
+            unknown.setdefault(why, []).append(row["what"].strip())
+        table.append(row)
+    frame = pd.DataFrame(table, columns=["stage", "what", "how much", "rate", "hours", "GB", "from"])
+    yield from frame.to_string(index=False, na_rep="–", float_format=lambda value: f"{value:.3g}").splitlines()
+    hours, gigabytes = frame["hours"], frame["GB"].sum()
+    yield f"Known: {hours.sum():.3g} hours ({hours.count()} of {len(frame)} rows), {gigabytes:.3g} GB. *: published."
+    yield f"Made on: {'; '.join(filter(None, machines)) or '–'}. Not priced: {LEFT_OUT}."
+    yield from (f"Not known: {', '.join(names)}: {why}" for why, names in unknown.items())
+    if unknown and FOLDER not in sources:
+        yield f"{portable(FOLDER)} {'has rates of cards, for --from' if tables(FOLDER) else 'holds no rates of a card'}"

@@ -173,11 +173,14 @@ def test_json_and_json_lines_give_the_same_records(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"instruction": "A?"}', "expected a list of Alpaca records, got a dict"),
-        ('"text"', "got a str"),
-        ("[1, 2]", "record 0 is a int"),
-        ('[{"instruction": "A?", "output": "B"}, {"instruction": "A?"}]', "record 1 has no text under 'output'"),
-        ("[{", "not valid JSON"),
+        ('{"instruction": "A?"}', "holds one JSON object, not a list of records"),
+        ('"text"', "holds one JSON text, not a list of records"),
+        ("[1, 2]", "record 1 is a number, not an object"),
+        ('[{"instruction": "A?", "output": "B"}, {"instruction": "A?"}]', "record 2: no 'output'"),
+        ("[{", "line 1: not JSON"),
+        ('[{"instruction": "A?", "output": "B", "input": NaN}]', "record 1, 'input': NaN is no value in JSON"),
+        ('[{"instruction": "A?", "output": "B", "input": 5}]', "record 1: 'input' is 5, not a text"),
+        ('[{"instruction": "A?", "output": "\\ud83d"}]', "record 1, 'output': holds half of a surrogate pair"),
     ],
 )
 def test_a_file_that_holds_no_records_is_named(tmp_path, content, message):

@@ -100,10 +100,14 @@ BAD_FILES = {
     "no good sentence": ([{"sentence_bad": BAD}], "no 'sentence_good'"),
     "no bad sentence": ([{"sentence_good": GOOD}], "no 'sentence_bad'"),
     "no phenomenon": ([pair(UID="nonsense")], "paradigm 'nonsense' belongs to no phenomenon"),
-    "empty sentence": ([pair(), pair(bad="  ")], "pair 2: 'sentence_bad' is an empty sentence"),
-    "no number": ([pair(pair_id="first")], "pair_id 'first' is no number"),
+    "empty sentence": ([pair(), pair(bad="  ")], "line 2: 'sentence_bad' is '  ', empty"),
+    "no number": ([pair(pair_id="first")], "line 1: 'pair_id' is 'first', not a whole number"),
     "twice": ([pair(pair_id=4), pair(pair_id=4)], "pair 4 of transitive stands twice"),
-    "no object": ([["a", "b"]], "no object"),
+    "half a number": ([pair(pair_id=3.7)], "'pair_id' is 3.7, not a whole number"),
+    "a truth value": ([pair(pair_id=True)], "'pair_id' is true, not a whole number"),
+    "a number for a sentence": ([pair(good=5)], "'sentence_good' is 5, not a text"),
+    "a number for a paradigm": ([pair(UID=7)], "'UID' is 7, not a text"),
+    "no object": ([["a", "b"]], "record 1 is a text, not an object"),
 }
 
 
@@ -139,9 +143,11 @@ def test_files_that_cannot_be_read(tmp_path, gpt2, capsys):
     (data / "transitive.jsonl").write_text('{"sentence_good": ')
     assert "line 1: not JSON" in complaint(*words, capsys=capsys)
     (data / "transitive.jsonl").write_bytes(b"\xff\xfe")
-    assert "transitive.jsonl cannot be read" in complaint(*words, capsys=capsys)
-    (data / "transitive.jsonl").rename(data / "transitive.jsonl.gz")
-    assert "transitive.jsonl.gz cannot be read" in complaint(*words, capsys=capsys)
+    assert "transitive.jsonl is empty" in complaint(*words, capsys=capsys)
+    (data / "transitive.jsonl").write_bytes(b"\n")
+    assert "transitive.jsonl has no minimal pair" in complaint(*words, capsys=capsys)
+    (data / "transitive.jsonl").write_bytes(gzip.compress(json.dumps(pair()).encode())[:-8])
+    assert "transitive.jsonl cannot be unpacked" in complaint(*words, capsys=capsys)
 
 
 def test_bad_lists_models_and_published_tables(tmp_path, gpt2, capsys):
@@ -149,7 +155,9 @@ def test_bad_lists_models_and_published_tables(tmp_path, gpt2, capsys):
     listed = tmp_path / "ids.json"
     assert "ids.json not found" in complaint(*words, gpt2, "--subset", listed, capsys=capsys)
     listed.write_text('{"transitive": "all"}')
-    assert "is no list of items" in complaint(*words, gpt2, "--subset", listed, capsys=capsys)
+    assert "'transitive' is 'all', not a list" in complaint(*words, gpt2, "--subset", listed, capsys=capsys)
+    listed.write_text('{"transitive": [true]}')
+    assert "is true, not a whole number" in complaint(*words, gpt2, "--subset", listed, capsys=capsys)
     bare = shutil.copytree(gpt2, tmp_path / "bare")
     for file in bare.glob("tokenizer*"):
         file.unlink()
@@ -158,7 +166,7 @@ def test_bad_lists_models_and_published_tables(tmp_path, gpt2, capsys):
     assert "run casual_lm.ipynb" in complaint(*words, "smollm2-135m-baby", "--home", tmp_path / "home", capsys=capsys)
     table = tmp_path / "table.csv"
     table.write_text("model,accuracy\n")
-    assert "has no column 'phenomenon'" in complaint(*words, gpt2, "--published", table, capsys=capsys)
+    assert "has no column phenomenon" in complaint(*words, gpt2, "--published", table, capsys=capsys)
 
 
 # --- scores ----------------------------------------------------------------------------------------------------------
@@ -172,6 +180,9 @@ class ByLength:
     def __init__(self, weights: str = "0" * 64, dies_after: int = 10**6):
         self.weights, self.dies_after = weights, dies_after
         self.asked: list[Scored] = []
+
+    def way(self, longest: int) -> str:
+        return ""
 
     def weights_sha256(self) -> str:
         return self.weights
@@ -390,6 +401,27 @@ def test_published_accuracies_stand_beside(tmp_path, real_data):
     assert beside["phenomenon"].tolist() == ["argument_structure", "island_effects", "mean of phenomena"]
     assert np.allclose(beside["difference"], beside["accuracy"] - beside["published"])
     assert "57,812" in blimp_tables.what_differs(8)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("m,x,nan", "line 2: 'accuracy' is 'nan', not a number"),
+        ("m,x,inf", "'accuracy' is 'inf', not a number"),
+        ("m,x,", "'accuracy' is '', not a number"),
+        ("m,x,'0,98'", "line 2: 4 fields, not the 3"),
+        ("m,x,0.9\nm,x,0.8", "line 3: m, x stands twice"),
+        ("m,x,120", "'accuracy' is '120', input should be less than or equal to 100"),
+        (",x,0.9", "line 2: 'model' is '', empty"),
+        ("m,nan,0.9", "'phenomenon' is 'nan', what stands for a missing value"),
+        ("", "has no accuracy"),
+    ],
+)
+def test_published_accuracies_that_are_none(tmp_path, rows, message):
+    file = tmp_path / "published.csv"
+    file.write_text(f"model,phenomenon,accuracy\n{rows}\n")
+    with pytest.raises(InputError, match=message):
+        blimp_tables.published_accuracies(file)
 
 
 def test_published_file_that_is_not_there(tmp_path):

@@ -13,9 +13,9 @@ from emogap.cli import main
 from emogap.config import HubModel
 from emogap.data import classify
 from emogap.data.classify import Shards, classify_file, thresholds_of, top_labels
-from emogap.data.texts import count_texts, read_texts
 from emogap.emotions import INDEX, LABELS
 from emogap.errors import InputError, MissingInput, UsageError
+from emogap.text.reading import count_texts, read_texts
 
 TEXTS = ["plain words", "", 'say "hi", now', "tab\tand, comma", "Bär 🙂\u2028same line", "last"]
 
@@ -71,15 +71,15 @@ def test_the_column_is_named_or_the_only_one(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", b"good\nbad \xff\n", r"a\.txt, line 2: not UTF-8"),
+        ("a.txt", b"good\nbad \xff\n", r"a\.txt, line 2: byte 0xff is not UTF-8"),
         ("a.csv", b"n,text\n1,x\n2\n", r"a\.csv, line 3: 1 fields, not the 2"),
         ("a.csv", b'text\n"open\n', r"a\.csv, line \d: unexpected end"),
-        ("a.csv", b"", "is empty; its first line must name the columns"),
+        ("a.csv", b"", "a.csv is empty"),
         ("a.jsonl", b'{"text": "x"}\n{"text": 5}\n', r"line 2: text is 5, not a text"),
         ("a.jsonl", b'{"text": "x"}\nnonsense\n', r"line 2: not JSON"),
-        ("a.jsonl", b"[1]\n", r"line 1: not an object"),
+        ("a.jsonl", b"[1]\n", r"record 1 is a number, not an object with text"),
         ("a.parquet", b"PAR0", "cannot be read as Parquet"),
-        ("a.txt", b"", "has no texts"),
+        ("a.txt", b"", "a.txt is empty"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path, name, content, message):
@@ -91,10 +91,10 @@ def test_what_cannot_be_read_is_named(tmp_path, name, content, message):
 
 def test_parquet_without_texts_is_named(tmp_path):
     pd.DataFrame({"text": ["a", None]}).to_parquet(tmp_path / "a.parquet")
-    with pytest.raises(InputError, match=r"row 2: text is empty"):
+    with pytest.raises(InputError, match=r"record 2: text is null, not a text"):
         count_texts(tmp_path / "a.parquet")
     pd.DataFrame({"text": [1, 2]}).to_parquet(tmp_path / "b.parquet")
-    with pytest.raises(InputError, match="holds int64, not texts"):
+    with pytest.raises(InputError, match="record 1: text is 1, not a text"):
         count_texts(tmp_path / "b.parquet")
     with pytest.raises(MissingInput, match="give a file of texts"):
         count_texts(tmp_path / "c.txt")
@@ -207,8 +207,6 @@ def test_speed_against_a_pipeline_over_the_same_model():
 
 
 def test_a_table_without_a_header_is_read_by_the_number_of_its_column(tmp_path):
-    from emogap.data.texts import read_texts
-
     table = tmp_path / "rows.tsv"
     table.write_text("What a day!\t17\ta1\nOh no.\t25\ta2\n")
     assert next(read_texts(table, "1")) == ["What a day!", "Oh no."]

@@ -9,6 +9,7 @@ import pytest
 from tiny_models import save_tiny_gpt2
 
 from emogap.cli import main
+from emogap.errors import InputError
 from emogap.evaluate import emobench_tables
 from emogap.evaluate.emobench import emobench, emobench_artefacts, score_questions
 from emogap.evaluate.emobench_exhibits import emobench_exhibits
@@ -63,7 +64,14 @@ def test_the_sample_is_the_projects_own(real_data):
         ({"choices": ["run", "run"]}, "choices must be two or more different texts"),
         ({"choices": ["run"]}, "choices must be two or more different texts"),
         ({"question type": "Thought"}, "question type 'thought' is unknown"),
-        ({"scenario": ""}, "no 'scenario'"),
+        ({"scenario": ""}, "'scenario' is '', empty"),
+        ({"scenario": None}, "'scenario' is null, not a text"),
+        ({"choices": "run"}, "'choices' is 'run', not a list"),
+        ({"choices": ["run", 5]}, "'choices', item 2 is 5, not a text"),
+        ({"choices": ["run", "run "]}, "choices must be two or more different texts"),
+        ({"label": 2}, "'label' is 2, not a text"),
+        ({"qid": None}, "'qid'"),
+        ({"language": None}, "'language' is null, not a text"),
         ({"language": "fr"}, "is in the language 'en'"),
     ],
 )
@@ -74,6 +82,19 @@ def test_a_bad_record_is_named_with_its_line(change, message, tmp_path, gpt2, ca
     assert message in err
     assert "EA.jsonl" in err
     assert err.count("\n") == 1
+
+
+def test_an_id_stands_once_in_a_language(tmp_path):
+    file = tmp_path / "EA.jsonl"
+    file.write_text("".join(json.dumps(EA | change) + "\n" for change in ({}, {"language": "zh"}, {"qid": 1})))
+    with pytest.raises(InputError, match=r"EA.jsonl, line 3: the qid 1 stands in .*EA.jsonl, line 1 already"):
+        load_questions(tmp_path)
+    file.write_text("".join(json.dumps(EA | change) + "\n" for change in ({}, {"language": "zh"}, {"qid": 2})))
+    assert [question.qid for question in load_questions(tmp_path)] == ["1", "2"]
+    # What no question of this language comes from is looked at too, before anything is scored.
+    file.write_text(json.dumps(EA) + "\n" + json.dumps(EA | {"language": "zh", "label": "fly"}) + "\n")
+    with pytest.raises(InputError, match="line 2: label 'fly' is none of the choices"):
+        load_questions(tmp_path, items=1)
 
 
 def test_without_data_the_command_says_where_to_get_it(tmp_path, gpt2, capsys):
@@ -107,6 +128,9 @@ class Liking:
     def __init__(self, liked: str | None, cost: float = 0.0):
         self.liked, self.cost = liked, cost
         self.texts: dict[Scored, tuple[str, str]] = {}
+
+    def way(self, longest: int) -> str:
+        return ""
 
     def weights_sha256(self) -> str:
         return f"{self.liked}{self.cost}".encode().hex().ljust(64, "0")

@@ -98,10 +98,20 @@ def test_the_lists_that_ship_are_what_the_command_makes(real_data, tmp_path):
     assert json.loads((tmp_path / "words.json").read_text())["made_from"] == json.loads(WORDS.read_text())["made_from"]
 
 
-@pytest.mark.parametrize("content", ["[]", '{"words": {"joy": {}}}', '{"words": 3}', "not json"])
-def test_files_that_are_no_lists(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", "not an object; make the word lists anew"),
+        ('{"words": {"joy": {}}}', "has no word of admiration"),
+        ('{"words": 3}', "'words' is 3, not an object"),
+        ('{"words": {"joy": {"glad": 7}}}', "'words', 'joy', 'glad' is 7"),
+        ('{"words": {"joy": {"glad": NaN}}}', "NaN is no value"),
+        ("not json", "line 1: not JSON"),
+    ],
+)
+def test_files_that_are_no_lists(tmp_path, content, message):
     (tmp_path / "words.json").write_text(content, encoding="utf-8")
-    with pytest.raises(InputError, match="no word lists of the 28 emotions"):
+    with pytest.raises(InputError, match=message):
         load_emotion_words(tmp_path / "words.json")
 
 

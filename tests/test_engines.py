@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from architectures import LONGROPE, save_tiny
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -444,3 +445,101 @@ def test_a_hub_model_that_cannot_write_is_refused_before_its_weights_are_fetched
     with pytest.raises(ModelError, match="BertModel, not a causal language model"):
         open_engine(Writer(model=HubModel(name="someone/encoder", revision="a" * 40)))
     assert fetched == ["config.json", "adapter_config.json"]
+
+
+# --- models that take no slots ---
+
+
+@pytest.fixture(scope="module")
+def of_kind(tmp_path_factory):
+    """A tiny model of an architecture on disk."""
+
+    @cache
+    def save(kind: str) -> LocalModel:
+        folder = tmp_path_factory.mktemp(kind)
+        save_tiny(folder, make_tokenizer(), kind, **(LONGROPE if kind == "phi3" else {}))
+        return LocalModel(folder, kind)
+
+    return save
+
+
+@pytest.mark.parametrize(
+    ("kind", "way"), [("opt", "slots"), ("xglm", "slots"), ("bloom", "slots"), ("mamba", "alone"), ("jamba", "alone")]
+)
+def test_replies_of_every_way_are_those_of_generate(of_kind, kind, way, capsys):
+    local = of_kind(kind)
+    engine = engine_of(local, 3)
+    assert engine._way == way
+    said = capsys.readouterr().out
+    assert ("takes no slots of one cache" in said and "writer.engine=vllm" in said) == (way != "slots")
+    sampling = Sampling(temperature=0, repetition_penalty=1.2, max_new_tokens=10)
+    for conversation, reply in zip(ask(6), engine.generate(ask(6), sampling), strict=True):
+        mask = torch.ones(1, reply.prompt_tokens, dtype=torch.long)
+        expected = by_generate(local, conversation, 10, do_sample=False, repetition_penalty=1.2, attention_mask=mask)
+        assert reply.text == engine._tokenizer.decode(expected, skip_special_tokens=True)
+        assert reply.new_tokens == len(expected) and reply.seconds > 0
+
+
+def test_a_row_alone_draws_what_it_draws_in_a_slot(saved):
+    engine = engine_of(saved(llama))
+    expected = [reply.text for reply in engine.generate(ask(6), SAMPLED)]
+    for way in ("alone", "anew"):
+        engine._way = way
+        heard = []
+        replies = engine.generate(ask(6), SAMPLED, heard.append)
+        assert [reply.text for reply in replies] == expected
+        assert {reply.finish for reply in replies} == {"stop", "length"} and len(heard) == 6
+
+
+def test_defaults_of_the_folder_shape_no_reply(of_kind, tmp_path):
+    import json
+    import shutil
+
+    folder = shutil.copytree(of_kind("mamba").path, tmp_path / "odd")
+    file = folder / "generation_config.json"
+    odd = {"repetition_penalty": 9.0, "no_repeat_ngram_size": 1, "min_new_tokens": 9, "max_length": 4}
+    file.write_text(json.dumps(json.loads(file.read_text()) | odd))
+    plain, other = engine_of(of_kind("mamba")), engine_of(LocalModel(folder, "odd"))
+    assert other._way == "alone"
+    assert [r.text for r in other.generate(ask(4), GREEDY)] == [r.text for r in plain.generate(ask(4), GREEDY)]
+
+
+def test_rows_that_pass_the_length_where_positions_turn_are_decoded_alone(of_kind):
+    local = of_kind("phi3")
+    engine = engine_of(local, 3)
+    conversations = [
+        Conversation(f"row-{i}", ({"role": "user", "content": "x" + chr(65 + i) * length},), i, plain=True)
+        for i, length in enumerate((5, 30, 42, 60))
+    ]
+    rows = [engine._row(i, conversation, GREEDY) for i, conversation in enumerate(conversations)]
+    assert [engine._goes_alone(row) for row in rows] == [False, False, True, True]
+    for conversation, reply in zip(conversations, engine.generate(conversations, GREEDY), strict=True):
+        mask = torch.ones(1, reply.prompt_tokens, dtype=torch.long)
+        expected = by_generate(local, conversation, 12, do_sample=False, attention_mask=mask)
+        assert reply.text == engine._tokenizer.decode(expected, skip_special_tokens=True)
+
+
+def test_a_model_that_reads_both_ways_does_not_write(of_kind):
+    with pytest.raises(ModelError, match="says of a token depends on the tokens after it") as caught:
+        engine_of(of_kind("roberta"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_row_alone_that_fails_is_an_error_of_its_own(saved, monkeypatch):
+    engine = engine_of(saved(llama))
+    engine._way = "alone"
+
+    def fail(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("emogap.generate.transformers_engine.continued", fail)
+    [reply] = engine.generate(ask(1), GREEDY)
+    assert reply.finish == "error" and "out of memory on cpu with this row alone" in reply.error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_the_embedded_model_takes_slots(dtype):
+    from emogap.hub import resolve
+
+    assert engine_of(resolve(HubModel(name="embedded:smollm2-135m-instruct")), dtype=dtype)._way == "slots"

@@ -1,9 +1,13 @@
 """The logit lens on tiny models of both shapes."""
 
+import json
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from architectures import LONGROPE, save_tiny
 from tiny_models import SENTENCES, save_tiny_gpt2
 from transformers import (
     AutoTokenizer,
@@ -173,17 +177,98 @@ def test_what_the_project_ships(make_config):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("[]", "expected a JSON object"),
+        ("[]", "not an object; openings are an object"),
+        ("{}", "has no opening"),
+        ('{"joy": "I am so"}', "'joy' is 'I am so', not a list"),
         ('{"hunger": ["I am so"]}', "'hunger' is not one"),
-        ('{"joy": [" "]}', "no text"),
+        ('{"joy": [" "]}', "'joy', item 1 is ' ', empty"),
     ],
 )
 def test_openings_that_are_none(tmp_path, content, said):
     (tmp_path / "openings.json").write_text(content, encoding="utf-8")
-    with pytest.raises((InputError, UsageError), match=said):
+    with pytest.raises(InputError, match=said):
         load_openings(tmp_path / "openings.json")
 
 
 def test_a_model_that_is_not_of_the_study(make_config):
     with pytest.raises(UsageError, match="'nope' is no model of the study"):
         lens_models(make_config('lens.models=["nope"]'))
+
+
+# --- the model's own continuation ---
+
+ODD = {
+    "repetition_penalty": 5.0, "no_repeat_ngram_size": 1, "encoder_repetition_penalty": 2.0, "min_new_tokens": 20,
+    "suppress_tokens": list(range(5, 400, 2)), "begin_suppress_tokens": list(range(4, 400, 2)), "max_length": 3,
+    "bad_words_ids": [[token] for token in range(10, 90)], "forced_bos_token_id": 8, "forced_eos_token_id": 9,
+    "sequence_bias": [[[20], 10.0]], "exponential_decay_length_penalty": [1, 3.0], "do_sample": True,
+    "temperature": 0.3, "top_k": 2, "num_beams": 3, "length_penalty": 2.0, "guidance_scale": 3.0, "max_time": 1e-9,
+    "renormalize_logits": True, "cache_implementation": "static", "min_length": 50, "stop_strings": [" "],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def loud(tmp_path_factory):
+    """A model whose layers say different things, and the greedy continuation of a text by plain forward passes."""
+    folder = tmp_path_factory.mktemp("loud")
+    tokenizer = AutoTokenizer.from_pretrained(save_tiny_gpt2(folder / "tokenizer"))
+    model = save_tiny(folder / "llama", tokenizer, "llama")
+    ids = tokenizer(TEXT, return_tensors="pt")["input_ids"]
+    for _ in range(12):
+        with torch.inference_mode():
+            ids = torch.cat([ids, model(input_ids=ids).logits[:, -1].argmax(-1, keepdim=True)], dim=1)
+    assert not (ids == 1).any(), "a token that ends the text would hide what is tested"
+    return folder / "llama", ids[0]
+
+
+@pytest.mark.parametrize("odd", [*({key: value} for key, value in ODD.items()), ODD], ids=[*ODD, "all of them"])
+@pytest.mark.parametrize("file", ["generation_config.json", "config.json"])
+def test_the_continuation_is_the_likeliest_whatever_the_folder_says_of_generation(loud, tmp_path, odd, file):
+    model, expected = loud
+    folder = shutil.copytree(model, tmp_path / "odd")
+    content = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps(content | odd))
+    lens = LogitLens(LocalModel(folder, "odd"))
+    ids = lens.encode(TEXT)
+    continued = lens.continued(ids, 12)
+    assert continued.tolist() == expected.tolist()
+    [reading] = lens.read([continued])
+    assert (reading.rank[-1, len(ids) - 1 : -1] == 1).all()
+
+
+def test_the_continuation_ends_where_the_folder_says_that_a_text_ends(loud, tmp_path):
+    model, expected = loud
+    folder = shutil.copytree(model, tmp_path / "ends")
+    ids = LogitLens(LocalModel(folder, "ends")).encode(TEXT)
+    new = expected[len(ids) :].tolist()
+    content = json.loads((folder / "generation_config.json").read_text())
+    content["eos_token_id"] = [new[4], 399]
+    (folder / "generation_config.json").write_text(json.dumps(content))
+    end = len(ids) + new.index(new[4]) + 1
+    assert LogitLens(LocalModel(folder, "ends")).continued(ids, 12).tolist() == expected[:end].tolist()
+
+
+def test_a_continuation_stays_within_what_the_model_reads(tmp_path):
+    lens = LogitLens(LocalModel(save_tiny_gpt2(tmp_path / "gpt2", positions=40), "tiny"))
+    ids = torch.arange(3, 41)
+    assert len(lens.continued(ids, 10)) == 40
+    assert lens.continued(torch.arange(3, 43), 10).tolist() == list(range(3, 43))
+
+
+def test_beyond_the_length_where_positions_turn_each_text_is_read_alone(tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(save_tiny_gpt2(tmp_path / "tokenizer"))
+    model = save_tiny(tmp_path / "phi3", tokenizer, "phi3", **LONGROPE)
+    lens = LogitLens(LocalModel(tmp_path / "phi3", "phi3"))
+    texts = [lens.encode(TEXT), lens.encode(" ".join(SENTENCES))]
+    assert len(texts[0]) < 48 < len(texts[1])
+    for ids, reading in zip(texts, lens.read(texts), strict=True):
+        with torch.inference_mode():
+            shares = model(input_ids=ids[None]).logits[0].log_softmax(-1)
+        expected = -shares[:-1].gather(1, ids[1:, None])[:, 0]
+        np.testing.assert_allclose(reading.cross_entropy[-1, :-1], expected, atol=1e-3)
+    near = texts[1][:44]
+    ids = near[None]
+    for _ in range(8):
+        with torch.inference_mode():
+            ids = torch.cat([ids, model(input_ids=ids).logits[:, -1].argmax(-1, keepdim=True)], dim=1)
+    assert lens.continued(near, 8).tolist() == ids[0].tolist()

@@ -152,6 +152,67 @@ def test_agreement_is_krippendorffs_alpha():
     assert np.isnan(preference.agreement(Votes(same[same["rater"] == "r1"], ["a", "b"], [], {})))
 
 
+def votes_by_name(tmp_path, rows, header="rater,prompt_id,choice,reason"):
+    file = tmp_path / "votes.csv"
+    file.write_text("\n".join([header, *rows]) + "\n")
+    return preference.read_votes([file])
+
+
+def test_a_comma_behind_each_row_shifts_no_column(tmp_path):
+    for header in ("rater,prompt_id,choice,reason", "rater,prompt_id,choice,reason,"):
+        votes = votes_by_name(tmp_path, ["a,p1,gpt2,it is short,", "a,p2,none,dull,"], header)
+        assert votes.models == ["gpt2"]
+        assert votes.table.to_numpy().tolist() == [["a", "p1", "gpt2", "it is short"], ["a", "p2", "none", "dull"]]
+
+
+def test_names_are_told_apart_by_letters_alone(tmp_path):
+    decomposed, composed = "cafe\u0301", "caf\u00e9"
+    rows = [
+        "Ann,p1,GPT2 ,x", "ann ,p2, gpt2,x", "B,p1,None,x", "b,p2,NONE ,x", f"c,p1,{decomposed}  instr,x",
+        f"c,p2,{composed} Instr,x",
+    ]  # fmt: skip
+    votes = votes_by_name(tmp_path, rows)
+    assert votes.models == ["GPT2", f"{decomposed} instr"]
+    assert votes.table["choice"].tolist() == ["GPT2", "GPT2", NONE, NONE, *[f"{decomposed} instr"] * 2]
+    assert votes.table["rater"].tolist() == ["Ann", "Ann", "B", "B", "c", "c"]
+    table = preference.preference_table(votes, 100, 0)
+    assert table["votes"].tolist() == [2, 2] and table["share"].tolist() == [50.0, 50.0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["a,p1,gpt2,x", "a,p2, ,x"], r"votes.csv, line 3: rater a says nothing about 'p2' \(choice ' '\); write none"),
+        (["a,p1,NaN,x"], r"line 2: rater a says nothing about 'p1' \(choice 'NaN'\)"),
+        (["a,p1,n/a,x"], "rater a says nothing about 'p1'"),
+        ([" ,p1,gpt2,x"], "line 2: 'rater' is ' ', empty"),
+        (["nan,p1,gpt2,x"], "line 2: 'rater' is 'nan', what stands for a missing value"),
+        (["a,,gpt2,x"], "line 2: 'prompt_id' is '', empty"),
+        (["Ann,p1,gpt2,x", "b,p1,gpt2,x", " ANN,p1 ,m,x"], "line 4: rater Ann answers 'p1' twice"),
+        (["a,p1,gpt2"], "line 2: 3 fields, not the 4 of the first line"),
+        (["a,p1,gpt2,because, as I said"], "line 2: 5 fields, not the 4 of the first line; quote a text"),
+        (['a,"p\n1",,x'], r"line 2: rater a says nothing about 'p\\n1'"),
+        ([], "no answer is in it"),
+    ],
+)
+def test_votes_that_say_nothing_are_named(tmp_path, rows, message):
+    with pytest.raises(InputError, match=message):
+        votes_by_name(tmp_path, rows)
+
+
+def test_names_of_a_page_are_found_in_any_case(answered, tmp_path):
+    _, data, key = build(answered, tmp_path)
+    table = filled_in(data, key, "a", MODELS[1])
+    table["choice"] = table["choice"].map(lambda name: f" {name.upper()} ")
+    table.to_csv(tmp_path / "a.csv", index=False)
+    votes = preference.read_votes([tmp_path / "a.csv"], tmp_path / "q" / preference.KEY)
+    assert votes.inattentive == [] and set(votes.table["choice"]) == {MODELS[1]}
+    by_name = tmp_path / "b.csv"
+    plain_votes({"gpt2": 2}).to_csv(by_name, index=False)
+    with pytest.raises(InputError, match="b.csv, line 2 belongs to another questionnaire"):
+        preference.read_votes([tmp_path / "a.csv", by_name], tmp_path / "q" / preference.KEY)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -423,7 +423,7 @@ def test_masks_cover_the_question_and_nothing_of_the_answer(tokenizer, rows, max
         question = form.question_ids(tokenizer, instruction, more)
         assert len(row.ids) == len(row.labels) <= max_length
         assert all(label in (-100, token) for label, token in zip(row.labels, row.ids, strict=True))
-        hidden = min(len(question), len(row.ids)) if loss_on == "response" else 0
+        hidden = min(len(question), len(row.ids)) if loss_on == "response" else 1  # nothing precedes the first token
         assert row.labels == [-100] * hidden + row.ids[hidden:]
         assert row.ids[: len(question)] == question[: len(row.ids)]
         if row.truncated:

@@ -55,11 +55,12 @@ def test_published_prompts_are_read_whole(real_data):
         ({"joy": ["Instruction: Sing."], "love": ["Instruction: Sing."]}, "love/00 repeats joy/00"),
         ({"joy": ["Sing."]}, "joy/00"),
         ({"joy": ["Instruction: "]}, "joy/00"),
-        ({"joy": "Instruction: Sing."}, "must hold a list"),
-        (["Instruction: Sing."], "expected a JSON object"),
-        ({}, "expected a JSON object"),
+        ({"joy": "Instruction: Sing."}, "'joy' is 'Instruction: Sing.', not a list"),
+        (["Instruction: Sing."], "not an object; prompts are an object, emotion → list"),
+        ({}, "has no emotion; prompts are an object"),
+        ({"joy": ["Instruction: Sing.", 5]}, "'joy', item 2 is 5, not a text"),
         ('{"joy": [], "joy": []}', "'joy' stands twice"),
-        ("{", "not valid JSON"),
+        ("{", "line 1: not JSON"),
     ],
 )
 def test_bad_prompts_are_named(tmp_path, value, message):

@@ -88,7 +88,17 @@ def test_a_later_verdict_replaces_an_earlier_and_a_torn_line_is_named(rewritten)
     assert read_verdicts(file)[row["id"]].decision == "accept"
     with verdicts_path(file).open("a") as handle:
         handle.write('{"row": 1')
-    with pytest.raises(InputError, match="line 3, is no verdict"):
+    with pytest.raises(InputError, match="line 3: not JSON"):
+        read_verdicts(file)
+
+
+@pytest.mark.parametrize("change", [{"decision": "maybe"}, {"reason": None}, {"row": 5}, {"at": 0}])
+def test_a_verdict_of_another_form_is_named(rewritten, change):
+    file = rewritten.home.rewrite_rows("v3")
+    verdict = add_verdict(file, table(rewritten).to_dict("records")[0], "reject", "too long\u2028and too loud")
+    assert read_verdicts(file)[verdict.row] == verdict
+    verdicts_path(file).write_text(json.dumps(verdict.model_dump() | change))
+    with pytest.raises(InputError, match=f"line 1: '{next(iter(change))}' is .* mend or delete the line"):
         read_verdicts(file)
 
 
@@ -158,12 +168,87 @@ def test_a_chunk_may_be_parquet(config, old):
     assert len(read_rows(config.home.chunk("published-m1", 3), STORIES)) == 2
     whole = (old / "chunk_3.parquet").read_bytes()
     (old / "chunk_2.parquet").write_bytes(whole[:-20])
-    with pytest.raises(InputError, match="chunk_2.parquet is no readable Parquet"):
+    with pytest.raises(InputError, match="chunk_2.parquet cannot be read as Parquet"):
         importing.import_pickles(config, old, "published-m1")
     (old / "chunk_2.parquet").unlink()
     pd.DataFrame([{"text": "No story."}]).to_parquet(old / "chunk_4.parquet")
-    with pytest.raises(InputError, match="chunk_4.parquet: record 0 has no text under text, emotion, augmented_text"):
+    with pytest.raises(
+        InputError,
+        match="chunk_4.parquet, record 1: no 'emotion'; a record has the texts",
+    ):
         importing.import_pickles(config, old, "published-m1")
+
+
+@pytest.mark.parametrize(
+    ("names", "numbers"),
+    [
+        # The published chunks, and what is beside them.
+        (["babylm_augment_0.pkl", "babylm_augment_0_new.pkl", "babylm_augment_56.pkl"], [0, 57, 56]),
+        (["chunk_3.parquet", "chunk_00004.parquet"], [3, 4]),
+        (["stories.pkl"], [0]),
+        # A date is no chunk's number: what reads chunks would not see it.
+        (["stories_20240514.parquet"], [0]),
+        (["babylm_augment_3.pkl", "stories_20240514.parquet"], [3, 4]),
+        (["babylm_augment_12_20240514.pkl"], [12]),
+        (["a_20240514.pkl", "b_20240515.pkl"], [0, 1]),
+        (["babylm_augment_99999.pkl", "babylm_augment_100000.pkl"], [99999, 0]),
+        (["babylm_augment_2.PKL", "._babylm_augment_3.pkl"], [2]),
+    ],
+)
+def test_every_chunk_gets_a_number_that_the_corpus_sees(config, old, names, numbers):
+    for name in names:
+        if name.lower().endswith(".pkl"):
+            dump(old, name, [old_record(0)])
+        else:
+            pd.DataFrame([old_record(0)]).to_parquet(old / name)
+    importing.import_pickles(config, old, "published-m1")
+    assert sorted(config.home.chunks("published-m1")) == sorted(numbers)
+    for name, number in zip(names, numbers, strict=False):
+        rows = read_rows(config.home.chunk("published-m1", number), STORIES)
+        assert rows["id"][0] == f"published-m1/{name.rpartition('.')[0]}/0"
+
+
+def test_content_decides_and_a_chunk_in_both_forms_is_refused(config, old):
+    dump(old, "babylm_augment_0.parquet", [old_record(0)])
+    pd.DataFrame([old_record(1)]).to_parquet(old / "babylm_augment_1.pkl")
+    assert importing.import_pickles(config, old, "published-m1").counts["kept"] == 2
+    dump(old, "babylm_augment_0.pkl", [old_record(0)])
+    with pytest.raises(InputError, match="are one chunk in two forms; take one of them away"):
+        importing.import_pickles(config, old, "published-m1")
+
+
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x", "a/b", "..", ".", "", " m1", "a\nb", ".hidden", "a\\b"])
+def test_a_name_cannot_lead_out_of_the_home(config, old, name):
+    dump(old, "babylm_augment_0.pkl", [old_record(0)])
+    before = sorted(old.parent.rglob("*"))
+    for ask in (
+        lambda: importing.import_pickles(config, old, name),
+        lambda: config.home.chunk(name, 0),
+        lambda: config.home.chunks(name),
+        lambda: config.home.corpus(name),
+        lambda: config.home.rewrites(name),
+        lambda: config.home.rewrite_rows(name),
+        lambda: config.home.model(name),
+        lambda: config.home.responses(name),
+        lambda: config.home.task_scores(name, "blimp"),
+        lambda: config.home.lens_readings(name),
+    ):
+        with pytest.raises(UsageError, match="cannot name a method, version, corpus or model") as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+    assert sorted(old.parent.rglob("*")) == before
+
+
+def test_a_chunk_has_a_number_of_five_digits(config):
+    assert config.home.chunk("m1", 99_999).name == "chunk_99999.parquet"
+    for number in (-1, 100_000):
+        with pytest.raises(UsageError, match=f"there is no chunk {number}"):
+            config.home.chunk("m1", number)
+    folder = config.home.chunk("m1", 0).parent
+    folder.mkdir(parents=True)
+    for name in ("chunk_00007.parquet", "chunk_0_new.parquet", "chunk_20240514.parquet", "chunk_00008.txt"):
+        (folder / name).touch()
+    assert config.home.chunks("m1") == {7: folder / "chunk_00007.parquet"}
 
 
 class Harmful:
@@ -193,9 +278,15 @@ def test_anything_but_plain_values_is_refused_by_name(config, old, capsys, value
     ("value", "message"),
     [
         ("text", "expected a list of records"),
-        ([{"text": "a"}], "record 0 has no text under text, emotion, augmented_text"),
+        ([{"text": "a"}], "record 1: no 'emotion'; a record has the texts text, emotion"),
         ({"text": ["a"], "emotion": []}, "columns differ in length"),
-        ([old_record(0, emotion="happiness")], "'happiness' is not one of the 28"),
+        ([old_record(0), old_record(1, text="half \ud83d")], "record 2, 'text': holds half of a surrogate pair"),
+        ([old_record(0, source=float("nan"))], "record 1: 'source' is NaN, not a text"),
+        ([old_record(0, text=None)], "record 1: 'text' is null, not a text"),
+        ([old_record(0, emotion="")], "record 1: 'emotion' is '', empty"),
+        ([old_record(0, emotion=["joy"])], "'emotion' is .*, not a text"),
+        ([["a"]], "record 1: it is .*, not an object"),
+        ([old_record(0, emotion="happiness")], "record 1, 'emotion': item 1 is 'happiness', not one of the 28"),
     ],
 )
 def test_odd_contents_are_named(config, old, value, message):

@@ -70,9 +70,9 @@ def test_a_larger_selection_leaves_the_rows_of_a_smaller_one_as_they_were(make_c
 def test_seed_examples_are_of_the_wanted_emotion_and_drawn_per_row(make_config):
     config = make_config("rewrite.count=40")
     from emogap.data.alpaca import clean, load_records, select
-    from emogap.generate.prompts import load_examples
+    from emogap.generate.prompts import SeedRewrite, load_examples
 
-    seeds = load_examples(config.rewrite.seeds)
+    seeds = load_examples(config.rewrite.seeds, SeedRewrite)
     template = rewrites.rewrite_template(config.rewrite, "v3")
     chosen = select(clean(load_records(config.rewrite.records)).kept, 40, 0)
     asks = rewrites.rewrite_asks(chosen, "v3", template, seeds, config.rewrite.emotions, 0)
@@ -118,7 +118,7 @@ def test_bad_input_is_said_in_one_line_and_leaves_nothing(make_config, engine, t
     file = tmp_path / "records.json"
     file.write_text('{"data": []}')
     config = make_config(f"rewrite.records={file}")
-    with pytest.raises(InputError, match="expected a list of Alpaca records, got a dict"):
+    with pytest.raises(InputError, match="holds one JSON object, not a list of records"):
         rewrites.rewrite(config)
     file.write_text("[]")
     with pytest.raises(InputError, match="no record is left"):

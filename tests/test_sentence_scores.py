@@ -1,8 +1,12 @@
 """Scores of sentences: equal to what the model's own loss says, shared beginnings or not, for both kinds of models."""
 
+import hashlib
+
 import numpy as np
 import pytest
+from architectures import narrow, save_tiny
 from tiny_models import SENTENCES, save_tiny_gpt2, save_tiny_llama
+from transformers import AutoTokenizer
 
 from emogap.errors import InputError, ModelError
 from emogap.evaluate.prefix_trees import batches, grow_trees
@@ -139,3 +143,123 @@ def test_rows_stay_near_their_size_and_batches_within_the_budget():
     for batch in batches(trees, 512):
         assert len(batch) * max(len(tree) for tree in batch) <= 512
     assert len(grow_trees(sequences, [1] * 100, share=False)) == 100
+
+
+def test_rows_that_are_shared_and_batches_keep_to_one_side_of_a_bound():
+    sequences = [(0, *range(30), n) for n in range(5)] + [(0, *range(3), n) for n in range(90, 95)]
+    trees = grow_trees(sequences, [1] * 10, limit=10)
+    assert sorted(len(tree) for tree in trees) == [4, 31, 31, 31, 31, 31]
+    assert [sorted({len(tree) for tree in batch}) for batch in batches(trees, 10_000, [10])] == [[31], [4]]
+    assert len(batches(trees, 10_000)) == 1
+
+
+# --- a model's own numbers, whatever it does beside the ordinary ---
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return AutoTokenizer.from_pretrained(save_tiny_gpt2(tmp_path_factory.mktemp("tokenizer")))
+
+
+LONG = [" ".join(SENTENCES * 2) + end for end in (" The old", " The old dog.", " She cried.")]
+
+
+def test_beyond_a_window_sentences_are_not_shared_and_below_it_they_are(tokenizer, tmp_path):
+    save_tiny(tmp_path / "mistral", tokenizer, "mistral", **narrow("mistral", 70))
+    scorer = SentenceScorer(LocalModel(tmp_path / "mistral", "mistral"))
+    texts = [*ALIKE, *LONG]
+    assert scorer.shares and max(len(scorer.encode(text).ids) for text in texts) > 80
+    rows = [tree for batch in scorer._batches([scorer.encode(text) for text in texts]) for tree in batch]
+    assert {len(tree.sequences) > 1 for tree in rows} == {True, False}
+    assert all(len(tree) <= 70 for tree in rows if len(tree.sequences) > 1)
+    assert np.allclose(scorer.scores(texts), [by_loss(scorer, text) for text in texts], rtol=0, atol=1e-3)
+
+
+def test_where_the_head_cannot_be_read_alone_fewer_texts_go_together(tokenizer, tmp_path, monkeypatch):
+    save_tiny(tmp_path / "gemma", tokenizer, "gemma2", final_logit_softcapping=5.0)
+    scorer = SentenceScorer(LocalModel(tmp_path / "gemma", "gemma"))
+    assert not scorer.reads_head and scorer.shares
+    # Room for the logits of two texts' tokens, of 400 tokens' each.
+    monkeypatch.setattr("emogap.evaluate.sentence_scores.LOGITS_AT_ONCE", 400 * 64)
+    sizes = []
+    watch = lambda module, args, kwargs: sizes.append(kwargs["input_ids"].numel())  # noqa: E731
+    hook = scorer.model.register_forward_pre_hook(watch, with_kwargs=True)
+    scores = scorer.scores(ALIKE)
+    hook.remove()
+    rows = [tree for batch in scorer._batches([scorer.encode(text) for text in ALIKE]) for tree in batch]
+    assert max(sizes) <= max(64, *(len(tree) for tree in rows))
+    assert np.allclose(scores, [by_loss(scorer, text) for text in ALIKE], rtol=0, atol=1e-3)
+
+
+def test_what_was_remembered_of_another_way_is_not_used(model, tokenizer, tmp_path, monkeypatch):
+    """A file of before is found under its old name by models that were scored rightly, and by no others."""
+    from emogap.evaluate.score_cache import remembered_scores
+
+    monkeypatch.setenv("EMOGAP_CACHE", str(tmp_path / "cache"))
+
+    def remembered(local: LocalModel) -> tuple[float, float]:
+        """What is given for a sentence whose file of before says 7, and what the model says."""
+        scorer = SentenceScorer(local)
+        scored = scorer.encode(ALIKE[0])
+        name = hashlib.sha256(b"form 1" + np.array([len(scored.ids), 1, *scored.ids], dtype=np.int64).tobytes())
+        from emogap.paths import cache_dir
+
+        folder = cache_dir() / "scores" / scorer.weights_sha256()[:32]
+        folder.mkdir(parents=True)
+        np.save(folder / f"{name.hexdigest()}.npy", np.array([7.0]))
+        [[found]] = remembered_scores(scorer, [[scored]], lambda count: None)
+        return found, scorer.scores([ALIKE[0]])[0]
+
+    assert remembered(model)[0] == 7.0
+    save_tiny(tmp_path / "cohere", tokenizer, "cohere")
+    found, own = remembered(LocalModel(tmp_path / "cohere", "cohere"))
+    assert found == own
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_rounding_takes_no_speed_away(model, dtype):
+    scorer = SentenceScorer(model, dtype=dtype)
+    assert scorer.reads_head and scorer.shares
+
+
+def test_weights_that_are_no_numbers_are_said(model, tmp_path):
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(model.path, tmp_path / "diverged")
+    tensors = load_file(folder / "model.safetensors")
+    save_file({name: torch.full_like(one, torch.nan) for name, one in tensors.items()}, folder / "model.safetensors",
+              metadata={"format": "pt"})  # fmt: skip
+    with pytest.raises(ModelError, match=r"diverged: .*not numbers \(NaN\); its training diverged"):
+        SentenceScorer(LocalModel(folder, "diverged"))
+
+
+def test_what_fails_in_scoring_is_one_line(model, monkeypatch):
+    scorer = SentenceScorer(model)
+
+    def fail(*args, **kwargs):
+        raise IndexError("index out of range in self\nmore of it")
+
+    monkeypatch.setattr(scorer.model, "forward", fail)
+    monkeypatch.setattr(scorer.model.base_model, "forward", fail)
+    with pytest.raises(ModelError, match=r"ForCausalLM|LMHeadModel") as caught:
+        scorer.scores(ALIKE)
+    assert "fails on a text of" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_model_that_sees_what_comes_is_refused(tokenizer, tmp_path):
+    save_tiny(tmp_path / "bert", tokenizer, "bert")
+    with pytest.raises(ModelError, match="what a BertLMHeadModel says of a token depends on the tokens after it"):
+        SentenceScorer(LocalModel(tmp_path / "bert", "bert"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_the_embedded_model_is_scored_the_fastest_way(dtype):
+    from emogap.config import HubModel
+    from emogap.hub import resolve
+
+    scorer = SentenceScorer(resolve(HubModel(name="embedded:smollm2-135m-instruct")), device="cpu", dtype=dtype)
+    assert scorer.reads_head and scorer.together and scorer.shares

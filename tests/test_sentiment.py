@@ -61,10 +61,17 @@ def test_study_grouping_is_the_one_of_the_published_tables():
     [
         (["m,happy,joy,1"], "line 2: instruction_emotion 'happy'"),
         (["m,joy,joy,1", "m,joy,glad,1"], "line 3: response_emotion 'glad'"),
-        (["m,joy,joy,-1"], "line 2: count '-1'"),
-        (["m,joy,joy,1.5"], "count '1.5'"),
-        (["m,joy,joy,many"], "count 'many'"),
-        (["m,joy,joy,"], "count ''"),
+        (["m,joy,joy,-1"], "line 2: 'count' is '-1', input should be greater"),
+        (["m,joy,joy,1.5"], "'count' is '1.5', not a whole number"),
+        (["m,joy,joy,many"], "'count' is 'many', not a whole number"),
+        (["m,joy,joy,"], "'count' is '', not a whole number"),
+        (["m,joy,joy,nan"], "'count' is 'nan', not a whole number"),
+        ([",joy,joy,1"], "line 2: 'model' is '', empty"),
+        (["NaN,joy,joy,1"], "line 2: 'model' is 'NaN', what stands for a missing value"),
+        (["gpt2,joy,joy,1", "GPT2 ,joy,love,1"], "line 3: the model 'GPT2' is 'gpt2' elsewhere"),
+        (["m,joy,joy,1", "m,Joy, joy ,2"], "line 3: m, joy, joy stands twice"),
+        (["m,joy,joy,99999999999"], "counts 99999999999 answers; it takes 1 to 10,000,000"),
+        (["m,joy,joy,1,x"], "line 2: 5 fields, not the 4 of the first line"),
         (["m,joy,joy,1", "m,joy,joy,2"], "line 3: m, joy, joy stands twice"),
         (["m,joy,joy,0"], "counts no answers"),
         ([], "counts no answers"),
@@ -256,6 +263,13 @@ def test_the_studys_own_json_of_counts_is_read_in_both_its_forms(tmp_path):
     for path in (plain, detailed):
         table = sentiment.sentiment_table(sentiment.read_counts(path), "emotion", "study", 100, 0)
         assert table[["model", "row", "positive", "neutral"]].to_numpy().tolist() == [["original", "anger", 75.0, 25.0]]
-    plain.write_text('["joy"]')
-    with pytest.raises(InputError, match="emotion → model"):
-        sentiment.read_counts(plain)
+    for content, message in (
+        ('["joy"]', "record 1 is a text, not an object"),
+        ('{"joy": 3}', "'joy' is 3, not an object; .* emotion → model"),
+        ('{"joy": {"m": {"joy": true}}}', "'joy', 'm': 'count' is true, not a whole number"),
+        ('{"joy": {"m": {"joy": NaN}}}', "'joy', 'm', 'joy': NaN is no value in JSON"),
+        ('{"joy": {"m": {"counts": 3}}}', "'joy', 'm': it is 3, not an object"),
+    ):
+        plain.write_text(content)
+        with pytest.raises(InputError, match=message):
+            sentiment.read_counts(plain)

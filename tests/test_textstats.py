@@ -22,7 +22,7 @@ from emogap.evaluate.word_counts import PRESETS, count_words
 from emogap.exhibits import exhibits
 from emogap.hub import LocalModel
 from emogap.published import published_methods
-from emogap.records import REWRITES, STORIES, write_rows
+from emogap.records import REWRITES, STORIES, read_rows, write_rows
 from emogap.show import textstats_figures
 
 # What nltk 3.8.1 itself makes of these; the rules of later releases differ in the first, third, fifth and sixth.
@@ -280,6 +280,37 @@ def test_story_stage_writes_the_table_and_its_exhibits(config, models, monkeypat
     assert textstats.story_stats(config).fresh == ["text_statistics.csv"]
 
 
+@pytest.mark.parametrize("kept", [12, 1, 0])
+def test_a_method_without_an_accepted_story_is_a_group_of_none(config, models, monkeypatch, capsys, kept):
+    captions = {}
+    monkeypatch.setattr(
+        textstats_figures, "save_figure", lambda _, exhibit, figure: captions.update({exhibit.name: exhibit.caption})
+    )
+    write_stories(config)
+    for method, count in (("m1", kept), ("m2", 0)):
+        path = config.home.chunk(method, 0)
+        rows = read_rows(path, STORIES)
+        accepted = pd.Series(range(len(rows))) < count
+        rows = rows.assign(story=rows["story"].where(accepted), status=accepted.map({True: "kept", False: "rejected"}))
+        write_rows(path, rows, STORIES)
+    assert textstats.story_stats(config).counts["texts"] == kept
+    assert "babylm-stats: method m2 has no text: none of its stories was kept" in capsys.readouterr().out
+    folder = config.home.story_stats
+    table = pd.read_csv(folder / "text_statistics.csv")
+    assert table["value"].notna().all()
+    none = table[table["group"] == "m2"]
+    assert set(none["measure"]) == {"texts", "total_words", "unique_words"} and none["value"].eq(0).all()
+    counts = pd.read_csv(folder / "tables" / "word_counts.csv").set_index(["group", "preset"])
+    assert counts.loc[("m2", "words"), "texts"] == 0 and counts.loc["m2", "average_words"].isna().all()
+    assert counts.loc[("m1", "words"), "texts"] == kept
+    assert counts.loc["m1", "average_words"].notna().all() == bool(kept)
+    assert list(captions) == ["profile", "lengths", "growth", "counts", "confusion"]
+    assert (captions["growth"] == "There are no stories: none was kept.") == (not kept)
+    assert not {"comparisons"} & {exhibit.name for exhibit in exhibits(folder)}, "there is nothing to compare"
+    for name in ("comparisons", "emotion_words", "counts"):
+        pd.read_csv(folder / "tables" / f"{name}.csv")  # a header at least, which notebooks read
+
+
 def test_rewrite_stage_needs_its_rows_and_reads_kept_ones(make_config, models, monkeypatch):
     monkeypatch.setattr(textstats, "_show", lambda *_: None)  # drawn in the test above
     config = make_config("rewrite.versions=['v2', 'v3']")
@@ -341,15 +372,46 @@ def test_bad_files_are_one_clear_line(tmp_path):
         ([good, other], InputError, r"mixed schemas: .*other.parquet has no column 'augmented_text'"),
         ([other], InputError, "group 'm2' has no text"),
         ([good, empty], InputError, r"empty.parquet has no rows"),
-        ([broken], InputError, r"broken.json cannot be read as json"),
-        ([single], InputError, r"single.json is not a list of records"),
-        ([hole], InputError, r"hole.jsonl: row 1 has no text in column 'augmented_text'"),
+        ([broken], InputError, r"broken.json, line 1: not JSON"),
+        ([single], InputError, r"single.json holds one JSON object, not a list of records"),
+        ([hole], InputError, r"hole.jsonl, line 2: no text in column 'augmented_text'"),
         ([good, good], InputError, r"two of the files are called"),
     ):
         with pytest.raises(error, match=message):
             read_texts(paths, STORY_COLUMNS)
     with pytest.raises(InputError, match=r"hole.jsonl: no column 'method'"):
         read_texts([hole], STORY_COLUMNS, group="method")
+
+
+def test_emotions_are_labels_and_never_letters(tmp_path):
+    path = tmp_path / "a.jsonl"
+    for given, found in (
+        ({"emotions": ["joy", "love"]}, "joy"), ({"emotions": "joy"}, "joy"), ({"emotions": "love, joy"}, "love"),
+        ({"emotion": "fear, joy"}, "fear"), ({"emotions": None, "emotion": "joy"}, "joy"), ({"emotions": []}, ""),
+        ({"emotion": ""}, ""), ({"emotion": None}, ""), ({}, ""),
+    ):  # fmt: skip
+        path.write_text(json.dumps({"story": "x", **given}))
+        assert read_texts([path], STORY_COLUMNS)["emotion"].tolist() == [found], given
+    for given, message in (
+        ({"emotions": "happy"}, "line 1, 'emotions': item 1 is 'happy', not one of the 28 emotions"),
+        ({"emotions": ["joy", "glad"]}, "'emotions': item 2 is 'glad', not one of the 28"),
+        ({"emotion": "joy; love"}, "not one of the 28"),
+        ({"emotions": 5}, "'emotions': it is 5, not a list"),
+        ({"emotions": [["joy"]]}, "'emotions': item 1 is .*, not a text"),
+        ({"emotion": {"joy": 1}}, "'emotion': it is .*, not a list"),
+        ({"source": 3.5}, "'source' is 3.5, not a text"),
+        ({"line_id": ["a"]}, "'line_id' is .*, not a text"),
+        ({"method": None}, "'method' is empty; name its method, or give --group file"),
+        ({"method": " "}, "'method' is empty"),
+        ({"method": True}, "'method' is true, not a text"),
+        ({"story": 5}, "no text in column 'story'"),
+    ):
+        path.write_text(json.dumps({"story": "x", **given}))
+        with pytest.raises(InputError, match=message):
+            read_texts([path], STORY_COLUMNS)
+    # A rejected row may be anything but nameless.
+    path.write_text('{"story": "x", "status": "kept"}\n{"story": null, "emotions": "?", "status": "rejected"}\n')
+    assert read_texts([path], STORY_COLUMNS)["text"].tolist() == ["x"]
 
 
 @pytest.mark.slow

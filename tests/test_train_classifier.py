@@ -46,7 +46,10 @@ def test_reads_texts_and_labels(tmp_path):
     assert [np.flatnonzero(row).tolist() for row in rows.targets] == [[0, 17], [27]]
 
 
-@pytest.mark.parametrize("line", ["no label", "text\t28\tid", "text\tjoy\tid", "text\t1\tid\tmore"])
+@pytest.mark.parametrize(
+    "line",
+    ["no label", "text\t28\tid", "text\tjoy\tid", "text\t1\tid\tmore", "text\t-1\tid", "text\t1_0\tid", "text\t \tid"],
+)
 def test_bad_line_is_named(tmp_path, line):
     path = tmp_path / "train.tsv"
     path.write_text(f"fine\t3\tid\n{line}\n", encoding="utf-8")

@@ -11,12 +11,12 @@ from emogap.data.classify import load
 from emogap.data.clean import Report, Rules, clean
 from emogap.data.emotion_model import EncoderClassifier
 from emogap.data.raw import find_sources
-from emogap.data.texts import read_texts
 from emogap.device import cpu_has_bf16
 from emogap.emotions import INDEX, LABELS
 from emogap.errors import UsageError
 from emogap.options import Parser, a_model, a_path
 from emogap.paths import ROOT
+from emogap.text.reading import read_texts
 
 if TYPE_CHECKING:
     from transformers import Pipeline

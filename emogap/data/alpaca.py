@@ -1,18 +1,18 @@
 """Alpaca-form records: reading them from a file or the Hub, cleaning with reasons, drawing a reproducible selection."""
 
 import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from emogap.errors import InputError, MissingInput
+from emogap.errors import InputError, one_line
 from emogap.paths import from_root
 from emogap.records import row_seed
+from emogap.text.forms import Form, check, read_forms
 from emogap.text.near_duplicates import normalised
+from emogap.text.reading import RECORD_ENDINGS, given_file
 from emogap.text.words import plain
 
 FIELDS = ("instruction", "input", "output")
@@ -44,35 +44,33 @@ class Cleaned:
         return [{**asdict(record), "reason": reason} for record, reason in self.dropped]
 
 
+class _Given(Form):
+    """A record as a file or a data set has it."""
+
+    needs = "an Alpaca record has the texts instruction, input (which may be empty) and output"
+
+    instruction: str
+    input: str | None = None
+    output: str
+
+
 def is_file(source: str) -> bool:
     """Whether the source is a file on this disk; anything else is a data set of the Hub."""
-    return from_root(source).exists() or source.endswith((".json", ".jsonl"))
+    return from_root(source).exists() or source.endswith(RECORD_ENDINGS)
 
 
 def load_records(source: str, revision: str = "main") -> list[Record]:
-    """Read Alpaca-form records: a JSON list, JSON lines, or the ``train`` split of a Hub data set.
+    """Read Alpaca-form records: a file of any form (``read_table``), or the ``train`` split of a Hub data set.
 
-    Raises ``InputError`` naming what is wrong and in which record.
+    Raises ``MissingInput`` or ``InputError`` naming what is wrong and in which record.
     """
-    rows = _from_file(from_root(source)) if is_file(source) else _from_hub(source, revision)
-    return [_record(row, i, source) for i, row in enumerate(rows)]
-
-
-def _from_file(path: Path) -> list[Any]:
-    if not path.is_file():
-        raise MissingInput(
-            f"Alpaca records {path} not found; set rewrite.records to a JSON or JSONL file or a Hub data set"
-        )
-    text = path.read_text(encoding="utf-8")
-    try:
-        if path.suffix == ".jsonl":
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
-        rows = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(rows, list):
-        raise InputError(f"{path}: expected a list of Alpaca records, got a {type(rows).__name__}")
-    return rows
+    if not is_file(source):
+        rows = enumerate(_from_hub(source, revision), start=1)
+        given = [check(_Given, row, f"{source}, record {number}", _Given.needs) for number, row in rows]
+    else:
+        path = given_file(from_root(source), "Alpaca records", "set rewrite.records to a file or a Hub data set")
+        given = [record for _, record in read_forms(path, _Given)]
+    return [_record(one) for one in given]
 
 
 def _from_hub(name: str, revision: str) -> list[Any]:
@@ -83,21 +81,12 @@ def _from_hub(name: str, revision: str) -> list[Any]:
     except Exception as error:  # the library raises a dozen kinds, all of which mean: not to be had
         raise InputError(
             f"Alpaca records {name} (revision {revision}) are neither a file nor to be had from the Hub "
-            f"({str(error).splitlines()[0]}); set rewrite.records to a JSON file"
+            f"({one_line(error)}); set rewrite.records to a JSON file"
         ) from error
 
 
-def _record(row: Any, number: int, source: str) -> Record:
-    if not isinstance(row, dict):
-        raise InputError(
-            f"{source}: record {number} is a {type(row).__name__}, not an object with instruction and output"
-        )
-    for field in ("instruction", "output"):
-        if not isinstance(row.get(field), str):
-            raise InputError(
-                f"{source}: record {number} has no text under '{field}'; it has {', '.join(map(str, row))}"
-            )
-    values = {field: (row.get(field) or "").strip() for field in FIELDS}
+def _record(given: _Given) -> Record:
+    values = {field: (getattr(given, field) or "").strip() for field in FIELDS}
     return Record(hashlib.sha256("\x1f".join(values.values()).encode()).hexdigest()[:16], **values)
 
 

@@ -19,12 +19,12 @@ from emogap.artefacts import Artefact, Recipe, Summary, write_json
 from emogap.cluster import crew
 from emogap.config import Dtype, HubModel, Scale
 from emogap.data.emotion_model import EmotionClassifier, identify_classifier, load_classifier
-from emogap.data.texts import count_texts, read_texts
 from emogap.device import check_device
 from emogap.emotions import LABELS, labels_over
 from emogap.errors import UsageError
 from emogap.progress import progress
 from emogap.stages import make_each
+from emogap.text.reading import count_texts, read_texts, texts_rule
 
 HERE = Scale()
 SHARD_LINES = 8192
@@ -238,7 +238,7 @@ def classify_file(
             "column": column, "threshold": threshold, "dtype": dtype, "token_budget": token_budget,
             "shard_lines": SHARD_LINES,
         },
-        identities={"classifier": classifier_identity(model)},
+        identities={"classifier": classifier_identity(model)} | texts_rule(source, column, total),
     )  # fmt: skip
     artefact = Artefact(out, recipe)
 

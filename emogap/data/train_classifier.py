@@ -12,6 +12,7 @@ goes on at the last finished epoch and ends with the same weights.
 import json
 import math
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -37,6 +38,8 @@ from emogap.data.multilabel import bootstrap_f1, cross_fitted, label_f1, tune_th
 from emogap.device import cpu_has_bf16
 from emogap.emotions import EMOTIONS, INDEX, LABELS
 from emogap.errors import InputError, MissingInput, UsageError
+from emogap.text.forms import Form, Label, Text, check, read_forms
+from emogap.text.reading import given_file, read_lines
 
 if TYPE_CHECKING:
     import torch
@@ -88,22 +91,20 @@ def read_goemotions(path: Path) -> GoEmotions:
 
     Raises ``MissingInput`` or, naming the line, ``InputError``.
     """
-    if not path.is_file():
-        raise MissingInput(f"{path} not found; run `emogap fetch goemotions` or name the folder that holds it")
+    given_file(path, "GoEmotions", "run `emogap fetch goemotions` or name the folder that holds it")
     texts, rows = [], []
-    with path.open(encoding="utf-8", newline="\n") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                text, ids, _ = line.rstrip("\r\n").split("\t")
-                row = np.zeros(len(LABELS), dtype=np.float32)
-                row[[int(i) for i in ids.split(",")]] = 1
-            except (ValueError, IndexError) as error:
-                raise InputError(
-                    f"{path}, line {number}: expected text, label ids (0 to {len(LABELS) - 1}, comma-separated) and "
-                    f"comment id, separated by tabs, found {line.rstrip()[:80]!r}"
-                ) from error
-            texts.append(text)
-            rows.append(row)
+    for number, line in enumerate(read_lines(path), start=1):
+        text, *rest = line.split("\t")
+        ids = rest[0].split(",") if len(rest) == 2 else []
+        if not ids or not all(re.fullmatch("[0-9]{1,2}", one) and int(one) < len(LABELS) for one in ids):
+            raise InputError(
+                f"{path}, line {number}: expected text, label ids (0 to {len(LABELS) - 1}, comma-separated) and "
+                f"comment id, separated by tabs, found {line[:80]!r}"
+            )
+        row = np.zeros(len(LABELS), dtype=np.float32)
+        row[[int(one) for one in ids]] = 1
+        texts.append(text)
+        rows.append(row)
     if not texts:
         raise InputError(f"{path} is empty; fetch GoEmotions anew")
     return GoEmotions(texts, np.stack(rows))
@@ -415,22 +416,27 @@ def measure(classifier: EmotionClassifier, dev: GoEmotions) -> dict[str, Any]:
     return {"f1": f1, "labels": per_label}
 
 
+class _Story(Form):
+    """A line that a published story was written from, and the labels that the teacher gave it."""
+
+    text: str
+    emotion: Text
+
+
 def teacher_agreement(stories: Path, classifier: EmotionClassifier) -> dict[str, dict[str, int]]:
     """How often the classifier's top label other than neutral is the first label that the published teacher gave.
 
     ``stories``: folder of Parquet files with ``text`` and ``emotion`` (labels joined by ``", "``, highest first). Per
     first label: ``rows``, ``same`` and ``among`` (the top label is one of all labels the teacher gave that line).
     """
-    import polars as pl
-
     files = sorted(stories.glob("*.parquet"))
     if not files:
         raise MissingInput(f"no Parquet file in {stories}; run `emogap fetch published` or name the folder of stories")
-    table = pl.concat([pl.read_parquet(file, glob=False, columns=["text", "emotion"]) for file in files])
-    scores = classifier.scores(table["text"].to_list())[:, : len(EMOTIONS)]  # neutral is the last of LABELS
+    read = [(where, story) for file in files for where, story in read_forms(file, _Story)]
+    labels = [check(list[Label], story.emotion.split(", "), f"{where}, 'emotion'") for where, story in read]
+    scores = classifier.scores([story.text for _, story in read])[:, : len(EMOTIONS)]  # neutral is the last of LABELS
     counts: dict[str, dict[str, int]] = {}
-    for best, emotion in zip(scores.argmax(1), table["emotion"], strict=True):
-        given = emotion.split(", ")
+    for best, given in zip(scores.argmax(1), labels, strict=True):
         row = counts.setdefault(given[0], {"rows": 0, "same": 0, "among": 0})
         row["rows"] += 1
         row["same"] += LABELS[best] == given[0]

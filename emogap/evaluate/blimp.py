@@ -17,8 +17,9 @@ from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config, HubModel
 from emogap.device import check_device
 from emogap.evaluate.minimal_pairs import Pair, load_pairs, read_subset
-from emogap.evaluate.models import StudyModel, recipe_parts, study_models
+from emogap.evaluate.models import StudyModel, recipe_parts, study_models, weights
 from emogap.hub import LocalModel
+from emogap.lm.corrections import SENTENCE, scores_rule
 from emogap.paths import from_root
 from emogap.progress import progress
 from emogap.records import SCORES, write_rows
@@ -40,7 +41,8 @@ def blimp_artefacts(config: Config) -> list[Artefact]:
 
 def _artefact(config: Config, model: StudyModel) -> Artefact:
     parts = recipe_parts(config, model)
-    recipe = _recipe(config, parts["inputs"], parts["identities"])
+    identities = parts["identities"] | scores_rule(weights(config, model), SENTENCE)
+    recipe = _recipe(config, parts["inputs"], identities)
     return Artefact(config.home.task_scores(model.key, TASK), recipe)
 
 
@@ -73,6 +75,8 @@ def scores_file(config: Config, models: Mapping[str, HubModel], out: Path) -> Ar
     """Score the minimal pairs with models by name, into one table at ``out``."""
     check_device(config.blimp.device, "blimp.device")
     identities = {label: hub.identify(model) for label, model in models.items()}
+    for model in models.values():
+        identities |= scores_rule(model, SENTENCE)
     artefact = Artefact(out, _recipe(config, {}, identities))
 
     def make(artefact: Artefact) -> None:

@@ -6,13 +6,17 @@ phenomenon), value (0, 0.5 for a tie, 1). Percentages and percentage points.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
-from emogap.errors import InputError, MissingInput
+from emogap.errors import InputError
 from emogap.evaluate.statistics import Z, holm, wilson_interval
+from emogap.exhibits import told_apart
 from emogap.published import published
+from emogap.text.forms import Form, Name, Number, read_forms
+from emogap.text.reading import given_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,12 +27,18 @@ PUBLISHED_ITEMS = 57_812
 
 def correct_pairs(scores: "pd.DataFrame") -> "pd.DataFrame":
     """model, item, group, value of the rows that say whether a pair was decided rightly."""
-    return scores.loc[scores["metric"] == "correct", ["model", "item", "group", "value"]].reset_index(drop=True)
+    correct = scores.loc[scores["metric"] == "correct", ["model", "item", "group", "value"]].reset_index(drop=True)
+    return correct.assign(group=correct["group"].map(_group_name))
 
 
 def by_paradigm(correct: "pd.DataFrame") -> "pd.DataFrame":
     """The same with each pair's paradigm for a group."""
-    return correct.assign(group=correct["item"].str.rsplit("/", n=1).str[0])
+    return correct.assign(group=correct["item"].str.rsplit("/", n=1).str[0].map(_group_name))
+
+
+def _group_name(group: str) -> str:
+    """People's own sets name their phenomena and paradigms; the rows about all of them stand beside."""
+    return told_apart(group, (ALL, MEAN, PARADIGMS_MEAN, "ties"), "of the pairs")
 
 
 def accuracies(correct: "pd.DataFrame") -> "pd.DataFrame":
@@ -78,6 +88,7 @@ def side_by_side(accuracies: "pd.DataFrame", group: str = "phenomenon") -> "pd.D
     cells = accuracies.assign(cell=[_cell(*row) for row in accuracies[["accuracy", "low", "high"]].to_numpy()])
     models, groups = list(dict.fromkeys(cells["model"])), list(dict.fromkeys(cells["group"]))
     wide = cells.pivot(index="group", columns="model", values="cell").loc[groups, models]
+    wide = wide.rename(columns=lambda model: told_apart(model, (group, "pairs"), "model"))
     wide.insert(0, "pairs", cells.drop_duplicates("group").set_index("group").loc[groups, "pairs"])
     ties = cells[cells["group"] == ALL].set_index("model").loc[models, "ties"]
     wide.loc["ties"] = [wide.loc[ALL, "pairs"], *(str(count) for count in ties)]
@@ -164,6 +175,16 @@ def exact_p(change: np.ndarray) -> float:
     return float(min(1.0, chances[np.abs(sums) >= abs(round(2 * change.sum()))].sum()))
 
 
+class _Published(Form):
+    """An accuracy on a phenomenon, as a share or in percent."""
+
+    needs = "a published accuracy has model, phenomenon and accuracy"
+
+    model: Name
+    phenomenon: Name
+    accuracy: Annotated[Number, Field(ge=0, le=100)]
+
+
 def published_accuracies(file: Path | None = None) -> "pd.DataFrame":
     """model, group, published (percent): from a CSV (model, phenomenon, accuracy), else those the project knows.
 
@@ -175,15 +196,19 @@ def published_accuracies(file: Path | None = None) -> "pd.DataFrame":
     if file is None:
         known = published("blimp").frame().melt("phenomenon", var_name="model", value_name="published")
         return known.rename(columns={"phenomenon": "group"})
-    if not file.is_file():
-        raise MissingInput(f"published accuracies {file} not found; give a CSV with model, phenomenon, accuracy")
-    table = pd.read_csv(file)
-    for column in ("model", "phenomenon", "accuracy"):
-        if column not in table:
-            raise InputError(f"{file} has no column '{column}'; it must have model, phenomenon, accuracy")
-    names = table["model"].str.replace("-babylm", "-baby").str.replace("-instruction", "-instr")
-    percent = table["accuracy"] * (100 if table["accuracy"].max() <= 1 else 1)
-    return pd.DataFrame({"model": names, "group": table["phenomenon"], "published": percent})
+    given_file(file, "published accuracies", "give a CSV with model, phenomenon, accuracy")
+    records = read_forms(file, _Published)
+    if not records:
+        raise InputError(f"{file} has no accuracy; it must have rows of model, phenomenon, accuracy")
+    # Shares, unless one of them can only be a percentage.
+    scale = 100 if max(given.accuracy for _, given in records) <= 1 else 1
+    seen: dict[tuple[str, str], float] = {}
+    for where, given in records:
+        key = (given.model.replace("-babylm", "-baby").replace("-instruction", "-instr"), given.phenomenon)
+        if key in seen:
+            raise InputError(f"{where}: {', '.join(key)} stands twice; keep one of the two")
+        seen[key] = given.accuracy * scale
+    return pd.DataFrame([(*key, value) for key, value in seen.items()], columns=["model", "group", "published"])
 
 
 def beside_published(accuracies: "pd.DataFrame", known: "pd.DataFrame") -> "pd.DataFrame":

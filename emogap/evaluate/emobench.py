@@ -25,8 +25,9 @@ from emogap.evaluate.emobench_questions import (
     question_files,
     wording_file,
 )
-from emogap.evaluate.models import StudyModel, recipe_parts, study_models
+from emogap.evaluate.models import StudyModel, recipe_parts, study_models, weights
 from emogap.hub import LocalModel
+from emogap.lm.corrections import PASSAGE, scores_rule
 from emogap.paths import from_root
 from emogap.progress import progress
 from emogap.records import SCORES, write_rows
@@ -55,7 +56,8 @@ def emobench_artefacts(config: Config) -> list[Artefact]:
 
 def _artefact(config: Config, model: StudyModel) -> Artefact:
     parts = recipe_parts(config, model)
-    return Artefact(config.home.task_scores(model.key, TASK), _recipe(config, parts["inputs"], parts["identities"]))
+    identities = parts["identities"] | scores_rule(weights(config, model), PASSAGE)
+    return Artefact(config.home.task_scores(model.key, TASK), _recipe(config, parts["inputs"], identities))
 
 
 def _recipe(config: Config, inputs: Mapping[str, Path], identities: Mapping[str, str]) -> Recipe:
@@ -87,6 +89,8 @@ def scores_file(config: Config, models: Mapping[str, HubModel], out: Path) -> Ar
     """Ask models by name, into one table at ``out``."""
     check_device(config.emobench.device, "emobench.device")
     identities = {label: hub.identify(model) for label, model in models.items()}
+    for model in models.values():
+        identities |= scores_rule(model, PASSAGE)
     artefact = Artefact(out, _recipe(config, {}, identities))
 
     def make(artefact: Artefact) -> None:

@@ -5,14 +5,16 @@ EmoBench: Sabour et al. 2024, "EmoBench: Evaluating the Emotional Intelligence o
 """
 
 import tomllib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from emogap.errors import InputError, MissingInput
-from emogap.evaluate.json_lines import read_json_lines
 from emogap.paths import ROOT
+from emogap.text.forms import Form, Text, read_forms
+from emogap.text.reading import read_text, shown
 
 FILES = ("EA.jsonl", "EU.jsonl")
 Language = Literal["en", "zh"]
@@ -58,48 +60,78 @@ def load_questions(folder: Path, language: Language = "en", items: int = 0) -> l
         )
     questions: list[Question] = []
     for file in files:
-        records = [(where, record) for where, record in _records(file) if record.get("language") == language]
-        for where, record in records[:items] if items else records:
-            questions += _of_ea(record, where) if file.name == "EA.jsonl" else _of_eu(record, where)
+        form, questions_of = (_GivenEA, _of_ea) if file.name == "EA.jsonl" else (_GivenEU, _of_eu)
+        of_file = [(given.language, questions_of(given, where)) for where, given in _records(file, form)]
+        chosen = [found for spoken, found in of_file if spoken == language]
+        questions += [question for found in (chosen[:items] if items else chosen) for question in found]
     if not questions:
         raise InputError(f"no question of {', '.join(map(str, files))} is in the language '{language}'")
     return questions
 
 
-def _records(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, record in read_json_lines(file):
-        if not isinstance(record, dict):
-            raise InputError(f"{file}, line {number}: no object; a question is an object")
-        yield f"{file}, line {number}", record
+class _Given(Form):
+    """What records of both files have."""
+
+    qid: Text | int
+    language: Text
+    scenario: Text
+    subject: Text
 
 
-def _of_ea(record: dict[str, Any], where: str) -> list[Question]:
-    category = _field(record, "category", where)
-    return [_question(record, where, "EA", _field(record, "question type", where).lower(), category, "")]
+class _GivenEA(_Given):
+    needs = "it is no record of EmoBench's EA.jsonl"
+
+    category: Text
+    kind: Text = Field(alias="question type")
+    choices: list[Text]
+    label: Text
 
 
-def _of_eu(record: dict[str, Any], where: str) -> list[Question]:
-    category = _field(record, "coarse_category", where)
-    return [_question(record, where, f"EU-{kind}", kind, category, f"{kind}_") for kind in ("emotion", "cause")]
+class _GivenEU(_Given):
+    needs = "it is no record of EmoBench's EU.jsonl"
+
+    category: Text = Field(alias="coarse_category")
+    emotion_choices: list[Text]
+    emotion_label: Text
+    cause_choices: list[Text]
+    cause_label: Text
 
 
-def _question(record: dict[str, Any], where: str, task: str, kind: str, category: str, prefix: str) -> Question:
-    choices, label = _field(record, f"{prefix}choices", where), _field(record, f"{prefix}label", where)
-    if kind not in ("action", "response", "emotion", "cause"):
-        raise InputError(f"{where}: question type '{kind}' is unknown; it is Action or Response")
-    if len(choices) < 2 or len(set(choices)) < len(choices) or not all(choice.strip() for choice in choices):
-        raise InputError(f"{where}: {prefix}choices must be two or more different texts, not {choices}")
+def _records(file: Path, form: type[_Given]) -> list[tuple[str, Any]]:
+    """The records of a file. Raises ``InputError`` where two of one language have the same id."""
+    records, seen = read_forms(file, form), {}
+    for where, given in records:
+        first = seen.setdefault((given.language, str(given.qid)), where)
+        if first != where:
+            raise InputError(
+                f"{where}: the qid {shown(given.qid)} stands in {first} already; give each question its own"
+            )
+    return records
+
+
+def _of_ea(given: _GivenEA, where: str) -> list[Question]:
+    kind = given.kind.strip().lower()
+    if kind not in ("action", "response"):
+        raise InputError(f"{where}: question type {shown(kind)} is unknown; it is Action or Response")
+    return [_question(given, where, "EA", kind, "", given.choices, given.label)]
+
+
+def _of_eu(given: _GivenEU, where: str) -> list[Question]:
+    return [
+        _question(given, where, "EU-emotion", "emotion", "emotion_", given.emotion_choices, given.emotion_label),
+        _question(given, where, "EU-cause", "cause", "cause_", given.cause_choices, given.cause_label),
+    ]
+
+
+def _question(
+    given: _GivenEA | _GivenEU, where: str, task: str, kind: str, prefix: str, choices: list[str], label: str
+) -> Question:
+    if len(choices) < 2 or len({choice.strip() for choice in choices}) < len(choices):
+        raise InputError(f"{where}: {prefix}choices must be two or more different texts, not {shown(choices)}")
     if label not in choices:
-        raise InputError(f"{where}: {prefix}label '{label}' is none of the choices; correct the file")
-    scenario, subject = _field(record, "scenario", where), _field(record, "subject", where)
-    qid = str(_field(record, "qid", where))
-    return Question(task, qid, kind, category, scenario, subject, tuple(choices), choices.index(label))
-
-
-def _field(record: dict[str, Any], key: str, where: str) -> Any:
-    if not record.get(key):
-        raise InputError(f"{where}: no '{key}'; it is no record of EmoBench's")
-    return record[key]
+        raise InputError(f"{where}: {prefix}label {shown(label)} is none of the choices; correct the file")
+    right = choices.index(label)
+    return Question(task, str(given.qid), kind, given.category, given.scenario, given.subject, tuple(choices), right)
 
 
 @dataclass(frozen=True)
@@ -138,4 +170,4 @@ def wording_file(language: Language) -> Path:
 
 
 def load_wording(language: Language) -> Wording:
-    return Wording(**tomllib.loads(wording_file(language).read_text(encoding="utf-8")))
+    return Wording(**tomllib.loads(read_text(wording_file(language))))

@@ -7,19 +7,22 @@ added by Stouffer's method). Its weight is the share of the emotion in the word'
 frequent: 1 would be a word that no other emotion's texts have, and 1/28 says nothing.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from emogap.artefacts import fingerprint, write_json
 from emogap.emotions import LABELS
 from emogap.errors import InputError, MissingInput
 from emogap.evaluate.word_counts import PRESETS
+from emogap.text.forms import Form, Label, Number, Text, check
+from emogap.text.reading import given_file, read_json
 
 WORDS = Path(__file__).with_name("emotion_words.json")
 """The lists that the project ships."""
@@ -39,6 +42,12 @@ _PLACEHOLDER = re.compile(r"\[(?:NAME|RELIGION)\]")
 """What GoEmotions has in place of names."""
 
 
+class _WordLists(Form):
+    """The lists as they are written."""
+
+    words: dict[Label, dict[Text, Annotated[Number, Field(ge=0, le=1)]]]
+
+
 @dataclass(frozen=True)
 class Usage:
     """In how many texts of each emotion each word stands."""
@@ -50,17 +59,12 @@ class Usage:
 
 def load_emotion_words(path: Path = WORDS) -> dict[str, dict[str, float]]:
     """Emotion → word → weight in 0 … 1, the 28 labels in their order. Raises ``MissingInput`` or ``InputError``."""
-    if not path.is_file():
-        raise MissingInput(f"word lists {path} not found; make them with `emogap emotion-words`")
-    try:
-        lists = json.loads(path.read_text(encoding="utf-8"))["words"]
-        found = {label: {word: float(weight) for word, weight in lists[label].items()} for label in LABELS}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{path} holds no word lists of the 28 emotions ({error!r}); make it anew") from error
-    for label, words in found.items():
-        if not words:
+    given_file(path, "word lists", "make them with `emogap emotion-words`")
+    lists = check(_WordLists, read_json(path), str(path), "make the word lists anew").words
+    for label in LABELS:
+        if not lists.get(label):
             raise InputError(f"{path} has no word of {label}; make the lists from more text")
-    return found
+    return {label: lists[label] for label in LABELS}
 
 
 def make_emotion_words(goemotions: Path, stories: Path | None, out: Path) -> dict[str, dict[str, float]]:

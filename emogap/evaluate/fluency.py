@@ -13,11 +13,13 @@ import numpy as np
 from emogap import hub
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config
-from emogap.errors import InputError, MissingInput
-from emogap.evaluate.models import StudyModel, recipe_parts, study_models
+from emogap.evaluate.models import StudyModel, recipe_parts, study_models, weights
+from emogap.lm.corrections import PASSAGE, scores_rule
 from emogap.paths import from_root
 from emogap.records import SCORES, write_rows
 from emogap.stages import make_each
+from emogap.text import reading
+from emogap.text.reading import given_file, passages_rule
 from emogap.text.words import MARKS, plain
 
 if TYPE_CHECKING:
@@ -49,14 +51,10 @@ def repeated_share(text: str, width: int) -> float:
 
 
 def read_passages(path: str | Path) -> list[str]:
-    """The non-empty lines of a text file. Raises ``MissingInput``, or ``InputError`` if it has none."""
-    file = from_root(path)
-    if not file.is_file():
-        raise MissingInput(f"plain text {file} not found; give a file with --set sentiment.plain_text=FILE")
-    passages = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not passages:
-        raise InputError(f"{file} is empty; it must hold plain text, a passage a line")
-    return passages
+    """The passages of a file of texts, such as the lines that are not blank. Raises ``MissingInput`` or
+    ``InputError``."""
+    file = given_file(from_root(path), "plain text", "give a file with --set sentiment.plain_text=FILE")
+    return reading.read_passages(file)
 
 
 def plain_text_artefacts(config: Config) -> list[Artefact]:
@@ -66,7 +64,9 @@ def plain_text_artefacts(config: Config) -> list[Artefact]:
 
 def _artefact(config: Config, model: StudyModel) -> Artefact:
     parts = recipe_parts(config, model)
+    parts["identities"] |= scores_rule(weights(config, model), PASSAGE)
     parts["inputs"]["plain text"] = from_root(config.sentiment.plain_text)
+    parts["identities"] |= passages_rule(from_root(config.sentiment.plain_text))
     return Artefact(config.home.task_scores(model.key, "plain_text"), Recipe("plain_text", **parts))
 
 

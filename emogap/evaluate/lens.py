@@ -1,6 +1,5 @@
 """Inside the models: the logit lens of a base model beside that of what was trained from it."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,16 +8,19 @@ import numpy as np
 
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config
-from emogap.emotions import LABELS, check_label
-from emogap.errors import InputError, MissingInput, UsageError
+from emogap.emotions import LABELS
+from emogap.errors import InputError, UsageError
 from emogap.evaluate.emotion_words import WORDS, load_emotion_words
-from emogap.evaluate.models import StudyModel, recipe_parts, study_models
+from emogap.evaluate.models import StudyModel, measurable, not_measured, recipe_parts, wanted_models, weights
 from emogap.exhibits import draw_if_new
 from emogap.hub import study_model
+from emogap.lm.corrections import continuation_rule
 from emogap.paths import from_root
 from emogap.progress import progress
 from emogap.records import LENS, read_rows, write_rows
 from emogap.stages import make_each
+from emogap.text.forms import Label, Text, check
+from emogap.text.reading import given_file, passages_rule, read_json, read_passages
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,8 +46,16 @@ def lens_artefacts(config: Config) -> list[Artefact]:
 
 
 def lens_models(config: Config) -> list[StudyModel]:
-    """The models to look into, in the order of the settings. Raises ``UsageError`` for one that is not of the study."""
-    known = {model.key: model for model in study_models(config)}
+    """The models to look into, in the order of the settings, without those for which there was nothing to train on.
+
+    Raises ``UsageError`` for one that is not of the study.
+    """
+    return measurable(config, wanted_lens_models(config))
+
+
+def wanted_lens_models(config: Config) -> list[StudyModel]:
+    """All that the settings name."""
+    known = {model.key: model for model in wanted_models(config)}
     for name in config.lens.models:
         if name not in known:
             raise UsageError(f"lens.models: '{name}' is no model of the study; choose among {', '.join(known)}")
@@ -53,8 +63,11 @@ def lens_models(config: Config) -> list[StudyModel]:
 
 
 def _sentences_artefact(config: Config, model: StudyModel) -> Artefact:
-    inputs = {"sentences": from_root(config.lens.sentences)}
-    return _artefact(config, model, model.key, inputs, ("new_tokens", "top_k", "words"))
+    file = from_root(config.lens.sentences)
+    rules = passages_rule(file)
+    if config.lens.new_tokens:
+        rules = rules | continuation_rule(weights(config, model))
+    return _artefact(config, model, model.key, {"sentences": file}, ("new_tokens", "top_k", "words"), rules)
 
 
 def _openings_artefact(config: Config, model: StudyModel) -> Artefact:
@@ -62,15 +75,22 @@ def _openings_artefact(config: Config, model: StudyModel) -> Artefact:
     return _artefact(config, model, model.key + _OPENINGS, inputs, ("top_k", "words"))
 
 
-def _artefact(config: Config, model: StudyModel, name: str, inputs: dict[str, Path], keys: Sequence[str]) -> Artefact:
+def _artefact(
+    config: Config,
+    model: StudyModel,
+    name: str,
+    inputs: dict[str, Path],
+    keys: Sequence[str],
+    rules: dict[str, str] | None = None,
+) -> Artefact:
     parts = recipe_parts(config, model)
     recipe = Recipe(
         "lens",
         inputs=parts["inputs"] | inputs | {"emotion words": WORDS},
         settings=config.flat("lens", *keys),
-        identities=parts["identities"],
+        identities=parts["identities"] | (rules or {}),
     )
-    return Artefact(config.home.lens / f"{name}.parquet", recipe)
+    return Artefact(config.home.lens_readings(name), recipe)
 
 
 def lens(config: Config) -> Summary:
@@ -80,6 +100,8 @@ def lens(config: Config) -> Summary:
     """
     from emogap.evaluate.lens_exhibits import draw
 
+    for line in not_measured(config, wanted_lens_models(config)):
+        print(line)
     artefacts = lens_artefacts(config)
     models = [model for model in lens_models(config) for _ in range(2)]
     work = {artefact.path: model for artefact, model in zip(artefacts, models, strict=True)}
@@ -89,34 +111,20 @@ def lens(config: Config) -> Summary:
 
 
 def load_sentences(path: str | Path) -> list[str]:
-    """One sentence a line. Raises ``MissingInput`` or ``InputError``."""
-    file = from_root(path)
-    if not file.is_file():
-        raise MissingInput(f"sentences {file} not found; name a text file with a sentence on each line")
-    sentences = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not sentences:
-        raise InputError(f"{file} has no sentence; put one on each line")
-    return sentences
+    """The sentences of a file of texts, such as the lines that are not blank. Raises ``MissingInput`` or
+    ``InputError``."""
+    return read_passages(given_file(from_root(path), "sentences", "name a text file with a sentence on each line"))
 
 
 def load_openings(path: str | Path) -> dict[str, str]:
     """``<emotion>/<place>`` → opening, from a JSON object emotion → list. Raises ``MissingInput`` or ``InputError``."""
-    file = from_root(path)
-    if not file.is_file():
-        raise MissingInput(f"openings {file} not found; give a file with --set lens.prompts=FILE")
-    try:
-        groups = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} is not valid JSON: {error}") from error
-    if not isinstance(groups, dict) or not groups:
-        raise InputError(f"{file}: expected a JSON object, emotion → list of openings")
-    openings = {}
-    for emotion, texts in groups.items():
-        check_label(emotion, str(file))
-        for place, text in enumerate(texts):
-            if not isinstance(text, str) or not text.strip():
-                raise InputError(f"{file}: opening {place} of '{emotion}' is no text")
-            openings[f"{emotion}/{place:02d}"] = text.strip()
+    file = given_file(from_root(path), "openings", "give a file with --set lens.prompts=FILE")
+    groups = check(dict[Label, list[Text]], read_json(file), str(file), "openings are an object, emotion → list")
+    openings = {
+        f"{emotion}/{place:02d}": text.strip() for emotion, texts in groups.items() for place, text in enumerate(texts)
+    }
+    if not openings:
+        raise InputError(f"{file} has no opening; give an object, emotion → list of openings")
     return openings
 
 

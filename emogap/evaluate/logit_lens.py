@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emogap.device import pick_device, pick_dtype
-from emogap.errors import InputError, ModelError
-from emogap.hub import LocalModel
+from emogap.errors import InputError, ModelError, one_line
+from emogap.hub import LocalModel, with_bases
+from emogap.lm.attention_reach import rotary_turn
+from emogap.lm.continuing import continued
+from emogap.lm.generation import end_ids
 from emogap.lm.loading import context_length, load_causal
+from emogap.lm.own_numbers import check_causal_numbers, close, holds, own_logits, probe_texts, reads_head_alone
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +29,7 @@ NeoX; Phi; MPT; XGLM)."""
 ROWS_AT_ONCE = 128
 """Distributions over the vocabulary that are in memory at one time: some layers of some positions."""
 TOLERANCE = 1e-3
+"""How far the last layer's reading may lie from the model's own logits, as a share of the largest."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,11 @@ class Reading:
 
 
 class LogitLens:
-    """A model opened for reading. Raises ``ModelError`` if its final norm or its head cannot be found."""
+    """A model opened for reading. Raises ``ModelError`` if it is not built as the lens reads it: blocks, a final norm,
+    and a head that makes the logits from what the norm gives, with nothing after it."""
+
+    together = True
+    """Whether texts may go through the model side by side; else each goes by itself."""
 
     def __init__(self, local: LocalModel, *, device: str = "auto", dtype: str = "fp32"):
         self.device = pick_device(device)
@@ -77,11 +86,39 @@ class LogitLens:
         if self.head is None:
             raise ModelError(f"{local.path}: {type(self.model).__name__} has no head that maps to the vocabulary")
         self.norm = final_norm(self.model)
+        self._ends = end_ids(with_bases(local.path)[0])
+        self._check_fit(local)
+
+    def _check_fit(self, local: LocalModel) -> None:
+        """Hold the lens against the model's own logits of a few texts."""
+        import torch
+
+        texts = [torch.tensor(ids, device=self.device) for ids in probe_texts(self.model, self.tokenizer)]
+        with torch.inference_mode():
+            own = [own_logits(self.model, ids.tolist(), local.path) for ids in texts]
+            check_causal_numbers(self.model, [ids.tolist() for ids in texts], own, local.path)
+            if not holds(lambda: reads_head_alone(self.model, texts[-1].tolist())):
+                raise ModelError(
+                    f"{local.path}: the logits of a {type(self.model).__name__} are not its head's reading of the last "
+                    "hidden state alone; the lens does not fit this architecture"
+                )
+            try:
+                self.read(texts)
+                _, logits = self._states(torch.nn.utils.rnn.pad_sequence(texts, batch_first=True))
+            except ModelError as error:
+                raise ModelError(f"{local.path}: {error}") from error
+            except Exception as error:  # a dozen kinds, all of which mean: it is built otherwise
+                raise ModelError(
+                    f"{local.path}: the lens does not fit a {type(self.model).__name__} ({one_line(error)}); it reads "
+                    "GPT-2-like and Llama-like models"
+                ) from error
+            rows = zip(logits.float(), own, strict=True)
+            self.together = all(close(row[: len(alone)], alone, self.model.dtype) for row, alone in rows)
 
     @property
     def layers(self) -> int:
         """Rows of the lens: the embedding and every block."""
-        return self.model.config.num_hidden_layers + 1
+        return self.model.config.get_text_config().num_hidden_layers + 1
 
     def encode(self, text: str) -> "torch.Tensor":
         """Token ids of shape (tokens,), with the marks that the tokenizer itself puts around a text.
@@ -97,18 +134,20 @@ class LogitLens:
         return ids.long()
 
     def continued(self, ids: "torch.Tensor", new_tokens: int) -> "torch.Tensor":
-        """The ids followed by the model's own greedy continuation."""
+        """The ids followed by the likeliest token, again and again, up to a token that ends a text by the repository's
+        ``generation_config.json``, of which nothing else counts. No more tokens than the model can read.
+        """
         import torch
 
-        pad = self.tokenizer.pad_token_id
-        with torch.inference_mode():
-            return self.model.generate(
-                ids[None],
-                attention_mask=torch.ones_like(ids[None]),
-                max_new_tokens=new_tokens,
-                do_sample=False,
-                pad_token_id=self.tokenizer.eos_token_id if pad is None else pad,
-            )[0]
+        limit = context_length(self.model.config)
+        room = min(new_tokens, limit - len(ids)) if limit else new_tokens
+        if room < 1:
+            return ids
+        # Keys in a cache stay turned as they were, also when the text grows beyond the length where all turn otherwise.
+        turn = rotary_turn(self.model.config.get_text_config().to_dict())
+        cached = turn is None or len(ids) + room <= turn
+        new = continued(self.model, ids.tolist(), room, self._ends, cached=cached)
+        return torch.cat([ids, ids.new_tensor(new)])
 
     def token_texts(self, ids: Sequence[int]) -> list[str]:
         """Each token by itself, as text."""
@@ -160,7 +199,8 @@ class LogitLens:
     ) -> list[Reading]:
         """What every layer says of each text, at each position from its start to the last.
 
-        ``texts``: ids of shape (tokens,) each; they go through the model together. ``starts``: one a text; 0 if not
+        ``texts``: ids of shape (tokens,) each; they go through the model together, where it reads each as it does
+        alone. ``starts``: one a text; 0 if not
         given. ``words``: tokens whose probability and rank are wanted. No more than ``ROWS_AT_ONCE`` distributions over
         the vocabulary are held at one time, beside the model's own logits. Raises ``ModelError`` if the last layer's
         reading is not the model's own output.
@@ -168,6 +208,9 @@ class LogitLens:
         import torch
 
         starts = starts or [0] * len(texts)
+        if len(texts) > 1 and not self._fit_together(texts):
+            options = {"top_k": top_k, "words": words, "lists": lists}
+            return [self.read([ids], starts=[start], **options)[0] for ids, start in zip(texts, starts, strict=True)]
         places = [(i, p) for i, ids in enumerate(texts) for p in range(starts[i], len(ids))]
         # Where a text ends there is nothing to come: -1.
         following = [int(texts[i][p + 1]) if p + 1 < len(texts[i]) else -1 for i, p in places]
@@ -194,6 +237,10 @@ class LogitLens:
             Reading(np.arange(start, len(ids)), *(column[i].numpy() for column in cut))
             for i, (ids, start) in enumerate(zip(texts, starts, strict=True))
         ]
+
+    def _fit_together(self, texts: Sequence["torch.Tensor"]) -> bool:
+        turn = rotary_turn(self.model.config.get_text_config().to_dict())
+        return self.together and (turn is None or all(len(ids) <= turn for ids in texts))
 
     def _columns(self, places: int, ask: "_Question") -> list["torch.Tensor"]:
         """Room for the arrays of a ``Reading``, in its order. Results that are stored one by one where they come up

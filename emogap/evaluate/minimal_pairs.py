@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+
+from pydantic import Field
 
 from emogap.errors import InputError, MissingInput
-from emogap.evaluate.json_lines import read_json_lines
+from emogap.text.forms import Form, Text, Whole, check, read_forms
+from emogap.text.reading import given_file, read_json, shown
 
 PATTERNS = ("*.jsonl", "*.jsonl.gz", "*/*.parquet")
 SUPPLEMENT = ("hypernym", "qa_congruence_easy", "qa_congruence_tricky", "subject_aux_inversion", "turn_taking")
@@ -48,7 +50,7 @@ def load_pairs(folder: Path, items: int = 0, subset: Mapping[str, set[int]] | No
     """All pairs of a folder, paradigms in the order of their names; the first ``items`` of each (0: all).
 
     ``subset``: paradigm → ids of the pairs that are wanted; what it does not name is left out.
-    Raises ``MissingInput`` if there is no paradigm file, ``InputError`` if a line is no minimal pair, if its paradigm
+    Raises ``MissingInput`` if there is no paradigm file, ``InputError`` if a record is no minimal pair, if its paradigm
     belongs to no phenomenon, if a pair stands twice, or if the subset leaves nothing.
     """
     files = sorted(file for pattern in PATTERNS for file in folder.glob(pattern))
@@ -60,6 +62,8 @@ def load_pairs(folder: Path, items: int = 0, subset: Mapping[str, set[int]] | No
     pairs: dict[str, Pair] = {}
     for file in files:
         of_file = list(_read(file))
+        if not of_file:
+            raise InputError(f"{file} has no minimal pair; take it away or fill it")
         if subset is not None:
             of_file = [pair for pair in of_file if pair.pair_id in subset.get(pair.uid, ())]
         for pair in of_file[:items] if items else of_file:
@@ -73,58 +77,38 @@ def load_pairs(folder: Path, items: int = 0, subset: Mapping[str, set[int]] | No
 
 def read_subset(file: Path) -> dict[str, set[int]]:
     """A list of items: a JSON object, paradigm → ids of its pairs. Raises ``MissingInput`` or ``InputError``."""
-    if not file.is_file():
-        raise MissingInput(f"list of items {file} not found; give a JSON file, paradigm → list of pair ids")
-    form = "it must hold an object, paradigm → list of pair ids"
-    try:
-        listed = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{file} is not JSON ({error}); {form}") from error
-    if not isinstance(listed, dict) or not all(_are_ids(ids) for ids in listed.values()):
-        raise InputError(f"{file} is no list of items; {form}")
-    return {uid: {int(number) for number in ids} for uid, ids in listed.items()}
+    form = "a list of items is an object, paradigm → list of pair ids"
+    given_file(file, "list of items", "give a JSON file, paradigm → list of pair ids")
+    listed = check(dict[str, list[Whole]], read_json(file), str(file), form)
+    return {uid: set(ids) for uid, ids in listed.items()}
 
 
-def _are_ids(ids: Any) -> bool:
-    return isinstance(ids, list) and all(isinstance(i, int) or (isinstance(i, str) and i.isdecimal()) for i in ids)
+class _Given(Form):
+    """A minimal pair as a file has it."""
+
+    needs = "a minimal pair has sentence_good and sentence_bad"
+
+    sentence_good: Text
+    sentence_bad: Text
+    uid: Text | None = Field(None, alias="UID")
+    pair_id: Whole | None = None
+    pair_number: Whole | None = Field(None, alias="pairID")
+    """What BLiMP's own files call the id."""
+    phenomenon: Text | None = None
+    """People's own sets name it themselves."""
 
 
 def _read(file: Path) -> Iterator[Pair]:
-    if file.suffix == ".parquet":
-        uid, records = file.parent.name, _parquet_records(file)
-    else:
-        uid, records = file.name.split(".jsonl")[0], (record for _, record in read_json_lines(file))
-    for number, record in enumerate(records):
-        yield _pair(record, uid, number, f"{file}, pair {number + 1}")
+    """The pairs of a file. One that does not name its paradigm or number has its file's name and its place."""
+    uid = file.parent.name if file.suffix == ".parquet" else file.name.split(".jsonl")[0]
+    for place, (where, given) in enumerate(read_forms(file, _Given)):
+        yield _pair(given, uid, place, where)
 
 
-def _parquet_records(file: Path) -> list[Any]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return pq.read_table(file).to_pylist()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{file} cannot be read as Parquet ({error}); bring it again") from error
-
-
-def _pair(record: Any, uid: str, number: int, where: str) -> Pair:
-    """A record as a pair. A record that does not name its paradigm or number has its file's name and its place."""
-    if not isinstance(record, dict):
-        raise InputError(f"{where}: no object; a minimal pair is an object with sentence_good and sentence_bad")
-    for key in ("sentence_good", "sentence_bad"):
-        if key not in record:
-            raise InputError(f"{where}: no '{key}'; a minimal pair has sentence_good and sentence_bad")
-        if not isinstance(record[key], str) or not record[key].strip():
-            raise InputError(f"{where}: '{key}' is an empty sentence; correct the file or leave the pair out")
-    uid = str(record.get("UID", uid))
-    named = record.get("pair_id", record.get("pairID", number))  # BLiMP's own files say pairID
-    try:
-        pair_id = int(named)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: pair_id {named!r} is no number; correct it") from error
-    # People's own sets name their phenomenon themselves.
-    phenomenon = phenomena().get(uid) or record.get("phenomenon")
+def _pair(given: _Given, uid: str, place: int, where: str) -> Pair:
+    uid = given.uid or uid
+    numbers = [number for number in (given.pair_id, given.pair_number) if number is not None]
+    phenomenon = phenomena().get(uid) or given.phenomenon
     if phenomenon is None:
-        raise InputError(f"{where}: paradigm '{uid}' belongs to no phenomenon; give the record a 'phenomenon'")
-    return Pair(uid, pair_id, str(phenomenon), record["sentence_good"], record["sentence_bad"])
+        raise InputError(f"{where}: paradigm {shown(uid)} belongs to no phenomenon; give the record a 'phenomenon'")
+    return Pair(uid, numbers[0] if numbers else place, phenomenon, given.sentence_good, given.sentence_bad)

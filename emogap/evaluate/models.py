@@ -1,13 +1,19 @@
 """Which models the study measures, what their files are called, and which base each one stands beside."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from emogap import hub
-from emogap.config import Config
+from emogap.artefacts import manifest_path, read_manifest
+from emogap.config import Config, HubModel
 from emogap.errors import UsageError
+from emogap.paths import Home
 from emogap.train.strategies import model_name, settings_of
+from emogap.train.trainable import untrained
+
+NO_TRAINED = "There is no model that was trained from a base, and so none to hold against its base"
 
 
 @dataclass(frozen=True)
@@ -25,7 +31,29 @@ class StudyModel:
 
 
 def study_models(config: Config) -> list[StudyModel]:
-    """The models to measure, each base followed by what was trained from it.
+    """The models to measure: those that were asked for, without those for which there was nothing to train on."""
+    return measurable(config, wanted_models(config))
+
+
+def measurable(config: Config, models: Sequence[StudyModel]) -> list[StudyModel]:
+    """Those that can have been trained; where there is none among them, the bases that they were to come from."""
+    without = untrained(config)
+    there = [model for model in models if model.key not in without]
+    return there or [StudyModel(base, 0, base, base) for base in dict.fromkeys(model.base for model in models)]
+
+
+def not_measured(config: Config, models: Sequence[StudyModel]) -> list[str]:
+    """A line for each model that was asked for and could not be trained."""
+    without = untrained(config)
+    return [
+        f"not measured: {model.key} (nothing to train: {without[model.key]})"
+        for model in models
+        if model.key in without
+    ]
+
+
+def wanted_models(config: Config) -> list[StudyModel]:
+    """The models that are asked for, each base followed by what was trained from it.
 
     Raises ``UsageError`` if ``respond.models`` names one that is neither a base nor a strategy.
     """
@@ -59,5 +87,24 @@ def recipe_parts(config: Config, model: StudyModel) -> dict[str, dict[str, Any]]
     return {"inputs": {"model": trained_folder(config, model)}, "identities": {}}
 
 
+def weights(config: Config, model: StudyModel) -> HubModel | Path:
+    """A base as the settings name it, or the folder of what was trained. Raises ``MissingInput``."""
+    return config.bases[model.name] if model.name in config.bases else trained_folder(config, model)
+
+
 def trained_folder(config: Config, model: StudyModel) -> Path:
     return config.home.require(config.home.model(model.key))
+
+
+def model_identity(home: Home, manifest: dict[str, Any]) -> str:
+    """The model that an artefact's manifest names; of one that was trained, the base that it comes from.
+
+    ``not known`` where a model between is gone, or there are several.
+    """
+    for name in ("writer.model", "classifier", "model", "parent"):
+        if name in manifest["identities"]:
+            return manifest["identities"][name]
+        if name in manifest["inputs"]:
+            trained = home.model(Path(manifest["inputs"][name]["path"]).name)
+            return model_identity(home, read_manifest(trained)) if manifest_path(trained).exists() else "not known"
+    return "not known"

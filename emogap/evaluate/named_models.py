@@ -5,7 +5,7 @@ from pathlib import Path
 
 from emogap.config import Config, HubModel
 from emogap.errors import UsageError
-from emogap.paths import folder_or_name
+from emogap.paths import folder_or_name, is_name
 
 
 def named_models(config: Config, names: Iterable[str]) -> dict[str, HubModel]:
@@ -29,7 +29,8 @@ def _named(config: Config, name: str) -> tuple[str, HubModel]:
         return folder.name, HubModel(name=str(folder))
     if name in config.bases:
         return name, config.bases[name]
-    if config.home.model(name).is_dir() or name in {strategy.name for strategy in config.strategies}:
+    trained = is_name(name) and config.home.model(name).is_dir()
+    if trained or name in {strategy.name for strategy in config.strategies}:
         return name, HubModel(name=str(config.home.require(config.home.model(name))))
     repository, _, revision = name.partition("@")
     label = repository.removeprefix("embedded:").rsplit("/", 1)[-1]

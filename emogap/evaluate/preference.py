@@ -20,7 +20,10 @@ from emogap.emotions import LABELS
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.evaluate.models import study_models
 from emogap.evaluate.respond import conditions, read_responses
+from emogap.exhibits import told_apart
 from emogap.records import row_seed
+from emogap.text.forms import MISSING, Form, Name, Text, check, folded, one_spelling, read_forms
+from emogap.text.reading import given_file, read_json, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +41,8 @@ def build_questionnaire(config: Config, folder: Path, prompts: int = 30, checks:
     """Write the page and its key into a folder; the page's path.
 
     ``prompts``: how many, taken from the emotions in turn. ``checks``: questions that only ask for a certain answer.
-    Raises ``MissingInput`` while the answers are not there, ``UsageError`` if there are not as many prompts.
+    Raises ``MissingInput`` while the answers are not there, ``UsageError`` if there are not as many prompts, or for
+    a model called as the choice of no answer is.
     """
     responses = read_responses(config, conditions(config)[0])
     available = responses["prompt_id"].nunique()
@@ -47,6 +51,8 @@ def build_questionnaire(config: Config, folder: Path, prompts: int = 30, checks:
     if not 0 <= checks <= len(CHECK_WORDS):
         raise UsageError(f"{checks} attention checks cannot be made; give --checks 0 to {len(CHECK_WORDS)}")
     models = {(model.name, model.train_seed): model.key for model in study_models(config)}
+    if NONE in models.values():
+        raise UsageError(f"a model of the study is called '{NONE}', as is the choice of no answer; call it otherwise")
     salt = str(row_seed(config.seed, "questionnaire", "names"))
     questions, options, right = [], {}, {}
     for prompt in choose_prompts(responses, prompts, config.seed):
@@ -134,69 +140,110 @@ class Votes:
     """Prompt → its instruction, as far as known."""
 
 
+class _Vote(Form):
+    """What a rater said about a prompt."""
+
+    needs = f"a rater's file has the columns {', '.join(COLUMNS)}"
+
+    questionnaire: str | None = None
+    rater: Name
+    prompt_id: Text
+    choice: str
+    reason: str
+
+
+class _Key(Form):
+    """What the names in a page mean."""
+
+    questionnaire: str
+    options: dict[str, str]
+    """Name of an answer → model."""
+    checks: dict[str, str]
+    """Attention check → name of its right answer."""
+    prompts: dict[str, str]
+
+
 def read_votes(files: Sequence[Path], key_file: Path | None = None) -> Votes:
     """Read raters' files.
 
     Files of the page have a column ``questionnaire`` and need its key. In other files ``choice`` is a model's name.
-    Raises ``MissingInput`` or ``InputError`` naming file, rater, prompt or choice.
+    Raters and models that only case and white space tell apart are the same, and called as they were spelt first.
+    Raises ``MissingInput`` or ``InputError`` naming file, line, rater, prompt or choice.
     """
-    import pandas as pd
-
-    table = pd.concat([_read_file(file) for file in files], ignore_index=True)
+    table = _read_files(files)
+    if not len(table):
+        raise InputError(f"{', '.join(map(str, files))}: no answer is in it; give the files that raters sent back")
     twice = table[table.duplicated(["rater", "prompt_id"])]
     if len(twice):
         row = twice.iloc[0]
         raise InputError(
-            f"{row['file']}: rater {row['rater']} answers {row['prompt_id']} twice; keep one of the answers"
+            f"{row['where']}: rater {row['rater']} answers {shown(row['prompt_id'])} twice; keep one of the answers"
         )
-    if "questionnaire" not in table:
+    of_page = table["questionnaire"].notna()
+    if not of_page.any():
         models = sorted(set(table["choice"]) - {NONE})
         return Votes(table[list(COLUMNS)], models, [], {})
     key = _read_key(key_file)
-    other = table[table["questionnaire"] != key["questionnaire"]]
+    other = table[table["questionnaire"] != key.questionnaire]
     if len(other):
-        raise InputError(f"{other.iloc[0]['file']} belongs to another questionnaire than {key_file}; give its --key")
+        raise InputError(f"{other.iloc[0]['where']} belongs to another questionnaire than {key_file}; give its --key")
     return _resolve(table, key)
 
 
-def _read_file(file: Path) -> "pd.DataFrame":
+def _read_files(files: Sequence[Path]) -> "pd.DataFrame":
+    """A row an answer: ``where`` it stands and the fields of a vote, raters and choices in one spelling each."""
     import pandas as pd
 
-    if not file.is_file():
-        raise MissingInput(f"answers {file} not found; give the files that raters sent back")
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read as CSV: {error}") from error
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing:
-        raise InputError(f"{file} has no column {', '.join(missing)}; it needs {', '.join(COLUMNS)}")
-    return table.assign(file=str(file))
+    rows = [
+        {"where": where, **vote.model_dump(), "prompt_id": vote.prompt_id.strip(), "choice": _choice(vote, where)}
+        for file in files
+        for where, vote in read_forms(given_file(file, "answers", "give the files that raters sent back"), _Vote)
+    ]
+    table = pd.DataFrame(rows, columns=["where", *_Vote.model_fields], dtype=object)
+    for column in ("rater", "choice"):
+        table[column] = table[column].map(one_spelling(table[column]))
+    return table
 
 
-def _read_key(key_file: Path | None) -> dict[str, Any]:
-    if key_file is None or not key_file.is_file():
-        raise MissingInput(f"key {key_file} not found; give the {KEY} that was written beside the page with --key")
-    return json.loads(key_file.read_text(encoding="utf-8"))
+def _choice(vote: _Vote, where: str) -> str:
+    """What was chosen, white space folded, or ``none``. Raises ``InputError`` where nothing is said."""
+    choice = " ".join(vote.choice.split())
+    if folded(choice) == NONE:
+        return NONE
+    if folded(choice) in MISSING or not choice:
+        raise InputError(
+            f"{where}: rater {vote.rater} says nothing about {shown(vote.prompt_id)} (choice {shown(vote.choice)}); "
+            f"write {NONE} for none of the answers, or take the line out"
+        )
+    return choice
 
 
-def _resolve(table: "pd.DataFrame", key: dict[str, Any]) -> Votes:
-    unknown = table[~table["prompt_id"].isin(key["prompts"].keys())]
+def _read_key(key_file: Path | None) -> _Key:
+    remedy = f"give the {KEY} that was written beside the page with --key"
+    if key_file is None:
+        raise MissingInput(f"a key is needed; {remedy}")
+    return check(_Key, read_json(given_file(key_file, "key", remedy)), str(key_file), remedy)
+
+
+def _resolve(table: "pd.DataFrame", key: _Key) -> Votes:
+    unknown = table[~table["prompt_id"].isin(key.prompts.keys())]
     if len(unknown):
         row = unknown.iloc[0]
-        raise InputError(f"{row['file']}: '{row['prompt_id']}' is no question of this questionnaire")
-    is_check = table["prompt_id"].isin(key["checks"].keys())
-    strange = table[~is_check & ~table["choice"].isin([*key["options"], NONE])]
+        raise InputError(f"{row['where']}: {shown(row['prompt_id'])} is no question of this questionnaire")
+    is_check = table["prompt_id"].isin(key.checks.keys())
+    names = {folded(name): name for name in (*key.options, *key.checks.values())}
+    table = table.assign(choice=table["choice"].map(lambda name: names.get(folded(name), name)))
+    strange = table[~is_check & ~table["choice"].isin([*key.options, NONE])]
     if len(strange):
         row = strange.iloc[0]
-        raise InputError(f"{row['file']}: '{row['choice']}' is no answer to {row['prompt_id']}")
+        raise InputError(f"{row['where']}: '{row['choice']}' is no answer to {shown(row['prompt_id'])}")
     checks = table[is_check]
-    missed = checks[checks["choice"] != checks["prompt_id"].map(key["checks"])]
+    missed = checks[checks["choice"] != checks["prompt_id"].map(key.checks)]
     inattentive = sorted(missed["rater"].unique())
     votes = table[~is_check & ~table["rater"].isin(inattentive)].reset_index(drop=True)
-    votes["choice"] = votes["choice"].map(lambda name: key["options"].get(name, NONE))
-    prompts = {prompt: text for prompt, text in key["prompts"].items() if prompt not in key["checks"]}
-    models = list(dict.fromkeys(key["options"].values()))
+    votes["choice"] = votes["choice"].map(lambda name: key.options.get(name, NONE))
+    prompts = {prompt: text for prompt, text in key.prompts.items() if prompt not in key.checks}
+    models = list(dict.fromkeys(key.options.values()))
     return Votes(votes[list(COLUMNS)], models, inattentive, prompts)
 
 
@@ -290,6 +337,7 @@ def prompts_table(votes: Votes) -> "pd.DataFrame":
     import pandas as pd
 
     counts = pd.crosstab(votes.table["prompt_id"], votes.table["choice"])
-    counts = counts.reindex(columns=[*votes.models, NONE], fill_value=0).rename_axis(columns=None).reset_index()
+    counts = counts.reindex(columns=[*votes.models, NONE], fill_value=0).rename_axis(columns=None)
+    counts = counts.rename(columns=lambda name: told_apart(name, ("prompt_id", "instruction"), "model")).reset_index()
     counts.insert(1, "instruction", counts["prompt_id"].map(votes.prompts).fillna(""))
     return counts

@@ -11,6 +11,8 @@ import numpy as np
 
 ROW_NODES = 128
 """Nodes of a row. Longer rows share more but pay more for attention."""
+ROW_TEXTS = 4
+"""A row has room for as many texts of the first one's length."""
 
 
 @dataclass
@@ -48,8 +50,9 @@ class Tree:
 class _Grower:
     """Adds sequences, in lexicographic order, to a tree: a new one branches off from the one before."""
 
-    def __init__(self, first: Sequence[int]):
-        self.tree = Tree(max(ROW_NODES, 4 * len(first)))
+    def __init__(self, first: Sequence[int], limit: int | None):
+        size = max(ROW_NODES, ROW_TEXTS * len(first))
+        self.tree = Tree(size if limit is None else min(size, limit))
         self._ids: Sequence[int] = ()
         self._nodes: list[int] = []
         self._edges: list[int] = []
@@ -82,28 +85,39 @@ class _Grower:
         self._ids = ids
 
 
-def grow_trees(sequences: Sequence[tuple[int, ...]], starts: Sequence[int], share: bool = True) -> list[Tree]:
+def grow_trees(
+    sequences: Sequence[tuple[int, ...]], starts: Sequence[int], share: bool = True, limit: int | None = None
+) -> list[Tree]:
     """Put every sequence into a tree. ``starts``: index of the first token of each that is scored, at least 1.
 
-    ``share`` False gives each sequence a row of its own: plain scoring.
+    ``share`` False gives each sequence a row of its own: plain scoring. ``limit``: nodes at most of a row that several
+    sequences share.
     """
     trees: list[Tree] = []
     grower: _Grower | None = None
     for number in sorted(range(len(sequences)), key=lambda number: sequences[number]):
         ids = sequences[number]
         if grower is None or not share or not grower.has_room(ids):
-            grower = _Grower(ids)
+            grower = _Grower(ids, limit)
             trees.append(grower.tree)
         grower.add(number, ids, starts[number])
     return trees
 
 
-def batches(trees: Sequence[Tree], token_budget: int) -> list[list[Tree]]:
-    """Trees of similar size together, longest first, each batch of at most ``token_budget`` nodes with its padding."""
+def batches(trees: Sequence[Tree], token_budget: int, bounds: Sequence[int] = ()) -> list[list[Tree]]:
+    """Trees of similar size together, longest first, each batch of at most ``token_budget`` nodes with its padding.
+
+    ``bounds``: lengths; all trees of a batch lie on the same side of each.
+    """
     found: list[list[Tree]] = []
     for tree in sorted(trees, key=len, reverse=True):
-        if found and (len(found[-1]) + 1) * len(found[-1][0]) <= token_budget:
+        fits = found and (len(found[-1]) + 1) * len(found[-1][0]) <= token_budget
+        if fits and _beyond(found[-1][0], bounds) == _beyond(tree, bounds):
             found[-1].append(tree)
         else:
             found.append([tree])
     return found
+
+
+def _beyond(tree: Tree, bounds: Sequence[int]) -> int:
+    return sum(len(tree) > bound for bound in bounds)

@@ -5,10 +5,8 @@ study's; beside them there may be greedy answers to the same prompts and, as a c
 instruction.
 """
 
-import json
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +15,15 @@ from emogap import hub
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config, Sampling
 from emogap.device import check_device
-from emogap.emotions import INDEX, LABELS
-from emogap.errors import InputError, MissingInput, ModelError
-from emogap.evaluate.models import StudyModel, recipe_parts, study_models
+from emogap.errors import InputError, ModelError
+from emogap.evaluate.models import StudyModel, recipe_parts, study_models, weights
 from emogap.journal import Journal
+from emogap.lm.corrections import replies_rule
 from emogap.paths import from_root
 from emogap.records import RESPONSES, read_rows, row_seed, write_rows
 from emogap.stages import make_each
+from emogap.text.forms import Label, check
+from emogap.text.reading import given_file, read_json, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,39 +65,25 @@ def load_prompts(path: str | Path, per_emotion: int = 0) -> list[Prompt]:
     ``per_emotion``: the first so many of each; 0 is all. Raises ``MissingInput``, or ``InputError`` naming an emotion
     that is not among the 28, a prompt not of that form, or one that stands twice.
     """
-    file = from_root(path)
-    if not file.is_file():
-        raise MissingInput(f"prompts {file} not found; give a file with --set respond.prompts=FILE")
-    try:
-        groups = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=lambda pairs: pairs)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} is not valid JSON: {error}") from error
-    prompts = list(_parse_groups(groups, file))
+    file = given_file(from_root(path), "prompts", "give a file with --set respond.prompts=FILE")
+    form = "prompts are an object, emotion → list of 'Instruction: … Input: …'"
+    groups = check(dict[Label, list[str]], read_json(file), str(file), form)
+    if not groups:
+        raise InputError(f"{file} has no emotion; {form}")
+    prompts = [
+        _parse_prompt(f"{emotion}/{place:02d}", emotion, text, file)
+        for emotion, texts in groups.items()
+        for place, text in enumerate(texts)
+    ]
     _check_unique(prompts, file)
     return [prompt for prompt in prompts if not per_emotion or int(prompt.id.split("/")[1]) < per_emotion]
 
 
-def _parse_groups(groups: Any, file: Path) -> Iterator[Prompt]:
-    if not isinstance(groups, list) or not groups or not isinstance(groups[0], tuple):
-        raise InputError(f"{file}: expected a JSON object, emotion → list of prompts")
-    repeated = [emotion for emotion, count in Counter(emotion for emotion, _ in groups).items() if count > 1]
-    if repeated:
-        raise InputError(f"{file}: the emotion '{repeated[0]}' stands twice; put its prompts in one list")
-    for emotion, texts in groups:
-        if emotion not in INDEX:
-            raise InputError(f"{file}: '{emotion}' is not one of the 28 emotions; choose among {', '.join(LABELS)}")
-        if not isinstance(texts, list):
-            raise InputError(f"{file}: '{emotion}' must hold a list of prompts")
-        for place, text in enumerate(texts):
-            yield _parse_prompt(f"{emotion}/{place:02d}", emotion, text, file)
-
-
-def _parse_prompt(identifier: str, emotion: str, text: Any, file: Path) -> Prompt:
-    match = _FORM.fullmatch(text.strip()) if isinstance(text, str) else None
+def _parse_prompt(identifier: str, emotion: str, text: str, file: Path) -> Prompt:
+    match = _FORM.fullmatch(text.strip())
     if match is None or not match["instruction"].strip():
-        shown = json.dumps(text, ensure_ascii=False)[:60]
         raise InputError(
-            f"{file}: prompt {identifier} is {shown}; write 'Instruction: … ' or 'Instruction: … Input: …'"
+            f"{file}: prompt {identifier} is {shown(text)}; write 'Instruction: … ' or 'Instruction: … Input: …'"
         )
     return Prompt(identifier, emotion, match["instruction"].strip(), (match["input"] or "").strip())
 
@@ -129,7 +115,7 @@ def conditions(config: Config) -> list[Condition]:
 
 def responses_path(config: Config, condition: Condition, model: StudyModel) -> Path:
     """Where a model's answers under a condition lie."""
-    return config.home.evaluation / f"responses{condition.suffix}" / f"{model.key}.parquet"
+    return config.home.responses(model.key, condition.suffix)
 
 
 def respond_artefacts(config: Config) -> list[Artefact]:
@@ -144,6 +130,7 @@ def _artefact(config: Config, condition: Condition, model: StudyModel) -> Artefa
         settings = config.flat("respond", "empty_prompts", "batch_size", "dtype", "sampling")
     settings |= {f"respond.sampling.{key}": value for key, value in condition.sampling.shaping().items()}
     parts["inputs"] |= {"form": from_root(config.sft.template)}
+    parts["identities"] |= replies_rule(weights(config, model))
     if condition.suffix != "_empty":
         parts["inputs"] |= {"prompts": from_root(config.respond.prompts)}
     recipe = Recipe("respond", settings=settings, seed=config.seed, **parts)

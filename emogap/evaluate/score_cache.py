@@ -42,7 +42,7 @@ def remembered_scores(
     """The same from the cache, as far as a group is in it; what is not is scored and put there, group by group."""
     name = f"scores/{scorer.weights_sha256()[:32]}"
     folder = cache_dir() / name
-    files = [folder / f"{_name(group)}.npy" for group in groups]
+    files = [folder / f"{_name(group, _way(scorer, group))}.npy" for group in groups]
     missing = {file: group for file, group in zip(files, groups, strict=True) if not file.exists()}
     if missing:
         cache_folder(name)
@@ -66,8 +66,12 @@ def _batches(groups: "Sequence[Sequence[Scored]]", tokens: int) -> "Iterator[lis
         yield batch
 
 
-def _name(scored: "Sequence[Scored]") -> str:
-    digest = hashlib.sha256(f"form {FORM}".encode())
+def _way(scorer: "SentenceScorer", group: "Sequence[Scored]") -> str:
+    return scorer.way(max(len(scored.ids) for scored in group))
+
+
+def _name(scored: "Sequence[Scored]", way: str) -> str:
+    digest = hashlib.sha256(f"form {FORM}{way and f' {way}'}".encode())
     for ids, start in scored:
         digest.update(np.asarray([len(ids), start, *ids], dtype=np.int64).tobytes())
     return digest.hexdigest()

@@ -12,10 +12,21 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from emogap.device import pick_device, pick_dtype
-from emogap.errors import InputError, ModelError
-from emogap.evaluate.prefix_trees import Tree, batches, grow_trees
+from emogap.errors import InputError, ModelError, one_line
+from emogap.evaluate.prefix_trees import ROW_NODES, ROW_TEXTS, Tree, batches, grow_trees
 from emogap.hub import LocalModel
+from emogap.lm.attention_reach import bounds
 from emogap.lm.loading import context_length, load_causal
+from emogap.lm.own_numbers import (
+    check_causal_numbers,
+    forward,
+    holds,
+    negligible,
+    own_logits,
+    probe_texts,
+    reads_head_alone,
+    spread,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,10 +35,9 @@ if TYPE_CHECKING:
 EmptyContext = Literal["bos", "eos", "none"]
 
 POSITIONS_AT_ONCE = 256
-"""Rows of the vocabulary-wide logits that are in memory at one time."""
-_PROBE = ("The cat that the dog saw sleeps.", "The cat that the dog saw sleep.", "The cat is here now.")
-_PROBE_TOLERANCE = {"float32": 1e-3, "float16": 0.25, "bfloat16": 2.0}
-"""How far the two ways may lie apart, in nats a sentence: rounding, not another sentence's words."""
+"""Rows of the vocabulary-wide logits that are in memory at one time, where the head can be read apart from the body."""
+LOGITS_AT_ONCE = 1 << 26
+"""Where it cannot: so many logits at one time (256 MiB in float32), but for a text that has more of them alone."""
 
 
 class Scored(NamedTuple):
@@ -38,10 +48,12 @@ class Scored(NamedTuple):
 
 
 class SentenceScorer:
-    """A causal language model that scores sentences. Raises ``ModelError`` if it has no tokenizer or no model.
+    """A causal language model that scores sentences. Raises ``ModelError`` if it has no tokenizer, no model, or a
+    model whose numbers depend on what stands after a token.
 
-    Sentences that begin alike go through the model as one tree (``prefix_trees``); a model that cannot take one (no
-    positions, no mask of its own) is found out on a few sentences and scores each sentence by itself.
+    Sentences that begin alike go through the model as one tree (``prefix_trees``), rows of several lengths together,
+    and the head reads the body's hidden states in slices. What of this does not give a model's own numbers is found out
+    on a few texts and left out: at the slowest, each sentence goes through the model by itself.
     """
 
     def __init__(
@@ -54,11 +66,46 @@ class SentenceScorer:
         empty_context: EmptyContext = "bos",
         share: bool = True,
     ):
-        self.token_budget = token_budget
         self.device = pick_device(device)
         self.model, self.tokenizer = load_causal(local.path, device=self.device, dtype=pick_dtype(self.device, dtype))
         self.prefix = self._prefix(empty_context, local)
-        self.shares = share and self._can_share()
+        self.bounds = bounds(self.model.config.get_text_config().to_dict())
+        """Lengths at which attention changes: rows on different sides of one never go through the model together, and
+        rows that several sentences share lie below them all."""
+        self.token_budget = token_budget
+        self.reads_head = self.together = self.shares = False
+        self.unshared = share and "position_ids" in inspect.signature(self.model.forward).parameters
+        self._find_way(local)
+
+    def _find_way(self, local: LocalModel) -> None:
+        """Take the fastest way that gives the model's own numbers of the probes."""
+        import torch
+
+        texts = [[*self.prefix, *ids] for ids in probe_texts(self.model, self.tokenizer)]
+        with torch.inference_mode():
+            own = [own_logits(self.model, ids, local.path) for ids in texts]
+            check_causal_numbers(self.model, texts, own, local.path)
+            self.reads_head = holds(lambda: reads_head_alone(self.model, texts[-1]))
+            probes = [Scored(tuple(ids), 1) for ids in texts]
+            self.together = holds(lambda: self._gives(own, probes, share=False))
+            # One by one is the model's own forward pass.
+            self.reads_head &= self.together
+            self.shares = self.unshared and self.together and holds(lambda: self._gives(own, probes, share=True))
+            self.unshared &= not self.shares
+
+    def _gives(self, own: "list[torch.Tensor]", probes: "list[Scored]", share: bool) -> bool:
+        """Whether the probes, in one batch, get the log-probabilities of the model's own logits, token by token."""
+        import torch
+
+        batch = grow_trees([probe.ids for probe in probes], [1] * len(probes), share)
+        edges = self._edges(batch)
+        paths = zip((number for tree in batch for number in tree.sequences), self._paths(batch), strict=True)
+        for number, path in paths:
+            logits, ids = own[number][:-1].cpu(), torch.tensor(probes[number].ids[1:])
+            expected = logits.log_softmax(dim=-1).gather(1, ids[:, None])[:, 0]
+            if not negligible((edges[path] - expected).abs() / spread(logits), self.model.dtype):
+                return False
+        return True
 
     def scores(self, sentences: Sequence[str], on_done: Callable[[int], None] = lambda count: None) -> "np.ndarray":
         """Log-probability of each sentence: float64 of shape (len(sentences),). A repeated sentence is scored once.
@@ -88,13 +135,25 @@ class SentenceScorer:
 
         distinct = list(dict.fromkeys(scored))
         found = np.full(len(distinct), np.nan)
-        trees = grow_trees([s.ids for s in distinct], [s.start for s in distinct], self.shares)
-        for batch in batches(trees, self.token_budget):
+        for batch in self._batches(distinct):
             numbers = [number for tree in batch for number in tree.sequences]
-            found[numbers] = self._score(batch)
+            try:
+                found[numbers] = self._score(batch)
+            except Exception as error:  # a dozen kinds, all of which mean: the model does not read these texts
+                raise ModelError(
+                    f"a {type(self.model).__name__} fails on a text of {len(batch[0])} tokens ({one_line(error)}); "
+                    "leave it out, or with too little memory lower the token_budget"
+                ) from error
             on_done(len(numbers))
         place = {one: number for number, one in enumerate(distinct)}
         return found[[place[one] for one in scored]]
+
+    def way(self, longest: int) -> str:
+        """In words, how texts of up to so many tokens are scored, where that is another way than it once was for every
+        model: in trees wherever it took positions, in rows, and from the head alone."""
+        parts = {"own logits": not self.reads_head, "one by one": not self.together, "not shared": self.unshared}
+        parts[f"parted at {self.bounds}"] = bool(self.bounds) and max(ROW_NODES, ROW_TEXTS * longest) > self.bounds[0]
+        return ", ".join(part for part, holds_here in parts.items() if holds_here)
 
     def weights_sha256(self) -> str:
         """Hash of the weights as they are loaded, with their number format, and of the model's shape."""
@@ -126,42 +185,51 @@ class SentenceScorer:
             raise InputError(f"'{text[:60]}…' has {len(scored.ids)} tokens; this model takes {longest} at most")
         return scored
 
-    def _can_share(self) -> bool:
-        """Whether the model gives the same scores for a tree as for its sentences one by one."""
-        import numpy as np
-
-        if "position_ids" not in inspect.signature(self.model.forward).parameters:
-            return False
-        probe = [self.encode(sentence) for sentence in _PROBE]
-        self.shares = False
-        one_by_one = self.log_probabilities(probe)
-        self.shares = True
-        tolerance = _PROBE_TOLERANCE[str(self.model.dtype).removeprefix("torch.")]
-        return bool(np.allclose(one_by_one, self.log_probabilities(probe), rtol=0, atol=tolerance))
+    def _batches(self, scored: Sequence[Scored]) -> list[list[Tree]]:
+        """What goes through the model at a time."""
+        budget = self.token_budget
+        if not self.reads_head:
+            budget = min(budget, LOGITS_AT_ONCE // self.model.get_input_embeddings().weight.shape[0])
+        limit = self.bounds[0] if self.bounds else None
+        trees = grow_trees([one.ids for one in scored], [one.start for one in scored], self.shares, limit)
+        return batches(trees, budget if self.together else 0, self.bounds)
 
     def _score(self, batch: list[Tree]) -> "np.ndarray":
         """Score of every sequence of a batch, row by row, each in its row's order."""
         import torch
 
         with torch.inference_mode():
-            hidden = self._hidden(batch)
-            predicting = [(row, node) for row, tree in enumerate(batch) for node in sorted(set(tree.edge_nodes))]
-            place = {position: number for number, position in enumerate(predicting)}
-            rows, nodes = torch.tensor(predicting, device=self.device).T
-            states = torch.tensor([place[row, node] for row, tree in enumerate(batch) for node in tree.edge_nodes])
-            targets = torch.tensor([token for tree in batch for token in tree.edge_tokens])
-            edges = self._edge_logprobs(hidden[rows, nodes], states.to(self.device), targets.to(self.device))
-        edges = edges.double().cpu()
-        paths, first = [], 0
-        for tree in batch:
-            paths += [torch.tensor(path) + first for path in tree.paths]
-            first += len(tree.edge_nodes)
+            edges = self._edges(batch).double()
+        paths = self._paths(batch)
         owner = torch.repeat_interleave(torch.arange(len(paths)), torch.tensor([len(path) for path in paths]))
         sums = torch.zeros(len(paths), dtype=torch.float64)
         return sums.index_add_(0, owner, edges[torch.cat(paths)]).numpy()
 
-    def _hidden(self, batch: list[Tree]) -> "torch.Tensor":
-        """Last hidden states of shape (rows, longest row, width)."""
+    def _paths(self, batch: list[Tree]) -> "list[torch.Tensor]":
+        """Of every sequence of a batch, the numbers of its edges in what ``_edges`` gives."""
+        import torch
+
+        paths, first = [], 0
+        for tree in batch:
+            paths += [torch.tensor(path) + first for path in tree.paths]
+            first += len(tree.edge_nodes)
+        return paths
+
+    def _edges(self, batch: list[Tree]) -> "torch.Tensor":
+        """Log-probability of every edge of a batch, row by row: float32 of shape (edges,), on the CPU."""
+        import torch
+
+        states = self._states(batch)
+        predicting = [(row, node) for row, tree in enumerate(batch) for node in sorted(set(tree.edge_nodes))]
+        place = {position: number for number, position in enumerate(predicting)}
+        rows, nodes = torch.tensor(predicting, device=self.device).T
+        sources = torch.tensor([place[row, node] for row, tree in enumerate(batch) for node in tree.edge_nodes])
+        targets = torch.tensor([token for tree in batch for token in tree.edge_tokens])
+        return self._edge_logprobs(states[rows, nodes], sources.to(self.device), targets.to(self.device)).cpu()
+
+    def _states(self, batch: list[Tree]) -> "torch.Tensor":
+        """What the next tokens are read from: last hidden states of shape (rows, longest row, width), or the model's
+        own logits (rows, longest row, vocabulary) where its head cannot be read apart from it."""
         import torch
 
         width = max(len(tree) for tree in batch)
@@ -169,10 +237,10 @@ class SentenceScorer:
         ids = torch.zeros((len(batch), width), dtype=torch.long)
         for row, tree in enumerate(batch):
             ids[row, : len(tree)] = torch.tensor(tree.tokens)
-        inputs = {"input_ids": ids.to(self.device), "use_cache": False}
-        if any(len(tree.sequences) > 1 for tree in batch):
-            inputs |= self._layout(batch, width)
-        return self.model.base_model(**inputs).last_hidden_state
+        layout = self._layout(batch, width) if any(len(tree.sequences) > 1 for tree in batch) else {}
+        if self.reads_head:
+            return forward(self.model.base_model, ids.to(self.device), **layout).last_hidden_state
+        return forward(self.model, ids.to(self.device), **layout).logits
 
     def _layout(self, batch: list[Tree], width: int) -> dict[str, "torch.Tensor"]:
         """Positions by depth, and the mask that lets a node see its ancestors: what is added to attention's scores."""
@@ -187,22 +255,24 @@ class SentenceScorer:
         mask = torch.zeros(sees.shape, dtype=self.model.dtype).masked_fill_(~sees, lowest)
         return {"position_ids": positions.to(self.device), "attention_mask": mask[:, None].to(self.device)}
 
-    def _edge_logprobs(self, hidden: "torch.Tensor", states: "torch.Tensor", targets: "torch.Tensor") -> "torch.Tensor":
-        """Log-probability of each edge: hidden (positions, width), states and targets (edges,) → float32 (edges,).
+    def _edge_logprobs(
+        self, states: "torch.Tensor", sources: "torch.Tensor", targets: "torch.Tensor"
+    ) -> "torch.Tensor":
+        """Log-probability of each edge: states (positions, width), sources and targets (edges,) → float32 (edges,).
 
-        ``states`` rises: the index of the position that each edge is predicted from.
+        ``sources``: the index of the position that each edge is predicted from.
         """
         import torch
 
-        head = self.model.get_output_embeddings()
-        order = torch.argsort(states, stable=True)
-        counts = torch.bincount(states, minlength=len(hidden)).cumsum(0).tolist()
+        head = self.model.get_output_embeddings() if self.reads_head else torch.nn.Identity()
+        order = torch.argsort(sources, stable=True)
+        counts = torch.bincount(sources, minlength=len(states)).cumsum(0).tolist()
         found = torch.empty(len(targets), dtype=torch.float32, device=self.device)
-        for begin in range(0, len(hidden), POSITIONS_AT_ONCE):
-            logits = head(hidden[begin : begin + POSITIONS_AT_ONCE]).float()
+        for begin in range(0, len(states), POSITIONS_AT_ONCE):
+            logits = head(states[begin : begin + POSITIONS_AT_ONCE]).float()
             end = begin + len(logits)
             edges = order[counts[begin - 1] if begin else 0 : counts[end - 1]]
-            local = states[edges] - begin
+            local = sources[edges] - begin
             found[edges] = logits[local, targets[edges]] - logits.logsumexp(dim=1)[local]
         return found
 

@@ -5,21 +5,24 @@ It comes from a run's own files, or from a file of counts (``read_counts``), so 
 same code. Shares are pooled: a row's percentages are those of all its answers together.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from emogap.emotions import GROUPINGS, INDEX, LABELS, group_of
-from emogap.errors import InputError, MissingInput
+from emogap.errors import InputError
 from emogap.evaluate.statistics import bootstrap_interval, holm, paired_p
+from emogap.text.forms import Count, Form, Name, check, one_spelling, read_forms
+from emogap.text.reading import given_file, kind_of, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COUNT_COLUMNS = ("model", "instruction_emotion", "response_emotion", "count")
+MOST_ANSWERS = 10_000_000
+"""Each is spelt out as a row."""
 COLUMN_ORDER = {
     "study": ("positive", "neutral", "negative"),
     "goemotions": ("positive", "ambiguous", "neutral", "negative"),
@@ -31,67 +34,72 @@ _AGREEMENT_COLUMNS = [
 UNIT = ["model", "instruction_emotion", "prompt_id"]
 
 
+class _Counted(Form):
+    """A count of answers."""
+
+    needs = f"counts are a table of {', '.join(COUNT_COLUMNS)}, or an object emotion → model → emotion found → count"
+
+    model: Name
+    instruction_emotion: Name
+    response_emotion: Name
+    count: Count
+
+
 def read_counts(path: Path, grouping: str = "study") -> "pd.DataFrame":
     """Read counts of answers and spell them out, a row an answer, each standing for a prompt of its own.
 
     ``response_emotion`` is one of the 28 or already a group of the grouping; ``instruction_emotion`` too, but a row
-    about a whole group enters only the table of groups. A ``.json`` file has the form of the study's own results:
-    emotion asked for → model → emotion found → count. Raises ``MissingInput`` or ``InputError``.
+    about a whole group enters only the table of groups. The file is a table of any form, or has that of the study's own
+    results: a JSON object, emotion asked for → model → emotion found → count. Raises ``MissingInput`` or
+    ``InputError``.
     """
     import pandas as pd
 
-    if not path.is_file():
-        raise MissingInput(f"counts {path} not found; give a CSV file with the columns {', '.join(COUNT_COLUMNS)}")
-    try:
-        counts = _read_study_counts(path) if path.suffix == ".json" else pd.read_csv(path, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as CSV: {error}") from error
-    except (json.JSONDecodeError, AttributeError, TypeError) as error:
-        raise InputError(f"{path} is not of the form emotion → model → emotion found → count: {error}") from error
-    _check_counts(counts, path, grouping)
-    rows = counts.loc[counts.index.repeat(counts["count"].astype(int)), list(COUNT_COLUMNS[:3])]
+    given_file(path, "counts", f"give a CSV file with the columns {', '.join(COUNT_COLUMNS)}")
+    counted = _study_counts(path) if kind_of(path) == "JSON" else read_forms(path, _Counted)
+    spelt = one_spelling(given.model for _, given in counted)
+    seen: dict[tuple[str, str, str], int] = {}
+    for where, given in counted:
+        if spelt[given.model] != given.model:
+            raise InputError(f"{where}: the model '{given.model}' is '{spelt[given.model]}' elsewhere; spell it alike")
+        key = (
+            given.model,
+            _emotion_or_group(given.instruction_emotion, f"{where}: instruction_emotion", grouping),
+            _emotion_or_group(given.response_emotion, f"{where}: response_emotion", grouping),
+        )
+        if key in seen:
+            raise InputError(f"{where}: {', '.join(key)} stands twice; add its counts up")
+        seen[key] = given.count
+    if not 0 < sum(seen.values()) <= MOST_ANSWERS:
+        raise InputError(f"{path} counts {sum(seen.values()) or 'no'} answers; it takes 1 to {MOST_ANSWERS:,}")
+    counts = pd.DataFrame(list(seen), columns=list(COUNT_COLUMNS[:3]))
+    rows = counts.loc[counts.index.repeat(list(seen.values()))]
     return rows.reset_index(drop=True).assign(prompt_id=range(len(rows)))
 
 
-def _read_study_counts(path: Path) -> "pd.DataFrame":
-    """The study's JSON of results as rows; its detailed form has the counts under ``counts``."""
-    import pandas as pd
-
-    rows = [
-        (model, asked, found, count)
-        for asked, models in json.loads(path.read_text(encoding="utf-8")).items()
-        for model, counts in models.items()
-        for found, count in counts.get("counts", counts).items()
+def _study_counts(path: Path) -> list[tuple[str, _Counted]]:
+    """The records of a list; of an object, the study's results: its detailed form has the counts under ``counts``."""
+    value = read_json(path)
+    if isinstance(value, list):
+        return read_forms(path, _Counted)
+    results = check(dict[str, dict[str, dict[str, Any]]], value, str(path), _Counted.needs)
+    return [
+        (where, check(_Counted, dict(zip(COUNT_COLUMNS, (model, asked, found, count), strict=True)), where))
+        for asked, models in results.items()
+        for model, result in models.items()
+        for where in [f"{path}, '{asked}', '{model}'"]
+        for found, count in check(dict[str, Any], result.get("counts", result), where, _Counted.needs).items()
     ]
-    return pd.DataFrame(rows, columns=list(COUNT_COLUMNS))
 
 
-def _check_counts(counts: "pd.DataFrame", path: Path, grouping: str) -> None:
-    import pandas as pd
-
-    missing = [name for name in COUNT_COLUMNS if name not in counts.columns]
-    if missing:
-        raise InputError(f"{path} has no column {', '.join(missing)}; it needs {', '.join(COUNT_COLUMNS)}")
-    for line, value in enumerate(counts["count"], start=2):
-        number = pd.to_numeric(value, errors="coerce")
-        if not (number >= 0 and float(number).is_integer()):
-            raise InputError(f"{path}, line {line}: count '{value}' is not a whole number of 0 or more")
-    for column in COUNT_COLUMNS[1:3]:
-        for line, name in enumerate(counts[column], start=2):
-            if name not in INDEX and name not in GROUPINGS[grouping]:
-                raise InputError(
-                    f"{path}, line {line}: {column} '{name}' is neither one of the 28 emotions nor a group; "
-                    f"choose among {', '.join(LABELS)} or {', '.join(GROUPINGS[grouping])}"
-                )
-    twice = counts[counts.duplicated(list(COUNT_COLUMNS[:3]))]
-    if len(twice):
-        row = twice.iloc[0]
+def _emotion_or_group(name: str, where: str, grouping: str) -> str:
+    lowered = name.lower()
+    if lowered not in INDEX and lowered not in GROUPINGS[grouping]:
         raise InputError(
-            f"{path}, line {twice.index[0] + 2}: {row['model']}, {row['instruction_emotion']}, "
-            f"{row['response_emotion']} stands twice; add its counts up"
+            f"{where} '{name}' is neither one of the 28 emotions nor a group; choose among {', '.join(LABELS)} or "
+            f"{', '.join(GROUPINGS[grouping])}"
         )
-    if counts["count"].astype(int).sum() == 0:
-        raise InputError(f"{path} counts no answers")
+    return lowered
 
 
 def shares_per_prompt(answers: "pd.DataFrame", grouping: str) -> "pd.DataFrame":

@@ -10,7 +10,7 @@ from emogap.errors import UsageError
 from emogap.evaluate import lens_exhibits
 from emogap.evaluate.emotion_lens import shift_statements
 from emogap.evaluate.lens import TextReader
-from emogap.paths import folder_or_name
+from emogap.paths import folder_or_name, is_name
 from emogap.records import LENS, write_rows
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ def open_models(config: Config, names: Sequence[str]) -> dict[str, hub.LocalMode
     """
     models = {}
     for name in names:
-        trained = config.home.model(name)
-        is_study = name in config.bases or ("/" not in name and trained.is_dir())
+        is_study = name in config.bases or (is_name(name) and config.home.model(name).is_dir())
         found = hub.study_model(config, name) if is_study else hub.resolve(HubModel(name=folder_or_name(name)))
         shown = name if is_study else name.rstrip("/").rpartition("/")[2].removeprefix("embedded:")
         if shown in models:

@@ -1,21 +1,21 @@
-"""Texts to be described: read from a home's artefacts, from any Parquet, JSON or JSON-lines files, or from old chunks.
+"""Texts to be described: read from a home's artefacts, from files of records of any form, or from old chunks.
 
 What the rest works on is one frame, a row a text, with the columns ``group, text, emotion, source, line``: ``line`` is
 what the text was written from (equal values mean the same source line), empty strings where a file does not say.
 """
 
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from emogap.errors import InputError, MissingInput
+from emogap.errors import InputError
 from emogap.published import published_methods
 from emogap.records import KEPT
+from emogap.text.forms import Label, check
+from emogap.text.reading import RECORD_ENDINGS, Row, given_file, listed, read_table, shown
 
 GroupBy = Literal["method", "file", "version"]
 COLUMNS = ("group", "text", "emotion", "source", "line")
@@ -30,8 +30,23 @@ _READ = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _File:
+    """A file's records."""
+
+    path: Path
+    name: str
+    """The file's without its ending, with its folder before it where two would be the same."""
+    columns: tuple[str, ...]
+    rows: list[Row]
+
+
 def read_texts(
-    paths: Sequence[Path], candidates: Sequence[str], column: str | None = None, group: GroupBy | None = None
+    paths: Sequence[Path],
+    candidates: Sequence[str],
+    column: str | None = None,
+    group: GroupBy | None = None,
+    may_be_empty: bool = False,
 ) -> pd.DataFrame:
     """The texts of all files. Rejected rows (a column ``status`` that says so) are left out.
 
@@ -39,65 +54,52 @@ def read_texts(
     ``file`` for a group a file; None takes the column ``method`` or ``version`` where all files have it, else files.
 
     Raises ``MissingInput`` for a file that is not there, ``InputError`` for one that cannot be read, lacks the column,
-    differs from the others in it, or leaves a group without a text.
+    differs from the others in it, names what is none of the 28 emotions, or leaves a group without a text, unless that
+    ``may_be_empty``; ``attrs["groups"]`` names all groups.
     """
-    wanted = _READ | {name for name in (column, group) if name}
-    tables = {name: _read(path, wanted) for name, path in zip(_names(paths), paths, strict=True)}
-    column = column or _shared_column(tables, paths, candidates)
-    group = group or _default_group(tables)
-    parts = [_part(table, path, name, column, group) for (name, table), path in zip(tables.items(), paths, strict=True)]
-    groups = dict.fromkeys(name for part in parts for name in part.attrs.pop("groups"))
-    texts = pd.concat(parts, ignore_index=True)
+    wanted = [*_READ, *(name for name in (column, group) if name and name not in _READ)]
+    files = [_read(path, name, wanted) for path, name in zip(paths, _names(paths), strict=True)]
+    column = column or _shared_column(files, candidates)
+    group = group or _default_group(files)
+    rows, groups = [], {}
+    for file in files:
+        of_file = _texts(file, column, group)
+        groups |= dict.fromkeys(sorted({row["group"] for row in of_file}))
+        rows += [row for row in of_file if row.pop("kept")]
+    texts = pd.DataFrame(rows, columns=list(COLUMNS))
+    texts.attrs["groups"] = list(groups)
     for name in groups:
-        if not texts["group"].eq(name).any():
-            raise InputError(f"group '{name}' has no text: none of its rows was accepted; leave it out or make them")
+        if not texts["group"].eq(name).any() and not may_be_empty:
+            raise InputError(
+                f"group {shown(name)} has no text: none of its rows was accepted; leave it out or make them"
+            )
     return texts
 
 
-def _read(path: Path, wanted: set[str]) -> pd.DataFrame:
-    """The wanted columns of a file; ``attrs["columns"]`` says which it has."""
-    if not path.is_file():
-        raise MissingInput(f"{path} not found; give Parquet, JSON, JSON-lines or the study's .pkl files")
-    try:
-        if path.suffix == ".parquet":
-            names = pq.read_schema(path).names
-            table = pq.read_table(path, columns=[name for name in names if name in wanted]).to_pandas()
-            table.attrs["columns"] = names
-            return table
-        if path.suffix == ".pkl":
-            return _read_old_chunk(path)
-        text = path.read_text(encoding="utf-8")
-        records = (
-            [json.loads(line) for line in text.splitlines() if line.strip()] if _is_lines(path) else json.loads(text)
-        )
-    except (pa.ArrowInvalid, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} cannot be read as {path.suffix[1:] or 'JSON'}: {error}") from error
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-        raise InputError(f"{path} is not a list of records; give a JSON list of objects, JSON lines or Parquet")
-    table = pd.DataFrame(records)
-    table.attrs["columns"] = list(table.columns)
-    return table
+def _read(path: Path, name: str, wanted: Sequence[str]) -> _File:
+    given_file(path, "texts", "give a file of records (Parquet, JSON, JSON lines, CSV, TSV) or the study's .pkl files")
+    if path.suffix == ".pkl":
+        return _read_old_chunk(path, name)
+    table = read_table(path, wanted)
+    return _File(path, name, table.columns, list(table.rows))
 
 
-def _read_old_chunk(path: Path) -> pd.DataFrame:
+def _read_old_chunk(path: Path, name: str) -> _File:
     """One of the study's pickled chunks, through the unpickler that runs nothing; its method by its name."""
-    from emogap.generate.import_pickles import read_pickle
+    from emogap.generate.import_pickles import read_chunk
 
-    table = pd.DataFrame(read_pickle(path))
     method = published_methods().get(path.stem.removeprefix("babylm_augment_"))
-    if method:
-        table["method"] = method
-    table.attrs["columns"] = list(table.columns)
-    return table
-
-
-def _is_lines(path: Path) -> bool:
-    return path.suffix in (".jsonl", ".ndjson")
+    known = {"method": method} if method else {}
+    rows = [
+        (f"{path}, record {number}", record.model_dump() | known)
+        for number, record in enumerate(read_chunk(path), start=1)
+    ]
+    return _File(path, name, tuple(dict.fromkeys(key for _, values in rows for key in values)), rows)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """The files' names without extension; with their folder before it where two would be the same."""
-    stems = [path.name.removesuffix(path.suffix).removesuffix(".rows") for path in paths]
+    stems = [_stem(path.name) for path in paths]
     names = [
         stem if stems.count(stem) == 1 else f"{path.parent.name}/{stem}"
         for stem, path in zip(stems, paths, strict=True)
@@ -108,76 +110,74 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _shared_column(tables: dict[str, pd.DataFrame], paths: Sequence[Path], candidates: Sequence[str]) -> str:
+def _stem(name: str) -> str:
+    ending = next((ending for ending in RECORD_ENDINGS if name.endswith(ending)), Path(name).suffix)
+    return name.removesuffix(ending).removesuffix(".rows")
+
+
+def _shared_column(files: Sequence[_File], candidates: Sequence[str]) -> str:
     for column in candidates:
-        having = [column in table for table in tables.values()]
-        if all(having):
+        lacking = [file for file in files if column not in file.columns]
+        if not lacking:
             return column
-        if any(having):
-            lacking = paths[having.index(False)]
+        if len(lacking) < len(files):
             raise InputError(
-                f"mixed schemas: {lacking} has no column '{column}' as others have; name one with --column"
+                f"mixed schemas: {lacking[0].path} has no column '{column}' as others have; name one with --column"
             )
     names = " or ".join(f"'{name}'" for name in candidates)
-    has = _columns(next(iter(tables.values())))
-    raise InputError(f"{paths[0]}: no column {names}; it has {has}; name one with --column")
+    raise InputError(f"{files[0].path}: no column {names}; it has {listed(files[0].columns)}; name one with --column")
 
 
-def _columns(table: pd.DataFrame) -> str:
-    return ", ".join(map(str, table.attrs["columns"])) or "none"
-
-
-def _default_group(tables: dict[str, pd.DataFrame]) -> str:
+def _default_group(files: Sequence[_File]) -> str:
     for column in ("method", "version"):
-        if all(column in table for table in tables.values()):
+        if all(column in file.columns for file in files):
             return column
     return "file"
 
 
-def _part(table: pd.DataFrame, path: Path, name: str, column: str, group: str) -> pd.DataFrame:
-    if table.empty:
-        raise InputError(f"{path} has no rows: group '{name}' would be empty; leave it out")
+def _texts(file: _File, column: str, group: str) -> list[dict[str, Any]]:
+    """The rows of the frame, and ``kept``: whether a row was accepted; of one that was not, its group alone."""
+    if not file.rows:
+        raise InputError(f"{file.path} has no rows: group '{file.name}' would be empty; leave it out")
     for needed in (column, *([group] if group != "file" else [])):
-        if needed not in table:
-            raise InputError(f"{path}: no column '{needed}'; it has {_columns(table)}")
-    groups = pd.Series(name, index=table.index) if group == "file" else table[group].astype(str)
-    kept = table["status"].eq(KEPT) if "status" in table else pd.Series(True, index=table.index)
-    rows = table[kept]
-    missing = rows[column].map(lambda value: not isinstance(value, str))
-    if missing.any():
-        raise InputError(
-            f"{path}: row {missing.idxmax()} has no text in column '{column}'; mark it rejected or mend it"
-        )
-    part = pd.DataFrame(
-        {
-            "group": groups[kept],
-            "text": rows[column],
-            "emotion": _emotions(rows),
-            "source": rows["source"].map(_source_name) if "source" in rows else "",
-            "line": _lines(rows),
-        }
-    )
-    part.attrs["groups"] = sorted(groups.unique())
-    return part
+        if needed not in file.columns:
+            raise InputError(f"{file.path}: no column '{needed}'; it has {listed(file.columns)}")
+    line_columns = next((names for names in _LINE_COLUMNS if all(name in file.columns for name in names)), [])
+    rows = []
+    for where, values in file.rows:
+        row = {"group": file.name if group == "file" else _value(values, group, where).strip()}
+        if not row["group"]:
+            raise InputError(f"{where}: '{group}' is empty; name its {group}, or give --group file")
+        row["kept"] = "status" not in file.columns or values.get("status") == KEPT
+        if row["kept"]:
+            if not isinstance(values.get(column), str):
+                raise InputError(f"{where}: no text in column '{column}'; mark it rejected or mend it")
+            row |= {
+                "text": values[column],
+                "emotion": _emotion(values, where),
+                "source": Path(_value(values, "source", where)).name.removesuffix(".train"),
+                "line": "\x1f".join(_value(values, name, where) for name in line_columns),
+            }
+        rows.append(row)
+    return rows
 
 
-def _emotions(rows: pd.DataFrame) -> pd.Series:
-    """The first emotion of each row: of a list, or of names joined by ", "."""
-    if "emotions" in rows:
-        return rows["emotions"].map(lambda labels: labels[0] if len(labels) else "")
-    if "emotion" in rows:
-        return rows["emotion"].fillna("").astype(str).str.split(", ").str[0]
-    return pd.Series("", index=rows.index)
+def _value(values: dict[str, Any], name: str, where: str) -> str:
+    """A text or whole number as a text; empty where there is none. Raises ``InputError`` for anything else."""
+    value = values.get(name)
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return str(value)
+    if value is not None:
+        raise InputError(f"{where}: '{name}' is {shown(value)}, not a text or a whole number")
+    return ""
 
 
-def _source_name(source: str) -> str:
-    """A source given as the path of its file is called as the file is."""
-    return Path(source).name.removesuffix(".train")
-
-
-def _lines(rows: pd.DataFrame) -> pd.Series:
-    for columns in _LINE_COLUMNS:
-        if all(name in rows for name in columns):
-            parts = [rows[name].fillna("").astype(str) for name in columns]
-            return parts[0].str.cat(parts[1:], sep="\x1f") if len(parts) > 1 else parts[0]
-    return pd.Series("", index=rows.index)
+def _emotion(values: dict[str, Any], where: str) -> str:
+    """The first emotion: of a list, or of names joined by commas; empty where none is named."""
+    column = "emotions" if values.get("emotions") is not None else "emotion"
+    given = values.get(column)
+    if given is None:
+        return ""
+    names = [name.strip() for name in given.split(",")] if isinstance(given, str) else given
+    labels = check(list[Label], [] if names == [""] else names, f"{where}, '{column}'")
+    return labels[0] if labels else ""

@@ -3,23 +3,25 @@
 import hashlib
 import pickle
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config
 from emogap.data.classify import classifier_identity
-from emogap.emotions import INDEX
-from emogap.errors import InputError, MissingInput, UsageError
+from emogap.errors import InputError, MissingInput, UsageError, one_line
 from emogap.exhibits import draw_if_new
 from emogap.generate.judging import JUDGING_RULE, Judging, judge
 from emogap.generate.outcomes import show_stories
 from emogap.generate.quality import STORY_GATES
+from emogap.paths import LAST_CHUNK
 from emogap.records import KEPT, STORIES, write_rows
 from emogap.stages import make_each
+from emogap.text.forms import Form, Label, Text, check
+from emogap.text.reading import Row, check_texts, read_table
 
 STAGE = "import"
 FIELDS = ("text", "emotion", "augmented_text")
@@ -39,38 +41,56 @@ class PlainUnpickler(pickle.Unpickler):
         raise InputError(f"it refers to something outside the file ({identifier!r}); only plain values are read")
 
 
-def read_chunk(path: Path) -> list[dict[str, Any]]:
-    """The records of a chunk, a pickle or Parquet. Raises ``InputError``."""
-    if path.suffix != ".parquet":
-        return read_pickle(path)
-    try:
-        return _checked(path, pd.read_parquet(path).to_dict("records"))
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path} is no readable Parquet ({error})") from error
+class _Given(Form):
+    """A record of a chunk."""
+
+    needs = f"a record has the texts {', '.join(FIELDS)}, and source where it is known"
+
+    text: str
+    emotion: Text
+    augmented_text: str
+    source: str | None = None
+
+    @property
+    def emotions(self) -> list[str]:
+        return [emotion.strip() for emotion in self.emotion.split(",")]
 
 
-def read_pickle(path: Path) -> list[dict[str, Any]]:
+def read_chunk(path: Path) -> list[_Given]:
+    """The records of a chunk, Parquet or else a pickle, whatever its name says. Raises ``InputError``."""
+    with path.open("rb") as file:
+        is_parquet = file.read(4) == b"PAR1"
+    rows = read_table(path, _Given.columns()).rows if is_parquet else _numbered_rows(path, read_pickle(path))
+    records = [(where, check(_Given, values, where, _Given.needs)) for where, values in rows]
+    for where, record in records:
+        check(list[Label], record.emotions, f"{where}, 'emotion'")
+    return [record for _, record in records]
+
+
+def _numbered_rows(path: Path, records: list[Any]) -> Iterator[Row]:
+    for number, record in enumerate(records, start=1):
+        yield f"{path}, record {number}", record
+
+
+def read_pickle(path: Path) -> list[Any]:
     """The records of a chunk: a list of objects, or an object of columns. Raises ``InputError``."""
     try:
         with path.open("rb") as file:
             value = PlainUnpickler(file).load()
     except InputError as error:
         raise InputError(f"{path} is refused: {error}") from error
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
-        raise InputError(f"{path} is no readable pickle ({error})") from error
+    except OSError:
+        raise
+    except Exception as error:  # a damaged stream of orders may go wrong in any way
+        raise InputError(f"{path} is no readable pickle ({one_line(error)})") from error
     if isinstance(value, dict) and all(isinstance(column, (list, tuple)) for column in value.values()):
         if len({len(column) for column in value.values()}) > 1:
             raise InputError(f"{path}: its columns differ in length")
         value = [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
     if not isinstance(value, list):
         raise InputError(f"{path}: expected a list of records or an object of columns, got a {type(value).__name__}")
-    return _checked(path, value)
-
-
-def _checked(path: Path, value: list[Any]) -> list[dict[str, Any]]:
-    for number, record in enumerate(value):
-        if not isinstance(record, dict) or not all(isinstance(record.get(field), str) for field in FIELDS):
-            raise InputError(f"{path}: record {number} has no text under {', '.join(FIELDS)}")
+    for where, record in _numbered_rows(path, value):
+        check_texts(record, where)
     return value
 
 
@@ -98,26 +118,33 @@ def import_pickles(config: Config, folder: Path, method: str) -> Summary:
 
 
 def _numbered(folder: Path) -> dict[int, Path]:
-    """Chunk number → file: the number in its name, or the next free one where two names have the same."""
-    found = [file for file in folder.glob("*") if file.suffix in (".pkl", ".parquet")]
+    """Chunk number → file: the number in its name, or the next free one where there is none that a chunk can have (a
+    date is none) or two names have the same. Raises ``MissingInput`` or ``InputError`` (a chunk in both forms)."""
+    found = [file for file in folder.glob("[!.]*") if file.suffix.lower() in (".pkl", ".parquet")]
     files = sorted(found, key=lambda file: (_number(file), len(file.name), file.name))
     if not files:
         raise MissingInput(f"no *.pkl or *.parquet file in {folder}; give the folder of the old chunks")
+    for file in files:
+        twin = next(other for other in files if other.stem == file.stem)
+        if twin != file:
+            raise InputError(f"{twin} and {file} are one chunk in two forms; take one of them away")
     taken: dict[int, Path] = {}
     later = []
     for file in files:
-        if _number(file) in taken:
+        if _number(file) in taken or _number(file) > LAST_CHUNK:
             later.append(file)
         else:
             taken[_number(file)] = file
     for file in later:
-        taken[max(taken) + 1] = file
+        number = max(taken, default=-1) + 1
+        taken[number if number <= LAST_CHUNK else min(set(range(len(taken) + 1)) - taken.keys())] = file
     return taken
 
 
 def _number(file: Path) -> int:
-    numbers = re.findall(r"\d+", file.stem)
-    return int(numbers[-1]) if numbers else 0
+    """The last number in a file's name that a chunk can have; 0 in a name without any, else one that none can have."""
+    numbers = [int(digits) for digits in re.findall("[0-9]+", file.stem)]
+    return ([number for number in numbers if number <= LAST_CHUNK] or [LAST_CHUNK + 1 if numbers else 0])[-1]
 
 
 def _artefact(config: Config, path: Path, file: Path, method: str) -> Artefact:
@@ -132,7 +159,7 @@ def _artefact(config: Config, path: Path, file: Path, method: str) -> Artefact:
 
 def _make(config: Config, artefact: Artefact, file: Path, method: str) -> None:
     judging = Judging("story", "text", STORY_GATES, config.augment.gates, config.process.classifier)
-    rows = [_row(record, f"{method}/{file.stem}/{i}", method, file) for i, record in enumerate(read_chunk(file))]
+    rows = [_row(record, f"{method}/{file.stem}/{i}", method) for i, record in enumerate(read_chunk(file))]
     with artefact.making() as draft:
         judged = judge(rows, [], {}, judging)
         write_rows(draft.path, pd.DataFrame(judged), STORIES)
@@ -140,26 +167,22 @@ def _make(config: Config, artefact: Artefact, file: Path, method: str) -> None:
         draft.counts |= {"lines": len(rows), "kept": kept, "rejected": len(rows) - kept}
 
 
-def _row(record: dict[str, Any], identifier: str, method: str, file: Path) -> dict[str, Any]:
-    emotions = [emotion.strip() for emotion in record["emotion"].split(",")]
-    unknown = [emotion for emotion in emotions if emotion not in INDEX]
-    if unknown:
-        raise InputError(f"{file}: '{unknown[0]}' is not one of the 28 emotions")
-    source = Path(str(record.get("source") or "unknown")).stem
-    line = hashlib.sha256(f"{source}\x1f{record['text']}".encode()).hexdigest()[:16]
+def _row(record: _Given, identifier: str, method: str) -> dict[str, Any]:
+    source = Path(record.source or "unknown").stem
+    line = hashlib.sha256(f"{source}\x1f{record.text}".encode()).hexdigest()[:16]
     return {
         "id": identifier,
         "ask": identifier,
         "attempt": 0,
         "line_id": f"{source}:{line}",
         "source": source,
-        "text": record["text"],
-        "emotion": emotions[0],
-        "emotions": emotions,
+        "text": record.text,
+        "emotion": record.emotions[0],
+        "emotions": record.emotions,
         "method": method,
         "prompt_sha": None,
         "model": None,
         "seed": None,
-        "reply": record["augmented_text"],
+        "reply": record.augmented_text,
         "finish": None,
     }

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emogap.artefacts import sha256_text
-from emogap.errors import MissingInput, UsageError
+from emogap.errors import UsageError
 from emogap.paths import from_root
+from emogap.text.forms import Form, Label, Text, check
+from emogap.text.reading import given_file, read_json, read_text
 
 Message = dict[str, str]
 """``{"role": "system" | "user" | "assistant", "content": text}``"""
@@ -57,10 +59,8 @@ def load_template(path: str | Path, allowed: Iterable[str]) -> Template:
     Raises ``MissingInput`` if it is not there, ``UsageError`` if it has an unknown placeholder, something else than a
     plain name in braces, a lone brace, or text before its first role line.
     """
-    file = from_root(path)
-    if not file.is_file():
-        raise MissingInput(f"prompt template {file} not found; give the path of a template file")
-    return parse_template(file.read_text(encoding="utf-8"), str(path), allowed)
+    file = given_file(from_root(path), "prompt template", "give the path of a template file")
+    return parse_template(read_text(file), str(path), allowed)
 
 
 def parse_template(text: str, source: str, allowed: Iterable[str]) -> Template:
@@ -103,21 +103,25 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"{{{name}}}" for name in sorted(names))
 
 
-def load_examples(path: str | Path) -> Mapping[str, list[dict[str, str]]]:
-    """Read worked examples: a JSON object, emotion → list of records. Raises ``MissingInput`` or ``UsageError``."""
-    import json
+class StoryExample(Form):
+    """A line and the story that a model is shown for it."""
 
-    from emogap.emotions import check_label
+    context: Text
+    story: Text
 
-    file = from_root(path)
-    if not file.is_file():
-        raise MissingInput(f"examples {file} not found; give the path of a JSON file")
-    try:
-        examples = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{file} is not valid JSON: {error}") from error
-    if not isinstance(examples, dict):
-        raise UsageError(f"{file}: expected a JSON object, emotion → list of records, got a {type(examples).__name__}")
-    for emotion in examples:
-        check_label(emotion, str(file))
-    return examples
+
+class SeedRewrite(Form):
+    """An answer and what it became."""
+
+    instruction: Text
+    input: str
+    output: Text
+    rewritten: Text
+
+
+def load_examples(path: str | Path, form: type[Form]) -> Mapping[str, list[dict[str, str]]]:
+    """Read worked examples: a JSON object, emotion → list of records. Raises ``MissingInput`` or ``InputError``."""
+    file = given_file(from_root(path), "examples", "give the path of a JSON file")
+    needs = f"examples are an object, emotion → list of objects with {', '.join(form.columns())}"
+    examples = check(dict[Label, list[form]], read_json(file), str(file), needs)
+    return {emotion: [example.model_dump() for example in worked] for emotion, worked in examples.items()}

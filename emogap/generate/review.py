@@ -6,7 +6,6 @@ The next run of the stage judges the table again with the verdicts; no model wri
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -14,16 +13,17 @@ from typing import Literal
 import pandas as pd
 
 from emogap.artefacts import sha256_text
-from emogap.errors import InputError
 from emogap.records import KEPT, REJECTED
+from emogap.text.forms import Form, read_forms
 
 BY_HAND = "by hand"
 Decision = Literal["accept", "reject"]
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(Form):
     """What a reader decided about one reply."""
+
+    needs = "a verdict has row, reply_sha, decision, reason and at; mend or delete the line"
 
     row: str
     reply_sha: str
@@ -46,25 +46,22 @@ def verdicts_input(table: Path) -> dict[str, Path]:
 def read_verdicts(table: Path) -> dict[str, Verdict]:
     """Row id → the latest verdict. Raises ``InputError`` for a line that is none."""
     path = verdicts_path(table)
-    if not path.exists():
+    if not path.exists() or not path.stat().st_size:
         return {}
-    verdicts = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            verdict = Verdict(**json.loads(line))
-        except (json.JSONDecodeError, TypeError) as error:
-            raise InputError(f"{path}, line {number}, is no verdict ({error}); mend or delete the line") from error
-        verdicts[verdict.row] = verdict
-    return verdicts
+    return {verdict.row: verdict for _, verdict in read_forms(path, Verdict)}
 
 
 def add_verdict(table: Path, row: Mapping[str, str], decision: Decision, reason: str = "") -> Verdict:
     """Write down a verdict on a row (a mapping with ``id`` and ``reply``); a later one on the same row replaces it."""
     verdict = Verdict(
-        row["id"], sha256_text(row["reply"]), decision, reason, datetime.now(UTC).isoformat("T", "seconds")
+        row=row["id"],
+        reply_sha=sha256_text(row["reply"]),
+        decision=decision,
+        reason=reason,
+        at=datetime.now(UTC).isoformat("T", "seconds"),
     )
     with verdicts_path(table).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(verdict), ensure_ascii=False) + "\n")
+        file.write(json.dumps(verdict.model_dump(), ensure_ascii=False) + "\n")
     return verdict
 
 

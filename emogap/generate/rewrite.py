@@ -17,7 +17,7 @@ from emogap.errors import InputError, UsageError
 from emogap.exhibits import draw_if_new
 from emogap.generate.judging import JUDGING_RULE, Judging, judge
 from emogap.generate.outcomes import show_rewrites
-from emogap.generate.prompts import Template, load_examples, load_template
+from emogap.generate.prompts import SeedRewrite, Template, load_examples, load_template
 from emogap.generate.quality import REWRITE_GATES
 from emogap.generate.review import Verdict, read_verdicts, verdicts_input
 from emogap.generate.tried import Tried
@@ -48,7 +48,7 @@ def rewrite(config: Config) -> Summary:
     """
     versions = {version.artefact.path: version for version in rewrite_versions(config)}
     templates = {version.name: rewrite_template(config.rewrite, version.name) for version in versions.values()}
-    seeds = load_examples(config.rewrite.seeds)
+    seeds = load_examples(config.rewrite.seeds, SeedRewrite)
     stale = [v for v in versions.values() if v.artefact.freshness().state != "fresh"]
     cleaned = cleaned_records(config) if stale else None
     chosen = select(cleaned.kept, config.rewrite.count, config.seed) if cleaned else []

@@ -23,7 +23,7 @@ from emogap.emotions import INDEX, LABELS, NEUTRAL, check_label
 from emogap.errors import UsageError
 from emogap.generate import augment, judging, rewrite
 from emogap.generate.judging import Judging
-from emogap.generate.prompts import Template, load_examples, parse_template
+from emogap.generate.prompts import SeedRewrite, StoryExample, Template, load_examples, parse_template
 from emogap.generate.tried import Tried
 from emogap.generate.writing import (
     BATCHES_A_CALL,
@@ -38,6 +38,7 @@ from emogap.generate.writing import (
 from emogap.paths import from_root
 from emogap.progress import Progress, progress
 from emogap.records import row_seed
+from emogap.text.reading import read_text
 
 Stage = Literal["augment", "rewrite"]
 STAGES: tuple[Stage, ...] = ("augment", "rewrite")
@@ -146,7 +147,7 @@ class Bench(ABC):
 
         Raises ``MissingInput`` or ``UsageError`` (unknown or missing placeholder).
         """
-        return self.parse(self.template_path(name).read_text(encoding="utf-8"), name)
+        return self.parse(read_text(self.template_path(name)), name)
 
     def template_path(self, name: str) -> Path:
         """The file of a method's or version's prompt, or of a template given by path."""
@@ -196,7 +197,7 @@ class StoryBench(Bench):
 
     def __init__(self, config: Config):
         super().__init__(config, config.home.tried_stories)
-        self._examples = load_examples(config.augment.examples)
+        self._examples = load_examples(config.augment.examples, StoryExample)
 
     @property
     def settings(self) -> Augment:
@@ -251,7 +252,7 @@ class RewriteBench(Bench):
 
     def __init__(self, config: Config):
         super().__init__(config, config.home.tried_rewrites)
-        self._seeds = load_examples(config.rewrite.seeds)
+        self._seeds = load_examples(config.rewrite.seeds, SeedRewrite)
         self._records: list[Source] | None = None
 
     @property

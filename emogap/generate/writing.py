@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from emogap.artefacts import Artefact, sha256_text
 from emogap.cluster import Crew, crew
 from emogap.config import Augment, Config, Rewrite, Sampling, Writer
-from emogap.errors import LockHeld
+from emogap.errors import InputError, LockHeld
 from emogap.generate.engines import Conversation, Engine
 from emogap.generate.open_engine import open_engine
 from emogap.generate.prompts import Message
@@ -192,6 +192,23 @@ def clear_journal(artefact: Artefact, replies_sha: str) -> None:
     with suppress(LockHeld), lock(artefact.path), path.open(encoding="utf-8") as file:
         if json.loads(file.readline()).get("recipe") == replies_sha:
             path.unlink()
+
+
+def begun(root: Path, way: str) -> Iterator[tuple[Path, str, list[Row]]]:
+    """Under ``root`` the journals that hold answers of a method or version: their path, what they are bound to, and
+    those answers but the ones that were taken over. Nothing is changed: somebody may be writing them.
+
+    Raises ``InputError`` for a line that cannot be read.
+    """
+    for path in sorted(root.rglob("*.partial.jsonl")):
+        try:
+            first, *rows = map(json.loads, path.read_bytes().split(b"\n")[:-1] or [b"{}"])
+            own = [row for row in rows if row.get("ask", "").startswith(f"{way}/") and not row.get(TAKEN_OVER)]
+            recipe = first.get("recipe", "")
+        except (ValueError, AttributeError) as error:
+            raise InputError(f"{path} is damaged ({error}); its stage, run again, says which line") from error
+        if own:
+            yield path, recipe, own
 
 
 def write(

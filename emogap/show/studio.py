@@ -20,6 +20,7 @@ from emogap.generate.preview import described
 from emogap.generate.trial import Bench, Source, Trial, Way, open_bench, sampling_of, with_emotion
 from emogap.records import KEPT
 from emogap.show.style import DIFFERENCE_COLOURS, VERDICT_COLOURS
+from emogap.text.reading import read_text
 
 LINES_SHOWN = 200
 OF_THE_LINE = "of the line"
@@ -73,7 +74,7 @@ class Pane:
     @property
     def title(self) -> str:
         """Whose template it is, and whether it was edited."""
-        edited = self.text.value != self._file().read_text(encoding="utf-8")
+        edited = self.text.value != read_text(self._file())
         return f"{self._letter}: {self.chosen.value}{' (edited)' if edited else ''}"
 
     def way(self, sampling: Sampling) -> Way:
@@ -81,7 +82,7 @@ class Pane:
         return Way(self.chosen.value, self._studio.bench.parse(self.text.value, self.chosen.value), sampling)
 
     def _load(self) -> None:
-        self.text.value = self._file().read_text(encoding="utf-8") if self.wanted else ""
+        self.text.value = read_text(self._file()) if self.wanted else ""
         self.text.disabled = not self.wanted
         self._describe()
 
@@ -95,7 +96,7 @@ class Pane:
     def _describe(self) -> None:
         """Bring what is said about the text up to date."""
         self.placeholders.value = placeholders_html(self._studio.bench, self.text.value) if self.wanted else ""
-        on_disk = self._file().read_text(encoding="utf-8") if self.wanted else ""
+        on_disk = read_text(self._file()) if self.wanted else ""
         self.diff.value = diff_html(on_disk, self.text.value) if self.wanted else ""
 
     def _save(self) -> None:

@@ -64,12 +64,11 @@ def _positions(starts: np.ndarray, total: int) -> np.ndarray:
 
 
 def columns(blocks: Blocks, closed: bool) -> dict[str, np.ndarray]:
-    """What the model is given of each block.
+    """What the model is given of each block. Its first token has no label, for there is nothing to predict it from.
 
     ``closed``: places start anew at each document, by which attention knows that documents do not see each other, and
-    a document's first token is not predicted from the one before.
+    no document's first token has a label.
     """
-    if not closed:
-        return {"input_ids": blocks.ids, "labels": blocks.ids}
-    labels = np.where(blocks.positions == 0, IGNORED, blocks.ids)
-    return {"input_ids": blocks.ids, "labels": labels, "position_ids": blocks.positions}
+    places = blocks.positions if closed else np.arange(blocks.ids.shape[1])
+    given = {"input_ids": blocks.ids, "labels": np.where(places == 0, IGNORED, blocks.ids)}
+    return given | {"position_ids": blocks.positions} if closed else given

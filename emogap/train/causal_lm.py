@@ -7,18 +7,25 @@ from emogap.artefacts import Artefact, Summary
 from emogap.config import Config
 from emogap.errors import InputError
 from emogap.records import CORPUS, read_rows
-from emogap.train.strategies import Parts, Run, artefact, runs
+from emogap.train.rules import changed
+from emogap.train.strategies import Parts, Run, artefact
+from emogap.train.trainable import trainable
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase, TrainerCallback
 
     from emogap.train.stage import Prepared, Watch
+    from emogap.train.trainer import Plan, StudyTrainer
+
+Row = dict[str, "np.ndarray"]
+"""What a model is given of a block: name → (tokens,)."""
 
 
 def clm_artefacts(config: Config) -> list[Artefact]:
     """The models of this stage. Raises ``MissingInput`` while a corpus or a parent is not there."""
-    return [artefact(config, run) for run in runs(config, "clm")]
+    return [artefact(config, run) for run in trainable(config, "clm")]
 
 
 def clm(config: Config, watch: "Watch | None" = None) -> Summary:
@@ -33,7 +40,8 @@ def clm(config: Config, watch: "Watch | None" = None) -> Summary:
 
 
 def recipe_parts(config: Config, run: Run) -> Parts:
-    return Parts({"corpus": _corpus(config, run)}, {}, {})
+    is_open = config.clm.boundaries == "open"
+    return Parts({"corpus": _corpus(config, run)}, {}, changed(config, run, open_rows=is_open, shared_rows=not is_open))
 
 
 def _corpus(config: Config, run: Run) -> Path:
@@ -52,8 +60,7 @@ def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> "
         texts = _texts(documents, split, path)
         counts[split] = len(texts)
         blocks[split] = cut(wrap(tokenizer, texts), config.clm.block_size, f"{path.name} ({split})")
-        arrays = columns(blocks[split], config.clm.boundaries == "closed")
-        datasets[split] = [dict(zip(arrays, row, strict=True)) for row in zip(*arrays.values(), strict=True)]
+        datasets[split] = as_rows(columns(blocks[split], config.clm.boundaries == "closed"))
     facts = data_facts(
         path,
         counts["train"],
@@ -64,21 +71,32 @@ def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> "
     )
 
     def make_trainer(plan, callbacks):
-        from transformers import TrainingArguments, default_data_collator
-
-        from emogap.train.trainer import StudyTrainer, arguments_for
-
-        return StudyTrainer(
-            plan.model,
-            arguments_for(plan, TrainingArguments),
-            data_collator=default_data_collator,
-            train_dataset=datasets["train"],
-            eval_dataset=datasets["validation"],
-            processing_class=plan.tokenizer,
-            callbacks=callbacks,
-        )
+        return make_clm_trainer(plan, callbacks, datasets["train"], datasets["validation"])
 
     return Prepared(make_trainer, facts)
+
+
+def as_rows(arrays: "dict[str, np.ndarray]") -> list[Row]:
+    return [dict(zip(arrays, row, strict=True)) for row in zip(*arrays.values(), strict=True)]
+
+
+def make_clm_trainer(
+    plan: "Plan", callbacks: "list[TrainerCallback]", train: list[Row], validation: list[Row]
+) -> "StudyTrainer":
+    """A trainer over rows of equal length, as ``blocks.columns`` gives them."""
+    from transformers import TrainingArguments, default_data_collator
+
+    from emogap.train.trainer import StudyTrainer, arguments_for
+
+    return StudyTrainer(
+        plan.model,
+        arguments_for(plan, TrainingArguments),
+        data_collator=default_data_collator,
+        train_dataset=train,
+        eval_dataset=validation,
+        processing_class=plan.tokenizer,
+        callbacks=callbacks,
+    )
 
 
 def _texts(documents: "pd.DataFrame", split: str, path: Path) -> list[str]:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from emogap.artefacts import write_text
 from emogap.errors import DiskError
@@ -37,6 +38,16 @@ def last_complete(checkpoints: Path) -> Path | None:
         else:
             shutil.rmtree(checkpoint)
     return max(complete, key=step_of, default=None)
+
+
+def last_state(model: Path, recipe_sha256: str) -> dict[str, Any] | None:
+    """The trainer's state in the newest whole checkpoint of the model at that path; None where there is none of it
+    under this recipe. Nothing is removed: the training may be under way."""
+    bound = folder(model)
+    if not (bound / _RECIPE).exists() or (bound / _RECIPE).read_text(encoding="utf-8") != recipe_sha256:
+        return None
+    newest = max(filter(_is_complete, bound.glob("checkpoint-*")), key=step_of, default=None)
+    return json.loads((newest / _STATE).read_text(encoding="utf-8")) if newest else None
 
 
 def step_of(checkpoint: Path) -> int:

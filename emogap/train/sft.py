@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from emogap.artefacts import Artefact, Summary
 from emogap.config import Config
-from emogap.data.alpaca import load_records
+from emogap.data.alpaca import FIELDS, load_records
 from emogap.errors import InputError, MissingInput
 from emogap.generate.answer_form import load_answer_form
 from emogap.paths import from_root
 from emogap.records import KEPT, REWRITES, read_rows, row_seed
+from emogap.text.reading import RECORD_ENDINGS
+from emogap.train.rules import changed
 from emogap.train.sft_rows import encode, preflight
-from emogap.train.strategies import Parts, Run, artefact, runs
+from emogap.train.strategies import Parts, Run, artefact
+from emogap.train.trainable import trainable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,12 +24,11 @@ if TYPE_CHECKING:
     from emogap.train.stage import Prepared, Watch
 
 _SEED_RANGE = 2**63
-RECORDS = (".json", ".jsonl")
 
 
 def sft_artefacts(config: Config) -> list[Artefact]:
     """The models of this stage. Raises ``MissingInput`` while rewrites or a parent are not there."""
-    return [artefact(config, run) for run in runs(config, "sft")]
+    return [artefact(config, run) for run in trainable(config, "sft")]
 
 
 def sft(config: Config, watch: "Watch | None" = None) -> Summary:
@@ -41,14 +43,17 @@ def sft(config: Config, watch: "Watch | None" = None) -> Summary:
 
 
 def recipe_parts(config: Config, run: Run) -> Parts:
-    template = load_answer_form(config.sft.template).template
-    return Parts({"rewrites": _rewrites(config, run)}, {"seed": config.seed}, {"template": template.sha256})
+    settings, template = config.sft, load_answer_form(config.sft.template).template
+    # Packed, no example's first token had a label.
+    is_open = settings.loss_on == "text" and not settings.packing
+    rules = changed(config, run, open_rows=is_open, shared_rows=settings.packing)
+    return Parts({"rewrites": _rewrites(config, run)}, {"seed": config.seed}, {"template": template.sha256} | rules)
 
 
 def _rewrites(config: Config, run: Run) -> Path:
     """Where the records lie: the strategy names a version of the rewrites, or a file of Alpaca records."""
     data = run.strategy.data
-    if not data.endswith(RECORDS):
+    if not data.endswith(RECORD_ENDINGS):
         return config.home.require(config.home.rewrite_rows(data))
     if not from_root(data).is_file():
         raise MissingInput(f"{from_root(data)} not found; strategy {run.strategy.name} names it as its records")
@@ -64,10 +69,10 @@ def _records(path: Path) -> "pd.DataFrame":
     """Columns ``id, instruction, input, output`` of the kept rewrites, or of all records of a file."""
     import pandas as pd
 
-    if path.suffix in RECORDS:
-        return pd.DataFrame([asdict(record) for record in load_records(str(path))])
-    table = read_rows(path, REWRITES)
-    return table[table["status"] == KEPT]
+    if path.name.endswith(".rows.parquet"):
+        table = read_rows(path, REWRITES)
+        return table[table["status"] == KEPT]
+    return pd.DataFrame([asdict(record) for record in load_records(str(path))], columns=["id", *FIELDS])
 
 
 def held_out(ids: "pd.Series", share: float, run_seed: int) -> set[str]:
@@ -89,6 +94,10 @@ def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> "
     if len(table) < 2 or table["id"].nunique() < 2:
         raise InputError(f"{path} has {len(table)} records to learn; training and validation need one each")
     apart = table["id"].isin(held_out(table["id"], settings.validation_share, config.seed))
+    if apart.all():
+        raise InputError(
+            f"sft.validation_share={settings.validation_share} holds out all {len(table)} records of {path}; lower it"
+        )
     train, validation = (
         list(encode(part, form, tokenizer, settings.max_length, settings.loss_on))
         for part in (table[~apart], table[apart])

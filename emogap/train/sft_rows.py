@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from emogap.errors import InputError
 from emogap.generate.answer_form import AnswerForm
+from emogap.train.blocks import IGNORED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +20,7 @@ class TrainingRow:
     id: str
     ids: list[int]
     labels: list[int]
-    """Equal to ``ids`` where the token is learnt, else -100."""
+    """Equal to ``ids`` where the token is learnt, else -100; the first has nothing that it could be learnt from."""
     truncated: bool
 
 
@@ -51,14 +52,14 @@ def encode(
     """Tokens and labels of every record (columns ``id, instruction, input, output``), cut at ``max_length``."""
     for row in rows.itertuples():
         example = form.example(tokenizer, row.instruction, row.input or "", row.output)
-        start = example.answer_start if loss_on == "response" else 0
-        labels = [-100] * start + example.ids[start:]
+        start = max(example.answer_start, 1) if loss_on == "response" else 1
+        labels = [IGNORED] * start + example.ids[start:]
         yield TrainingRow(row.id, example.ids[:max_length], labels[:max_length], len(example.ids) > max_length)
 
 
 def preflight(rows: list[TrainingRow], tokenizer: "PreTrainedTokenizerBase") -> Preflight:
     """Look at the rows before training. Raises ``InputError`` naming the rows that have no token to learn."""
-    empty = [row.id for row in rows if all(label == -100 for label in row.labels)]
+    empty = [row.id for row in rows if all(label == IGNORED for label in row.labels)]
     if empty:
         shown = ", ".join(empty[:5]) + ("…" if len(empty) > 5 else "")
         raise InputError(
@@ -71,7 +72,7 @@ def preflight(rows: list[TrainingRow], tokenizer: "PreTrainedTokenizerBase") -> 
         truncated_share=sum(row.truncated for row in rows) / len(rows),
         without_end_share=sum(row.ids[-1] != tokenizer.eos_token_id for row in rows) / len(rows),
         tokens=tokens,
-        learnt_share=sum(label != -100 for row in rows for label in row.labels) / tokens,
+        learnt_share=sum(label != IGNORED for row in rows for label in row.labels) / tokens,
         example=show_mask(rows[0], tokenizer),
     )
 
@@ -80,8 +81,8 @@ def show_mask(row: TrainingRow, tokenizer: "PreTrainedTokenizerBase") -> str:
     """The row decoded, with what is learnt between ⟦ and ⟧."""
     parts, start = [], 0
     for end in range(1, len(row.ids) + 1):
-        learnt = row.labels[start] != -100
-        if end == len(row.ids) or (row.labels[end] != -100) != learnt:
+        learnt = row.labels[start] != IGNORED
+        if end == len(row.ids) or (row.labels[end] != IGNORED) != learnt:
             text = tokenizer.decode(row.ids[start:end])
             parts.append(f"⟦{text}⟧" if learnt else text)
             start = end

@@ -28,7 +28,9 @@ def make_sft_trainer(
         # Rows come cut and labelled; only packing is left to do.
         dataset_kwargs={"skip_prepare_dataset": not settings.packing},
     )
-    return SftTrainer(
+    config = plan.model.config.get_text_config()
+    routers = getattr(config, "output_router_logits", None)
+    trainer = SftTrainer(
         model=plan.model,
         args=arguments,
         train_dataset=as_dataset(train),
@@ -36,6 +38,9 @@ def make_sft_trainer(
         processing_class=plan.tokenizer,
         callbacks=callbacks,
     )
+    if routers is not None:  # which TRL turns on in the model's own settings, for a loss that is not taken here
+        config.output_router_logits = routers
+    return trainer
 
 
 def as_dataset(rows: list[TrainingRow]) -> Dataset:

@@ -1,6 +1,7 @@
 """What the two training stages share: which models are to be made, the making of one, processes, exhibits."""
 
 import dataclasses
+import logging
 import math
 import os
 import shutil
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emogap import errors
 from emogap.artefacts import Artefact, Draft, Summary, fingerprint
 from emogap.config import Config, Task
 from emogap.device import check_device
@@ -17,7 +19,9 @@ from emogap.exhibits import draw_if_new
 from emogap.hub import LocalModel, study_model
 from emogap.stages import make_each
 from emogap.train import checkpoints
-from emogap.train.strategies import Run, artefact, kind, runs, settings_of
+from emogap.train.checks import check_settings, check_tracker, process_count, training_device
+from emogap.train.strategies import Run, artefact, kind, settings_of
+from emogap.train.trainable import nothing_to_train, trainable
 
 if TYPE_CHECKING:
     from emogap.train.trainer import History, Plan, StudyTrainer
@@ -38,12 +42,16 @@ class Prepared:
 
 
 def train_stage(config: Config, stage: Task, watch: Watch | None) -> Summary:
-    """Train every model of a stage that is not fresh, draw their curves, and say what was done."""
-    check_device(settings_of(config, stage).device, f"{stage}.device")
-    processes = settings_of(config, stage).processes
-    if processes > 1 and "WORLD_SIZE" not in os.environ:
-        _launch(processes, stage, config)
-    by_name = {run.name: run for run in runs(config, stage)}
+    """Train every model of a stage that is not fresh and has something to learn from; draw their curves."""
+    settings = settings_of(config, stage)
+    check_device(settings.device, f"{stage}.device")
+    by_name = {run.name: run for run in trainable(config, stage)}
+    if by_name and settings.processes > 1 and "WORLD_SIZE" not in os.environ:
+        check_settings(stage, settings, settings.processes)
+        _launch(settings.processes, stage, config)
+    if is_main():
+        for line in nothing_to_train(config, stage):
+            print(line)
     # One by one: the recipe of a model whose parent is made in this stage too needs the parent.
     artefacts = (artefact(config, run) for run in by_name.values())
     summary = make_each(stage, artefacts, lambda made: _make(config, by_name[made.path.name], made, watch))
@@ -62,15 +70,29 @@ def _draw(config: Config, name: Task) -> None:
 
 
 def _launch(processes: int, name: Task, config: Config) -> None:
-    """Run the stage in several processes; afterwards its models are fresh."""
+    """Run the stage in several processes; afterwards its models are fresh. An error in one of them is raised here."""
     from accelerate import notebook_launcher
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     from emogap.stages import stage
 
+    # Of an error it would print the whole way first, and it is raised here.
+    logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)
     # Port 0: whichever is free, so that two trainings on one machine do not meet.
-    notebook_launcher(
-        stage(name).run, (config,), num_processes=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0"
-    )
+    try:
+        notebook_launcher(
+            stage(name).run, (config,), num_processes=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0"
+        )
+    except ChildFailedError as error:
+        raise _first_said(error) from error
+
+
+def _first_said(error: Any) -> Exception:
+    """The error with a remedy that the first failing process ended with; if it was none of these, the launcher's."""
+    said = error.get_first_failure()[1].message
+    name, _, message = said["message"].partition(": ") if isinstance(said, dict) else ("", "", "")
+    kind = getattr(errors, name, None)
+    return kind(message) if kind and issubclass(kind, errors.EmogapError) else error
 
 
 def is_main() -> bool:
@@ -114,6 +136,9 @@ def _train(config: Config, run: Run, draft: Draft | None, folder: Path, watch: W
     from emogap.train.trainer import Plan, fit
 
     settings = settings_of(config, run.strategy.task)
+    check_settings(run.strategy.task, settings, process_count())
+    check_tracker(run.strategy.task, settings.report_to)
+    training_device(run.strategy.task, settings)
     parent = study_model(config, run.parent)
     inherits = _announce(run, parent)
     below = low_rank_of(parent.path) if settings.lora.keeps_adapter else None

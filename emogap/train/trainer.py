@@ -1,14 +1,15 @@
 """The loop of both kinds of fine-tuning: Hugging Face's Trainer with what the study asks of every training.
 
-On top of Trainer: a loss that is not finite stops the run, validation loss is exact (a mean over tokens, whatever the
-batches), the curve carries its wall time over a kill, and the last step is always evaluated.
+On top of Trainer: training loss and validation loss are means over predicted tokens, whatever the model and the
+batches, a loss that is not finite stops the run, the curve carries its wall time over a kill, and the last step is
+always evaluated.
 """
 
 import json
 import math
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,17 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.loss.loss_utils import ForCausalLMLoss
 
 from emogap.artefacts import write_json
 from emogap.config import Training
-from emogap.device import pick_device, pick_dtype
+from emogap.device import pick_dtype
 from emogap.errors import TrainingError, UsageError
 from emogap.progress import Progress
+from emogap.train import checks
 from emogap.train.blocks import IGNORED
 from emogap.train.checkpoints import last_complete
+from emogap.train.packing import keep_apart, see_only_what_precedes
 
 History = list[dict[str, float]]
 """One entry a step or evaluation: ``step``, ``epoch``, what was spent so far (``seconds``, ``training_seconds``,
@@ -78,6 +82,19 @@ class Outcome:
     processes: int = 1
 
 
+def next_token_loss(
+    outputs: Mapping[str, torch.Tensor], labels: torch.Tensor, num_items_in_batch: torch.Tensor | float | None = None
+) -> torch.Tensor:
+    """Negative log-likelihood of the labels, in nats: their sum by ``num_items_in_batch``, their mean without it.
+
+    ``outputs``: what a model returned, ``logits`` of (rows, tokens, vocabulary); ``labels``: (rows, tokens). Taken from
+    the logits, for the losses of the models themselves are not all alike: some leave tokens uncounted or count too many
+    when a step has several batches, some do not shift the labels, some add terms of another kind.
+    """
+    logits = outputs["logits"]
+    return ForCausalLMLoss(logits, labels, logits.shape[-1], num_items_in_batch)
+
+
 class StudyTrainer(Trainer):
     """Also the first base of ``SftTrainer``, before TRL's own."""
 
@@ -92,6 +109,11 @@ class StudyTrainer(Trainer):
     tokens = 0
     slots = 0
     """Tokens and padding that went through this process's model."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        # With it Trainer divides a step's sum by the step's labels. TRL's constructor would warn of it.
+        self.compute_loss_func = next_token_loss
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
         # Trainer's own, also under TRL: its SFTTrainer computes entropy and accuracy of every token beside the loss,
@@ -132,10 +154,11 @@ class StudyTrainer(Trainer):
         total = torch.zeros(2, dtype=torch.float64, device=self.args.device)
         for batch in loader:
             batch = self._prepare_inputs(batch)
-            count = (batch["labels"][..., 1:] != IGNORED).sum()
+            labels = batch.pop("labels")
+            count = (labels[..., 1:] != IGNORED).sum()
             with torch.no_grad(), self.compute_loss_context_manager():
-                loss = self.model(**batch).loss
-            total += torch.stack([loss.double() * count, count.double()])
+                summed = next_token_loss(self.model(**batch), labels, 1)
+            total += torch.stack([summed.double(), count.double()])
         summed, count = self.accelerator.reduce(total).tolist()
         return summed / count
 
@@ -162,6 +185,12 @@ class StudyTrainer(Trainer):
         best = checkpoint.with_name(Path(self.state.best_model_checkpoint).name)
         self.state.best_model_checkpoint = str(best)
         self._load_best_model()
+
+    def _load_best_model(self) -> None:
+        best = Path(self.state.best_model_checkpoint)
+        if not best.is_dir():  # Trainer would leave the last weights
+            raise TrainingError(f"{self.label}: its best checkpoint {best} is gone; delete {best.parent}, train again")
+        super()._load_best_model()
 
     def _not_finite(self, what: str, value: float, step: int) -> TrainingError:
         kept = last_complete(Path(self.args.output_dir))
@@ -206,9 +235,9 @@ class _Watch(TrainerCallback):
 
 def arguments_for(plan: Plan, arguments_type: type[TrainingArguments], **more: Any) -> TrainingArguments:
     """Trainer's arguments. Every setting of the study is spelt out; what is not named is Trainer's own default."""
-    settings = plan.settings
-    device = pick_device(settings.device)
-    batch_size, accumulation = shared_batches(plan, process_count())
+    settings, processes = plan.settings, checks.process_count()
+    device = checks.training_device(plan.task, settings)
+    batch_size, accumulation = checks.shared_batches(plan.task, settings, processes)
     arguments = arguments_type(
         output_dir=str(plan.checkpoints),
         learning_rate=settings.learning_rate,
@@ -238,7 +267,7 @@ def arguments_for(plan: Plan, arguments_type: type[TrainingArguments], **more: A
         run_name=plan.name,
         disable_tqdm=True,
         use_cpu=device == "cpu",
-        ddp_backend="gloo" if device == "cpu" and process_count() > 1 else None,
+        ddp_backend="gloo" if device == "cpu" and processes > 1 else None,
         ddp_find_unused_parameters=False,
         gradient_checkpointing=False,
         remove_unused_columns=False,
@@ -249,7 +278,21 @@ def arguments_for(plan: Plan, arguments_type: type[TrainingArguments], **more: A
     if arguments.n_gpu > 1:
         # One process takes one GPU; several GPUs are shared by several processes, not by DataParallel.
         arguments._n_gpu = 1
+    if torch.device(device).index:
+        _place(arguments, torch.device(device))
     return arguments
+
+
+def _place(arguments: TrainingArguments, device: torch.device) -> None:
+    """Train on another device than the first, which is the only one that Trainer by itself takes without a launcher."""
+    arguments.distributed_state.device = arguments.__dict__["_setup_devices"] = device
+    torch.accelerator.set_device_index(device.index)
+
+
+def _current(device: str) -> AbstractContextManager:
+    """While it lasts, a device that is named by its number may be made the current one."""
+    index = torch.device(device).index
+    return torch.accelerator.device_index(index) if index else nullcontext()
 
 
 def _precision(plan: Plan, device: str) -> dict[str, bool]:
@@ -259,49 +302,23 @@ def _precision(plan: Plan, device: str) -> dict[str, bool]:
     return {"bf16": dtype == torch.bfloat16, "fp16": dtype == torch.float16}
 
 
-def process_count() -> int:
-    """How many processes share this training: what a launcher says in the environment."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def shared_batches(plan: Plan, processes: int) -> tuple[int, int]:
-    """Rows a batch and batches a step for each process, so that a step has as many rows as with one process.
-
-    Raises ``UsageError`` if the rows of a step cannot be shared evenly.
-    """
-    batch_size, accumulation = plan.settings.batch_size, plan.settings.accumulation
-    if accumulation % processes == 0:
-        return batch_size, accumulation // processes
-    if batch_size % processes == 0:
-        return batch_size // processes, accumulation
-    raise UsageError(
-        f"{processes} processes cannot share {plan.task}.accumulation={accumulation} batches of "
-        f"{plan.task}.batch_size={batch_size}; make one of the two a multiple of {processes}"
-    )
-
-
 def fit(plan: Plan) -> Outcome:
     """Train, or go on with a training that was killed, and leave the best weights in the plan's model.
 
-    Raises ``TrainingError`` if a loss is not finite or memory runs out, ``UsageError`` for impossible settings.
+    Raises ``TrainingError`` if a loss is not finite or memory runs out, and before the first step ``UsageError`` for
+    impossible settings, ``InputError`` and ``ModelError`` for rows or a model with which it would fail later.
     """
     watcher = _Watch(plan)
     patience = EarlyStoppingCallback(early_stopping_patience=plan.settings.patience)
     # With a cache, packed rows are not told apart.
-    uses_cache, plan.model.config.use_cache = plan.model.config.use_cache, False
+    config = plan.model.config
+    uses_cache = getattr(config, "use_cache", None)  # some have none
+    if uses_cache:
+        config.use_cache = False
     try:
-        trainer = plan.make_trainer(plan, [watcher, patience])
-        trainer.label, trainer.settings_name = plan.name, plan.task
-        trainer.remove_callback(PrinterCallback)
-        with trainer.args.main_process_first(local=False):
-            resume = last_complete(plan.checkpoints)
-        loss_before = _loss_before(plan, trainer)
-        set_seed(plan.seed)
-        trainer.go_on_from(resume)
-        if resume and _was_over(resume):
-            trainer.end_with(resume)
-        else:
-            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        with _current(checks.training_device(plan.task, plan.settings)):
+            trainer = plan.make_trainer(plan, [watcher, patience])
+            loss_before = _train(plan, trainer)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise _out_of_memory(plan) from error
     except RuntimeError as error:
@@ -310,8 +327,34 @@ def fit(plan: Plan) -> Outcome:
         raise _out_of_memory(plan) from error
     finally:
         watcher.close()
-    plan.model.config.use_cache = uses_cache
+    if uses_cache:
+        config.use_cache = True
     return _outcome(trainer, loss_before)
+
+
+def _train(plan: Plan, trainer: StudyTrainer) -> float:
+    """All that is done with a trainer. Returns the parent's validation loss."""
+    trainer.label, trainer.settings_name = plan.name, plan.task
+    trainer.remove_callback(PrinterCallback)
+    _check(plan, trainer)
+    with trainer.args.main_process_first(local=False):
+        resume = last_complete(plan.checkpoints)
+    loss_before = _loss_before(plan, trainer)
+    set_seed(plan.seed)
+    trainer.go_on_from(resume)
+    if resume and _was_over(resume):
+        trainer.end_with(resume)
+    else:
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    return loss_before
+
+
+def _check(plan: Plan, trainer: StudyTrainer) -> None:
+    """What would otherwise fail in mid-training, or train on something else without a word."""
+    longest = checks.check_rows(plan, trainer)
+    see_only_what_precedes(trainer, plan.name, longest, f"lower {plan.task}.{checks.LENGTH[plan.task]}")
+    open_rows = {"clm": "clm.boundaries=open", "sft": "sft.packing=false"}[plan.task]
+    keep_apart(trainer, plan.name, f"use --set {open_rows}")
 
 
 def _was_over(checkpoint: Path) -> bool:
@@ -354,8 +397,7 @@ def _outcome(trainer: StudyTrainer, loss_before: float) -> Outcome:
 
 
 def _out_of_memory(plan: Plan) -> TrainingError:
-    length = "block_size" if plan.task == "clm" else "max_length"
-    settings = plan.settings
+    length, settings = checks.LENGTH[plan.task], plan.settings
     return TrainingError(
         f"{plan.name}: memory ran out at {plan.task}.batch_size={settings.batch_size} rows of up to "
         f"{plan.task}.{length}={getattr(settings, length)} tokens; halve {plan.task}.batch_size and double "

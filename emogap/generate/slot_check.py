@@ -1,0 +1,116 @@
+"""How a model can be decoded: found out, when it is opened, on three short texts.
+
+Slots of one cache ask of an architecture that it keeps a key and a value for each token and nothing else, and that
+positions and windows follow what the engine says. Where the logits are then not the model's own, its rows are decoded
+one by one, with its own cache; where even these are not, each token is read off a forward pass of the whole text.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from emogap.config import Sampling
+from emogap.errors import one_line
+from emogap.generate.engines import Conversation
+from emogap.generate.kv_slots import GROUPED, register_attention
+from emogap.generate.row_batch import Row, RowBatch, common_prefix
+from emogap.lm.continuing import continued
+from emogap.lm.own_numbers import check_causal_numbers, close, holds, own_logits, probe_texts
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Way = Literal["slots", "alone", "anew"]
+"""Rows together in slots; each alone with the model's own cache; each alone, all of it anew for every token."""
+_STEPS = (3, 5, 3)
+"""How many tokens of each text are decoded: the first leaves while the others go on."""
+
+
+def way_to_decode(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", name: str) -> Way:
+    """The fastest way that gives the model's own logits; a line says so where it is none of slots.
+
+    Sets the attention that decodes fastest. Raises ``ModelError`` for a model that reads no text from left to right.
+    """
+    import torch
+
+    first, second, third = probe_texts(model, tokenizer)
+    # They begin alike, and the last, which comes when the others are in work, is the shortest.
+    texts = [first, second, first[: len(first) // 2] + third]
+    attention = model.config._attn_implementation
+    attentions = [attention]
+    if attention == "sdpa":
+        register_attention()
+        attentions.insert(0, GROUPED)
+    why = ""
+    with torch.inference_mode():
+        own = [own_logits(model, ids, name) for ids in texts]
+        check_causal_numbers(model, texts, own, name)
+        for one in attentions:
+            try:
+                model.set_attn_implementation(one)
+                if _are_own(_in_slots(model, texts), own, model.dtype):
+                    return "slots"
+            except Exception as error:  # a dozen kinds, all of which mean: not with this architecture
+                why = f" ({one_line(error)})"
+        model.set_attn_implementation(attention)
+        way: Way = "alone" if holds(lambda: _are_own([_alone(model, texts[0])], own[:1], model.dtype)) else "anew"
+    how = "one by one, slower" if way == "alone" else "one by one and read anew for every token, much slower"
+    print(
+        f"{name}: a {type(model).__name__} takes no slots of one cache{why}; its rows are decoded {how} (a writer may "
+        "be faster with --set writer.engine=vllm or writer.engine=server)"
+    )
+    return way
+
+
+class _Forced(RowBatch):
+    """Draws the tokens that it is told, and keeps the logits that it would have drawn from."""
+
+    texts: Sequence[Sequence[int]]
+    heard: "list[list[torch.Tensor]]"
+
+    def _next_tokens(self) -> list[int]:
+        for row, logits in zip(self.rows, self.next_logits(), strict=True):
+            self.heard[row.index].append(logits)
+        return [self.texts[row.index][len(row.prompt) + len(row.new)] for row in self.rows]
+
+
+def _in_slots(model: "PreTrainedModel", texts: Sequence[list[int]]) -> "list[torch.Tensor]":
+    """Logits of the last tokens of each text, decoded in slots: (steps, vocabulary) each."""
+    import torch
+
+    said = Conversation("probe", (), 0)
+    rows = [
+        Row(number, said, text[:-steps], steps, np.empty(0))
+        for number, (text, steps) in enumerate(zip(texts, _STEPS, strict=True))
+    ]
+    batch = _Forced(model, len(rows), Sampling(temperature=0), frozenset())
+    batch.texts, batch.heard = texts, [[] for _ in texts]
+    batch.share(common_prefix([row.prompt for row in rows]))
+    batch.admit(rows[:2])
+    batch.step()
+    batch.admit(rows[2:])
+    while batch.rows:
+        batch.step()
+    return [torch.stack(heard) for heard in batch.heard]
+
+
+def _alone(model: "PreTrainedModel", text: list[int]) -> "torch.Tensor":
+    """Logits of the last tokens of a text, decoded by the model's own way: (steps, vocabulary)."""
+    import torch
+
+    heard: list[torch.Tensor] = []
+    steps = _STEPS[0]
+
+    def choose(logits: "torch.Tensor") -> int:
+        heard.append(logits)
+        return text[len(text) - steps + len(heard) - 1]
+
+    continued(model, text[:-steps], steps, choose=choose)
+    return torch.stack(heard)
+
+
+def _are_own(found: "Sequence[torch.Tensor]", own: "Sequence[torch.Tensor]", dtype: "torch.dtype") -> bool:
+    """Whether the logits of each text's last tokens are the model's own; ``own``: those after each token of a text."""
+    return all(close(few, full[-1 - len(few) : -1], dtype) for few, full in zip(found, own, strict=True))

@@ -1,0 +1,107 @@
+"""Which models' numbers were corrected, told from the files beside their weights, for recipes.
+
+Models were once all scored from their heads alone, in trees whatever their windows, decoded in slots whatever their
+cache, and continued under the defaults for generation of their folder. Where that gave other numbers than a model's
+own, an artefact of it carries the rule's new revision; artefacts of all other models stay as they are. Of a hub's model
+that is not in the local cache nothing is said.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from emogap.artefacts import RULE
+from emogap.config import HubModel
+from emogap.errors import ModelError
+from emogap.hub import with_bases
+from emogap.lm.attention_reach import bounds
+from emogap.paths import from_root
+
+SENTENCE, PASSAGE = 64, 1024
+"""Tokens that no sentence of a minimal pair, and no passage or question with its answer, has more of."""
+_AFTER_THE_HEAD = {
+    "final_logit_softcapping": None, "logits_soft_cap": None, "output_logit_soft_cap": None,
+    "logit_scale": 1, "logits_scaling": 1, "lm_head_multiplier": 1,
+}  # fmt: skip
+"""What is done to logits after the head → the value that does nothing, as None does."""
+_OTHER_HEADS = {
+    "bert", "bert-generation", "big_bird", "camembert", "cpmant", "data2vec-text", "electra", "ernie", "inkling_text",
+    "megatron-bert", "minicpm3", "modernbert-decoder", "roberta", "roberta-prelayernorm", "roc_bert", "roformer",
+    "xlm-roberta", "xlm-roberta-xl", "xmod",
+}  # fmt: skip
+"""Types of models with a layer or a factor before their head, or that see what stands after a token."""
+_OTHER_CACHES = {
+    "bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "git", "marian", "mbart", "mvp", "pegasus", "plbart",
+    "prophetnet", "rembert", "trocr", "xlnet", *_OTHER_HEADS,
+} - {"inkling_text", "minicpm3", "modernbert-decoder"}  # fmt: skip
+"""Types of models that wrote otherwise in slots than alone."""
+_SHAPES_GREEDY = {
+    "repetition_penalty": 1, "encoder_repetition_penalty": 1, "num_beams": 1, "guidance_scale": 1, "min_length": 0,
+    "no_repeat_ngram_size": 0, "encoder_no_repeat_ngram_size": 0,
+} | dict.fromkeys(
+    ("min_new_tokens", "bad_words_ids", "suppress_tokens", "begin_suppress_tokens", "forced_bos_token_id",
+     "forced_eos_token_id", "sequence_bias", "exponential_decay_length_penalty", "penalty_alpha", "dola_layers",
+     "prompt_lookup_num_tokens", "force_words_ids", "constraints", "watermarking_config", "stop_strings", "max_time")
+)  # fmt: skip
+"""Defaults for generation that change a greedy continuation → the value that does nothing, as None does."""
+_ROW_TEXTS, _ROW = 4, 128
+"""How many texts' room a row of a tree had, and how many nodes at least."""
+
+
+def scores_rule(model: HubModel | Path, longest: int) -> dict[str, str]:
+    """The entry of a recipe for scores of texts of up to so many tokens; none where they are what they were."""
+    settings = _settings(model, "config.json")
+    text = settings.get("text_config") if isinstance(settings.get("text_config"), dict) else settings
+    if text.get("model_type") == "gpt_neo":  # its windows count the places in a row, not those in a text
+        longest = max(_ROW, _ROW_TEXTS * longest)
+    parted = any(bound < longest for bound in bounds(text))
+    if parted or text.get("model_type") in _OTHER_HEADS or _any_set(text, _AFTER_THE_HEAD):
+        return {f"{RULE}sentence scores": "2 (the model's own logits, in windows of its own)"}
+    return {}
+
+
+def replies_rule(model: HubModel | Path) -> dict[str, str]:
+    """The entry of a recipe for replies of a model; none where they are what they were."""
+    settings = _settings(model, "config.json")
+    if settings.get("model_type") in _OTHER_CACHES:
+        return {f"{RULE}decoding": "2 (by the model's own cache where slots do not fit)"}
+    return {}
+
+
+def continuation_rule(model: HubModel | Path) -> dict[str, str]:
+    """The entry of a recipe for a greedy continuation; none where it is what it was."""
+    found = [_settings(model, name) for name in ("generation_config.json", "config.json")]
+    if any(_any_set(settings, _SHAPES_GREEDY) for settings in found):
+        return {f"{RULE}continuation": "2 (the likeliest tokens, whatever generation_config.json says)"}
+    return {}
+
+
+def _any_set(settings: Mapping[str, Any], neutral: Mapping[str, Any]) -> bool:
+    values = [(settings.get(key), nothing) for key, nothing in neutral.items()]
+    return any(value not in (None, [], nothing) for value, nothing in values)
+
+
+def _settings(model: HubModel | Path, name: str) -> dict[str, Any]:
+    """What a file of a model's folder, or of what an adapter stands on, holds; nothing if it is not to be had."""
+    with suppress(ModelError, OSError, ValueError):
+        folder = model if isinstance(model, Path) else _folder(model)
+        content = json.loads((with_bases(folder, _folder)[0] / name).read_text(encoding="utf-8"))
+        return content if isinstance(content, dict) else {}
+    return {}
+
+
+def _folder(model: HubModel) -> Path:
+    """Where a model lies on this disk, without fetching or unpacking it. Raises ``ModelError``."""
+    from huggingface_hub import try_to_load_from_cache
+
+    folder = from_root(model.name)
+    if folder.is_dir():
+        return folder
+    # What packages carry was always run as it is now.
+    carried = model.name.startswith("embedded:")
+    found = None if carried else try_to_load_from_cache(model.name, "config.json", revision=model.revision)
+    if not isinstance(found, str):
+        raise ModelError(f"{model.name} is not on this disk")
+    return Path(found).parent

@@ -1,0 +1,151 @@
+"""What a causal model itself says of a text that it reads alone, and whether it can be run in other ways too.
+
+Scores, the lens and the engine lay several texts side by side, read hidden states through the head apart from the body,
+or decode in slots of one cache. Not every architecture can be run so, and one that cannot may give other numbers
+without a word. So each way is held, when a model is opened, against the model's own forward pass of a few texts of
+random tokens, one by one; what fails in any manner is not used.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emogap.errors import ModelError, one_line
+from emogap.lm.attention_reach import rotary_turn, smallest_window
+from emogap.lm.loading import context_length
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+PROBE_TOKENS = 32
+"""Length of the longest probe, unless a small window or context says otherwise."""
+SMALL_WINDOW = 64
+"""Up to here the longest probe reaches beyond the smallest window."""
+TOLERANCE = {"torch.float32": 1e-3, "torch.float16": 0.03, "torch.bfloat16": 0.15}
+"""How far two ways of computing the same numbers may lie apart, in units of the spread of a position's logits, as the
+mean over the positions of a text: rounding, and not another text's numbers. At a single position, in bf16, a choice
+among experts may tip."""
+
+
+def probe_texts(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
+    """Three texts of random ordinary tokens: a long one, one that begins as it does, and a short one."""
+    ordinary = set(tokenizer.get_vocab().values())
+    ordinary -= {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
+    draw = random.Random(0)
+    settings = model.config.get_text_config().to_dict()
+    window = smallest_window(settings)
+    longest = window + 16 if window and window <= SMALL_WINDOW else PROBE_TOKENS
+    # One token of room for an empty context before it.
+    room = [limit - 1 for limit in (context_length(model.config), rotary_turn(settings)) if limit]
+    longest = max(4, min([longest, *room]))
+    first, second = (draw.choices(sorted(ordinary), k=longest) for _ in range(2))
+    half = longest // 2
+    return [first, first[:half] + second[half : longest - 1], second[: max(2, longest // 6)]]
+
+
+def own_logits(model: "PreTrainedModel", ids: Sequence[int], name: str | Path) -> "torch.Tensor":
+    """What follows each token of one text, as the model's forward pass says it: float32 logits (tokens, vocabulary).
+
+    Raises ``ModelError`` if it has none to give.
+    """
+    import torch
+
+    kind = type(model).__name__
+    try:
+        logits = forward(model, torch.tensor([list(ids)], device=model.device)).logits
+    except Exception as error:  # a dozen kinds, all of which mean: it reads something else than a text
+        raise ModelError(
+            f"{name}: a {kind} does not read a text alone ({one_line(error)}); name another model"
+        ) from error
+    if tuple(logits.shape[:2]) != (1, len(ids)):
+        raise ModelError(
+            f"{name}: a {kind} gives logits of shape {tuple(logits.shape)} for {len(ids)} tokens; name another model"
+        )
+    if logits.isnan().any():
+        raise ModelError(f"{name}: the model's logits are not numbers (NaN); its training diverged, name another model")
+    return logits[0].float()
+
+
+def forward(model: "PreTrainedModel", ids: "torch.Tensor", **inputs: object) -> object:
+    """The output of a model, or of its body, for ids (texts, tokens), without a cache."""
+    import inspect
+
+    accepted = inspect.signature(model.forward).parameters
+    if "use_cache" in accepted or any(one.kind is one.VAR_KEYWORD for one in accepted.values()):
+        inputs["use_cache"] = False
+    return model(input_ids=ids, **inputs)
+
+
+def check_causal_numbers(
+    model: "PreTrainedModel", texts: Sequence[Sequence[int]], own: Sequence["torch.Tensor"], name: str | Path
+) -> None:
+    """Raises ``ModelError`` if what the model says of a beginning depends on what stands after it.
+
+    ``texts``: those of ``probe_texts``; ``own``: the logits of each.
+    """
+    common = next(i for i, (a, b) in enumerate(zip(*texts[:2], strict=False)) if a != b or i + 1 == len(texts[1]))
+    if not close(own[1][:common], own[0][:common], model.dtype):
+        raise ModelError(
+            f"{name}: what a {type(model).__name__} says of a token depends on the tokens after it; name a model that "
+            "writes from left to right (some are one only with is_decoder in their config.json)"
+        )
+
+
+def close(found: "torch.Tensor", own: "torch.Tensor", dtype: "torch.dtype") -> bool:
+    """Whether logits (tokens, vocabulary) are the model's own, but for rounding."""
+    return negligible(distances(found, own), dtype)
+
+
+def negligible(apart: "torch.Tensor", dtype: "torch.dtype") -> bool:
+    """Whether distances, one a token, in units of the spread of the logits, are rounding."""
+    return bool(apart.mean() <= TOLERANCE[str(dtype)])
+
+
+def distances(found: "torch.Tensor", own: "torch.Tensor") -> "torch.Tensor":
+    """How far logits (tokens, vocabulary) lie from the model's own, in units of their spread: (tokens,)."""
+    apart = (found - own).masked_fill(found == own, 0)  # some models forbid tokens by minus infinity
+    return apart.square().mean(dim=-1).sqrt() / spread(own)
+
+
+def spread(logits: "torch.Tensor") -> "torch.Tensor":
+    """Standard deviation over the vocabulary of each position: (tokens, vocabulary) → (tokens,)."""
+    import torch
+
+    forbidden = logits <= torch.finfo(torch.float16).min
+    count = (~forbidden).sum(dim=-1)
+    logits = logits.masked_fill(forbidden, 0)
+    centred = (logits - (logits.sum(dim=-1) / count)[:, None]).masked_fill(forbidden, 0)
+    return (centred.square().sum(dim=-1) / count).sqrt().clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def reads_head_alone(model: "PreTrainedModel", ids: Sequence[int]) -> bool:
+    """Whether the logits are what the head makes of the body's last hidden state, to the bit, and nothing else.
+
+    Not so where a model caps, scales or shifts what its head gives, or has a layer between body and head.
+    """
+    import torch
+
+    head, body = model.get_output_embeddings(), model.base_model
+    if head is None or body is model:
+        return False
+    read: list[tuple[torch.Tensor, torch.Tensor]] = []
+    watch = head.register_forward_hook(lambda _module, inputs, output: read.append((inputs[0], output)))
+    try:
+        text = torch.tensor([list(ids)], device=model.device)
+        logits = forward(model, text).logits
+    finally:
+        watch.remove()
+    if len(read) != 1 or not torch.equal(read[0][1].float(), logits.float()):
+        return False
+    hidden = forward(body, text).last_hidden_state
+    return close(read[0][0][0].float(), hidden[0].float(), model.dtype)
+
+
+def holds(claim: Callable[[], bool]) -> bool:
+    """Whether something can be done with a model; an error of any kind says that it cannot."""
+    try:
+        return claim()
+    except Exception:  # a dozen kinds, all of which mean: not with this architecture
+        return False
