@@ -10,6 +10,7 @@ from tiny_models import SENTENCES, save_tiny_gpt2
 
 from emogap.artefacts import read_manifest
 from emogap.config import load_config
+from emogap.device import pick_dtype
 from emogap.errors import DiskError, InputError, MissingInput, ModelError, TrainingError, UsageError
 from emogap.exhibits import exhibits
 from emogap.generate.answer_form import load_answer_form

@@ -300,9 +300,8 @@ def _precision(plan: Plan, device: str) -> dict[str, bool]:
     # Trainer scales the loss of fp16 on GPUs alone.
     dtype = pick_dtype(device, "auto" if wanted == "fp16" and device == "cpu" else wanted)
     if wanted == "fp16" and dtype != torch.float16 and checks.is_main():
-        print(
-            f"{plan.name}: {plan.task}.precision=fp16 is for GPUs; computed in {str(dtype).removeprefix('torch.')} here"
-        )
+        has = str(dtype).removeprefix("torch.")
+        print(f"{plan.name}: {plan.task}.precision=fp16 is for GPUs; computed in {has} here")
     return {"bf16": dtype == torch.bfloat16, "fp16": dtype == torch.float16}
 
 
