@@ -1,4 +1,4 @@
-"""The published set-up from end to end, on small stand-ins for its models: what is run before the night on a GPU box."""
+"""The published set-up from end to end on small stand-ins for its models: what is run before the night on a GPU box."""
 
 import json
 import os
