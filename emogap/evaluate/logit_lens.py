@@ -103,7 +103,7 @@ class LogitLens:
                     "hidden state alone; the lens does not fit this architecture"
                 )
             try:
-                self.read(texts)
+                self.read(texts[-1:], starts=[len(texts[-1]) - 1])
                 _, logits = self._states(torch.nn.utils.rnn.pad_sequence(texts, batch_first=True))
             except ModelError as error:
                 raise ModelError(f"{local.path}: {error}") from error
