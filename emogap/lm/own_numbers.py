@@ -7,7 +7,8 @@ random tokens, one by one; what fails in any manner is not used.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,9 @@ mean over the positions of a text: rounding, and not another text's numbers. At 
 among experts may tip."""
 REFUSAL = 2
 """A model is refused only where its numbers lie as many times further apart: a slower way costs less than a refusal."""
+
+FLOAT32_PARAMETERS = 1_000_000_000
+"""A model in half precision of no more parameters is probed in float32 too; that takes four bytes a parameter."""
 
 
 def probe_texts(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
@@ -80,13 +84,59 @@ def forward(model: "PreTrainedModel", ids: "torch.Tensor", **inputs: object) -> 
     return model(input_ids=ids, **inputs)
 
 
-def check_causal_numbers(
+def references(
+    model: "PreTrainedModel", texts: Sequence[Sequence[int]], name: str | Path
+) -> "Iterator[list[torch.Tensor]]":
+    """The model's own logits of the texts of ``probe_texts``, (tokens, vocabulary) each, to hold other ways against.
+
+    They come once, or of a model in half precision twice: while it computes in float32, where only another way of
+    computing lies further off than rounding, and as it is. Raises ``ModelError`` for a model that gives none, or whose
+    numbers depend on what stands after a token.
+    """
+    import torch
+
+    if _can_be_float32(model):
+        with suppress(torch.OutOfMemoryError), _in_float32(model):
+            try:
+                own = [own_logits(model, ids, name) for ids in texts]
+            except ModelError:  # it computes in no other format than its own
+                own = []
+            if own:
+                _check_causal(model, texts, own, name)
+                yield own
+    own = [own_logits(model, ids, name) for ids in texts]
+    _check_causal(model, texts, own, name)
+    yield own
+
+
+def _can_be_float32(model: "PreTrainedModel") -> bool:
+    import torch
+
+    small = model.num_parameters() <= FLOAT32_PARAMETERS
+    return small and model.dtype != torch.float32 and not getattr(model, "is_quantized", False)
+
+
+@contextmanager
+def _in_float32(model: "PreTrainedModel") -> Iterator[None]:
+    import torch
+
+    tensors = [one for one in (*model.parameters(), *model.buffers()) if one.is_floating_point()]
+    kept = [one.data for one in tensors]
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            for one in tensors:
+                one.data = one.data.float()
+        yield
+    finally:
+        with torch.inference_mode(False), torch.no_grad():
+            for one, data in zip(tensors, kept, strict=True):
+                one.data = data
+
+
+def _check_causal(
     model: "PreTrainedModel", texts: Sequence[Sequence[int]], own: Sequence["torch.Tensor"], name: str | Path
 ) -> None:
-    """Raises ``ModelError`` if what the model says of a beginning depends on what stands after it.
-
-    ``texts``: those of ``probe_texts``; ``own``: the logits of each.
-    """
+    """Raises ``ModelError`` if what the model says of a beginning depends on what stands after it."""
     common = [_common(text, texts[0]) for text in texts]
     apart = [distances(one[:n], own[0][:n]).mean() for one, n in zip(own, common, strict=True)]
     if not max(apart) <= REFUSAL * TOLERANCE[str(model.dtype)]:
