@@ -36,7 +36,7 @@ def pick_device(wanted: str = "auto") -> str:
     if device.type != "cpu" and (here is None or device.type != here.type or (device.index or 0) >= count):
         has = f"{count} of kind {here.type}" if here else "no GPU that torch sees"
         raise UsageError(f"there is no device {wanted} on this machine, it has {has}; use auto or cpu")
-    return wanted
+    return "cpu" if device.type == "cpu" else wanted
 
 
 def check_device(wanted: str, setting: str) -> None:

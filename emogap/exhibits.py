@@ -6,7 +6,7 @@ published table or figure that it stands beside.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -50,6 +50,19 @@ class Exhibit:
     """For a figure: what is on it, for who cannot see it."""
 
 
+def told_apart(name: str, fixed: Collection[str], kind: str) -> str:
+    """A name that a user gave, as a column or a row beside ``fixed`` ones: the name itself, unless it is one of those.
+
+    Then, and where a name looks like that already, its kind stands behind it: ``all (source)``. Different names stay
+    different.
+    """
+    ending = f" ({kind})"
+    bare = name
+    while bare.endswith(ending):
+        bare = bare.removesuffix(ending)
+    return name + ending if bare in fixed else name
+
+
 def save_table(folder: Path, exhibit: Exhibit, table: "pd.DataFrame") -> Path:
     """Write ``tables/<name>.csv`` and ``.tex`` under a stage's folder and register them; the CSV's path."""
     csv = folder / "tables" / f"{exhibit.name}.csv"
@@ -65,11 +78,13 @@ def read_table(csv: Path) -> "pd.DataFrame":
     import pandas as pd
 
     columns = pd.read_csv(csv, nrows=0).columns
+    # In a corpus's composition the values of the dimensions kind, source, emotion are names; asked are its shares.
+    names = (NAMES | {"value"}) - {"asked"} if "dimension" in columns else NAMES
     return pd.read_csv(
         csv,
-        dtype={column: str for column in columns if column in NAMES},
+        dtype={column: str for column in columns if column in names},
         keep_default_na=False,
-        na_values={column: [""] for column in columns if column not in NAMES},
+        na_values={column: [""] for column in columns if column not in names},
     )
 
 
@@ -85,6 +100,17 @@ def save_figure(folder: Path, exhibit: Exhibit, figure: "Figure") -> Path:
     plt.close(figure)
     _register(folder, exhibit)
     return png
+
+
+def withdraw(folder: Path, kind: Literal["table", "figure"], name: str) -> None:
+    """Take a table or figure away that was made before and that there is nothing for any more."""
+    file = folder / CAPTIONS
+    if f"{kind}s/{name}" not in _entries(file):
+        return
+    with lock(file, wait=True):
+        write_json(file, {key: entry for key, entry in _entries(file).items() if key != f"{kind}s/{name}"})
+    for suffix in (".csv", ".tex") if kind == "table" else (".png", ".pdf"):
+        (folder / f"{kind}s" / f"{name}{suffix}").unlink(missing_ok=True)
 
 
 def exhibits(folder: Path) -> list[Exhibit]:

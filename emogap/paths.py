@@ -26,6 +26,16 @@ MAKERS: dict[str, str] = {
 }
 
 
+_TAKEN = ("figures", "tables", "captions", "captions.json", "superseded")
+"""What a stage's folder holds beside its artefacts."""
+
+
+def _free(name: str, what: str) -> str:
+    if name in _TAKEN:
+        raise UsageError(f"a {what} cannot be called '{name}': its folder keeps other files there; call it otherwise")
+    return name
+
+
 def from_root(path: str | Path) -> Path:
     """A path of a setting: as given if absolute, else from the repository's root, whatever the working directory.
 
@@ -171,7 +181,7 @@ class Home:
         return self.stories / "grid" / "replies.parquet"
 
     def corpus(self, name: str) -> Path:
-        return self.root / "babylm_pretrain_corpus" / f"{_named(name)}.parquet"
+        return self.root / "babylm_pretrain_corpus" / f"{_free(_named(name), 'corpus')}.parquet"
 
     @property
     def alpaca(self) -> Path:
@@ -196,7 +206,7 @@ class Home:
         return self.root / "models"
 
     def model(self, name: str) -> Path:
-        return self.models / _named(name)
+        return self.models / _free(_named(name), "model")
 
     @property
     def evaluation(self) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 from emogap import errors
 from emogap.artefacts import content_hashes, write_text
 from emogap.config import Config
+from emogap.empty import what_is_empty
 from emogap.errors import EmogapError
 from emogap.paths import ROOT, cache_dir
 from emogap.progress import PROGRESS_FILE
@@ -44,6 +45,7 @@ def run_stages(config: Config, stages: list[Stage], settings: list[str]) -> None
         state = inspect(config, chosen)
         if state.state == "fresh" and _is_executed(config, chosen):
             print(f"{head}: fresh", flush=True)
+            _say_empty(config, chosen, head)
             continue
         why = f" ({'; '.join(state.reasons)})" if state.state == "stale" else ""
         print(f"{head}: {chosen.title}{why}", flush=True)
@@ -51,7 +53,13 @@ def run_stages(config: Config, stages: list[Stage], settings: list[str]) -> None
         with _watched(head):
             _execute(config, chosen, settings)
         print(f"{head}: done in {_clock(time.monotonic() - begun)}", flush=True)
+        _say_empty(config, chosen, head)
     print(f"{len(stages)} stages in {_clock(time.monotonic() - started)}; {config.home.root}", flush=True)
+
+
+def _say_empty(config: Config, chosen: Stage, head: str) -> None:
+    for line in what_is_empty(config, chosen.name):
+        print(f"{head}: {line}", flush=True)
 
 
 def _execute(config: Config, chosen: Stage, settings: list[str]) -> None:

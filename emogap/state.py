@@ -5,6 +5,7 @@ from typing import Any
 
 from emogap.artefacts import Freshness, verify
 from emogap.config import Config
+from emogap.empty import what_is_empty
 from emogap.errors import InputError, MissingInput
 from emogap.exhibits import is_drawn
 from emogap.stages import STAGES, Stage, stage
@@ -20,6 +21,8 @@ class StageState:
     reasons: tuple[str, ...]
     manifests: tuple[dict[str, Any], ...]
     """Of those artefacts that are there."""
+    empty: tuple[str, ...] = ()
+    """What the stage made nothing of, because there was nothing."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -50,7 +53,7 @@ def inspect(config: Config, chosen: Stage, stale_before: set[str] = frozenset())
         state, reasons = "stale", ("its tables and figures are not drawn",)
     if state == "fresh" and stale_before:
         state, reasons = "stale", (f"{', '.join(sorted(stale_before))} will be made again",)
-    return StageState(chosen, state, reasons, manifests)
+    return StageState(chosen, state, reasons, manifests, what_is_empty(config, chosen.name))
 
 
 def _worst(states: list[Freshness]) -> tuple[str, tuple[str, ...]]:

@@ -121,6 +121,14 @@ def test_the_tokenizer_is_the_adapters_own_or_that_of_what_it_stands_on(bases, t
         load_tokenizer(folder)
 
 
+def test_a_base_may_be_named_from_the_working_directory(bases, tmp_path, monkeypatch):
+    adapt(tmp_path / "adapter", whole(bases["gpt2"]), **LINEAR)
+    name_base(tmp_path / "adapter", bases["gpt2"].name)
+    monkeypatch.chdir(bases["gpt2"].parent)
+    assert with_bases(tmp_path / "adapter") == [bases["gpt2"], tmp_path / "adapter"]
+    assert "on gpt2@sha256:" in identify(HubModel(name=str(tmp_path / "adapter")))
+
+
 def test_an_adapter_whose_base_is_gone_names_both(bases, tmp_path):
     adapt(tmp_path / "adapter", whole(bases["gpt2"]), **LINEAR)
     name_base(tmp_path / "adapter", "/gone/base")

@@ -10,7 +10,7 @@ from fakes import use_fakes
 
 from emogap.artefacts import Artefact, Recipe
 from emogap.emotions import INDEX, LABELS
-from emogap.errors import InputError, MissingInput, UsageError
+from emogap.errors import MissingInput, UsageError
 from emogap.exhibits import exhibits
 from emogap.generate import augment as stories
 from emogap.generate.engines import Reply
@@ -282,12 +282,16 @@ def test_the_shipped_prompts_serve_every_emotion(make_config):
         assert all("{" not in text for text in texts)
 
 
-def test_missing_and_empty_input(config):
+def test_missing_and_empty_input(config, engine, capsys):
     with pytest.raises(MissingInput, match="process_pretrain_data"):
         stories.augment_artefacts(config)
     save_lines(config, [])
-    with pytest.raises(InputError, match="no emotional line"):
-        stories.augment_artefacts(config)
+    assert stories.augment_artefacts(config) == [] and stories.read_stories(config).empty
+    assert stories.augment(config).made == []
+    assert (
+        capsys.readouterr().out
+        == "nothing to write about: no line is emotional; give more text or lower process.threshold\n"
+    )
 
 
 def test_shares_per_method_and_reason_are_saved_and_drawn(make_config, engine, capsys):

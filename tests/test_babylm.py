@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from emogap.emotions import INDEX, LABELS
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.exhibits import exhibits
 from emogap.records import PROCESSED, read_rows
+from emogap.show.report_tables import read_cells
 
 ELEVEN = "one two three four five six seven eight nine ten eleven"
 TEN = "one two three four five six seven eight nine ten"
@@ -227,6 +229,86 @@ def test_names_tell_files_of_several_directories_apart(tmp_path):
     assert [s.name for s in find_sources(folders, [".train"])] == ["x/10M/a", "100M/a", "b", "y/10M/a"]
 
 
+def zipped(path: Path, *members: str, text: str = ELEVEN) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w") as archive:
+        warnings.simplefilter("ignore")  # of a name that stands twice
+        for number, member in enumerate(members):
+            archive.writestr(member, f"{text} {number}\n")
+    return path
+
+
+def names_in(folder: Path, *extensions: str) -> list[str]:
+    return [source.name for source in find_sources([folder], list(extensions) or [".train"])]
+
+
+def test_the_names_of_later_releases_are_found_where_there_are_no_others(tmp_path):
+    for name in ("aochildes.train.txt", "cbt.train.txt.gz", "README.txt", "cbt.dev.txt"):
+        content = gzip.compress(ELEVEN.encode()) if name.endswith(".gz") else ELEVEN
+        write(tmp_path / "later" / name, content)
+    assert names_in(tmp_path / "later") == ["aochildes", "cbt"]
+    assert names_in(tmp_path / "later", ".dev") == ["cbt"]
+    assert names_in(tmp_path / "later", ".txt") == ["README", "aochildes.train", "cbt.dev", "cbt.train"]
+    assert names_in(tmp_path / "later", ".txt", ".train.txt") == ["README", "aochildes", "cbt.dev", "cbt"]
+    write(tmp_path / "later/old.train", ELEVEN)
+    assert names_in(tmp_path / "later") == ["old"], "a directory with the names of 2023 is read as before"
+    zipped(tmp_path / "packed/a.zip", "in/qed.train.txt", "in/notes.txt")
+    assert names_in(tmp_path / "packed") == ["qed"]
+
+
+def test_extensions_in_capitals_and_without_a_point(tmp_path):
+    write(tmp_path / "a/one.TRAIN", ELEVEN)
+    write(tmp_path / "a/two.Train.GZ", gzip.compress(f"{ELEVEN} two".encode()))
+    zipped(tmp_path / "a/THREE.ZIP", "Three.TRAIN")
+    assert names_in(tmp_path / "a") == names_in(tmp_path / "a", "train") == ["Three", "one", "two"]
+    packed = find_sources([tmp_path / "a"], [".train"])[2]
+    assert b"".join(block for _, block in raw.blocks(packed, 1000, lambda *_: None, lambda _: None)) == (
+        f"{ELEVEN} two\n".encode()
+    )
+
+
+def test_hidden_members_of_archives_are_no_texts_as_on_a_disk(tmp_path):
+    members = ("a.train", ".a.train", ".git/b.train", "__MACOSX/c/._a.train", "../up/d.train", "/e.train", "in.zip")
+    zipped(tmp_path / "x.zip", *members, "a.train")
+    sources = find_sources([tmp_path], [".train"])
+    assert [source.member for source in sources] == ["../up/d.train", "/e.train", "a.train"]
+    zipped(tmp_path / "nested/x.zip", "in.zip")
+    with pytest.raises(MissingInput, match="an archive inside an archive is not opened"):
+        names_in(tmp_path / "nested")
+
+
+def test_a_text_that_would_count_twice_is_refused_by_the_names_of_both(tmp_path):
+    """A text is the same whatever its byte-order mark and line ends."""
+    a = write(tmp_path / "twins/a.train", f"{ELEVEN}\n{ELEVEN} two\n")
+    gz = write(tmp_path / "twins/a.train.gz", gzip.compress(f"\ufeff{ELEVEN}\r\n{ELEVEN} two".encode()))
+    with pytest.raises(InputError, match=f"^{a} and {gz} hold the same text, .* twice; take one of them away$"):
+        names_in(tmp_path / "twins")
+    write(gz, gzip.compress(f"{ELEVEN}\n{ELEVEN} two\n{ELEVEN} three".encode()))
+    assert names_in(tmp_path / "twins") == ["a#1", "a#2"], "other text under the same name is another text"
+    write(tmp_path / "twins/a#1.train", f"{ELEVEN} one")
+    assert names_in(tmp_path / "twins") == ["a#1", "a#2", "a#3"]
+
+    zipped(tmp_path / "raw/all.zip", "b.train")
+    write(tmp_path / "unpacked/b.train", f"{ELEVEN} 0\n")
+    with pytest.raises(InputError, match=r"all\.zip:b\.train and .*unpacked/b\.train hold the same text"):
+        find_sources([tmp_path / "raw", tmp_path / "unpacked"], [".train"])
+
+    write(tmp_path / "linked/one.train", ELEVEN)
+    (tmp_path / "linked/two.train").symlink_to(tmp_path / "linked/one.train")
+    with pytest.raises(InputError, match=r"one\.train and .*two\.train are one file"):
+        names_in(tmp_path / "linked")
+
+    for name in ("c.train", "c.train.gz"):
+        write(tmp_path / "empty" / name, gzip.compress(b"") if name.endswith("gz") else b"")
+    assert names_in(tmp_path / "empty") == ["c#1", "c#2"], "of nothing there is nothing twice"
+
+
+def test_names_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / os.fsdecode(b"a\xff.train")).write_text(ELEVEN)
+    with pytest.raises(InputError, match=r"a\\udcff\.train' has a name that is not UTF-8"):
+        names_in(tmp_path)
+
+
 def test_damaged_archives_are_named(tmp_path):
     packed = gzip.compress(b"text " * 1000)
     write(tmp_path / "a/cut.train.gz", packed[:-20])
@@ -316,6 +398,46 @@ def test_a_second_run_does_nothing_and_a_changed_threshold_only_filters(make_con
     assert "process.threshold 0.5 → 0.9" in capsys.readouterr().out
     made = babylm.process(make_config("process.threshold=0.9", "process.min_words=15")).made
     assert made == ["lines.parquet", "babylm.parquet", "babylm_filtered.parquet"]
+
+
+def test_other_members_of_an_archive_make_the_lines_stale(make_config, fake_classifier, tmp_path):
+    zipped(tmp_path / "raw/x.zip", "a.train", "a.dev", "README")
+
+    def lines(*more: str):
+        return babylm.process_artefacts(make_config(f"process.raw_dirs=['{tmp_path / 'raw'}']", *more))[0]
+
+    assert lines().recipe.identities == {}, "what is read by default was never told, and homes made so stay fresh"
+    babylm.process(make_config(f"process.raw_dirs=['{tmp_path / 'raw'}']"))
+    assert lines().freshness().state == "fresh"
+    dev = lines("process.extensions=['.dev']")
+    assert dev.recipe.identities == {"members of raw a": "a.dev"}
+    assert dev.freshness().reasons == ('members of raw a null → "a.dev"',)
+    zipped(tmp_path / "raw/x.zip", "a.dev", "b.dev")
+    assert lines("process.extensions=['.dev']").recipe.identities == {}, "all files, of one kind: there is no choice"
+    zipped(tmp_path / "raw/x.zip", "a.train", ".b.train")
+    assert lines().recipe.identities == {"members of raw a": "a.train"}, "a hidden file was read before"
+
+
+def test_sources_called_like_columns_of_the_tables_stand_beside_them(make_config, fake_classifier, figures, tmp_path):
+    names = ("all", "emotional", "emotion", "all (source)", "source", "lines", "kept", "cbt", "cbt_low", "cbt_high")
+    for place, name in enumerate(names):
+        write(tmp_path / f"raw/{name}.train", "".join(f"{ELEVEN} {name} {n}\n" for n in range(place + 1)))
+    config = make_config(f"process.raw_dirs=['{tmp_path / 'raw'}']")
+    babylm.process(config)
+    table = pd.read_csv(config.home.filtered.parent / "tables/emotions_by_source.csv")
+    own = ["all (source)", "all (source) (source)", "cbt", "cbt_high", "cbt_low", "emotion (source)"]
+    own += ["emotional (source)", "kept", "lines", "source"]
+    assert list(table.columns) == ["emotion", *own, "all", "emotional"]
+    assert table[own].sum().tolist() == [1, 4, 8, 10, 9, 3, 2, 7, 6, 5]
+    assert (table["all"] == table[own].sum(axis=1)).all() and table["all"].sum() == 55
+    assert table["emotional"].sum() == len(read_rows(config.home.filtered, PROCESSED)) < 55
+    cleaned = babylm.cleaning_table(config).set_index("source")
+    assert (cleaned.loc["all (source)", "kept"], cleaned.loc["all", "kept"]) == (1, 55)
+    assert read_rows(config.home.processed, PROCESSED)["source"].isin(names).all(), "ids and rows keep the file's name"
+    cells = read_cells(config.home.filtered.parent / "tables/emotions_by_source.csv")
+    assert [name for part in cells.parts for name in part.columns if name.startswith("cbt")] == [
+        "cbt", "cbt high", "cbt low",
+    ]  # fmt: skip
 
 
 def test_tuned_thresholds_are_per_label_and_noted(make_config, fake_classifier):

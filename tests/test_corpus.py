@@ -1,5 +1,6 @@
 """The corpus: what goes in, in which shares, on which side, and what its log says."""
 
+import gzip
 import json
 import random
 import shutil
@@ -7,9 +8,9 @@ import shutil
 import pandas as pd
 import pytest
 
-from emogap.artefacts import sha256_text
+from emogap.artefacts import read_manifest, sha256_text
 from emogap.data.corpus import corpus, corpus_artefacts
-from emogap.data.wiki import read_articles
+from emogap.data.wiki import form_of, read_articles
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.exhibits import exhibits
 from emogap.records import CORPUS, STORIES, read_rows, write_rows
@@ -252,6 +253,101 @@ def test_articles_are_whole_and_their_marks_undone(tmp_path):
     sentence = {article.title: article.text for article in read_articles(path, "sentence")}
     assert sentence["Red fox"].startswith("It runs 3.5 km .\nFood")
     assert "<unk> of" in {article.title: article.text for article in read_articles(path, "keep")}["Red fox"]
+
+
+def articles_in(tmp_path, text: str | bytes, name: str = "w.train") -> list[tuple[str, str]]:
+    path = tmp_path / name
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return [(article.title, article.text) for article in read_articles(path)]
+
+
+TWO = [("Red fox", "It runs.\nFood\nMice."), ("Owl", "It sees.")]
+HEADINGS = " = = Red fox = = \n\n It runs. \n\n = = = Food = = = \n Mice. \n\n = = Owl = = \n It sees. \n"
+BLANKS = "Red fox\nIt runs.\nFood\nMice.\n\n \nOwl\nIt sees.\n"
+
+
+@pytest.mark.parametrize("text", [HEADINGS, BLANKS])
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_both_forms_of_wiki_files_with_marks_and_line_ends_of_any_system(tmp_path, text, ends, mark):
+    plain = (mark + text.replace("\n", ends)).encode()
+    assert articles_in(tmp_path, plain) == TWO
+    assert articles_in(tmp_path, gzip.compress(plain), "w.train.gz") == TWO
+    form = form_of(tmp_path / "w.train")
+    assert form.name == ("headings" if text is HEADINGS else "blank lines")
+    assert form.is_new == (text is BLANKS or bool(mark)), "what was read so before, homes need not hear of"
+
+
+def test_forms_at_the_edges(tmp_path):
+    one = articles_in(tmp_path, "A line.\nAnother one.\n")
+    assert one == [("", "A line.\nAnother one.")] and form_of(tmp_path / "w.train").name == "none"
+    assert articles_in(tmp_path, "One.\n\nTwo.\n\n\n\nThree\nit is.") == [
+        ("", "One."),
+        ("", "Two."),
+        ("Three", "it is."),
+    ]
+    assert articles_in(tmp_path, "\n \n") == articles_in(tmp_path, "") == []
+    # An excerpt that begins inside an article: its sections do not part the articles that follow.
+    cut = "Tail.\n\n= = Food = =\nMice.\n= Owl =\nIt sees.\n= = Eyes = =\nTwo.\n"
+    assert articles_in(tmp_path, cut) == [("", "Tail.\nFood\nMice."), ("Owl", "It sees.\nEyes\nTwo.")]
+    assert form_of(tmp_path / "w.train").is_new
+    # A line in a text that looks like a heading: no level of articles in a long file, no form of one without headings.
+    long = "".join(f"= = A{n} = =\nText.\n" for n in range(200)) + "= 5 =\nText.\n= = B = =\nText.\n"
+    assert len(articles_in(tmp_path, long)) == 202
+    blank = "".join(f"A{n}\nText.\n\n" for n in range(1000)) + "B\n= 5 =\nText.\n"
+    assert articles_in(tmp_path, blank)[-1] == ("B", "5\nText.") and len(articles_in(tmp_path, blank)) == 1001
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("= Café =\n".encode("latin-1"), r"is not UTF-8 text \(line 1: .*\); convert it"),
+        ("= A =\nText.\n".encode("utf-16"), "is not UTF-8 text|is not plain text"),
+        (b"= A =\nTe\0xt.\n", r"is not plain text \(line 2: NUL\); .* take the NULs out"),
+    ],
+)
+def test_what_is_no_text_is_refused_by_its_line(tmp_path, content, message):
+    with pytest.raises(InputError, match=message) as error:
+        articles_in(tmp_path, content)
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="w.train.gz is damaged"):
+        articles_in(tmp_path, gzip.compress(HEADINGS.encode())[:-9], "w.train.gz")
+
+
+def test_the_form_found_is_told_and_only_a_new_one_makes_old_corpora_stale(make_config, wiki, tmp_path, capsys):
+    blank = tmp_path / "simple.train.gz"
+    blank.write_bytes(gzip.compress("\n\n".join(f"Title {n}\n" + "word " * 9 + str(n) for n in range(7)).encode()))
+    config = make_config(f"corpus.factual=['{wiki}']")
+    fill(config, lines=4)
+    assert corpus_artefacts(config)[0].recipe.identities == {}
+    corpus(config)
+    assert "wiki.train: 10 articles under headings" in capsys.readouterr().out
+    config = make_config(f"corpus.factual=['{wiki}', '{blank}']")
+    assert corpus_artefacts(config)[0].recipe.identities["rule articles"].startswith("2 (without headings")
+    corpus(config)
+    rows, log = result(config)
+    assert (rows["source"] == "simple").sum() == 7 and rows.query("source == 'simple'")["words"].eq(12).all()
+    assert [(file["records"], file["form"]) for file in log["files"][-2:]] == [(10, "headings"), (7, "blank lines")]
+    said = f"{blank}: 7 articles between blank lines"
+    assert said in capsys.readouterr().out
+    assert read_manifest(config.home.corpus("emotional"))["notes"]["articles"][str(blank)] == said.split(": ")[1]
+    assert "(7 articles between blank lines)" in config.home.corpus("emotional").with_suffix(".txt").read_text()
+
+
+def test_what_is_too_long_for_the_budget_or_a_share_is_told_with_the_remedy(make_config, tmp_path):
+    wiki = tmp_path / "wiki.train"
+    wiki.write_text(" ".join(f"w{n}" for n in range(500)))
+    config = make_config(f"corpus.factual=['{wiki}']", "corpus.words=400", "corpus.shares.kind={ factual = 0.5 }")
+    fill(config)
+    corpus(config)
+    _, log = result(config)
+    assert "kind factual: 0.0000 of the budget, asked 0.5000" in log["notes"]
+    assert log["notes"][-1] == (
+        "documents longer than the budget of 400 words or their share of it: 1; the longest, wiki:000000, has 500: "
+        "raise corpus.words, ask for other corpus.shares, or part its file into articles"
+    )
+    with pytest.raises(UsageError, match=r"fits into 400 words .* shortest has 500: raise corpus.words .*blank lines$"):
+        corpus(make_config(f"corpus.factual=['{wiki}']", "corpus.words=400", "corpus.methods=[]"))
 
 
 def test_missing_and_bad_input_is_one_clear_line(make_config, wiki):

@@ -14,7 +14,7 @@ from emogap.errors import InputError
 from emogap.generate.augment import story_chunks
 from emogap.paths import ROOT
 from emogap.plan import plan, works
-from emogap.records import PROCESSED, RESPONSES, STORIES, write_rows
+from emogap.records import CORPUS, PROCESSED, RESPONSES, STORIES, write_rows
 from emogap.train.history import pace
 from emogap.train.strategies import artefact, runs
 
@@ -81,6 +81,7 @@ def make_model(home, name="gpt2-baby", entries=(), identities=(("parent", GPT2),
     """A model of causal LM on a corpus of 3.2M tokens, 0.8M of them held out; 100 steps of 32 blocks are an epoch."""
     data = {"name": "emotional", "train_tokens": 1_638_400, "validation_tokens": 409_600}
     record = {"data": data, "history": entries or history(40, 20), "processes": 1}
+    record |= {"task": "clm", "perplexity_after": 9.0}
     folder = home / "models" / name
     folder.mkdir(parents=True)
     (folder / "training.json").write_text(json.dumps(record))
@@ -232,6 +233,9 @@ def test_a_damaged_journal_is_one_line_that_names_it(paper):
 
 def test_the_last_checkpoint_tells_the_whole_training(paper):
     config = paper("clm.eval_steps=20")
+    documents = {name: pd.Series([None] * 2, dtype=object) for name in CORPUS.columns}
+    config.home.corpus("emotional").parent.mkdir(parents=True)
+    write_rows(config.home.corpus("emotional"), pd.DataFrame(documents | {"split": ["train", "validation"]}), CORPUS)
     make(config.home.corpus("emotional"), "corpus", {"words": 1_600_000}, 1.0)
     run = runs(config, "clm")[0]
     folder = config.home.models / ".gpt2-baby.checkpoints"

@@ -19,7 +19,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from emogap.rates import load_rates
 
 from emogap.artefacts import RULE
 from emogap.cli import main
@@ -346,7 +345,6 @@ def test_a_column_that_stands_twice_is_named(tmp_path, name):
 # --- readers of one JSON value ---------------------------------------------------------------------------------------
 
 SEED = {"instruction": "A?", "input": "", "output": "B.", "rewritten": "B!"}
-RATES = {"machine": "m", "device": "cpu", "dtype": "bf16", "rates": []}
 KEY = {"questionnaire": "q", "options": {"x": "gpt2"}, "checks": {}, "prompts": {"joy/0": "A?"}}
 
 
@@ -368,7 +366,6 @@ VALUES: dict[str, tuple[Any, Callable[[Path], Any], Any]] = {
     "items": ({"transitive": [1, "2"]}, read_subset, {"transitive": {1, 2}}),
     "study's counts": ({"joy": {"m": {"love": 1}}}, lambda p: read_counts(p)["response_emotion"].tolist(), ["love"]),
     "key": (KEY, _read_key, {"joy/0": "A?"}),
-    "rates": (RATES, lambda p: load_rates(p).machine, "m"),
 }
 FORMS: dict[str, Callable[[str], str | bytes]] = {
     "as it is": lambda text: text,

@@ -22,7 +22,7 @@ from emogap.evaluate.word_counts import PRESETS, count_words
 from emogap.exhibits import exhibits
 from emogap.hub import LocalModel
 from emogap.published import published_methods
-from emogap.records import REWRITES, STORIES, write_rows
+from emogap.records import REWRITES, STORIES, read_rows, write_rows
 from emogap.show import textstats_figures
 
 # What nltk 3.8.1 itself makes of these; the rules of later releases differ in the first, third, fifth and sixth.
@@ -278,6 +278,37 @@ def test_story_stage_writes_the_table_and_its_exhibits(config, models, monkeypat
     assert drawn == ["profile", "lengths", "growth", "counts", "confusion"]
     assert next(e for e in shown if e.name == "word_counts").published == "story_statistics"
     assert textstats.story_stats(config).fresh == ["text_statistics.csv"]
+
+
+@pytest.mark.parametrize("kept", [12, 1, 0])
+def test_a_method_without_an_accepted_story_is_a_group_of_none(config, models, monkeypatch, capsys, kept):
+    captions = {}
+    monkeypatch.setattr(
+        textstats_figures, "save_figure", lambda _, exhibit, figure: captions.update({exhibit.name: exhibit.caption})
+    )
+    write_stories(config)
+    for method, count in (("m1", kept), ("m2", 0)):
+        path = config.home.chunk(method, 0)
+        rows = read_rows(path, STORIES)
+        accepted = pd.Series(range(len(rows))) < count
+        rows = rows.assign(story=rows["story"].where(accepted), status=accepted.map({True: "kept", False: "rejected"}))
+        write_rows(path, rows, STORIES)
+    assert textstats.story_stats(config).counts["texts"] == kept
+    assert "babylm-stats: method m2 has no text: none of its stories was kept" in capsys.readouterr().out
+    folder = config.home.story_stats
+    table = pd.read_csv(folder / "text_statistics.csv")
+    assert table["value"].notna().all()
+    none = table[table["group"] == "m2"]
+    assert set(none["measure"]) == {"texts", "total_words", "unique_words"} and none["value"].eq(0).all()
+    counts = pd.read_csv(folder / "tables" / "word_counts.csv").set_index(["group", "preset"])
+    assert counts.loc[("m2", "words"), "texts"] == 0 and counts.loc["m2", "average_words"].isna().all()
+    assert counts.loc[("m1", "words"), "texts"] == kept
+    assert counts.loc["m1", "average_words"].notna().all() == bool(kept)
+    assert list(captions) == ["profile", "lengths", "growth", "counts", "confusion"]
+    assert (captions["growth"] == "There are no stories: none was kept.") == (not kept)
+    assert not {"comparisons"} & {exhibit.name for exhibit in exhibits(folder)}, "there is nothing to compare"
+    for name in ("comparisons", "emotion_words", "counts"):
+        pd.read_csv(folder / "tables" / f"{name}.csv")  # a header at least, which notebooks read
 
 
 def test_rewrite_stage_needs_its_rows_and_reads_kept_ones(make_config, models, monkeypatch):

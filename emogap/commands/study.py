@@ -38,9 +38,8 @@ def _status(arguments: argparse.Namespace) -> None:
     for state in inspect_all(config):
         seconds = f"{state.seconds:,.0f} s" if state.manifests else ""
         rows = ", ".join(f"{value:,} {name}" for name, value in state.counts.items())
-        print(
-            f"{state.stage.name:<13} {state.state:<8} {seconds:>8}  {'; '.join(filter(None, [*state.reasons, rows]))}"
-        )
+        said = "; ".join(filter(None, [*state.reasons, *state.empty, rows]))
+        print(f"{state.stage.name:<13} {state.state:<8} {seconds:>8}  {said}")
     if arguments.verify:
         print(f"{verify_all(config)} artefacts verified")
 

@@ -23,11 +23,11 @@ from emogap.data.classify import (
     top_labels,
 )
 from emogap.data.clean import ODDITIES, Kept, Report, Rules, clean
-from emogap.data.raw import Source, find_sources, size
+from emogap.data.raw import Source, find_sources, members_read, size
 from emogap.device import check_device
 from emogap.emotions import EMOTIONS, INDEX, LABELS, NEUTRAL, labels_over
 from emogap.errors import InputError
-from emogap.exhibits import Exhibit, read_table, save_figure, save_table
+from emogap.exhibits import Exhibit, read_table, save_figure, save_table, told_apart
 from emogap.paths import from_root
 from emogap.progress import progress
 from emogap.records import PROCESSED, row_seed
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+NO_LINE = "no line is emotional; give more text or lower process.threshold"
 _RULES = ("tabs", "space_before_punctuation", "strip", "min_words", "duplicates", "max_line_bytes")
 
 
@@ -61,16 +62,19 @@ def process_artefacts(config: Config) -> list[Artefact]:
     """``lines``, ``babylm``, ``babylm_filtered``. Raises ``MissingInput`` if there is no text."""
     home, settings = config.home, config.process
     raw: dict[str, Path] = {}
-    for source in _sources(config):
+    sources = _sources(config)
+    for source in sources:
         if source.path not in raw.values():
             raw[f"raw {source.name}"] = source.path
+    members = {f"members of {name}": members_read(path, sources) for name, path in raw.items()}
     # A balanced draw is made among the emotional lines, any other before lines are classified.
     sample = 0 if settings.balance else settings.sample
     lines = Recipe(
         "process",
         inputs=raw,
         settings=config.flat("process", *_RULES, "strict") | {"process.sample": sample},
-        identities=EQUALITY_RULE if settings.duplicates == "near" else {},
+        identities=(EQUALITY_RULE if settings.duplicates == "near" else {})
+        | {name: told for name, told in members.items() if told},
         seed=config.seed if sample else 0,
     )
     scored = Recipe(
@@ -278,6 +282,8 @@ def _balanced(file, emotional: np.ndarray, sample: int, seed: int) -> np.ndarray
         ]
     )
     found = np.bincount(labels[emotional], minlength=len(LABELS))
+    if not found.any():
+        return emotional
     quotas = even_quotas(found, sample or int(np.minimum(found, np.median(found[found > 0])).sum()))
     numbers, start = np.zeros(len(emotional), dtype=np.int64), 0
     for group in _row_groups(file, ["id"]):
@@ -327,12 +333,18 @@ def _write_filtered(path: Path, file, chosen: np.ndarray, thresholds: np.ndarray
 # --- what the user sees ----------------------------------------------------------------------------------------------
 
 
+def _name_of(source: str) -> str:
+    """A source in tables that have columns and a row of their own beside the sources'."""
+    return told_apart(source, ("emotion", "all", "emotional"), "source")
+
+
 def emotions_by_source(scored: Path, filtered: Path) -> "pd.DataFrame":
     """Lines by top label: a row a label; a column a source, ``all``, and ``emotional`` (all that pass the filter)."""
     import polars as pl
 
     lines, emotional = (pl.scan_parquet(file, glob=False) for file in (scored, filtered))  # [ is a letter as any
     counts = lines.group_by("source", "emotion").len().collect(engine="streaming").to_pandas()
+    counts["source"] = counts["source"].map(_name_of)
     passed = emotional.group_by("emotion").len().collect().to_pandas().set_index("emotion")["len"]
     table = counts.pivot(index="emotion", columns="source", values="len").reindex(LABELS).fillna(0).astype(int)
     table = table[sorted(table.columns)]
@@ -346,6 +358,7 @@ def cleaning_table(config: Config) -> "pd.DataFrame":
     import pandas as pd
 
     table = pd.DataFrame(Artefact(config.home.lines, Recipe("process")).manifest()["notes"]["sources"])
+    table["source"] = table["source"].map(_name_of)
     total = table.drop(columns="source").sum()
     table = pd.concat([table, pd.DataFrame([{"source": "all", **total}])], ignore_index=True)
     # Oddities that never occurred would be columns of zeros.
@@ -378,6 +391,20 @@ def _save_exhibits(config: Config, filtered: Path) -> None:
 def _threshold(config: Config) -> str:
     chosen = config.process.threshold
     return "the classifier's tuned threshold of that label" if chosen == "tuned" else str(chosen)
+
+
+def nothing_emotional(config: Config) -> bool:
+    """Whether the text was processed and no line of it is emotional. Told from the table's foot alone.
+
+    Raises ``InputError`` if it cannot be read.
+    """
+    import pyarrow.parquet as pq
+
+    path = config.home.filtered
+    try:
+        return path.exists() and pq.read_metadata(path).num_rows == 0
+    except (ValueError, OSError) as error:  # ArrowInvalid is a ValueError
+        raise InputError(f"{path} cannot be read as Parquet ({error}); delete it and rerun its stage") from error
 
 
 def never_found(config: Config) -> list[str]:

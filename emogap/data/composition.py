@@ -4,8 +4,9 @@ A catalogue is a frame with a row a document: ``id, kind, source, method, emotio
 for the source line of a story, or for the article.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,6 @@ from emogap.records import row_seed
 STORY, FACTUAL = "story", "factual"
 TRAIN, VALIDATION = "train", "validation"
 DIMENSIONS = ("kind", "source", "method", "emotion")
-REST = "(the rest)"
-"""Stands in a pool's name for all values that no share names."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,8 @@ class Pool:
     """Documents that share a part of the word budget."""
 
     dimension: str
-    name: str
+    name: str | None
+    """A value of the dimension; None for all values that no share names."""
     share: float
     """Of all words."""
     members: np.ndarray
@@ -39,9 +39,12 @@ def seeded_order(catalogue: pd.DataFrame, run_seed: int) -> np.ndarray:
     return np.argsort(np.asarray(keys, dtype=np.int64), kind="stable")
 
 
-def pools(catalogue: pd.DataFrame, shares: CorpusShares) -> list[Pool]:
-    """The pools that the shares ask for. Raises ``UsageError`` for a share of something of which there is no text.
+def pools(
+    catalogue: pd.DataFrame, shares: CorpusShares, may_lack: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> list[Pool]:
+    """The pools that the shares ask for. Raises ``UsageError`` for a share of something that there is not.
 
+    ``may_lack``: dimension → names that are known, though there may be no text of them; their share stays unfilled.
     Shares of methods and emotions are of the stories' words. Where ``kind`` says nothing of how much the stories are
     to be, they are as much of the whole as they are of the supply.
     """
@@ -55,7 +58,8 @@ def pools(catalogue: pd.DataFrame, shares: CorpusShares) -> list[Pool]:
     for dimension, named in asked.items():
         of_stories = dimension in ("method", "emotion")
         base = _story_share(asked["kind"]) if of_stories else 1.0
-        result += _pools_of(catalogue, dimension, named, stories if of_stories else everything, base)
+        among = stories if of_stories else everything
+        result += _pools_of(catalogue, dimension, named, among, base, may_lack.get(dimension, ()))
     return result
 
 
@@ -64,7 +68,12 @@ def _story_share(kind: Mapping[str, float]) -> float:
 
 
 def _pools_of(
-    catalogue: pd.DataFrame, dimension: str, named: Mapping[str, float], among: np.ndarray, base: float
+    catalogue: pd.DataFrame,
+    dimension: str,
+    named: Mapping[str, float],
+    among: np.ndarray,
+    base: float,
+    may_lack: Collection[str],
 ) -> list[Pool]:
     if not named:
         return []
@@ -72,24 +81,26 @@ def _pools_of(
     result = []
     for name, share in named.items():
         members = among & values.eq(name).to_numpy()
-        if share and not members.any():
-            known = ", ".join(sorted(values[among].unique()))
+        if share and not members.any() and name not in may_lack:
+            known = ", ".join(sorted(values[among].unique())) or "nothing else"
             raise UsageError(
-                f"corpus.shares.{dimension}: there is no text of '{name}' to fill {share}; there is {known}"
+                f"corpus.shares.{dimension}: there is no text of '{name}' to fill {share}; there is {known}: name one "
+                "of these, or take the share out"
             )
         result.append(Pool(dimension, name, share * base, members))
     rest = among & ~values.isin(list(named)).to_numpy()
     if rest.any():
-        result.append(Pool(dimension, REST, max(0.0, 1 - sum(named.values())) * base, rest))
+        result.append(Pool(dimension, None, max(0.0, 1 - sum(named.values())) * base, rest))
     return result
 
 
 def word_budget(catalogue: pd.DataFrame, wanted: int, shares: list[Pool]) -> int:
-    """How many words the corpus may have: what is wanted, or for 0 the most at which every share can be filled."""
+    """How many words the corpus may have: what is wanted, or for 0 the most at which every share can be filled of which
+    there is any text."""
     words = catalogue["words"].to_numpy()
     if wanted:
         return wanted
-    fillable = [words[pool.members].sum() / pool.share for pool in shares if pool.share > 0]
+    fillable = [words[pool.members].sum() / pool.share for pool in shares if pool.share > 0 and pool.members.any()]
     return int(min([words.sum(), *fillable]))
 
 

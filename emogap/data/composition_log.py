@@ -4,10 +4,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from emogap.data.composition import DIMENSIONS, FACTUAL, STORY, TRAIN, VALIDATION, Pool
+from emogap.data.wiki import said_articles
 
+_ROW = (
+    "dimension", "value", "documents", "words", "validation_documents", "validation_words", "share", "asked",
+)  # fmt: skip
 _ENOUGH = 0.99
 """A share that reaches this part of what was asked counts as filled: documents are whole."""
 
@@ -24,6 +29,12 @@ class InputFile:
     """Of the records kept."""
     rejected: Counter = field(default_factory=Counter)
     """Reason → records."""
+    form: str = ""
+    """Of a wiki file: how its articles are told apart."""
+
+    @property
+    def records(self) -> int:
+        return self.kept + sum(self.rejected.values())
 
 
 def composition(
@@ -53,7 +64,7 @@ def composition(
         "left_out": {"documents": len(supply) - len(chosen), "words": int(supply["words"].sum()) - words},
         "rejected": dict(sum((file.rejected for file in files), Counter()).most_common()),
         "files": [_file(file) for file in files],
-        "notes": _notes(by, words, budget),
+        "notes": _notes(by, asked, words, budget) + _too_long(supply, shares, budget),
     }
 
 
@@ -65,11 +76,12 @@ def _file(file: InputFile) -> dict[str, Any]:
     return {
         "file": file.name,
         "kind": file.kind,
-        "records": file.kept + sum(file.rejected.values()),
+        "records": file.records,
         "kept": file.kept,
         "words": file.words,
         "rejected": dict(file.rejected.most_common()),
         "sha256": file.sha256,
+        **({"form": file.form} if file.form else {}),
     }
 
 
@@ -111,18 +123,35 @@ def _table(chosen: pd.DataFrame, dimension: str, asked: dict[tuple[str, str], fl
     return sorted(table, key=lambda row: (-row["words"], row["value"]))
 
 
-def _notes(by: dict[str, list[dict[str, Any]]], words: int, budget: int) -> list[str]:
+def _notes(
+    by: dict[str, list[dict[str, Any]]], asked: dict[tuple[str, str | None], float], words: int, budget: int
+) -> list[str]:
     """What a reader must not overlook: a budget or a share that the texts could not fill."""
     notes = []
     if words < _ENOUGH * budget:
         notes.append(f"{words:,} of the {budget:,} words asked for; there is no more text that fits")
-    for dimension, table in by.items():
-        for row in table:
-            if row["asked"] is not None and row["words"] < _ENOUGH * row["asked"] * budget:
-                notes.append(
-                    f"{dimension} {row['value']}: {row['words'] / budget:.4f} of the budget, asked {row['asked']:.4f}"
-                )
+    got = {(dimension, row["value"]): row["words"] for dimension, table in by.items() for row in table}
+    for (dimension, name), share in asked.items():
+        filled = got.get((dimension, name), 0)
+        if name is not None and filled < _ENOUGH * share * budget:
+            notes.append(f"{dimension} {name}: {filled / budget:.4f} of the budget, asked {share:.4f}")
     return notes
+
+
+def _too_long(supply: pd.DataFrame, shares: list[Pool], budget: int) -> list[str]:
+    """Documents that fit into no corpus of this size: longer than the budget, or than a share that they belong to."""
+    room = np.full(len(supply), float(budget))
+    for pool in shares:
+        room[pool.members] = np.minimum(room[pool.members], pool.share * budget)
+    too_long = supply[(room > 0) & (supply["words"].to_numpy() > room + 1e-6)]
+    if too_long.empty:
+        return []
+    longest = too_long.loc[too_long["words"].idxmax()]
+    return [
+        f"documents longer than the budget of {budget:,} words or their share of it: {len(too_long):,}; the longest, "
+        f"{longest['id']}, has {longest['words']:,}: raise corpus.words, ask for other corpus.shares, or part its file "
+        "into articles"
+    ]
 
 
 def render(log: dict[str, Any]) -> str:
@@ -156,8 +185,10 @@ def render(log: dict[str, Any]) -> str:
     lines += ["", "Rejected", *(f"  {count:>10,}  {reason}" for reason, count in log["rejected"].items())]
     lines += ["", "Input files (records, kept, words of the kept)"]
     for file in log["files"]:
+        told = f"  ({said_articles(file['records'], file['form'])})" if "form" in file else ""
         lines.append(
             f"  {file['records']:>10,}{file['kept']:>10,}{file['words']:>14,}  {file['file']}  {file['sha256'][:12]}"
+            + told
         )
     return "\n".join(lines) + "\n"
 
@@ -177,4 +208,5 @@ def _shown(average: float | None) -> str:
 
 def composition_rows(log: dict[str, Any]) -> pd.DataFrame:
     """The tables of the log as one tidy frame: dimension, value, documents, words, share, asked, held-out words."""
-    return pd.DataFrame([{"dimension": dimension, **row} for dimension, table in log["by"].items() for row in table])
+    rows = [{"dimension": dimension, **row} for dimension, table in log["by"].items() for row in table]
+    return pd.DataFrame(rows, columns=_ROW)

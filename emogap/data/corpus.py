@@ -5,7 +5,7 @@ Texts pass through one at a time: they wait in a file that has no name, and only
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -15,14 +15,15 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from emogap.artefacts import Artefact, Draft, Recipe, Summary, content_hashes, portable, write_json, write_text
-from emogap.config import Config
+from emogap.artefacts import RULE, Artefact, Draft, Recipe, Summary, content_hashes, portable, write_json, write_text
+from emogap.config import Config, Corpus
+from emogap.data.babylm import nothing_emotional
 from emogap.data.composition import FACTUAL, STORY, pools, seeded_order, split, take, word_budget
 from emogap.data.composition_log import InputFile, composition, render
-from emogap.data.wiki import read_articles
-from emogap.emotions import NEUTRAL
+from emogap.data.wiki import form_of, read_articles, said_articles
+from emogap.emotions import LABELS, NEUTRAL
 from emogap.errors import InputError, MissingInput, UsageError
-from emogap.exhibits import draw_if_new
+from emogap.exhibits import draw_if_new, told_apart
 from emogap.paths import MAKERS, from_root
 from emogap.progress import Progress, progress
 from emogap.records import CORPUS, KEPT, STORIES, to_arrow
@@ -32,14 +33,18 @@ from emogap.text.near_duplicates import EQUALITY_RULE, LIKENESS_RULE, near_dupli
 REPEATED = "equal to an earlier document"
 NEARLY_REPEATED = "nearly equal to an earlier story"
 NO_TEXT = "no text"
+_ARTICLES = {
+    f"{RULE}articles": "2 (without headings, blank lines part them; no byte-order mark hides a heading; the level of "
+    "the highest heading is theirs)"
+}
 _ROWS_AT_ONCE = 2000
 
 
 def corpus(config: Config) -> Summary:
     """Compile the corpus that the settings describe.
 
-    Raises ``MissingInput`` (chunks or wiki files), ``InputError`` (unreadable ones, or nothing to compile) and
-    ``UsageError`` (unknown chunk, a share that nothing can fill).
+    Raises ``MissingInput`` (chunks or wiki files), ``InputError`` (unreadable ones) and ``UsageError`` (unknown chunk,
+    share of something unknown, a budget into which nothing fits).
     """
     artefacts = corpus_artefacts(config)
     summary = make_each("corpus", artefacts, lambda artefact: _make(config, artefact))
@@ -56,15 +61,18 @@ def _show(config: Config) -> None:
 def corpus_artefacts(config: Config) -> list[Artefact]:
     """The one corpus. Raises ``MissingInput`` while a method has no chunk, or a wiki file is not there."""
     chunks = {f"{path.parent.name}/{path.stem}": path for path in story_chunks(config)}
-    wiki = {f"factual/{source}": path for source, path in factual_files(config).items()}
-    recipe = Recipe("corpus", chunks | wiki, config.flat("corpus"), _rules(config, chunks.values()), config.seed)
+    factual = factual_files(config)
+    wiki = {told_apart(f"factual/{source}", chunks, "file"): path for source, path in factual.items()}
+    rules = _rules(config, chunks.values(), factual.values())
+    recipe = Recipe("corpus", chunks | wiki, config.flat("corpus"), rules, config.seed)
     return [Artefact(config.home.corpus(config.corpus.name), recipe)]
 
 
-def _rules(config: Config, chunks: Iterable[Path]) -> dict[str, str]:
+def _rules(config: Config, chunks: Iterable[Path], factual: Iterable[Path]) -> dict[str, str]:
     """Rules that have changed since corpora were first made, where they can change this one."""
     likeness = LIKENESS_RULE if config.corpus.near_duplicates else {}
-    return likeness | (EQUALITY_RULE if any(map(_has_odd_line, chunks)) else {})
+    equality = EQUALITY_RULE if any(map(_has_odd_line, chunks)) else {}
+    return likeness | equality | (_ARTICLES if any(form_of(path).is_new for path in factual) else {})
 
 
 def _has_odd_line(chunk: Path) -> bool:
@@ -78,6 +86,8 @@ def story_chunks(config: Config) -> list[Path]:
     found = []
     for method in config.corpus.methods:
         there = config.home.chunks(method)
+        if not there and nothing_emotional(config):
+            continue  # there was no line to write about
         if not there:
             raise MissingInput(
                 f"babylm_augment/{method}/chunk_*.parquet not found under {config.home.root}; "
@@ -116,9 +126,10 @@ def factual_files(config: Config) -> dict[str, Path]:
         path = from_root(name)
         if not path.is_file():
             raise MissingInput(f"factual text {path} not found; correct corpus.factual or fetch it with `emogap fetch`")
-        if path.stem in files:
-            raise UsageError(f"corpus.factual names two files called '{path.stem}'; rename one, it is their source")
-        files[path.stem] = path
+        source = Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
+        if source in files:
+            raise UsageError(f"corpus.factual names two files called '{source}'; rename one, it is their source")
+        files[source] = path
     return files
 
 
@@ -216,21 +227,39 @@ def _make(config: Config, artefact: Artefact) -> None:
                 files.append(_read(path, STORY, stories(path), catalogue, bar, config))
             for source, path in factual_files(config).items():
                 files.append(_read(path, FACTUAL, _articles(source, path, config), catalogue, bar, config))
+                files[-1].form = form_of(path).name
         frame = catalogue.frame()
         if settings.near_duplicates:
             frame = _without_near_duplicates(frame, catalogue, settings.near_duplicates, files)
-        if frame.empty:
-            raise InputError("there is no accepted story and no article to compile; look at the reasons in the chunks")
-        shares = pools(frame, settings.shares)
+        # Where nothing was accepted the corpus is empty: its log says so, and the stages behind it go on without.
+        shares = [] if frame.empty else pools(frame, settings.shares, _may_lack(settings, frame))
         budget = word_budget(frame, settings.words, shares)
         chosen = frame.iloc[take(frame, seeded_order(frame, config.seed), budget, shares)].copy()
-        if chosen.empty:
-            raise UsageError(
-                f"corpus.words = {settings.words}: not one document fits; the shortest has {frame.words.min()}"
-            )
+        if chosen.empty and all(pool.members.any() or not pool.share for pool in shares) and not frame.empty:
+            raise _nothing_fits(config, budget, int(frame["words"].min()))
         chosen["split"] = split(chosen, settings.validation_share, config.seed)
         _write(draft.path, chosen, catalogue)
         _log(config, draft, chosen, frame, files, shares, budget)
+
+
+def _may_lack(settings: Corpus, frame: pd.DataFrame) -> dict[str, Collection[str]]:
+    """What the settings may ask a share of though nothing of it was accepted: it is known, or cannot be known."""
+    kinds = {STORY} if settings.methods else set()
+    no_stories = not frame["kind"].eq(STORY).any()
+    return {
+        "kind": kinds | ({FACTUAL} if settings.factual else set()),
+        "method": settings.methods,
+        "emotion": LABELS,
+        "source": settings.shares.source if no_stories else (),
+    }
+
+
+def _nothing_fits(config: Config, budget: int, shortest: int) -> UsageError:
+    return UsageError(
+        f"corpus.words = {config.corpus.words}: not one document fits into {budget:,} words and their shares; the "
+        f"shortest has {shortest:,}: raise corpus.words (0 takes all), ask for other corpus.shares, or part long files "
+        "into articles by headings or blank lines"
+    )
 
 
 def _read(path: Path, kind: str, documents, catalogue: Catalogue, bar: Progress, config: Config) -> InputFile:
@@ -318,9 +347,19 @@ def _write(path: Path, chosen: pd.DataFrame, catalogue: Catalogue) -> None:
             bar.advance(len(part))
 
 
+def _lacking(config: Config, chosen: pd.DataFrame, supply: pd.DataFrame) -> list[str]:
+    if chosen.empty:
+        what = "accepted story and no article" if supply.empty else "text of what corpus.shares asks for"
+        return [f"nothing to compile: there is no {what}"]
+    if config.corpus.methods and not chosen["kind"].eq(STORY).any():
+        return ["there is no story: none was accepted, or none fits"]
+    return []
+
+
 def _log(config, draft: Draft, chosen: pd.DataFrame, supply: pd.DataFrame, files, shares, budget: int) -> None:
     name = config.corpus.name
     log = composition(name, chosen, supply, files, shares, budget, config.corpus.words)
+    log["notes"] = _lacking(config, chosen, supply) + log["notes"]
     log["sha256"] = content_hashes(draft.path)[""]
     log["seed"] = config.seed
     write_json(draft.companion(f"{name}.json"), log)
@@ -331,5 +370,8 @@ def _log(config, draft: Draft, chosen: pd.DataFrame, supply: pd.DataFrame, files
         "left out": len(supply) - len(chosen),
         "rejected": sum(sum(file.rejected.values()) for file in files),
     }
+    draft.notes["articles"] = {file.name: said_articles(file.records, file.form) for file in files if file.form}
+    for file, articles in draft.notes["articles"].items():
+        print(f"corpus {name}: {file}: {articles}")
     for warning in log["notes"]:
         print(f"corpus {name}: {warning}")

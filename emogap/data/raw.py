@@ -9,9 +9,10 @@ import math
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import combinations, count, zip_longest
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -23,6 +24,10 @@ MOST_RATIO = 100
 UNCHECKED_BYTES = 64 << 20
 """So much may come out of any archive."""
 _BOM = b"\xef\xbb\xbf"
+_DEFAULT = ".train"
+_LATER = ".txt"
+"""What the names of BabyLM's later releases have behind: ``aochildes.train.txt``."""
+_NO_BOUND = 1 << 60
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Source:
         return f"{self.path}:{self.member}" if self.member else str(self.path)
 
 
+_Found = tuple[Path, str | None, tuple[str, ...]]
+"""File, member, the parts of its name."""
 Finding = Callable[[str, int, int], None]
 """``(kind, how many, line of the first)``: called when something odd is met."""
 
@@ -46,65 +53,166 @@ Finding = Callable[[str, int, int], None]
 def find_sources(raw_dirs: list[Path], extensions: list[str]) -> list[Source]:
     """The texts of all directories, in the order of the directories, each one's by name.
 
-    Raises ``MissingInput`` for a directory that is not there or holds none, ``InputError`` for a damaged archive.
+    A directory without any is looked through once more for the names of BabyLM's later releases. Raises
+    ``MissingInput`` for a directory that is not there or holds none, ``InputError`` for a damaged archive, and for a
+    text that would count twice.
     """
-    found: list[tuple[Path, str | None, tuple[str, ...]]] = []
+    found: list[_Found] = []
     for folder in dict.fromkeys(path.resolve() for path in raw_dirs):
         if not folder.is_dir():
             raise MissingInput(
                 f"raw directory {folder} not found; fetch one (`emogap fetch babylm-100m`) or name another "
                 "with --raw DIR"
             )
-        here = [entry for path in sorted(folder.iterdir()) for entry in _texts_in(path, extensions)]
+        entries = sorted(folder.iterdir())
+        later = [f"{extension}{_LATER}" for extension in extensions]
+        here = _texts_among(entries, extensions) or _texts_among(entries, later)
         if not here:
             wanted = ", ".join(f"*{e}, *{e}.gz" for e in extensions)
             raise MissingInput(
-                f"raw directory {folder} has no {wanted} and no .zip with such files; put the text there, or name "
-                "another directory with --raw DIR or other extensions with --set process.extensions='[\".txt\"]'"
+                f"raw directory {folder} has no {wanted} and no .zip with such files (an archive inside an archive is "
+                "not opened); put the text there, or name another directory with --raw DIR or other extensions with "
+                "--set process.extensions='[\".txt\"]'"
             )
         found += here
     names = _shortest_names([parts for _, _, parts in found])
-    return [Source(name, path, member) for name, (path, member, _) in zip(names, found, strict=True)]
+    for name, (path, _, _) in zip(names, found, strict=True):
+        if any(0xD800 <= ord(character) < 0xE000 for character in name):  # how Python shows bytes that are no text
+            raise InputError(f"{str(path)!a} has a name that is not UTF-8, and sources are called so; rename the file")
+    sources = [Source(name, path, member) for name, (path, member, _) in zip(names, found, strict=True)]
+    _refuse_repeats(sources, [parts[-1] for _, _, parts in found])
+    return sources
 
 
-def _texts_in(path: Path, extensions: list[str]) -> Iterator[tuple[Path, str | None, tuple[str, ...]]]:
-    """(file, member, the parts of its name) for a file that is a text or holds some."""
+def _texts_among(entries: Sequence[Path], extensions: Sequence[str]) -> list[_Found]:
+    return [text for path in entries for text in _texts_in(path, extensions)]
+
+
+def _texts_in(path: Path, extensions: Sequence[str]) -> Iterator[_Found]:
+    """What a directory's entry holds: a text, some, or none."""
     if path.name.startswith("."):
         return
-    plain = path.with_suffix("") if path.suffix == ".gz" else path
+    is_zip = path.suffix.lower() == ".zip"
+    stem = _stem(path.stem if _is_gz(path) else path.name, extensions)
     if not path.is_file():
-        if plain.suffix in (*extensions, ".zip"):
+        if is_zip or stem is not None:
             what = "a folder" if path.is_dir() else "a link that leads nowhere" if path.is_symlink() else "no file"
             raise InputError(f"{path} is named like a text but is {what}; take it away or put the text there")
         return
-    if path.suffix == ".zip":
-        with _reading(path), zipfile.ZipFile(path) as archive:
-            members = sorted(info.filename for info in archive.infolist() if not info.is_dir())
-        for member in members:
+    if is_zip:
+        for member in dict.fromkeys(_files_in(path)):
             inside = PurePosixPath(member)
-            # macOS archives carry a shadow of every file under this folder.
-            if inside.suffix in extensions and "__MACOSX" not in inside.parts:
-                yield path, member, (*path.with_suffix("").parts, *inside.with_suffix("").parts)
-        return
-    if plain.suffix in extensions:
-        yield path, None, plain.with_suffix("").parts
+            stem = _stem(inside.name, extensions)
+            if stem is not None and not _is_hidden(inside):
+                folders = [part for part in inside.parent.parts if part not in ("/", "..")]
+                yield path, member, (*path.with_suffix("").parts, *folders, stem)
+    elif stem is not None:
+        yield path, None, (*path.parent.parts, stem)
+
+
+def _stem(name: str, extensions: Sequence[str]) -> str | None:
+    """A file's name without the longest of the extensions that it has, in capitals or not; None if it has none."""
+    for extension in sorted(extensions, key=len, reverse=True):
+        ending = extension if extension.startswith(".") or not extension else f".{extension}"
+        if ending and name.lower().endswith(ending.lower()):
+            return name[: -len(ending)]
+        if not ending and not PurePosixPath(name).suffix:
+            return name
+    return None
+
+
+def _files_in(archive: Path) -> list[str]:
+    """The names of an archive's files, sorted; one that it holds twice stands twice."""
+    with _reading(archive), zipfile.ZipFile(archive) as opened:
+        return sorted(info.filename for info in opened.infolist() if not info.is_dir())
+
+
+def _is_hidden(member: PurePosixPath) -> bool:
+    """As on a disk, what begins with a point; and the shadow of every file that archives of macOS carry."""
+    return any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in member.parts)
+
+
+def members_read(archive: Path, sources: Sequence[Source]) -> str:
+    """What a recipe must say beside the bytes of an archive: the members that are read of it.
+
+    Nothing where these bytes have one reading: where it is that of the default extension, which recipes never told,
+    and where all files of the archive are of one kind and read. For all else an artefact that does not tell its members
+    may have been made from others.
+    """
+    read = [source.member for source in sources if source.path == archive and source.member]
+    files = _files_in(archive) if read else []
+    by_default = [f for f in files if PurePosixPath(f).suffix == _DEFAULT and "__MACOSX" not in PurePosixPath(f).parts]
+    is_one_kind = read == files and len({PurePosixPath(file).suffix for file in files}) == 1
+    return "" if read == by_default or is_one_kind else ", ".join(read)
+
+
+def _refuse_repeats(sources: Sequence[Source], stems: Sequence[str]) -> None:
+    """Raise ``InputError`` for one file under two paths, and for one text under one name, packed once and once not.
+
+    Two plain files in directories that were both asked for may be equal: that is for who asks.
+    """
+    seen: dict[tuple[int, int, str | None], Source] = {}
+    for source in sources:
+        found = source.path.stat()
+        earlier = seen.setdefault((found.st_dev, found.st_ino, source.member), source)
+        if earlier is not source:
+            raise InputError(f"{earlier} and {source} are one file, which would count twice; take one of them away")
+    of_name: dict[str, list[Source]] = {}
+    for source, stem in zip(sources, stems, strict=True):
+        of_name.setdefault(stem, []).append(source)
+    for first, second in (pair for group in of_name.values() for pair in combinations(group, 2)):
+        is_apart = first.path.parent != second.path.parent and not (_is_packed(first) or _is_packed(second))
+        if not is_apart and _are_equal(first, second):
+            raise InputError(f"{first} and {second} hold the same text, which would count twice; take one of them away")
+
+
+def _is_packed(source: Source) -> bool:
+    return source.member is not None or _is_gz(source.path)
+
+
+def _is_gz(path: Path) -> bool:
+    return path.suffix.lower() == ".gz"
+
+
+def _are_equal(first: Source, second: Source) -> bool:
+    """Whether two texts are the same lines, and any at all; they are read no further than they are equal."""
+    left = right = b""
+    is_empty = True
+    texts = (blocks(source, _NO_BOUND, lambda *_: None, lambda _: None) for source in (first, second))
+    for (_, ours), (_, theirs) in zip_longest(*texts, fillvalue=(0, b"")):
+        left, right, is_empty = left + ours, right + theirs, False
+        shared = min(len(left), len(right))
+        if left[:shared] != right[:shared]:
+            return False
+        left, right = left[shared:], right[shared:]
+        if (left and not theirs) or (right and not ours):  # one has come to its end
+            return False
+    return not is_empty
 
 
 def _shortest_names(paths: list[tuple[str, ...]]) -> list[str]:
-    """The last part of each path, lengthened to the left until no two are equal.
+    """The last part of each path, lengthened to the left until no two different paths have the same.
 
-    Two files that only their extension tells apart (``a.train``, ``a.train.gz``) get a number.
+    Two files that only their extension tells apart (``a.train``, ``a.train.gz``) get a number that no other has.
     """
-    lengths = [1] * len(paths)
+    lengths = dict.fromkeys(paths, 1)
     while True:
-        names = ["/".join(path[-length:]) for path, length in zip(paths, lengths, strict=True)]
-        times = Counter(names)
-        clashing = [i for i, name in enumerate(names) if times[name] > 1 and lengths[i] < len(paths[i])]
+        names = {path: "/".join(path[-length:]) for path, length in lengths.items()}
+        times = Counter(names.values())
+        clashing = [path for path in lengths if times[names[path]] > 1]
         if not clashing:
             break
-        for i in clashing:
-            lengths[i] += 1
-    return [name if times[name] == 1 else f"{name}#{names[:i].count(name) + 1}" for i, name in enumerate(names)]
+        for path in clashing:
+            lengths[path] += 1
+    twins = Counter(paths)
+    taken = {name for path, name in names.items() if twins[path] == 1}
+    return [names[path] if twins[path] == 1 else _numbered(names[path], taken) for path in paths]
+
+
+def _numbered(name: str, taken: set[str]) -> str:
+    numbered = next(f"{name}#{i}" for i in count(1) if f"{name}#{i}" not in taken)
+    taken.add(numbered)
+    return numbered
 
 
 def blocks(
@@ -163,7 +271,7 @@ def _plain(chunk: bytes, first_line: int, finding: Finding) -> bytes:
 def most_unpacked(source: Source) -> float:
     """How many bytes the text of a source may have: no bound on what is not packed."""
     if source.member is None:
-        packed = source.path.stat().st_size if source.path.suffix == ".gz" else math.inf
+        packed = source.path.stat().st_size if _is_gz(source.path) else math.inf
     else:
         with _reading(source.path), zipfile.ZipFile(source.path) as archive:
             packed = archive.getinfo(source.member).compress_size
@@ -185,7 +293,7 @@ def _opened(source: Source) -> Iterator[tuple[IO[bytes], Callable[[], int]]]:
         if source.member is not None:
             with zipfile.ZipFile(file) as archive, archive.open(source.member) as stream:
                 yield stream, stream.tell
-        elif source.path.suffix == ".gz":
+        elif _is_gz(source.path):
             with gzip.open(file) as stream:
                 yield stream, file.tell
         else:

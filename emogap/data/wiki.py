@@ -1,11 +1,17 @@
-"""Factual text: wiki files read as whole articles, their marks undone."""
+"""Factual text: wiki files read as whole articles, their marks undone.
+
+A file parts its articles by headings, or, without any, by blank lines; its beginning tells which.
+"""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
+from emogap.data.raw import Finding, Source, blocks
 from emogap.errors import InputError, MissingInput
 
 UnknownWords = Literal["sentence", "word", "keep"]
@@ -16,6 +22,23 @@ _JOINED = re.compile(r"\s*@([-,.])@\s*")
 # Not after an initial, and only before what can begin a sentence.
 _SENTENCE_END = re.compile(r"(?<=[.!?])(?<!\s[A-Z]\.)(\s*[\"'”’)\]]*)\s+(?=[A-Z0-9<\"'“‘(])")
 _UNKNOWN = "<unk>"
+_BEGINNING = 1000
+"""Headings and paragraphs that tell the form of a file."""
+_COMMON = 0.01
+"""A level that fewer of the headings have is a line that only looks like one."""
+_LONGEST_LINE = 1 << 60
+
+FORMS = {
+    "headings": "under headings",
+    "blank lines": "between blank lines",
+    "none": "for the whole file, which has neither headings nor blank lines",
+}
+"""How the articles of a file are told apart → the same in words."""
+
+
+def said_articles(count: int, form: str) -> str:
+    """How many articles were found, and by what."""
+    return f"{count:,} article{'' if count == 1 else 's'} {FORMS[form]}"
 
 
 @dataclass(frozen=True)
@@ -31,38 +54,105 @@ class Article:
         return "\n".join(part for part in (self.title, self.text) if part) if self.text else ""
 
 
+@dataclass(frozen=True)
+class Form:
+    """How a wiki file is to be read."""
+
+    name: Literal["headings", "blank lines", "none"]
+    level: int
+    """How many signs the heading of an article has at most; 0 in a file without headings."""
+    is_new: bool
+    """Whether the file was read otherwise under the first revision of these rules, which knew headings alone, took the
+    level of the first one, and did not see one behind a byte-order mark."""
+
+
+def form_of(path: Path) -> Form:
+    """The form of a wiki file, from its first thousand headings and paragraphs.
+
+    Headings, if there is one; else blank lines, if they part anything; else the whole file is one article. Raises
+    ``InputError`` if it is not UTF-8 text.
+    """
+    found: list[str] = []
+    levels: list[int] = []
+    paragraphs, inside = 0, False
+    for line in _lines(path, lambda kind, *_: found.append(kind)):
+        heading = _heading(line)
+        if heading is not None:
+            levels.append(heading[0])
+        elif line.strip() and not inside:
+            paragraphs += 1
+        inside = heading is None and bool(line.strip())
+        if paragraphs + len(levels) > _BEGINNING:
+            break
+    has_mark = "bom" in found
+    if levels:
+        level = min(level for level, times in Counter(levels).items() if times >= _COMMON * len(levels))
+        return Form("headings", level, has_mark or level != levels[0])
+    if paragraphs > 1:
+        return Form("blank lines", 0, True)
+    return Form("none", 0, has_mark)
+
+
 def read_articles(path: Path, unknown_words: UnknownWords = "word") -> Iterator[Article]:
     """The articles of a wiki file, one at a time, in order.
 
-    A line `` = = = Title = = = `` is a heading. The first heading of the file is an article's; every heading of its
-    level or above it begins another article, deeper ones are sections. Text above the first heading is an article
-    without a title. ``@-@``, ``@,@`` and ``@.@`` become the bare sign, joined to both neighbours.
+    A line `` = = = Title = = = `` is a heading. Every heading of the articles' level or above it begins an article,
+    deeper ones are sections; text above the first one is an article without a title. In a file without headings what
+    stands between blank lines is an article, its first line the title where more follow. ``@-@``, ``@,@`` and ``@.@``
+    become the bare sign, joined to both neighbours.
 
-    Raises ``MissingInput`` if there is no such file, ``InputError`` if it is not UTF-8 text.
+    Raises ``MissingInput`` if there is no such file, ``InputError`` if it is not UTF-8 text or a damaged ``.gz``.
     """
     if not path.is_file():
         raise MissingInput(f"factual text {path} not found; correct corpus.factual or fetch it with `emogap fetch`")
-    title, lines, level = "", [], None
-    try:
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                heading = _heading(line)
-                if heading is None:
-                    lines.append(_undo_marks(line, unknown_words))
-                    continue
-                depth, words = heading
-                words = _undo_marks(words, "word" if unknown_words == "sentence" else unknown_words)
-                level = depth if level is None else level
-                if depth > level:
-                    lines.append(words)
-                    continue
-                if title or any(lines):
-                    yield _article(title, lines)
-                title, lines = words, []
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); convert it") from error
-    if title or any(lines):
-        yield _article(title, lines)
+    form = form_of(path)
+    in_titles = "word" if unknown_words == "sentence" else unknown_words
+
+    def refuse(kind: str, _: int, line: int) -> None:
+        if kind == "nul":
+            raise InputError(f"{path} is not plain text (line {line}: NUL); convert it to UTF-8 or take the NULs out")
+
+    lines = _lines(path, refuse)
+    if form.name == "blank lines":
+        for is_text, block in groupby(lines, key=lambda line: bool(line.strip())):
+            if is_text:
+                yield _article_of(list(block), unknown_words, in_titles)
+        return
+    title, text = "", []
+    for line in lines:
+        heading = _heading(line)
+        if heading is None or heading[0] > form.level:
+            text.append(_plain(line, unknown_words, in_titles))
+            continue
+        if title or any(text):
+            yield _article(title, text)
+        title, text = _undo_marks(heading[1], in_titles), []
+    if title or any(text):
+        yield _article(title, text)
+
+
+def _article_of(block: list[str], unknown_words: UnknownWords, in_titles: UnknownWords) -> Article:
+    """What stands between two blank lines."""
+    first, *others = block
+    text = [_plain(line, unknown_words, in_titles) for line in others or [first]]
+    return _article(_plain(first, in_titles, in_titles) if others else "", text)
+
+
+def _plain(line: str, unknown_words: UnknownWords, in_titles: UnknownWords) -> str:
+    """A line of an article; the heading of a section is its words alone."""
+    heading = _heading(line)
+    return _undo_marks(line, unknown_words) if heading is None else _undo_marks(heading[1], in_titles)
+
+
+def _lines(path: Path, finding: Finding) -> Iterator[str]:
+    """The lines of a file, plain or ``.gz``, without their ends; oddities are told to ``finding``."""
+    for first, block in blocks(Source(path.name, path), _LONGEST_LINE, finding, lambda _: None):
+        try:
+            text = block.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = first + block.count(b"\n", 0, error.start)
+            raise InputError(f"{path} is not UTF-8 text (line {line}: {error.reason}); convert it") from error
+        yield from text.removesuffix("\n").split("\n")
 
 
 def _article(title: str, lines: list[str]) -> Article:

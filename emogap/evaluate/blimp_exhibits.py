@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from emogap.config import Config
 from emogap.evaluate import blimp_tables
 from emogap.evaluate.blimp import TASK
-from emogap.evaluate.models import study_models
+from emogap.evaluate.models import NO_TRAINED, study_models
 from emogap.exhibits import Exhibit, save_figure, save_table
 from emogap.records import SCORES, read_rows
 
@@ -27,6 +27,18 @@ def blimp_exhibits(config: Config) -> None:
     bases = {model.key: model.base for model in models}
     scores = pd.concat(tables, ignore_index=True)
     draw(config.home.evaluation, scores, bases, config.blimp.paradigms)
+    if all(model == base for model, base in bases.items()):
+        _no_differences(config.home.evaluation, blimp_tables.differences(blimp_tables.correct_pairs(scores), bases))
+
+
+def _no_differences(folder: Path, table: "pd.DataFrame") -> None:
+    """Bases alone: said in the place of the differences, which the report and the notebook show."""
+    from emogap.show.style import nothing_figure
+
+    name, order = "blimp_differences", _ORDERS["phenomenon"] + 2
+    save_table(folder, Exhibit(name, "table", f"{NO_TRAINED}.", order), table.rename(columns={"group": "phenomenon"}))
+    figure = nothing_figure(f"{NO_TRAINED}.")
+    save_figure(folder, Exhibit(name, "figure", f"{NO_TRAINED}.", order, alt=NO_TRAINED), figure)
 
 
 def draw(

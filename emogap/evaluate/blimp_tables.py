@@ -13,6 +13,7 @@ from pydantic import Field
 
 from emogap.errors import InputError
 from emogap.evaluate.statistics import Z, holm, wilson_interval
+from emogap.exhibits import told_apart
 from emogap.published import published
 from emogap.text.forms import Form, Name, Number, read_forms
 from emogap.text.reading import given_file
@@ -26,12 +27,18 @@ PUBLISHED_ITEMS = 57_812
 
 def correct_pairs(scores: "pd.DataFrame") -> "pd.DataFrame":
     """model, item, group, value of the rows that say whether a pair was decided rightly."""
-    return scores.loc[scores["metric"] == "correct", ["model", "item", "group", "value"]].reset_index(drop=True)
+    correct = scores.loc[scores["metric"] == "correct", ["model", "item", "group", "value"]].reset_index(drop=True)
+    return correct.assign(group=correct["group"].map(_group_name))
 
 
 def by_paradigm(correct: "pd.DataFrame") -> "pd.DataFrame":
     """The same with each pair's paradigm for a group."""
-    return correct.assign(group=correct["item"].str.rsplit("/", n=1).str[0])
+    return correct.assign(group=correct["item"].str.rsplit("/", n=1).str[0].map(_group_name))
+
+
+def _group_name(group: str) -> str:
+    """People's own sets name their phenomena and paradigms; the rows about all of them stand beside."""
+    return told_apart(group, (ALL, MEAN, PARADIGMS_MEAN, "ties"), "of the pairs")
 
 
 def accuracies(correct: "pd.DataFrame") -> "pd.DataFrame":
@@ -81,6 +88,7 @@ def side_by_side(accuracies: "pd.DataFrame", group: str = "phenomenon") -> "pd.D
     cells = accuracies.assign(cell=[_cell(*row) for row in accuracies[["accuracy", "low", "high"]].to_numpy()])
     models, groups = list(dict.fromkeys(cells["model"])), list(dict.fromkeys(cells["group"]))
     wide = cells.pivot(index="group", columns="model", values="cell").loc[groups, models]
+    wide = wide.rename(columns=lambda model: told_apart(model, (group, "pairs"), "model"))
     wide.insert(0, "pairs", cells.drop_duplicates("group").set_index("group").loc[groups, "pairs"])
     ties = cells[cells["group"] == ALL].set_index("model").loc[models, "ties"]
     wide.loc["ties"] = [wide.loc[ALL, "pairs"], *(str(count) for count in ties)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emogap.evaluate.statistics import bootstrap_interval, holm, paired_p, wilson_interval
+from emogap.exhibits import told_apart
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,9 +79,9 @@ def side_by_side(accuracies: "pd.DataFrame") -> "pd.DataFrame":
         chance=accuracies["chance"].round(1),
     )
     keys = ["task", "way", "questions", "chance"]
-    wide = cells.pivot(index=keys, columns="model", values="cell")
-    models = list(dict.fromkeys(accuracies["model"]))
-    return _sorted(wide[models].rename_axis(columns=None).reset_index(), ["task", "way"])
+    wide = cells.pivot(index=keys, columns="model", values="cell")[list(dict.fromkeys(accuracies["model"]))]
+    wide = wide.rename(columns=lambda model: told_apart(model, keys, "model")).rename_axis(columns=None)
+    return _sorted(wide.reset_index(), ["task", "way"])
 
 
 def _sorted(table: "pd.DataFrame", by: list[str]) -> "pd.DataFrame":

@@ -17,7 +17,7 @@ from emogap.evaluate.emotions_found import (
     score_answers,
 )
 from emogap.evaluate.fluency import plain_text_artefacts, score_plain_text
-from emogap.evaluate.models import study_models
+from emogap.evaluate.models import not_measured, study_models, wanted_models
 from emogap.evaluate.respond import conditions, respond, respond_artefacts, responses_path
 from emogap.evaluate.sentiment_exhibits import sentiment_exhibits
 from emogap.records import SCORES, read_rows, write_rows
@@ -67,6 +67,8 @@ def evaluate(config: Config) -> Summary:
     """Make what is missing or stale, then draw the tables and figures."""
     for section in ("respond", "blimp", "emobench"):
         check_device(getattr(config, section).device, f"{section}.device")
+    for line in not_measured(config, wanted_models(config)):
+        print(line)
     parts = (respond, find_emotions, score_answers, score_plain_text, blimp, emobench, combine_scores)
     summary = _run("evaluate", parts, config)
     sentiment_exhibits(config)

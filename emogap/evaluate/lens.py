@@ -11,7 +11,7 @@ from emogap.config import Config
 from emogap.emotions import LABELS
 from emogap.errors import InputError, UsageError
 from emogap.evaluate.emotion_words import WORDS, load_emotion_words
-from emogap.evaluate.models import StudyModel, recipe_parts, study_models, weights
+from emogap.evaluate.models import StudyModel, measurable, not_measured, recipe_parts, wanted_models, weights
 from emogap.exhibits import draw_if_new
 from emogap.hub import study_model
 from emogap.lm.corrections import continuation_rule
@@ -46,8 +46,16 @@ def lens_artefacts(config: Config) -> list[Artefact]:
 
 
 def lens_models(config: Config) -> list[StudyModel]:
-    """The models to look into, in the order of the settings. Raises ``UsageError`` for one that is not of the study."""
-    known = {model.key: model for model in study_models(config)}
+    """The models to look into, in the order of the settings, without those for which there was nothing to train on.
+
+    Raises ``UsageError`` for one that is not of the study.
+    """
+    return measurable(config, wanted_lens_models(config))
+
+
+def wanted_lens_models(config: Config) -> list[StudyModel]:
+    """All that the settings name."""
+    known = {model.key: model for model in wanted_models(config)}
     for name in config.lens.models:
         if name not in known:
             raise UsageError(f"lens.models: '{name}' is no model of the study; choose among {', '.join(known)}")
@@ -92,6 +100,8 @@ def lens(config: Config) -> Summary:
     """
     from emogap.evaluate.lens_exhibits import draw
 
+    for line in not_measured(config, wanted_lens_models(config)):
+        print(line)
     artefacts = lens_artefacts(config)
     models = [model for model in lens_models(config) for _ in range(2)]
     work = {artefact.path: model for artefact, model in zip(artefacts, models, strict=True)}

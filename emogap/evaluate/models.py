@@ -1,5 +1,6 @@
 """Which models the study measures, what their files are called, and which base each one stands beside."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from emogap.config import Config, HubModel
 from emogap.errors import UsageError
 from emogap.paths import Home
 from emogap.train.strategies import model_name, settings_of
+from emogap.train.trainable import untrained
+
+NO_TRAINED = "There is no model that was trained from a base, and so none to hold against its base"
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,29 @@ class StudyModel:
 
 
 def study_models(config: Config) -> list[StudyModel]:
-    """The models to measure, each base followed by what was trained from it.
+    """The models to measure: those that were asked for, without those for which there was nothing to train on."""
+    return measurable(config, wanted_models(config))
+
+
+def measurable(config: Config, models: Sequence[StudyModel]) -> list[StudyModel]:
+    """Those that can have been trained; where there is none among them, the bases that they were to come from."""
+    without = untrained(config)
+    there = [model for model in models if model.key not in without]
+    return there or [StudyModel(base, 0, base, base) for base in dict.fromkeys(model.base for model in models)]
+
+
+def not_measured(config: Config, models: Sequence[StudyModel]) -> list[str]:
+    """A line for each model that was asked for and could not be trained."""
+    without = untrained(config)
+    return [
+        f"not measured: {model.key} (nothing to train: {without[model.key]})"
+        for model in models
+        if model.key in without
+    ]
+
+
+def wanted_models(config: Config) -> list[StudyModel]:
+    """The models that are asked for, each base followed by what was trained from it.
 
     Raises ``UsageError`` if ``respond.models`` names one that is neither a base nor a strategy.
     """

@@ -20,6 +20,7 @@ from emogap.emotions import LABELS
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.evaluate.models import study_models
 from emogap.evaluate.respond import conditions, read_responses
+from emogap.exhibits import told_apart
 from emogap.records import row_seed
 from emogap.text.forms import MISSING, Form, Name, Text, check, folded, one_spelling, read_forms
 from emogap.text.reading import given_file, read_json, shown
@@ -40,7 +41,8 @@ def build_questionnaire(config: Config, folder: Path, prompts: int = 30, checks:
     """Write the page and its key into a folder; the page's path.
 
     ``prompts``: how many, taken from the emotions in turn. ``checks``: questions that only ask for a certain answer.
-    Raises ``MissingInput`` while the answers are not there, ``UsageError`` if there are not as many prompts.
+    Raises ``MissingInput`` while the answers are not there, ``UsageError`` if there are not as many prompts, or for
+    a model called as the choice of no answer is.
     """
     responses = read_responses(config, conditions(config)[0])
     available = responses["prompt_id"].nunique()
@@ -49,6 +51,8 @@ def build_questionnaire(config: Config, folder: Path, prompts: int = 30, checks:
     if not 0 <= checks <= len(CHECK_WORDS):
         raise UsageError(f"{checks} attention checks cannot be made; give --checks 0 to {len(CHECK_WORDS)}")
     models = {(model.name, model.train_seed): model.key for model in study_models(config)}
+    if NONE in models.values():
+        raise UsageError(f"a model of the study is called '{NONE}', as is the choice of no answer; call it otherwise")
     salt = str(row_seed(config.seed, "questionnaire", "names"))
     questions, options, right = [], {}, {}
     for prompt in choose_prompts(responses, prompts, config.seed):
@@ -333,6 +337,7 @@ def prompts_table(votes: Votes) -> "pd.DataFrame":
     import pandas as pd
 
     counts = pd.crosstab(votes.table["prompt_id"], votes.table["choice"])
-    counts = counts.reindex(columns=[*votes.models, NONE], fill_value=0).rename_axis(columns=None).reset_index()
+    counts = counts.reindex(columns=[*votes.models, NONE], fill_value=0).rename_axis(columns=None)
+    counts = counts.rename(columns=lambda name: told_apart(name, ("prompt_id", "instruction"), "model")).reset_index()
     counts.insert(1, "instruction", counts["prompt_id"].map(votes.prompts).fillna(""))
     return counts

@@ -8,7 +8,7 @@ from emogap.config import Config
 from emogap.emotions import GROUPINGS
 from emogap.evaluate import sentiment
 from emogap.evaluate.emotions_found import judged, read_answers
-from emogap.evaluate.models import study_models
+from emogap.evaluate.models import NO_TRAINED, study_models
 from emogap.evaluate.respond import conditions
 from emogap.exhibits import Exhibit, save_figure, save_table
 from emogap.records import SCORES, read_rows
@@ -95,14 +95,17 @@ def _shares(config: Config, answers: "pd.DataFrame") -> None:
 
 def _changes(config: Config, answers: "pd.DataFrame", bases: dict[str, str]) -> None:
     from emogap.show.sentiment_figures import change_per_emotion
+    from emogap.show.style import nothing_figure
 
     grouping = config.sentiment.grouping
     groups = sentiment.change_table(answers, bases, "group", grouping, **_drawing(config))
     emotions = sentiment.change_table(answers, bases, "emotion", grouping, **_drawing(config))
     _table(config, "sentiment_change_groups", groups)
     _table(config, "sentiment_change_emotions", emotions)
-    if len(emotions):
-        _figure(config, "sentiment_change", change_per_emotion(emotions, groups, list(config.bases)))
+    figure = (
+        change_per_emotion(emotions, groups, list(config.bases)) if len(emotions) else nothing_figure(f"{NO_TRAINED}.")
+    )
+    _figure(config, "sentiment_change", figure)
 
 
 def _asked_and_found(config: Config, answers: "pd.DataFrame") -> None:

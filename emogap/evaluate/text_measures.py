@@ -83,6 +83,8 @@ def _ngrams(ids: np.ndarray, text: np.ndarray, length: int, vocabulary: int) -> 
 def vocabulary_growth(encoded: Encoded, members: np.ndarray, points: int = 40) -> pd.DataFrame:
     """How many distinct words the first so many words have: ``words, distinct``, in the order given."""
     ids = encoded.of(members)
+    if not len(ids):
+        return pd.DataFrame(columns=["words", "distinct"], dtype=int)
     _, first = np.unique(ids, return_index=True)
     at = np.unique(np.geomspace(min(100, len(ids)), len(ids), points).astype(int))
     return pd.DataFrame({"words": at, "distinct": np.searchsorted(np.sort(first), at)})

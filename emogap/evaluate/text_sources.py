@@ -42,7 +42,11 @@ class _File:
 
 
 def read_texts(
-    paths: Sequence[Path], candidates: Sequence[str], column: str | None = None, group: GroupBy | None = None
+    paths: Sequence[Path],
+    candidates: Sequence[str],
+    column: str | None = None,
+    group: GroupBy | None = None,
+    may_be_empty: bool = False,
 ) -> pd.DataFrame:
     """The texts of all files. Rejected rows (a column ``status`` that says so) are left out.
 
@@ -50,7 +54,8 @@ def read_texts(
     ``file`` for a group a file; None takes the column ``method`` or ``version`` where all files have it, else files.
 
     Raises ``MissingInput`` for a file that is not there, ``InputError`` for one that cannot be read, lacks the column,
-    differs from the others in it, names what is none of the 28 emotions, or leaves a group without a text.
+    differs from the others in it, names what is none of the 28 emotions, or leaves a group without a text, unless that
+    ``may_be_empty``; ``attrs["groups"]`` names all groups.
     """
     wanted = [*_READ, *(name for name in (column, group) if name and name not in _READ)]
     files = [_read(path, name, wanted) for path, name in zip(paths, _names(paths), strict=True)]
@@ -62,8 +67,9 @@ def read_texts(
         groups |= dict.fromkeys(sorted({row["group"] for row in of_file}))
         rows += [row for row in of_file if row.pop("kept")]
     texts = pd.DataFrame(rows, columns=list(COLUMNS))
+    texts.attrs["groups"] = list(groups)
     for name in groups:
-        if not texts["group"].eq(name).any():
+        if not texts["group"].eq(name).any() and not may_be_empty:
             raise InputError(
                 f"group {shown(name)} has no text: none of its rows was accepted; leave it out or make them"
             )

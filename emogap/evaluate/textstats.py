@@ -10,13 +10,14 @@ import pandas as pd
 
 from emogap.artefacts import Artefact, Recipe, Summary, write_text
 from emogap.config import Config
+from emogap.data.babylm import nothing_emotional
 from emogap.data.emotion_model import identify_classifier
 from emogap.emotions import INDEX, LABELS
 from emogap.errors import MissingInput, UsageError
 from emogap.evaluate import text_comparison as comparison
 from emogap.evaluate import text_measures as measures
 from emogap.evaluate.text_scan import Job, Scan, scan
-from emogap.evaluate.text_sources import REWRITE_COLUMNS, STORY_COLUMNS, read_texts
+from emogap.evaluate.text_sources import COLUMNS, REWRITE_COLUMNS, STORY_COLUMNS, read_texts
 from emogap.evaluate.word_counts import PRESETS, REWRITE_PRESETS, STORY_PRESETS
 from emogap.hub import identify, resolve
 from emogap.lm.loading import tokenizer_folder
@@ -30,6 +31,7 @@ STATISTICS = "text_statistics.csv"
 _PER_TEXT = ("words", "sentences", "tokens", "flesch_reading_ease", "flesch_kincaid_grade")
 _TOP = 20
 _LENGTH_BINS = 30
+_COMPARISON = ("measure", "group", "minus", "basis", "n", "difference", "low", "high")
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,12 @@ class Kind:
     columns: tuple[str, ...]
     published: str
     """Key of the published table that the counts stand beside."""
+    group: str
+    """The column that groups a home's own texts."""
 
 
-STORIES = Kind("stories", "babylm-stats", STORY_PRESETS, STORY_COLUMNS, "story_statistics")
-REWRITES = Kind("rewrites", "alpaca-stats", REWRITE_PRESETS, REWRITE_COLUMNS, "rewrite_statistics")
+STORIES = Kind("stories", "babylm-stats", STORY_PRESETS, STORY_COLUMNS, "story_statistics", "method")
+REWRITES = Kind("rewrites", "alpaca-stats", REWRITE_PRESETS, REWRITE_COLUMNS, "rewrite_statistics", "version")
 
 
 @dataclass(frozen=True)
@@ -74,17 +78,17 @@ class Statistics:
 
 def story_stats(config: Config) -> Summary:
     """Statistics of the accepted stories of all methods. Raises ``MissingInput``, ``InputError`` or ``ModelError``."""
-    return make_each("babylm-stats", story_stats_artefacts(config), lambda a: _make(config, a, STORIES, "method"))
+    return make_each(STORIES.stage, story_stats_artefacts(config), lambda a: _make(config, a, STORIES))
 
 
 def story_stats_artefacts(config: Config) -> list[Artefact]:
-    """One table. Raises ``MissingInput`` while there is no chunk of stories."""
+    """One table. Raises ``MissingInput`` while there is no chunk of stories, though there are lines to write about."""
     chunks = {
         f"{method}/{path.stem}": path
         for method in config.augment.methods
         for path in config.home.chunks(method).values()
     }
-    if not chunks:
+    if not chunks and not nothing_emotional(config):
         raise MissingInput(
             f"babylm_augment/*/chunk_*.parquet not found under {config.home.root}; run {MAKERS['babylm_augment']}"
         )
@@ -93,7 +97,7 @@ def story_stats_artefacts(config: Config) -> list[Artefact]:
 
 def rewrite_stats(config: Config) -> Summary:
     """Statistics of the accepted rewrites of all versions. Raises as ``story_stats`` does."""
-    return make_each("alpaca-stats", rewrite_stats_artefacts(config), lambda a: _make(config, a, REWRITES, "version"))
+    return make_each(REWRITES.stage, rewrite_stats_artefacts(config), lambda a: _make(config, a, REWRITES))
 
 
 def rewrite_stats_artefacts(config: Config) -> list[Artefact]:
@@ -118,14 +122,30 @@ def _artefact(config: Config, kind: Kind, folder: Path, inputs: dict[str, Path])
     return Artefact(folder / STATISTICS, recipe)
 
 
-def _make(config: Config, artefact: Artefact, kind: Kind, group: str) -> None:
+def _make(config: Config, artefact: Artefact, kind: Kind) -> None:
     with artefact.making() as draft:
-        texts = read_texts(list(artefact.recipe.inputs.values()), kind.columns[::-1], group=group)
+        texts = _own_texts(config, list(artefact.recipe.inputs.values()), kind)
+        for name in _without_text(texts):
+            print(f"{kind.stage}: {kind.group} {name} has no text: none of its {kind.name} was kept")
         statistics = describe(texts, kind, config)
         statistics.statistics.to_csv(draft.path, index=False)
         # Before the artefact is published: once it is fresh, nobody would draw them again.
         _show(artefact.path.parent, statistics, kind)
         draft.counts |= {"texts": len(texts), "measures": len(statistics.statistics)}
+
+
+def _own_texts(config: Config, paths: Sequence[Path], kind: Kind) -> pd.DataFrame:
+    """The accepted texts of a home; a method or version of which none was accepted is a group all the same."""
+    if paths:
+        return read_texts(paths, kind.columns[::-1], group=kind.group, may_be_empty=True)
+    texts = pd.DataFrame(columns=COLUMNS, dtype=str)  # there was no line to write about
+    texts.attrs["groups"] = list(config.augment.methods)
+    return texts
+
+
+def _without_text(texts: pd.DataFrame) -> list[str]:
+    there = set(texts["group"])
+    return [group for group in texts.attrs.get("groups", ()) if group not in there]
 
 
 def describe_files(
@@ -162,7 +182,15 @@ def _show(folder: Path, statistics: Statistics, kind: Kind) -> None:
 
 
 def describe(texts: pd.DataFrame, kind: Kind, config: Config) -> Statistics:
-    """All statistics of texts as ``read_texts`` gives them."""
+    """All statistics of texts as ``read_texts`` gives them. Of a group without a text it is said that it has none."""
+    nothing = [
+        _row(group, measure, 0, preset)
+        for group in _without_text(texts)
+        for preset in kind.presets
+        for measure in ("texts", "total_words", "unique_words")
+    ]
+    if texts.empty:
+        return _nothing(_tidy(nothing))
     tokenizer = tokenizer_folder(resolve(config.bases[_tokenizer_name(config)]).path)
     nltk_presets = tuple(name for name in kind.presets if name.startswith("published"))
     found = scan(texts, Job(nltk_presets, tokenizer), config.stats.workers)
@@ -181,6 +209,7 @@ def describe(texts: pd.DataFrame, kind: Kind, config: Config) -> Statistics:
         *_richness(encoded, members),
         *_shares(values, members, opened, found),
         *_agreement(confusion),
+        *nothing,
     ]
     return Statistics(
         statistics=_tidy(rows),
@@ -196,6 +225,25 @@ def describe(texts: pd.DataFrame, kind: Kind, config: Config) -> Statistics:
         .size()
         .rename("texts")
         .reset_index(),
+    )
+
+
+def _nothing(statistics: pd.DataFrame) -> Statistics:
+    """The tables where there is no text at all."""
+
+    def empty(*columns: str) -> pd.DataFrame:
+        return pd.DataFrame(columns=columns)
+
+    return Statistics(
+        statistics=statistics,
+        lengths=empty("group", "unit", "low", "high", "texts"),
+        growth=empty("group", "words", "distinct"),
+        comparisons=empty(*_COMPARISON),
+        openings=empty("group", "words", "opening", "texts", "share"),
+        names=empty("group", "name", "texts", "share"),
+        emotion_words=empty("emotion", "rank", "word", "count", "z"),
+        confusion=empty("group", "asked", "found", "texts"),
+        counts=empty("group", "source", "emotion", "texts"),
     )
 
 
@@ -346,8 +394,7 @@ def _comparisons(values: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
         for first, second in combinations(groups, 2)
         for measure in (*_PER_TEXT, "emotion_stated")
     ]
-    columns = ["measure", "group", "minus", "basis", "n", "difference", "low", "high"]
-    return pd.DataFrame([row for row in found if row], columns=columns)
+    return pd.DataFrame([row for row in found if row], columns=_COMPARISON)
 
 
 def _openings(opened: dict, members: dict[str, np.ndarray]) -> pd.DataFrame:

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 from emogap.artefacts import Artefact, Recipe, Summary, fingerprint
 from emogap.cluster import make_on_cluster
 from emogap.config import Augment, Config
+from emogap.data.babylm import NO_LINE
 from emogap.data.classify import classifier_identity
 from emogap.emotions import LABELS, NEUTRAL
-from emogap.errors import InputError, UsageError
+from emogap.errors import UsageError
 from emogap.exhibits import draw_if_new
 from emogap.generate.judging import JUDGING_RULE, Judging, judge
 from emogap.generate.outcomes import show_stories
@@ -66,10 +67,12 @@ class Chunk:
 def augment(config: Config) -> Summary:
     """Write a story from every chosen line with every method, judge it, and keep kept and rejected rows alike.
 
-    Raises ``MissingInput``, ``InputError``, ``UsageError`` (unknown chunk, template, example) and ``LockHeld``.
+    Raises ``MissingInput``, ``UsageError`` (unknown chunk, template, example) and ``LockHeld``.
     """
     chunks = {chunk.artefact.path: chunk for chunk in story_chunks(config)}
     artefacts = [chunk.artefact for chunk in chunks.values()]
+    if not chunks:
+        print(f"nothing to write about: {NO_LINE}")
     total = sum(chunk.size for chunk in chunks.values() if chunk.artefact.freshness().state != "fresh")
     with progress("stories", total, "stories") as bar:
         if config.scale.executor == "ray":
@@ -115,19 +118,20 @@ def _open_worker(config: Config) -> tuple[StoryMaker, str]:
 
 
 def augment_artefacts(config: Config) -> list[Artefact]:
-    """The chunks that the settings ask for. Raises ``MissingInput`` while there are no emotional lines."""
+    """The chunks that the settings ask for; none where no line is emotional. Raises ``MissingInput``."""
     return [chunk.artefact for chunk in story_chunks(config)]
 
 
 def story_chunks(config: Config) -> list[Chunk]:
-    """All chunks of all methods that ``augment.chunks`` names, method by method within a chunk's number."""
+    """All chunks of all methods that ``augment.chunks`` names, method by method within a chunk's number.
+
+    None where no line is emotional: what is empty is said by the stage, and those behind it go on without.
+    """
     settings = config.augment
     path = config.home.require(config.home.filtered)
     available = pq.read_metadata(path).num_rows
     if not available:
-        raise InputError(
-            f"{config.home.relative(path)} has no emotional line; give more text or lower process.threshold"
-        )
+        return []
     total = min(settings.lines or available, available)
     numbers = parse_chunks(settings.chunks, -(-total // settings.chunk_size))
     return [
@@ -135,6 +139,15 @@ def story_chunks(config: Config) -> list[Chunk]:
         for number in numbers
         for method in settings.methods
     ]
+
+
+def read_stories(config: Config) -> pd.DataFrame:
+    """The rows of all those chunks, kept and rejected. Raises ``MissingInput`` for a chunk that is not made."""
+    paths = [config.home.require(chunk.artefact.path) for chunk in story_chunks(config)]
+    if paths:
+        return pd.concat([read_rows(path, STORIES) for path in paths], ignore_index=True)
+    columns = dict.fromkeys((*STORIES.columns, "emotion", "notes"), str) | {"words": float}
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
 
 
 def _chunk(config: Config, method: str, number: int, size: int) -> Chunk:

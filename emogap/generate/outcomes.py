@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 
-from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.data.babylm import NO_LINE
+from emogap.exhibits import Exhibit, save_figure, save_table, told_apart
 from emogap.paths import Home
 from emogap.records import KEPT
 
@@ -27,7 +28,9 @@ def rewrite_outcomes(home: Home) -> pd.DataFrame:
 
 
 def _read(files: Sequence[Path], by: str) -> pd.DataFrame:
-    return pd.concat([pq.read_table(file, columns=[by, "status", "reason"]).to_pandas() for file in files])
+    columns = [by, "status", "reason"]
+    tables = [pq.read_table(file, columns=columns).to_pandas() for file in files]
+    return pd.concat(tables) if tables else pd.DataFrame(columns=columns)
 
 
 def outcome_table(rows: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -36,6 +39,8 @@ def outcome_table(rows: pd.DataFrame, by: str) -> pd.DataFrame:
     ``rows`` has the columns ``by``, ``status`` and ``reason``. ``kept`` comes first, then the reasons, most frequent
     first.
     """
+    if rows.empty:
+        return pd.DataFrame(columns=[by, "outcome", "rows", "share"])
     outcome = rows["reason"].where(rows["status"] != KEPT, KEPT)
     counts = pd.crosstab(rows[by], outcome)
     reasons = counts.drop(columns=KEPT, errors="ignore").sum().sort_values(ascending=False, kind="stable").index
@@ -51,6 +56,9 @@ def show_stories(home: Home) -> None:
 
     folder = home.stories
     table = story_outcomes(home)
+    if table.empty:
+        _show_no_stories(folder, table)
+        return
     _print(table, "method")
     save_table(folder, Exhibit("story_outcomes", "table", _caption(table, "stories", "method"), 20), table)
     figure = outcome_shares(table, "method", "stories")
@@ -58,7 +66,21 @@ def show_stories(home: Home) -> None:
     save_figure(folder, Exhibit("story_outcomes", "figure", _caption(table, "stories", "method"), 21, alt=alt), figure)
     examples = story_examples(home)
     caption = "One line and the stories that each method made of it, side by side, as the writer wrote them."
-    save_table(folder, Exhibit("story_examples", "table", caption, 22), examples)
+    save_table(folder, Exhibit("story_examples", "table", _of_kept(examples, caption, "story"), 22), examples)
+
+
+def _show_no_stories(folder: Path, outcomes: pd.DataFrame) -> None:
+    """Where there was no line to write about, that is what table, figure and examples say."""
+    from emogap.show.style import nothing_figure
+
+    said = f"No story was written: {NO_LINE}."
+    save_table(folder, Exhibit("story_outcomes", "table", said, 20), outcomes)
+    save_figure(folder, Exhibit("story_outcomes", "figure", said, 21, alt=said), nothing_figure(said))
+    save_table(folder, Exhibit("story_examples", "table", said, 22), pd.DataFrame(columns=["emotion", "line"]))
+
+
+def _of_kept(examples: pd.DataFrame, caption: str, what: str) -> str:
+    return f"No {what} was kept, so that there is none to show." if examples.empty else caption
 
 
 def show_rewrites(home: Home) -> None:
@@ -75,7 +97,7 @@ def show_rewrites(home: Home) -> None:
     save_figure(folder, Exhibit("rewrite_outcomes", "figure", caption, 41, alt=alt), figure)
     examples = rewrite_examples(home)
     caption = "One record and its answer rewritten by each version, side by side; the emotion asked for stands before."
-    save_table(folder, Exhibit("rewrite_examples", "table", caption, 42), examples)
+    save_table(folder, Exhibit("rewrite_examples", "table", _of_kept(examples, caption, "rewrite"), 42), examples)
 
 
 def story_examples(home: Home) -> pd.DataFrame:
@@ -101,6 +123,7 @@ def _side_by_side(rows: pd.DataFrame, item: str, by: str, names: dict[str, str],
     most = kept[item].value_counts(sort=False).sort_values(ascending=False, kind="stable").index[:_EXAMPLE_ROWS]
     texts = kept.pivot(index=item, columns=by, values=text).reindex(most)
     texts = texts.reindex(columns=sorted(rows[by].unique())).fillna("(none was kept)")
+    texts = texts.rename(columns=lambda name: told_apart(name, names.values(), by))
     described = rows.drop_duplicates(item).set_index(item)[list(names)].rename(columns=names)
     return described.join(texts, how="right").map(_shortened).reset_index(drop=True)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from emogap.config import Config, Sampling
+from emogap.data.babylm import NO_LINE
 from emogap.errors import UsageError
 from emogap.generate.prompts import Template
 from emogap.generate.trial import Bench, Source, Trial, Way, open_bench, sampling_of
@@ -33,7 +34,7 @@ def preview(
     A line is sampled with the same seed whatever the prompt. Replies are kept: the stage takes them over when it asks
     the same, and a second look makes nothing. Columns: ``method, line_id, emotion, line, reply, verdict, score``
     (of the emotion wanted), ``found`` (the strongest emotions and their scores), for rewrites ``similarity``, then
-    ``words, seconds, notes``.
+    ``words, seconds, notes``; where there is no line to try, that is said and the table is empty.
 
     Raises ``UsageError``, ``MissingInput`` and ``ModelError``.
     """
@@ -41,6 +42,9 @@ def preview(
         raise UsageError("preview takes either methods or a template, not both")
     bench = open_bench(config, stage)
     sources = bench.chosen(lines) if lines is not None else bench.first(n)
+    if not sources:
+        print(f"nothing to try out: {NO_LINE}" if n else "nothing to try out: n is 0")
+        return pd.DataFrame()
     drawn = sampling_of(sampling, bench.settings.sampling)
     ways = [Way(name, parsed, drawn) for name, parsed in _templates(bench, methods, template).items()]
     with progress("preview", len(sources) * len(ways), "replies") as bar:

@@ -11,7 +11,7 @@ from matplotlib.ticker import EngFormatter
 from emogap.data.composition_log import composition_rows
 from emogap.exhibits import Exhibit, read_table, save_figure, save_table
 from emogap.paths import Home
-from emogap.show.style import EMOTION_ORDER, use_style
+from emogap.show.style import EMOTION_ORDER, nothing_figure, use_style
 
 _TRAIN, _HELD_OUT = "#0072b2", "#56b4e9"
 
@@ -21,24 +21,20 @@ def show_composition(home: Home, name: str) -> None:
     path = home.corpus(name)
     log = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     totals, averages = log["totals"], log["averages"]
-    table = Exhibit(
-        "composition",
-        "table",
-        f"Corpus {name}: {totals['documents']:,} documents, {totals['words']:,} words "
-        f"({averages['words_per_document']:.1f} a document; {averages['words_per_sample_wiki_files_whole']:.1f} "
-        "if each wiki file is one sample), by kind, source, method and emotion.",
-        30,
-        published="composition",
-    )
+    drawn = f"What corpus {name} is made of: words by source, method and emotion, training and held-out part."
+    alt = "Three panels of horizontal bars, words by source, method and emotion, each bar in two parts."
+    if totals["documents"]:
+        caption = (
+            f"Corpus {name}: {totals['documents']:,} documents, {totals['words']:,} words "
+            f"({averages['words_per_document']:.1f} a document; {averages['words_per_sample_wiki_files_whole']:.1f} "
+            "if each wiki file is one sample), by kind, source, method and emotion."
+        )
+    else:
+        caption = drawn = alt = f"Corpus {name} has no document: {log['notes'][0]}."
+    table = Exhibit("composition", "table", caption, 30, published="composition")
     csv = save_table(path.parent, table, composition_rows(log))
-    figure = Exhibit(
-        "composition",
-        "figure",
-        f"What corpus {name} is made of: words by source, method and emotion, training and held-out part.",
-        30,
-        alt="Three panels of horizontal bars, words by source, method and emotion, each bar in two parts.",
-    )
-    save_figure(path.parent, figure, composition(read_table(csv)))
+    figure = composition(read_table(csv)) if totals["documents"] else nothing_figure(caption)
+    save_figure(path.parent, Exhibit("composition", "figure", drawn, 30, alt=alt), figure)
 
 
 def composition(table: pd.DataFrame) -> Figure:

@@ -178,6 +178,7 @@ def _page(config: Config, states: list[StageState], entries: list[Entry]) -> str
         data=facts.data(config, theirs),
         files=facts.read_from_outside(config.home),
         runs=[facts.stage_row(state) for state in states],
+        empty=[(state.stage.name, line) for state in states for line in state.empty],
         started=facts.readable_time(min((m["started"] for m in manifests), default="")),
         machines=sorted({m.get("machine", "not recorded") for m in manifests}),
         commits=sorted({(m["git_commit"] or "outside git")[:12] for m in manifests}),

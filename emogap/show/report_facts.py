@@ -34,7 +34,8 @@ def stage_row(state: StageState) -> tuple[str, ...]:
     counts = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in state.counts.items())
     started = readable_time(min((m["started"] for m in state.manifests), default="–"))
     seconds = f"{state.seconds:,.0f} s" if state.manifests else "–"
-    return state.stage.name, state.state, counts or "has not run", seconds, started
+    said = counts or "; ".join(state.empty) or "has not run"
+    return state.stage.name, state.state, said, seconds, started
 
 
 def readable_time(stamp: str) -> str:

@@ -80,11 +80,17 @@ def _fold_intervals(table: pd.DataFrame) -> pd.DataFrame:
         ends = [f"{name}_low", f"{name}_high"]
         if "low" in names and names[names.index("low") - 1] == name:
             ends = ["low", "high"]
-        if all(end in names for end in ends):
+        if all(end in names for end in ends) and _are_estimates(table[[name, *ends]]):
             triples = zip(table[name], table[ends[0]], table[ends[1]], strict=True)
             folded[name] = pd.Series([_estimate(*triple) for triple in triples], index=table.index, dtype=object)
             folded = folded.drop(columns=ends)
     return folded
+
+
+def _are_estimates(columns: pd.DataFrame) -> bool:
+    """Three columns of texts, or of counts, only happen to be called like a value and its ends."""
+    kinds = columns.dtypes
+    return all(map(pd.api.types.is_numeric_dtype, kinds)) and not all(map(pd.api.types.is_integer_dtype, kinds))
 
 
 def _estimate(value: Any, low: Any, high: Any) -> str:

@@ -1,9 +1,11 @@
 """One look for all figures: the same colour for the same thing everywhere, readable in grey and when printed small."""
 
+import textwrap
 from collections.abc import Iterable
 
 import matplotlib.pyplot as plt
 import seaborn as sns
+from matplotlib.figure import Figure
 
 from emogap.emotions import LABELS
 
@@ -40,6 +42,15 @@ def model_colours(models: Iterable[str], bases: Iterable[str]) -> dict[str, str]
             taken = list(dict.fromkeys(m[len(base) + 1 :] for m in colours))
             colours[model] = _SUFFIX_COLOURS.get(suffix, SPARE_COLOURS[len(taken) % len(SPARE_COLOURS)])
     return colours
+
+
+def nothing_figure(said: str) -> Figure:
+    """What stands where there is nothing to draw: the sentence that says so."""
+    use_style()
+    text = textwrap.fill(said, 88)
+    figure = plt.figure(figsize=(7.2, 0.5 + 0.22 * (1 + text.count("\n"))))
+    figure.text(0.02, 0.5, text.replace("$", r"\$"), va="center", style="italic")
+    return figure
 
 
 def use_style() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from emogap.artefacts import write_text
-from emogap.exhibits import Exhibit, read_table, save_figure, save_table
-from emogap.show.style import EMOTION_ORDER, METHOD_COLOURS, SEQUENTIAL, use_style
+from emogap.exhibits import Exhibit, read_table, save_figure, save_table, told_apart, withdraw
+from emogap.show.style import EMOTION_ORDER, METHOD_COLOURS, SEQUENTIAL, nothing_figure, use_style
 
 if TYPE_CHECKING:
     from emogap.evaluate.textstats import Kind, Statistics
@@ -23,6 +24,8 @@ _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#
 _LINES = ("-", "--", ":", "-.")
 _MARKS = "osD^vP*"
 _WORDS_SHOWN = 8
+_OPTIONAL = frozenset(("comparisons", "words_by_emotion", "names_and_openings"))
+"""Tables that are registered where they have a row."""
 _PROFILE = {
     "average_words": "words a text",
     "words_a_sentence": "words a sentence",
@@ -39,17 +42,27 @@ _PROFILE = {
 def show_statistics(folder: Path, statistics: "Statistics", kind: "Kind") -> None:
     """Write every table under ``folder/tables`` and register what the report shows of them."""
     tables = folder / "tables"
+    shown = _tables(statistics, kind)
+    for name in _OPTIONAL - {exhibit.name for exhibit, _ in shown}:
+        withdraw(folder, "table", name)
     for name, table in vars(statistics).items():
         write_text(tables / f"{name}.csv", table.to_csv(index=False))
-    for exhibit, table in _tables(statistics, kind):
+    for exhibit, table in shown:
         save_table(folder, exhibit, table)
     for order, drawing in enumerate(_DRAWINGS):
         table = read_table(tables / f"{drawing.table}.csv")
-        if len(table):
-            exhibit = Exhibit(
-                drawing.name, "figure", drawing.caption.format(kind=kind.name), 92 + order, alt=drawing.alt
-            )
-            save_figure(folder, exhibit, drawing.draw(table))
+        caption, alt, draw = drawing.caption, drawing.alt, drawing.draw
+        if not drawing.has(table):
+            caption = alt = drawing.nothing
+            draw = partial(_nothing, drawing.nothing.format(kind=kind.name))
+        exhibit = Exhibit(
+            drawing.name, "figure", caption.format(kind=kind.name), 92 + order, alt=alt.format(kind=kind.name)
+        )
+        save_figure(folder, exhibit, draw(table))
+
+
+def _nothing(said: str, _: pd.DataFrame) -> Figure:
+    return nothing_figure(said)
 
 
 def _tables(statistics: "Statistics", kind: "Kind") -> list[tuple[Exhibit, pd.DataFrame]]:
@@ -91,7 +104,8 @@ def word_counts(table: pd.DataFrame) -> pd.DataFrame:
     """A row a group and preset: texts, unique, average and total words."""
     columns = ["texts", "unique_words", "average_words", "total_words"]
     rows = table[table["measure"].isin(columns)].astype({"value": float})
-    wide = rows.pivot_table(index=["group", "preset"], columns="measure", values="value", sort=False)[columns]
+    wide = rows.pivot_table(index=["group", "preset"], columns="measure", values="value", sort=False)
+    wide = wide.reindex(columns=columns)  # no group with a text, no average
     counts = ["texts", "unique_words", "total_words"]
     return wide.round(2).astype(dict.fromkeys(counts, int)).reset_index()
 
@@ -101,7 +115,8 @@ def measures(table: pd.DataFrame) -> pd.DataFrame:
     own = table[table["preset"].eq("words")].set_index(["group", "measure"])["value"]
     groups = list(dict.fromkeys(table["group"]))
     names = [m for m in dict.fromkeys(own.index.get_level_values("measure")) if not m.endswith(("_low", "_high"))]
-    rows = [{"measure": name, **{group: _shown(own, group, name) for group in groups}} for name in names]
+    columns = {group: told_apart(group, ("measure",), "group") for group in groups}
+    rows = [{"measure": name, **{columns[group]: _shown(own, group, name) for group in groups}} for name in names]
     return pd.DataFrame(rows)
 
 
@@ -267,6 +282,15 @@ def counts(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def _has_rows(table: pd.DataFrame) -> bool:
+    return len(table) > 0
+
+
+def _has_measures(table: pd.DataFrame) -> bool:
+    """Whether any group has a text: of the others it is said how many they have, none."""
+    return table["measure"].isin(_PROFILE).any()
+
+
 @dataclass(frozen=True)
 class _Drawing:
     name: str
@@ -274,19 +298,24 @@ class _Drawing:
     draw: Callable[[pd.DataFrame], Figure]
     caption: str
     alt: str
+    nothing: str = "There are no {kind}: none was kept."
+    """What stands in its place where the table has nothing to draw."""
+    has: Callable[[pd.DataFrame], bool] = _has_rows
 
 
 _DRAWINGS = (
     _Drawing("profile", "statistics", profile, "What the {kind} are like, group by group, with 95 % intervals.",
-             "Small panels, one a measure, a point with an interval for each group."),
+             "Small panels, one a measure, a point with an interval for each group.", has=_has_measures),
     _Drawing("lengths", "lengths", lengths,
              "Lengths of the {kind} in words, sentences and tokens; the longest hundredth is in the last bin.",
              "Three histograms with an outline for each group."),
     _Drawing("growth", "growth", growth, "How the vocabulary of the {kind} grows as more of them are read.",
              "Rising curves of distinct words against words read, one a group."),
     _Drawing("counts", "counts", counts, "Numbers of {kind} by group, source and emotion asked for.",
-             "A grid of counts, emotions down, groups and sources across."),
+             "A grid of counts, emotions down, groups and sources across.",
+             "Of none of the {kind} is it known which emotion was asked for."),
     _Drawing("confusion", "confusion", confusion,
              "Emotion asked for against emotion found by the classifier in the {kind} (the first that it ranks).",
-             "A grid, emotions asked for down, emotions found across; agreement would fill the diagonal."),
+             "A grid, emotions asked for down, emotions found across; agreement would fill the diagonal.",
+             "Of none of the {kind} is it known which emotion was asked for."),
 )  # fmt: skip

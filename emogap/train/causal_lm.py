@@ -8,7 +8,8 @@ from emogap.config import Config
 from emogap.errors import InputError
 from emogap.records import CORPUS, read_rows
 from emogap.train.rules import changed
-from emogap.train.strategies import Parts, Run, artefact, runs
+from emogap.train.strategies import Parts, Run, artefact
+from emogap.train.trainable import trainable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +25,7 @@ Row = dict[str, "np.ndarray"]
 
 def clm_artefacts(config: Config) -> list[Artefact]:
     """The models of this stage. Raises ``MissingInput`` while a corpus or a parent is not there."""
-    return [artefact(config, run) for run in runs(config, "clm")]
+    return [artefact(config, run) for run in trainable(config, "clm")]
 
 
 def clm(config: Config, watch: "Watch | None" = None) -> Summary:

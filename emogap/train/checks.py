@@ -1,13 +1,12 @@
 """What can be known before the first step: settings, device, rows, and that the model could be saved again."""
 
 import os
-import tempfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from emogap.config import Training
 from emogap.device import pick_device
-from emogap.errors import InputError, ModelError, UsageError, one_line
+from emogap.errors import InputError, ModelError, UsageError
 from emogap.lm.loading import context_length
 from emogap.train.blocks import IGNORED
 
@@ -130,19 +129,3 @@ def _texts(row: Mapping[str, Any]) -> "list[np.ndarray]":
     else:
         begins = np.cumsum([0, *row.get("seq_lengths", [0])[:-1]])
     return np.split(np.asarray(row["input_ids"]), begins[1:])
-
-
-def check_saving(plan: "Plan") -> None:
-    """Raises ``ModelError`` if what is saved beside the weights could not be saved, which would be known at the end."""
-    model = plan.model.get_base_model() if hasattr(plan.model, "get_base_model") else plan.model
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            for part in (model.config, model.generation_config, plan.tokenizer):
-                if part is not None:
-                    part.save_pretrained(folder)
-    except OSError:
-        raise
-    except Exception as error:  # several kinds, of several libraries: its values contradict each other
-        raise ModelError(
-            f"{plan.name}: its parent could not be saved again ({one_line(error)}); correct that in the parent's folder"
-        ) from error

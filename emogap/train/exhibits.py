@@ -8,28 +8,35 @@ from emogap.config import Config, Task
 from emogap.exhibits import Exhibit, save_figure, save_table
 from emogap.train.history import history_table, recorded_history
 from emogap.train.model_folder import TASKS, read_record
-from emogap.train.strategies import runs
+from emogap.train.trainable import nothing_to_train, trainable
+
+_SUMMARY = (
+    "model", "parent", "data", "rows", "steps", "best step", "perplexity before", "perplexity after", "seconds",
+    "tokens/s",
+)  # fmt: skip
+_HISTORY = (
+    "model", "step", "epoch", "loss", "learning_rate", "grad_norm", "validation_loss", "validation_perplexity",
+)  # fmt: skip
 
 
 def summary_table(records: list[dict[str, Any]]) -> pd.DataFrame:
     """One row a model: what it started from, how long it was trained, and validation perplexity before and after."""
-    return pd.DataFrame(
-        [
-            {
-                "model": record["model"],
-                "parent": record["parent"]["name"],
-                "data": record["data"]["name"],
-                "rows": record["data"]["train_rows"],
-                "steps": record["steps"],
-                "best step": record["best_step"],
-                "perplexity before": round(record["perplexity_before"], 2),
-                "perplexity after": round(record["perplexity_after"], 2),
-                "seconds": round(record["seconds"]),
-                "tokens/s": round(record["tokens_per_second"]),
-            }
-            for record in records
-        ]
-    )
+    rows = [
+        {
+            "model": record["model"],
+            "parent": record["parent"]["name"],
+            "data": record["data"]["name"],
+            "rows": record["data"]["train_rows"],
+            "steps": record["steps"],
+            "best step": record["best_step"],
+            "perplexity before": round(record["perplexity_before"], 2),
+            "perplexity after": round(record["perplexity_after"], 2),
+            "seconds": round(record["seconds"]),
+            "tokens/s": round(record["tokens_per_second"]),
+        }
+        for record in records
+    ]
+    return pd.DataFrame(rows, columns=_SUMMARY)
 
 
 def save_exhibits(config: Config, task: Task) -> None:
@@ -37,10 +44,13 @@ def save_exhibits(config: Config, task: Task) -> None:
     from emogap.show.style import use_style
     from emogap.show.training_figures import curves
 
-    records = [read_record(config.home.model(run.name)) for run in runs(config, task)]
+    records = [read_record(config.home.model(run.name)) for run in trainable(config, task)]
     folder = config.home.models
     order = 50 if task == "clm" else 55
     kind = TASKS[task]
+    if not records:
+        _save_nothing(config, task, order)
+        return
     histories = pd.concat([recorded_history(record) for record in records])
     before_after = ", ".join(
         f"{r['model']} {r['perplexity_before']:.1f} → {r['perplexity_after']:.1f}" for r in records
@@ -56,6 +66,17 @@ def save_exhibits(config: Config, task: Task) -> None:
     save_figure(
         folder, Exhibit(f"curves_{task}", "figure", f"{caption[:-1]}; curves over steps.", order + 1, alt=alt), figure
     )
+
+
+def _save_nothing(config: Config, task: Task, order: int) -> None:
+    """No model of that kind was made: said in the place of its curves and its table."""
+    from emogap.show.style import nothing_figure
+
+    said = "; ".join(nothing_to_train(config, task)) or f"no strategy of the settings is of the kind {TASKS[task]}"
+    folder, caption = config.home.models, f"No model was trained by {TASKS[task]}: {said}."
+    save_table(folder, Exhibit(f"training_{task}", "table", caption, order), summary_table([]))
+    save_table(folder, Exhibit(f"history_{task}", "table", caption, order + 2), pd.DataFrame(columns=_HISTORY))
+    save_figure(folder, Exhibit(f"curves_{task}", "figure", caption, order + 1, alt=caption), nothing_figure(caption))
 
 
 class LiveCurves:

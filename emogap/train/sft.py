@@ -14,7 +14,8 @@ from emogap.records import KEPT, REWRITES, read_rows, row_seed
 from emogap.text.reading import RECORD_ENDINGS
 from emogap.train.rules import changed
 from emogap.train.sft_rows import encode, preflight
-from emogap.train.strategies import Parts, Run, artefact, runs
+from emogap.train.strategies import Parts, Run, artefact
+from emogap.train.trainable import trainable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,7 @@ _SEED_RANGE = 2**63
 
 def sft_artefacts(config: Config) -> list[Artefact]:
     """The models of this stage. Raises ``MissingInput`` while rewrites or a parent are not there."""
-    return [artefact(config, run) for run in runs(config, "sft")]
+    return [artefact(config, run) for run in trainable(config, "sft")]
 
 
 def sft(config: Config, watch: "Watch | None" = None) -> Summary:

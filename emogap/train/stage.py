@@ -20,7 +20,8 @@ from emogap.hub import LocalModel, study_model
 from emogap.stages import make_each
 from emogap.train import checkpoints
 from emogap.train.checks import check_settings, check_tracker, process_count, training_device
-from emogap.train.strategies import Run, artefact, kind, runs, settings_of
+from emogap.train.strategies import Run, artefact, kind, settings_of
+from emogap.train.trainable import nothing_to_train, trainable
 
 if TYPE_CHECKING:
     from emogap.train.trainer import History, Plan, StudyTrainer
@@ -41,13 +42,16 @@ class Prepared:
 
 
 def train_stage(config: Config, stage: Task, watch: Watch | None) -> Summary:
-    """Train every model of a stage that is not fresh, draw their curves, and say what was done."""
+    """Train every model of a stage that is not fresh and has something to learn from; draw their curves."""
     settings = settings_of(config, stage)
     check_device(settings.device, f"{stage}.device")
-    if settings.processes > 1 and "WORLD_SIZE" not in os.environ:
+    by_name = {run.name: run for run in trainable(config, stage)}
+    if by_name and settings.processes > 1 and "WORLD_SIZE" not in os.environ:
         check_settings(stage, settings, settings.processes)
         _launch(settings.processes, stage, config)
-    by_name = {run.name: run for run in runs(config, stage)}
+    if is_main():
+        for line in nothing_to_train(config, stage):
+            print(line)
     # One by one: the recipe of a model whose parent is made in this stage too needs the parent.
     artefacts = (artefact(config, run) for run in by_name.values())
     summary = make_each(stage, artefacts, lambda made: _make(config, by_name[made.path.name], made, watch))

@@ -352,7 +352,6 @@ def _train(plan: Plan, trainer: StudyTrainer) -> float:
 def _check(plan: Plan, trainer: StudyTrainer) -> None:
     """What would otherwise fail in mid-training, or train on something else without a word."""
     longest = checks.check_rows(plan, trainer)
-    checks.check_saving(plan)
     see_only_what_precedes(trainer, plan.name, longest, f"lower {plan.task}.{checks.LENGTH[plan.task]}")
     open_rows = {"clm": "clm.boundaries=open", "sft": "sft.packing=false"}[plan.task]
     keep_apart(trainer, plan.name, f"use --set {open_rows}")
