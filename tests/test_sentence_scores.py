@@ -270,6 +270,13 @@ def test_a_model_that_sees_what_comes_is_refused(tokenizer, tmp_path):
         SentenceScorer(LocalModel(tmp_path / "bert", "bert"))
 
 
+@pytest.mark.parametrize("kind", ["reformer", "big_bird"])
+def test_attention_that_is_drawn_or_changes_is_refused(tokenizer, tmp_path, kind):
+    save_tiny(tmp_path / kind, tokenizer, kind, is_decoder=True)
+    with pytest.raises(ModelError, match=r"long text is not the same each time \((attn_layers|attention_type) has"):
+        SentenceScorer(LocalModel(tmp_path / kind, kind))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_the_embedded_model_is_scored_the_fastest_way(dtype):

@@ -34,6 +34,9 @@ REFUSAL = 2
 FLOAT32_PARAMETERS = 1_000_000_000
 """A model in half precision of no more parameters is probed in float32 too; that takes four bytes a parameter."""
 
+_UNSTEADY = {"reformer": ("attn_layers", "lsh"), "big_bird": ("attention_type", "block_sparse")}
+"""Type of model → the setting, and what it must not hold."""
+
 
 def probe_texts(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
     """Three texts of random ordinary tokens: a long one, one that begins as it does, and the first few tokens of it."""
@@ -95,6 +98,7 @@ def references(
     """
     import torch
 
+    _check_steady(model, name)
     if _can_be_float32(model):
         with suppress(torch.OutOfMemoryError), _in_float32(model):
             try:
@@ -107,6 +111,16 @@ def references(
     own = [own_logits(model, ids, name) for ids in texts]
     _check_causal(model, texts, own, name)
     yield own
+
+
+def _check_steady(model: "PreTrainedModel", name: str | Path) -> None:
+    """Raises ``ModelError`` for attention that longer texts draw at random, or that changes with the first short one."""
+    setting, value = _UNSTEADY.get(model.config.model_type, ("model_type", None))
+    if value is not None and value in getattr(model.config, setting):
+        raise ModelError(
+            f"{name}: what a {type(model).__name__} says of a long text is not the same each time ({setting} has "
+            f"'{value}'); name another model"
+        )
 
 
 def _can_be_float32(model: "PreTrainedModel") -> bool:
