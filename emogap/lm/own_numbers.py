@@ -114,7 +114,7 @@ def references(
 
 
 def _check_steady(model: "PreTrainedModel", name: str | Path) -> None:
-    """Raises ``ModelError`` for attention that longer texts draw at random, or that changes with the first short one."""
+    """Raises ``ModelError`` for attention that long texts draw at random, or that changes with the first short one."""
     setting, value = _UNSTEADY.get(model.config.model_type, ("model_type", None))
     if value is not None and value in getattr(model.config, setting):
         raise ModelError(
