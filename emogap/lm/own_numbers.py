@@ -30,18 +30,16 @@ mean over the positions of a text: rounding, and not another text's numbers. At 
 among experts may tip."""
 REFUSAL = 2
 """A model is refused only where its numbers lie as many times further apart: a slower way costs less than a refusal."""
-
 FLOAT32_PARAMETERS = 1_000_000_000
 """A model in half precision of no more parameters is probed in float32 too; that takes four bytes a parameter."""
-
 _UNSTEADY = {"reformer": ("attn_layers", "lsh"), "big_bird": ("attention_type", "block_sparse")}
 """Type of model → the setting, and what it must not hold."""
 
 
 def probe_texts(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
     """Three texts of random ordinary tokens: a long one, one that begins as it does, and the first few tokens of it."""
-    ordinary = set(tokenizer.get_vocab().values())
-    ordinary -= {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
+    every = set(tokenizer.get_vocab().values())
+    ordinary = sorted(every - {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}) or sorted(every)
     draw = random.Random(0)
     settings = model.config.get_text_config().to_dict()
     window = smallest_window(settings)
@@ -49,7 +47,7 @@ def probe_texts(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") 
     # One token of room for an empty context before it.
     room = [limit - 1 for limit in (context_length(model.config), rotary_turn(settings)) if limit]
     longest = max(4, min([longest, *room]))
-    first, second = (draw.choices(sorted(ordinary), k=longest) for _ in range(2))
+    first, second = (draw.choices(ordinary, k=longest) for _ in range(2))
     half = longest // 2
     return [first, first[:half] + second[half : longest - 1], first[: max(2, longest // 6)]]
 
