@@ -125,7 +125,7 @@ def _can_be_float32(model: "PreTrainedModel") -> bool:
     import torch
 
     small = model.num_parameters() <= FLOAT32_PARAMETERS
-    return small and model.dtype != torch.float32 and not getattr(model, "is_quantized", False)
+    return small and model.dtype != torch.float32 and getattr(model, "hf_quantizer", None) is None
 
 
 @contextmanager
