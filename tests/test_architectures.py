@@ -50,6 +50,8 @@ SHIFTED = [
     ("llama4_text", narrow("llama4_text") | {"layer_types": ["chunked_attention", "full_attention"] * 2}),
     ("qwen2", {"use_sliding_window": True, "sliding_window": 24, "max_window_layers": 1}),
     ("xlm", {"causal": True}),
+    ("big_bird", {"is_decoder": True, "attention_type": "original_full"}),
+    ("reformer", {"attn_layers": ["local"] * 4}),
 ]
 
 

@@ -482,6 +482,12 @@ def test_replies_of_every_way_are_those_of_generate(of_kind, kind, way, capsys):
         assert reply.new_tokens == len(expected) and reply.seconds > 0
 
 
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_half_precision_finds_the_same_way(of_kind, saved, dtype):
+    ways = [engine_of(local, dtype=dtype)._way for local in (saved(llama), saved(gpt2), of_kind("bart"))]
+    assert ways == ["slots", "slots", "alone"]
+
+
 def test_a_row_alone_draws_what_it_draws_in_a_slot(saved):
     engine = engine_of(saved(llama))
     expected = [reply.text for reply in engine.generate(ask(6), SAMPLED)]

@@ -217,9 +217,24 @@ def test_what_was_remembered_of_another_way_is_not_used(model, tokenizer, tmp_pa
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
-def test_rounding_takes_no_speed_away(model, dtype):
+def test_rounding_takes_no_speed_away_and_weights_are_left_as_they_are(model, dtype):
+    import torch
+    from transformers import AutoModelForCausalLM
+
     scorer = SentenceScorer(model, dtype=dtype)
     assert scorer.reads_head and scorer.shares
+    number_format = {"bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
+    loaded = AutoModelForCausalLM.from_pretrained(model.path, dtype=number_format)
+    for name, tensor in loaded.state_dict().items():
+        here = scorer.model.state_dict()[name]
+        assert here.dtype == tensor.dtype and torch.equal(here, tensor), name
+
+
+def test_what_rounding_would_hide_is_found_in_half_precision(tokenizer, tmp_path):
+    """A recurrence that runs along a row, past where one text's branch ends."""
+    save_tiny(tmp_path / "jamba", tokenizer, "jamba")
+    scorer = SentenceScorer(LocalModel(tmp_path / "jamba", "jamba"), dtype="bf16")
+    assert scorer.reads_head and scorer.together and not scorer.shares
 
 
 def test_weights_that_are_no_numbers_are_said(model, tmp_path):
@@ -253,6 +268,13 @@ def test_a_model_that_sees_what_comes_is_refused(tokenizer, tmp_path):
     save_tiny(tmp_path / "bert", tokenizer, "bert")
     with pytest.raises(ModelError, match="what a BertLMHeadModel says of a token depends on the tokens after it"):
         SentenceScorer(LocalModel(tmp_path / "bert", "bert"))
+
+
+@pytest.mark.parametrize("kind", ["reformer", "big_bird"])
+def test_attention_that_is_drawn_or_changes_is_refused(tokenizer, tmp_path, kind):
+    save_tiny(tmp_path / kind, tokenizer, kind, is_decoder=True)
+    with pytest.raises(ModelError, match=r"long text is not the same each time \((attn_layers|attention_type) has"):
+        SentenceScorer(LocalModel(tmp_path / kind, kind))
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from emogap.lm.attention_reach import rotary_turn
 from emogap.lm.continuing import continued
 from emogap.lm.generation import end_ids
 from emogap.lm.loading import context_length, load_causal
-from emogap.lm.own_numbers import check_causal_numbers, close, holds, own_logits, probe_texts, reads_head_alone
+from emogap.lm.own_numbers import close, holds, probe_texts, reads_head_alone, references
 
 if TYPE_CHECKING:
     import torch
@@ -93,27 +93,29 @@ class LogitLens:
         """Hold the lens against the model's own logits of a few texts."""
         import torch
 
-        texts = [torch.tensor(ids, device=self.device) for ids in probe_texts(self.model, self.tokenizer)]
+        probes = probe_texts(self.model, self.tokenizer)
+        texts = [torch.tensor(ids, device=self.device) for ids in probes]
+        kind = type(self.model).__name__
         with torch.inference_mode():
-            own = [own_logits(self.model, ids.tolist(), local.path) for ids in texts]
-            check_causal_numbers(self.model, [ids.tolist() for ids in texts], own, local.path)
-            if not holds(lambda: reads_head_alone(self.model, texts[-1].tolist())):
-                raise ModelError(
-                    f"{local.path}: the logits of a {type(self.model).__name__} are not its head's reading of the last "
-                    "hidden state alone; the lens does not fit this architecture"
-                )
-            try:
-                self.read(texts)
-                _, logits = self._states(torch.nn.utils.rnn.pad_sequence(texts, batch_first=True))
-            except ModelError as error:
-                raise ModelError(f"{local.path}: {error}") from error
-            except Exception as error:  # a dozen kinds, all of which mean: it is built otherwise
-                raise ModelError(
-                    f"{local.path}: the lens does not fit a {type(self.model).__name__} ({one_line(error)}); it reads "
-                    "GPT-2-like and Llama-like models"
-                ) from error
-            rows = zip(logits.float(), own, strict=True)
-            self.together = all(close(row[: len(alone)], alone, self.model.dtype) for row, alone in rows)
+            for own in references(self.model, probes, local.path):
+                if not holds(lambda: reads_head_alone(self.model, probes[-1])):
+                    raise ModelError(
+                        f"{local.path}: the logits of a {kind} are not its head's reading of the last hidden state "
+                        "alone; the lens does not fit this architecture"
+                    )
+                try:
+                    self.read(texts[-1:], starts=[len(texts[-1]) - 1])
+                    _, logits = self._states(torch.nn.utils.rnn.pad_sequence(texts, batch_first=True))
+                except ModelError as error:
+                    raise ModelError(f"{local.path}: {error}") from error
+                except Exception as error:  # a dozen kinds, all of which mean: it is built otherwise
+                    raise ModelError(
+                        f"{local.path}: the lens does not fit a {kind} ({one_line(error)}); it reads GPT-2-like and "
+                        "Llama-like models"
+                    ) from error
+                rows = zip(logits.float(), own, strict=True)
+                fits = all(close(row[: len(alone)], alone, self.model.dtype) for row, alone in rows)
+                self.together = self.together and fits
 
     @property
     def layers(self) -> int:

@@ -9,6 +9,7 @@ before a sentence. Both are what EleutherAI's lm-evaluation-harness does, so tha
 import hashlib
 import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from emogap.device import pick_device, pick_dtype
@@ -18,13 +19,12 @@ from emogap.hub import LocalModel
 from emogap.lm.attention_reach import bounds
 from emogap.lm.loading import context_length, load_causal
 from emogap.lm.own_numbers import (
-    check_causal_numbers,
     forward,
     holds,
     negligible,
-    own_logits,
     probe_texts,
     reads_head_alone,
+    references,
     spread,
 )
 
@@ -73,8 +73,8 @@ class SentenceScorer:
         """Lengths at which attention changes: rows on different sides of one never go through the model together, and
         rows that several sentences share lie below them all."""
         self.token_budget = token_budget
-        self.reads_head = self.together = self.shares = False
-        self.unshared = share and "position_ids" in inspect.signature(self.model.forward).parameters
+        self.reads_head = self.together = True
+        self.shares = share and "position_ids" in inspect.signature(self.model.forward).parameters
         self._find_way(local)
 
     def _find_way(self, local: LocalModel) -> None:
@@ -82,16 +82,16 @@ class SentenceScorer:
         import torch
 
         texts = [[*self.prefix, *ids] for ids in probe_texts(self.model, self.tokenizer)]
+        probes = [Scored(tuple(ids), 1) for ids in texts]
+        may_share = self.shares
         with torch.inference_mode():
-            own = [own_logits(self.model, ids, local.path) for ids in texts]
-            check_causal_numbers(self.model, texts, own, local.path)
-            self.reads_head = holds(lambda: reads_head_alone(self.model, texts[-1]))
-            probes = [Scored(tuple(ids), 1) for ids in texts]
-            self.together = holds(lambda: self._gives(own, probes, share=False))
-            # One by one is the model's own forward pass.
-            self.reads_head &= self.together
-            self.shares = self.unshared and self.together and holds(lambda: self._gives(own, probes, share=True))
-            self.unshared &= not self.shares
+            for own in references(self.model, texts, local.path):
+                self.reads_head = self.reads_head and holds(lambda: reads_head_alone(self.model, texts[-1]))
+                self.together = self.together and holds(partial(self._gives, own, probes, share=False))
+                # One by one is the model's own forward pass.
+                self.reads_head &= self.together
+                self.shares = self.shares and self.together and holds(partial(self._gives, own, probes, share=True))
+        self.unshared = may_share and not self.shares
 
     def _gives(self, own: "list[torch.Tensor]", probes: "list[Scored]", share: bool) -> bool:
         """Whether the probes, in one batch, get the log-probabilities of the model's own logits, token by token."""

@@ -16,7 +16,7 @@ from emogap.generate.engines import Conversation
 from emogap.generate.kv_slots import GROUPED, register_attention
 from emogap.generate.row_batch import Row, RowBatch, common_prefix
 from emogap.lm.continuing import continued
-from emogap.lm.own_numbers import check_causal_numbers, close, holds, own_logits, probe_texts
+from emogap.lm.own_numbers import close, probe_texts, references
 
 if TYPE_CHECKING:
     import torch
@@ -39,29 +39,42 @@ def way_to_decode(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase"
     # They begin alike, and the last, which comes when the others are in work, is the shortest.
     texts = [first, second, first[: len(first) // 2] + third]
     attention = model.config._attn_implementation
-    attentions = [attention]
+    ways: list[tuple[str, Way]] = [(attention, "slots"), (attention, "alone"), (attention, "anew")]
     if attention == "sdpa":
         register_attention()
-        attentions.insert(0, GROUPED)
+        ways.insert(0, (GROUPED, "slots"))
     why = ""
     with torch.inference_mode():
-        own = [own_logits(model, ids, name) for ids in texts]
-        check_causal_numbers(model, texts, own, name)
-        for one in attentions:
-            try:
-                model.set_attn_implementation(one)
-                if _are_own(_in_slots(model, texts), own, model.dtype):
-                    return "slots"
-            except Exception as error:  # a dozen kinds, all of which mean: not with this architecture
-                why = f" ({one_line(error)})"
-        model.set_attn_implementation(attention)
-        way: Way = "alone" if holds(lambda: _are_own([_alone(model, texts[0])], own[:1], model.dtype)) else "anew"
+        for own in references(model, texts, name):
+            while (reason := _why_not(model, ways[0], texts, own)) is not None:
+                why = f" ({reason})" if reason else why
+                ways.pop(0)
+            model.set_attn_implementation(attention)
+    chosen, way = ways[0]
+    model.set_attn_implementation(chosen)
+    if way == "slots":
+        return way
     how = "one by one, slower" if way == "alone" else "one by one and read anew for every token, much slower"
     print(
         f"{name}: a {type(model).__name__} takes no slots of one cache{why}; its rows are decoded {how} (a writer may "
         "be faster with --set writer.engine=vllm or writer.engine=server)"
     )
     return way
+
+
+def _why_not(
+    model: "PreTrainedModel", way: tuple[str, Way], texts: Sequence[list[int]], own: "Sequence[torch.Tensor]"
+) -> str | None:
+    """None if an attention and a way give the model's own logits; else the error that they end in, if there is one."""
+    attention, how = way
+    if how == "anew":
+        return None
+    try:
+        model.set_attn_implementation(attention)
+        found = _in_slots(model, texts) if how == "slots" else [_alone(model, texts[0])]
+        return None if _are_own(found, own[: len(found)], model.dtype) else ""
+    except Exception as error:  # a dozen kinds, all of which mean: not with this architecture
+        return one_line(error)
 
 
 class _Forced(RowBatch):

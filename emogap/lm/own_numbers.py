@@ -7,7 +7,8 @@ random tokens, one by one; what fails in any manner is not used.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,16 +24,22 @@ PROBE_TOKENS = 32
 """Length of the longest probe, unless a small window or context says otherwise."""
 SMALL_WINDOW = 64
 """Up to here the longest probe reaches beyond the smallest window."""
-TOLERANCE = {"torch.float32": 1e-3, "torch.float16": 0.03, "torch.bfloat16": 0.15}
+TOLERANCE = {"torch.float32": 1e-3, "torch.float16": 0.05, "torch.bfloat16": 0.3}
 """How far two ways of computing the same numbers may lie apart, in units of the spread of a position's logits, as the
 mean over the positions of a text: rounding, and not another text's numbers. At a single position, in bf16, a choice
 among experts may tip."""
+REFUSAL = 2
+"""A model is refused only where its numbers lie as many times further apart: a slower way costs less than a refusal."""
+FLOAT32_PARAMETERS = 1_000_000_000
+"""A model in half precision of no more parameters is probed in float32 too; that takes four bytes a parameter."""
+_UNSTEADY = {"reformer": ("attn_layers", "lsh"), "big_bird": ("attention_type", "block_sparse")}
+"""Type of model → the setting, and what it must not hold."""
 
 
 def probe_texts(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
-    """Three texts of random ordinary tokens: a long one, one that begins as it does, and a short one."""
-    ordinary = set(tokenizer.get_vocab().values())
-    ordinary -= {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
+    """Three texts of random ordinary tokens: a long one, one that begins as it does, and the first few tokens of it."""
+    every = set(tokenizer.get_vocab().values())
+    ordinary = sorted(every - {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}) or sorted(every)
     draw = random.Random(0)
     settings = model.config.get_text_config().to_dict()
     window = smallest_window(settings)
@@ -40,9 +47,9 @@ def probe_texts(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") 
     # One token of room for an empty context before it.
     room = [limit - 1 for limit in (context_length(model.config), rotary_turn(settings)) if limit]
     longest = max(4, min([longest, *room]))
-    first, second = (draw.choices(sorted(ordinary), k=longest) for _ in range(2))
+    first, second = (draw.choices(ordinary, k=longest) for _ in range(2))
     half = longest // 2
-    return [first, first[:half] + second[half : longest - 1], second[: max(2, longest // 6)]]
+    return [first, first[:half] + second[half : longest - 1], first[: max(2, longest // 6)]]
 
 
 def own_logits(model: "PreTrainedModel", ids: Sequence[int], name: str | Path) -> "torch.Tensor":
@@ -78,19 +85,83 @@ def forward(model: "PreTrainedModel", ids: "torch.Tensor", **inputs: object) -> 
     return model(input_ids=ids, **inputs)
 
 
-def check_causal_numbers(
+def references(
+    model: "PreTrainedModel", texts: Sequence[Sequence[int]], name: str | Path
+) -> "Iterator[list[torch.Tensor]]":
+    """The model's own logits of the texts of ``probe_texts``, (tokens, vocabulary) each, to hold other ways against.
+
+    They come once, or of a model in half precision twice: while it computes in float32, where only another way of
+    computing lies further off than rounding, and as it is. Raises ``ModelError`` for a model that gives none, or whose
+    numbers depend on what stands after a token.
+    """
+    import torch
+
+    _check_steady(model, name)
+    if _can_be_float32(model):
+        with suppress(torch.OutOfMemoryError), _in_float32(model):
+            try:
+                own = [own_logits(model, ids, name) for ids in texts]
+            except ModelError:  # it computes in no other format than its own
+                own = []
+            if own:
+                _check_causal(model, texts, own, name)
+                yield own
+    own = [own_logits(model, ids, name) for ids in texts]
+    _check_causal(model, texts, own, name)
+    yield own
+
+
+def _check_steady(model: "PreTrainedModel", name: str | Path) -> None:
+    """Raises ``ModelError`` for attention that long texts draw at random, or that changes with the first short one."""
+    setting, value = _UNSTEADY.get(model.config.model_type, ("model_type", None))
+    if value is not None and value in getattr(model.config, setting):
+        raise ModelError(
+            f"{name}: what a {type(model).__name__} says of a long text is not the same each time ({setting} has "
+            f"'{value}'); name another model"
+        )
+
+
+def _can_be_float32(model: "PreTrainedModel") -> bool:
+    import torch
+
+    small = model.num_parameters() <= FLOAT32_PARAMETERS
+    return small and model.dtype != torch.float32 and getattr(model, "hf_quantizer", None) is None
+
+
+@contextmanager
+def _in_float32(model: "PreTrainedModel") -> Iterator[None]:
+    import torch
+
+    tensors = [one for one in (*model.parameters(), *model.buffers()) if one.is_floating_point()]
+    kept = [one.data for one in tensors]
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            for one in tensors:
+                one.data = one.data.float()
+        yield
+    finally:
+        with torch.inference_mode(False), torch.no_grad():
+            for one, data in zip(tensors, kept, strict=True):
+                one.data = data
+
+
+def _check_causal(
     model: "PreTrainedModel", texts: Sequence[Sequence[int]], own: Sequence["torch.Tensor"], name: str | Path
 ) -> None:
-    """Raises ``ModelError`` if what the model says of a beginning depends on what stands after it.
-
-    ``texts``: those of ``probe_texts``; ``own``: the logits of each.
-    """
-    common = next(i for i, (a, b) in enumerate(zip(*texts[:2], strict=False)) if a != b or i + 1 == len(texts[1]))
-    if not close(own[1][:common], own[0][:common], model.dtype):
+    """Raises ``ModelError`` if what the model says of a beginning depends on what stands after it."""
+    common = [_common(text, texts[0]) for text in texts]
+    apart = [distances(one[:n], own[0][:n]).mean() for one, n in zip(own, common, strict=True)]
+    if not max(apart) <= REFUSAL * TOLERANCE[str(model.dtype)]:
         raise ModelError(
             f"{name}: what a {type(model).__name__} says of a token depends on the tokens after it; name a model that "
             "writes from left to right (some are one only with is_decoder in their config.json)"
         )
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two texts begin with alike."""
+    shortest = min(len(one), len(other))
+    return next((i for i in range(shortest) if one[i] != other[i]), shortest)
 
 
 def close(found: "torch.Tensor", own: "torch.Tensor", dtype: "torch.dtype") -> bool:
