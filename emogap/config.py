@@ -86,7 +86,7 @@ class Writer(Section):
 
     model: HubModel
     engine: Literal["transformers", "vllm", "server"] = "transformers"
-    """In this process; in a child process of vLLM; or on the server that ``OPENAI_BASE_URL`` names."""
+    """In this process; in vLLM, as a server of its own; or on the server that ``OPENAI_BASE_URL`` names."""
     dtype: Dtype = "auto"
     quantization: Literal["none", "nf4"] = "none"
     """``nf4``: 4-bit weights, on a GPU only."""
@@ -98,6 +98,10 @@ class Writer(Section):
     """Seconds that one request to a server may take."""
     attempts: int = execution(5, ge=1)
     """How often a request to a server is made before it counts as failed."""
+    vllm: str = execution("")
+    """What starts vLLM's server, as ``/opt/vllm/bin/vllm serve``; none named is what ``make vllm`` installs."""
+    vllm_options: list[str] = []
+    """Further options of ``vllm serve``, such as ``--tensor-parallel-size 2``, a word an entry."""
 
 
 class Gates(Section):
@@ -578,6 +582,10 @@ class Config(Section):
                 )
             known.add(strategy.name)
         return self
+
+    def flat_writer(self, *keys: str) -> dict[str, Any]:
+        """``flat`` of the writer's settings, with vLLM's own options where there are any."""
+        return self.flat("writer", *keys, *(["vllm_options"] if self.writer.vllm_options else []))
 
     def flat(self, section: str, *keys: str) -> dict[str, Any]:
         """``section.key`` → value of what shapes the result, for a recipe."""

@@ -13,11 +13,6 @@ from emogap.errors import ModelError
 from emogap.hub import ADAPTER, packaged_file
 from emogap.paths import from_root
 
-OPTIONAL = {
-    "vllm": "engine = \"vllm\"; pip install -r requirements-gpu.txt",
-    "bitsandbytes": "4-bit weights on a GPU; pip install -r requirements-gpu.txt",
-}  # fmt: skip
-
 
 def examine(config: Config) -> Iterator[str]:
     """Lines for people, most important first."""
@@ -27,8 +22,18 @@ def examine(config: Config) -> Iterator[str]:
     yield f"hub          {_hub_access()}"
     for model in _models(config):
         yield f"model        {model.name}: {_availability(model)}"
-    for package, use in OPTIONAL.items():
-        yield f"optional     {package}: {'installed' if find_spec(package) else f'not installed ({use})'}"
+    found = "installed" if find_spec("bitsandbytes") else "not installed (pip install -r requirements-gpu.txt)"
+    yield f"optional     bitsandbytes, for 4-bit weights: {found}"
+    yield f"optional     vLLM, for writer.engine=vllm: {_vllm(config)}"
+
+
+def _vllm(config: Config) -> str:
+    from emogap.generate.vllm_engine import check_installed
+
+    try:
+        return f"started by {check_installed(config.writer)[0]}"
+    except ModelError as error:
+        return f"not there ({error})"
 
 
 def _device() -> Iterator[str]:

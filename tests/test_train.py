@@ -10,6 +10,7 @@ from tiny_models import SENTENCES, save_tiny_gpt2
 
 from emogap.artefacts import read_manifest
 from emogap.config import load_config
+from emogap.device import pick_dtype
 from emogap.errors import DiskError, InputError, MissingInput, ModelError, TrainingError, UsageError
 from emogap.exhibits import exhibits
 from emogap.generate.answer_form import load_answer_form
@@ -764,9 +765,13 @@ def test_disk_is_checked_before_the_first_step(study, monkeypatch):
         clm(study(BABY))
 
 
-def test_half_precision_on_a_processor_is_refused(study):
-    with pytest.raises(UsageError, match="clm.precision=fp16 needs a GPU; use --set clm.precision=auto"):
-        clm(study(BABY, clm__precision="fp16"))
+def test_half_precision_on_a_processor_is_what_the_processor_has(study, capsys):
+    config = study(BABY, clm__precision="fp16", clm__max_steps=1)
+    clm(config)
+    has = str(pick_dtype("cpu")).removeprefix("torch.")
+    assert f"tiny-baby: clm.precision=fp16 is for GPUs; computed in {has} here" in capsys.readouterr().out
+    notes = read_manifest(config.home.model("tiny-baby"))["notes"]
+    assert notes["dtype"] == {"bfloat16": "bf16", "float32": "fp32"}[has]
 
 
 def test_a_corpus_without_validation_is_an_error(study):

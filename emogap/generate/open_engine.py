@@ -21,18 +21,23 @@ def open_engine(writer: Writer) -> Engine:
         )
     from emogap.generate.transformers_engine import TransformersEngine
 
-    options = {"dtype": writer.dtype, "quantization": writer.quantization}
     if writer.engine == "vllm":
         from emogap.generate.vllm_engine import VllmEngine, check_installed
 
         _refuse_adapter(writer, from_root(writer.model.name))
-        check_installed()
+        check_installed(writer)
         _refuse_adapter(writer, describe(writer.model))
         check_causal(describe(writer.model))
-        return VllmEngine(resolve(writer.model), **options)
+        return VllmEngine(resolve(writer.model), writer)
     check_device(writer.device, "writer.device")
     check_causal(describe(writer.model))
-    return TransformersEngine(resolve(writer.model), device=writer.device, batch_size=writer.batch_size, **options)
+    return TransformersEngine(
+        resolve(writer.model),
+        device=writer.device,
+        batch_size=writer.batch_size,
+        dtype=writer.dtype,
+        quantization=writer.quantization,
+    )
 
 
 def _refuse_adapter(writer: Writer, folder: Path) -> None:

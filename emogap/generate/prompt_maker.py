@@ -64,7 +64,7 @@ def make_prompts(config: Config, kind_name: str, emotions: Iterable[str] = ()) -
             "prompts.kind": kind.name,
             "prompts.emotions": list(wanted),
             "prompts.sampling": sampling.model_dump(),
-            **config.flat("writer", "engine", "dtype", "quantization", "batch_size"),
+            **config.flat_writer("engine", "dtype", "quantization", "batch_size"),
         },
         identities={"writer.model": identify(config.writer.model), f"prompt {kind.name}": template.sha256}
         | JUDGING_RULE,

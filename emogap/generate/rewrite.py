@@ -106,7 +106,7 @@ def _version(config: Config, name: str, cleaning: dict[str, str], reasons: dict[
         settings={
             "rewrite.version": name,
             **config.flat("rewrite", "count", "emotions", "sampling"),
-            **config.flat("writer", "engine", "dtype", "quantization", "batch_size"),
+            **config.flat_writer("engine", "dtype", "quantization", "batch_size"),
         },
         identities={
             "writer.model": identify(config.writer.model),

@@ -83,15 +83,31 @@ _OFF: dict[str, tuple[float, ...]] = {
 class ServerEngine:
     """A server and one of the models it serves. See ``emogap.generate.engines.Engine``."""
 
-    def __init__(self, name: str, *, concurrency: int, timeout: float, attempts: int):
+    def __init__(
+        self,
+        name: str,
+        *,
+        concurrency: int,
+        timeout: float | None,
+        attempts: int,
+        address: str = "",
+        key: Callable[[], str] | None = None,
+        content: Callable[[Conversation], dict[str, Any]] | None = None,
+    ):
         """Find the server and the model. ``timeout`` in seconds is for one request from its sending to its end.
+
+        ``address`` and ``key`` are the environment's if they are not given; a server whose address is given is asked
+        without the environment's proxies. ``content``: what is sent of a conversation in place of its messages, for a
+        completion.
 
         Raises ``UsageError`` if the environment names no server or not how to reach it, ``ModelError`` if the server
         cannot be reached, refuses the key, or does not serve a model called ``name``.
         """
         self.identity = f"{name}@server"
         self._name, self._concurrency, self._timeout, self._attempts = name, concurrency, timeout, attempts
-        self._url = _address()
+        self._url, self._key = _address(address), key or _key
+        self._proxies = not address
+        self._content = content
         self._place = f"{self._url.host}:{self._url.port or self._url.scheme}"
         self._extensions = _EXTENSIONS.get(self._find_model())
         self._said = False
@@ -161,7 +177,7 @@ class ServerEngine:
         for attempt in range(self._attempts):
             time.sleep(wait)
             try:
-                response = httpx.get(url, headers=self._headers(), timeout=30)
+                response = httpx.get(url, headers=self._headers(), trust_env=self._proxies, timeout=30)
             except httpx.HTTPError as error:
                 raise ModelError(
                     f"no server answers at {self._place} ({self._safe(error)}); start one, or correct {URL}"
@@ -193,13 +209,13 @@ class ServerEngine:
             raise ModelError(f"{self._place} is not there but at {there} (HTTP {response.status_code}); correct {URL}")
 
     def _headers(self) -> dict[str, str]:
-        key = _key()
+        key = self._key()
         return {"Authorization": f"Bearer {key}"} if key else {}
 
     def _safe(self, what: object) -> str:
         """One short line without the key."""
         line = " ".join(str(what).split()) or type(what).__name__
-        key = _key()
+        key = self._key()
         return (line.replace(key, "***") if key else line)[:200]
 
     def _fields(self, sampling: Sampling) -> dict[str, Any]:
@@ -227,7 +243,9 @@ class ServerEngine:
         self, conversations: Sequence[Conversation], fields: dict[str, Any], put: Callable[[tuple[int, Reply]], None]
     ) -> None:
         room = asyncio.Semaphore(self._concurrency)
-        async with httpx.AsyncClient(base_url=self._url, headers=self._headers(), timeout=None) as client:
+        async with httpx.AsyncClient(
+            base_url=self._url, headers=self._headers(), timeout=None, trust_env=self._proxies
+        ) as client:
 
             async def ask(index: int, conversation: Conversation) -> None:
                 async with room:
@@ -302,7 +320,9 @@ class ServerEngine:
         not take and that changes nothing, is put in another form first."""
         while True:
             plain, folds = conversation.plain or self._takes_plain_text, self._folds_system
-            if plain:
+            if self._content:
+                path, content = "completions", self._content(conversation)
+            elif plain:
                 path, content = "completions", {"prompt": plain_text(conversation.messages)}
             else:
                 messages = fold_system(conversation.messages) if folds else list(conversation.messages)
@@ -357,8 +377,8 @@ class _NoReply(Exception):
     """An answer that says why there is no reply in it."""
 
 
-def _address() -> httpx.URL:
-    given = os.environ.get(URL, "").strip()
+def _address(given: str) -> httpx.URL:
+    given = given or os.environ.get(URL, "").strip()
     if not given:
         raise UsageError(f"writer.engine=server: {URL} is not set; set it to a server, as http://localhost:8000/v1")
     try:

@@ -1,41 +1,70 @@
-"""The engine that runs a model in vLLM, in a child process of its own.
+"""The engine that runs a model in vLLM: a server of its own, ``vllm serve``, asked through the server engine.
 
-vLLM does not give a GPU's memory back while its process lives. Here it lives in a process group that is killed, and
-seen to be gone, when the engine is closed: what comes next finds the whole memory free.
+vLLM does not give a GPU's memory back while its process lives. Here it leads a process group that is killed, and seen
+to be gone, when the engine is closed: what comes next finds the whole memory free. It lives in an environment of its
+own (``.venv-vllm``), so that nothing but its interface ties its packages to the project's.
 """
 
 import contextlib
-import json
 import os
+import secrets
+import shlex
+import shutil
 import signal
+import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, TextIO
 
-from emogap.config import Sampling
-from emogap.errors import ModelError
-from emogap.generate.engines import Conversation, Reply
-from emogap.hub import LocalModel
-from emogap.lm.loading import check_causal
+import httpx
 
+from emogap.config import Sampling, Writer
+from emogap.device import pick_device, pick_dtype
+from emogap.errors import ModelError
+from emogap.generate.chat_format import ChatFormat, end_tokens
+from emogap.generate.engines import Conversation, Reply
+from emogap.generate.server_engine import ServerEngine
+from emogap.hub import LocalModel
+from emogap.lm.loading import context_length, load_tokenizer
+from emogap.paths import ROOT
+
+ENVIRONMENT = ROOT / ".venv-vllm"
+"""What ``make vllm`` and ``make vllm-cpu`` install vLLM in."""
+SERVE = ("-m", "vllm.entrypoints.openai.api_server", "--model")
+"""``vllm serve`` as a module: the program of that name does not start in vLLM's CPU build."""
+LONGEST_CONTEXT = 8192
+"""Tokens of prompt and reply that memory is reserved for at most."""
+CPU_CACHE = 2 * 1024**3
+"""Bytes of a CPU's memory for keys and values: several rows of the longest context for a model of 7B."""
 PATIENCE = 30.0
 """Seconds that killed processes are given to be gone."""
+MOST_REQUESTS = 256
+"""Requests in the air at one time. vLLM takes as many into work as its memory holds."""
+NAME = "writer"
+"""What the model is called in requests."""
+_ENDS_WITH_ITS_PARENT = 'exec 3<&0; { read -r _ <&3; kill -KILL 0; } & exec "$@" </dev/null 3<&-'
+"""A shell that becomes the command named, and beside it waits for the end of standard input: the parent holds its other
+end, so that the whole group dies when the parent does, however that happens."""
 
 
 class VllmEngine:
     """A causal language model in vLLM. See ``emogap.generate.engines.Engine``."""
 
-    def __init__(self, local: LocalModel, *, dtype: str, quantization: str):
-        """Start vLLM with the model. Raises ``ModelError`` if it is no causal language model or vLLM cannot run it."""
-        check_installed()
-        check_causal(local.path)
+    def __init__(self, local: LocalModel, writer: Writer):
+        """Start vLLM with the model. Raises ``ModelError`` if vLLM is not there or cannot run it."""
         self.identity = local.identity
-        self._settings = {"folder": str(local.path), "dtype": dtype, "quantization": quantization}
-        self._worker: _Worker | None = _Worker(self._settings)
+        tokenizer = load_tokenizer(local.path)
+        self._format = ChatFormat(tokenizer)
+        self._ends = sorted(end_tokens(local.path, tokenizer))
+        self._context = min(context_of(local.path) or LONGEST_CONTEXT, LONGEST_CONTEXT)
+        self._words = serve_words(local.path, writer, self._context)
+        self._asked: dict[str, dict[str, Any]] = {}
+        self._server: Server | None = Server(self._words)
+        self._engine = self._connect()
 
     def generate(
         self,
@@ -45,84 +74,152 @@ class VllmEngine:
     ) -> list[Reply]:
         """See ``Engine.generate``. A row is sampled from its own seed; its reply may still change with the rows beside
         it, by rounding, in fp32 rarely. A call that is broken off ends the process; the next one starts another."""
-        if self._worker is None:
-            self._worker = _Worker(self._settings)
-        asked = [{"messages": c.messages, "seed": c.seed, "plain": c.plain} for c in conversations]
         replies: dict[int, Reply] = {}
+        shared, before = 0.0, time.monotonic()
+
+        def finish(index: int, reply: Reply) -> None:
+            replies[index] = reply
+            if on_reply:
+                on_reply(reply)
+
+        def hear(reply: Reply) -> None:
+            # A row's share of the time: of every while between two replies, the while divided by the rows in work.
+            nonlocal shared, before
+            now = time.monotonic()
+            shared, before = shared + (now - before) / len(self._asked), now
+            del self._asked[reply.id]
+            index = int(reply.id)
+            finish(index, replace(reply, id=conversations[index].id, seconds=shared))
+
+        self._asked = {}
+        for index, conversation in enumerate(conversations):
+            prompt = self._format.encode(conversation)
+            if 0 < len(prompt) < self._context:
+                self._asked[str(index)] = self._content(prompt, sampling)
+            else:
+                finish(index, _unfit(conversation, prompt, self._context))
+        if self._server is None:
+            self._server = Server(self._words)
+            self._engine = self._connect()
         try:
-            for answer in self._worker.call({"conversations": asked, "sampling": sampling.model_dump()}):
-                index = answer.pop("index")
-                replies[index] = Reply(conversations[index].id, **answer)
-                if on_reply:
-                    on_reply(replies[index])
-        except BaseException:
+            self._engine.generate([replace(conversations[int(n)], id=n) for n in self._asked], sampling, hear)
+        except BaseException as error:
+            ended = self._server.has_ended() and f"vLLM's process has ended: {self._server.last_words()}"
             self.close()
+            if ended and isinstance(error, ModelError):
+                raise ModelError(ended) from error
             raise
         return [replies[index] for index in range(len(conversations))]
 
     def close(self) -> None:
         """End vLLM's processes and see them gone. Raises ``ModelError`` if one will not go."""
-        if self._worker is not None:
-            worker, self._worker = self._worker, None
-            worker.end()
+        if self._server is not None:
+            server, self._server = self._server, None
+            server.end()
+
+    def _connect(self) -> ServerEngine:
+        return ServerEngine(
+            NAME, concurrency=MOST_REQUESTS, timeout=None, attempts=1, address=self._server.url,
+            key=lambda: self._server.key, content=lambda conversation: self._asked[conversation.id],
+        )  # fmt: skip
+
+    def _content(self, prompt: list[int], sampling: Sampling) -> dict[str, Any]:
+        """What a request says of one row: the same code makes the tokens of its prompt for all engines."""
+        limit = min(sampling.max_new_tokens, self._context - len(prompt))
+        return {"prompt": prompt, "max_tokens": limit, "stop_token_ids": self._ends}
 
 
-def check_installed() -> None:
-    """Raises ``ModelError`` if vLLM is not installed."""
-    if find_spec("vllm") is None:
+def serve_words(folder: Path, writer: Writer, context: int) -> list[str]:
+    """The command that serves the model in a folder, but for its place. Raises ``ModelError`` if vLLM is not there."""
+    command = check_installed(writer)
+    device = pick_device()
+    words = [
+        *command, str(folder), "--served-model-name", NAME,
+        "--dtype", str(pick_dtype(device, writer.dtype)).removeprefix("torch."),
+        "--max-model-len", str(context),
+        # A prompt that is read in pieces breaks per-row seeds on a CPU.
+        "--no-enable-chunked-prefill", "--max-num-batched-tokens", str(LONGEST_CONTEXT),
+        "--enable-prefix-caching",
+        # The sampling is ours; the model's repository has no say in it.
+        "--generation-config", "vllm",
+    ]  # fmt: skip
+    if writer.quantization == "nf4":
+        words += ["--quantization", "bitsandbytes"]
+    if device == "cpu":
+        # There compiling takes longer than the whole of a small run, and a share of the whole memory, which is the
+        # default, is more than a machine with other work has left.
+        words += ["--enforce-eager", "--kv-cache-memory-bytes", str(CPU_CACHE)]
+    return words + list(writer.vllm_options)
+
+
+def check_installed(writer: Writer) -> list[str]:
+    """The command that a model's folder is added to. Raises ``ModelError`` if there is none, or it lacks what 4 bits
+    need."""
+    command = shlex.split(writer.vllm) or [str(ENVIRONMENT / "bin" / "python"), *SERVE]
+    if shutil.which(command[0]) is None:
         raise ModelError(
-            "writer.engine=vllm: the package vllm is not installed; run `pip install -r requirements-gpu.txt` "
-            "on a GPU, `make vllm-cpu` on a CPU, or use writer.engine=transformers"
+            f"writer.engine=vllm: there is no program {command[0]}; run `make vllm` on a GPU or `make vllm-cpu`, name "
+            "another in writer.vllm, or use writer.engine=transformers"
+        )
+    if writer.quantization == "nf4":
+        _check_plugin(command)
+    return command
+
+
+def _check_plugin(command: Sequence[str]) -> None:
+    """vLLM reads 4-bit weights by a package of their own since its release 0.28."""
+    python = Path(shutil.which(command[0])).with_name("python")
+    looking = [str(python), "-c", "from importlib.metadata import version; version('vllm-bnb-plugin')"]
+    if python.exists() and subprocess.run(looking, capture_output=True, check=False).returncode:
+        raise ModelError(
+            f"writer.quantization=nf4: vLLM in {python.parent.parent} needs the package vllm-bnb-plugin; run "
+            f"`{python} -m pip install vllm-bnb-plugin`, or use writer.quantization=none"
         )
 
 
-class _Worker:
-    """The process group that ``emogap.generate.vllm_worker`` leads, and the pipes to it."""
+def context_of(folder: Path) -> int | None:
+    from transformers import AutoConfig
 
-    def __init__(self, settings: dict[str, Any]):
+    return context_length(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+
+
+def _unfit(conversation: Conversation, prompt: list[int], context: int) -> Reply:
+    reason = f"the prompt has {len(prompt)} tokens, the model reads {context}" if prompt else "the prompt has no tokens"
+    return Reply(conversation.id, "", len(prompt), 0, "error", 0.0, reason)
+
+
+class Server:
+    """The process group that ``vllm serve`` leads, on a port of the loopback that only who knows the key may ask."""
+
+    def __init__(self, words: Sequence[str]):
+        """Start it and wait until it answers. Raises ``ModelError`` if it ends before."""
+        self.key = secrets.token_urlsafe(24)
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}/v1"
         self._log: TextIO = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        read, write = os.pipe()
+        # The key goes by the environment: what stands on a command line, everybody on the machine can read.
+        environment = os.environ | {"VLLM_API_KEY": self.key}
+        environment.setdefault("VLLM_NO_USAGE_STATS", "1")
+        # On a CPU vLLM keeps one core for its scheduler, which is half of a small machine.
+        environment.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "emogap.generate.vllm_worker", str(write)],
-            stdin=subprocess.PIPE,
-            stdout=self._log,
-            stderr=self._log,
-            pass_fds=[write],
-            start_new_session=True,
-            encoding="utf-8",
-        )
-        os.close(write)
-        self._answers = os.fdopen(read, encoding="utf-8")
+            ["/bin/sh", "-c", _ENDS_WITH_ITS_PARENT, "sh", *words, "--host", "127.0.0.1", "--port", str(port)],
+            stdin=subprocess.PIPE, stdout=self._log, stderr=self._log, env=environment, start_new_session=True,
+        )  # fmt: skip
         try:
-            self._send(settings)
-            self._receive()
+            self._wait()
         except BaseException:
             self.end()
             raise
 
-    def call(self, call: dict[str, Any]) -> Any:
-        """Answers of one call as they come."""
-        self._send(call)
-        while "reply" in (answer := self._receive()):
-            yield answer["reply"]
+    @property
+    def group(self) -> int:
+        return self._process.pid  # it leads a session, so its group has its number
 
-    def _send(self, message: dict[str, Any]) -> None:
-        try:
-            self._process.stdin.write(json.dumps(message) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            raise ModelError(f"vLLM's process has ended: {self._last_words()}") from None
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
 
-    def _receive(self) -> dict[str, Any]:
-        line = self._answers.readline()
-        if not line:
-            raise ModelError(f"vLLM's process has ended: {self._last_words()}")
-        answer = json.loads(line)
-        if "failed" in answer:
-            raise ModelError(f"vLLM failed: {answer['failed']} (its log: {self._last_words()})")
-        return answer
-
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
         """The last line of its log that says that something went wrong."""
         self._log.seek(0)
         lines = [line.strip() for line in self._log if line.strip()]
@@ -131,29 +228,43 @@ class _Worker:
 
     def end(self) -> None:
         """Kill the group and wait until nothing of it is left."""
-        group = self._process.pid  # it leads a session, so its group has its number
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
+            os.killpg(self.group, signal.SIGKILL)
         self._process.wait()
         deadline = time.monotonic() + PATIENCE
-        while left := _alive(group):
+        while left := alive(self.group):
             if time.monotonic() > deadline:
                 raise ModelError(f"vLLM's processes {left} were killed and are still there; end them by hand")
             time.sleep(0.05)
-        for stream in (self._process.stdin, self._answers, self._log):
+        for stream in (self._process.stdin, self._log):
             with contextlib.suppress(BrokenPipeError):
                 stream.close()
 
+    def _wait(self) -> None:
+        with httpx.Client(trust_env=False, timeout=5) as client:
+            while not self.has_ended():
+                with contextlib.suppress(httpx.HTTPError):
+                    if client.get(self.url.removesuffix("/v1") + "/health").is_success:
+                        return
+                time.sleep(0.3)
+        raise ModelError(f"vLLM did not start: {self.last_words()}")
 
-def _alive(group: int) -> list[int]:
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def alive(group: int) -> list[int]:
     """Processes of a group that are more than an entry waiting to be collected."""
     import psutil
 
-    alive = []
+    found = []
     for process in psutil.process_iter():
         try:
             if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
-                alive.append(process.pid)
+                found.append(process.pid)
         except (ProcessLookupError, psutil.NoSuchProcess):
             continue
-    return alive
+    return found

@@ -304,7 +304,7 @@ def reply_keys(config: Config, sampling: Sampling, asks: Sequence[Ask]) -> list[
     """
     shared = {
         "model": identify(config.writer.model),
-        **config.flat("writer", "engine", "dtype", "quantization"),
+        **config.flat_writer("engine", "dtype", "quantization"),
         "sampling": sampling.model_dump(),
     }
     return [

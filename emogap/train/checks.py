@@ -19,6 +19,11 @@ LENGTH = {"clm": "block_size", "sft": "max_length"}
 """Which setting of a task says how long its rows are."""
 
 
+def is_main() -> bool:
+    """Whether this process is the first, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def process_count() -> int:
     """How many processes share this training: what a launcher says in the environment."""
     return int(os.environ.get("WORLD_SIZE", "1"))

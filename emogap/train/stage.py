@@ -19,7 +19,7 @@ from emogap.exhibits import draw_if_new
 from emogap.hub import LocalModel, study_model
 from emogap.stages import make_each
 from emogap.train import checkpoints
-from emogap.train.checks import check_settings, check_tracker, process_count, training_device
+from emogap.train.checks import check_settings, check_tracker, is_main, process_count, training_device
 from emogap.train.strategies import Run, artefact, kind, settings_of
 from emogap.train.trainable import nothing_to_train, trainable
 
@@ -93,11 +93,6 @@ def _first_said(error: Any) -> Exception:
     name, _, message = said["message"].partition(": ") if isinstance(said, dict) else ("", "", "")
     kind = getattr(errors, name, None)
     return kind(message) if kind and issubclass(kind, errors.EmogapError) else error
-
-
-def is_main() -> bool:
-    """Whether this process is the first, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _make(config: Config, run: Run, made: Artefact, watch: Watch | None) -> None:

@@ -32,7 +32,7 @@ from transformers.loss.loss_utils import ForCausalLMLoss
 from emogap.artefacts import write_json
 from emogap.config import Training
 from emogap.device import pick_dtype
-from emogap.errors import TrainingError, UsageError
+from emogap.errors import TrainingError
 from emogap.progress import Progress
 from emogap.train import checks
 from emogap.train.blocks import IGNORED
@@ -296,9 +296,12 @@ def _current(device: str) -> AbstractContextManager:
 
 
 def _precision(plan: Plan, device: str) -> dict[str, bool]:
-    if device == "cpu" and plan.settings.precision == "fp16":
-        raise UsageError(f"{plan.task}.precision=fp16 needs a GPU; use --set {plan.task}.precision=auto")
-    dtype = pick_dtype(device, plan.settings.precision)
+    wanted = plan.settings.precision
+    # Trainer scales the loss of fp16 on GPUs alone.
+    dtype = pick_dtype(device, "auto" if wanted == "fp16" and device == "cpu" else wanted)
+    if wanted == "fp16" and dtype != torch.float16 and checks.is_main():
+        has = str(dtype).removeprefix("torch.")
+        print(f"{plan.name}: {plan.task}.precision=fp16 is for GPUs; computed in {has} here")
     return {"bf16": dtype == torch.bfloat16, "fp16": dtype == torch.float16}
 
 
