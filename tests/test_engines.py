@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from architectures import LONGROPE, save_tiny
+from tiny_models import save_tiny_llama
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -356,9 +357,10 @@ def test_a_model_whose_weights_are_missing_is_one_line(saved, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_nf4_on_a_processor_runs_and_says_that_it_is_slow(saved, capsys):
+def test_nf4_on_a_processor_runs_and_says_that_it_is_slow(tmp_path, capsys):
     pytest.importorskip("bitsandbytes")
-    engine = engine_of(saved(llama), quantization="nf4")
+    folder = save_tiny_llama(tmp_path / "llama", width=64)  # four bits come in blocks of 64
+    engine = engine_of(LocalModel(folder, "llama"), quantization="nf4")
     assert "4-bit weights on a CPU take many times as long" in capsys.readouterr().out
     assert [reply.finish for reply in engine.generate(ask(3), SAMPLED)] == ["length"] * 3
 

@@ -32,7 +32,7 @@ def save_tiny_gpt2(folder: Path, seed: int = 0, dropout: float = 0.1, positions:
     return folder
 
 
-def save_tiny_llama(folder: Path, seed: int = 0, positions: int = 256) -> Path:
+def save_tiny_llama(folder: Path, seed: int = 0, positions: int = 256, width: int = 48) -> Path:
     """A Llama of two narrow layers, rotary positions and grouped heads, with the tokenizer of the tiny GPT-2."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -44,7 +44,8 @@ def save_tiny_llama(folder: Path, seed: int = 0, positions: int = 256) -> Path:
             file.unlink()
     torch.manual_seed(seed)
     end = tokenizer.eos_token_id
-    size = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "max_position_embeddings": positions}
+    size = {"hidden_size": width, "intermediate_size": 2 * width, "num_hidden_layers": 2}
+    size |= {"max_position_embeddings": positions}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
     model = LlamaForCausalLM(
         LlamaConfig(vocab_size=len(tokenizer), bos_token_id=end, eos_token_id=end, **size, **heads)
