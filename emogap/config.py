@@ -89,7 +89,7 @@ class Writer(Section):
     """In this process; in vLLM, as a server of its own; or on the server that ``OPENAI_BASE_URL`` names."""
     dtype: Dtype = "auto"
     quantization: Literal["none", "nf4"] = "none"
-    """``nf4``: 4-bit weights, on a GPU only."""
+    """``nf4``: 4-bit weights, for a GPU; a CPU takes them too, many times as slowly."""
     device: str = execution("auto")
     batch_size: int = Field(16, ge=1)
     """Rows in work at a time; vLLM takes as many of a call as fit its memory. In bf16 and fp16 a reply may change with
