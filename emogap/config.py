@@ -100,7 +100,7 @@ class Writer(Section):
     """How often a request to a server is made before it counts as failed."""
     vllm: str = execution("")
     """What starts vLLM's server, as ``/opt/vllm/bin/vllm serve``; none named is what ``make vllm`` installs."""
-    vllm_options: list[str] = []
+    vllm_options: tuple[str, ...] = ()
     """Further options of ``vllm serve``, such as ``--tensor-parallel-size 2``, a word an entry."""
 
 
@@ -699,6 +699,8 @@ def _type_inside(outer: Any, key: str | None = None) -> Any:
     if isinstance(outer, type) and issubclass(outer, BaseModel):
         field = outer.model_fields.get(key)
         return field.annotation if field else Any
+    if get_origin(outer) is tuple and key is None:
+        return get_args(outer)[0]
     return get_args(outer)[-1] if get_origin(outer) is (list if key is None else dict) else Any
 
 

@@ -156,3 +156,10 @@ def test_home_is_given_or_from_the_environment_or_in_the_repository(tmp_path, mo
     monkeypatch.delenv("EMOGAP_HOME")
     monkeypatch.chdir(tmp_path)
     assert load_config("embedded").home.root == ROOT / "runs" / "embedded"
+
+
+def test_options_of_vllm_are_words_as_they_stand_and_enter_recipes_where_there_are_any(make_config):
+    assert "writer.vllm_options" not in make_config().flat_writer("engine")
+    config = make_config("writer.vllm_options=['--tensor-parallel-size', 2]")
+    assert config.flat_writer("engine")["writer.vllm_options"] == ["--tensor-parallel-size", "2"]
+    assert {config.writer: "an engine that is kept open"}
