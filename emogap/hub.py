@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from emogap.artefacts import fingerprint
 from emogap.config import Config, HubModel
@@ -73,6 +74,16 @@ def describe(model: HubModel) -> Path:
     if model.name.startswith("embedded:") or from_root(model.name).is_dir():
         return resolve(model).path
     return _from_hub(model, ("config.json", ADAPTER)).path
+
+
+def settings_in(file: Path) -> dict[str, Any]:
+    """What a JSON file of a model says, such as ``config.json``; nothing where it is not there or holds no object: what
+    is wrong with it is said when the model is loaded."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def is_adapter(folder: Path) -> bool:

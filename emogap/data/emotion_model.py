@@ -26,7 +26,7 @@ from emogap.config import HubModel
 from emogap.device import map_over_cores, pick_device, pick_dtype
 from emogap.emotions import LABELS
 from emogap.errors import InputError, ModelError, one_line
-from emogap.hub import identify, packaged_file, resolve
+from emogap.hub import identify, packaged_file, resolve, settings_in
 from emogap.paths import from_root
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
@@ -254,21 +254,13 @@ def identify_classifier(name: str, revision: str | None = None) -> str:
 def _was_scored_otherwise(folder: Path) -> bool:
     """Whether the first rule gave this model other scores: every one the sigmoid, all texts padded on the right with
     the tokenizer's own token, cut two tokens before the last position where the tokenizer names no length."""
-    described, tokenizer = (_object(folder / name) for name in ("config.json", "tokenizer_config.json"))
+    described, tokenizer = (settings_in(folder / name) for name in ("config.json", "tokenizer_config.json"))
     kind, positions = described.get("model_type"), described.get("max_position_embeddings")
     if kind not in _READ_AS_BEFORE or described.get("problem_type") == "single_label_classification":
         return True
     named = tokenizer.get("model_max_length")
     whole = isinstance(named, int | float) and isinstance(positions, int) and named <= positions
     return not whole and not ("roberta" in kind and described.get("pad_token_id", 1) == 1)
-
-
-def _object(file: Path) -> dict:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def load_minilm(folder: Path, device: str, dtype: str) -> EncoderClassifier:

@@ -6,7 +6,6 @@ own, an artefact of it carries the rule's new revision; artefacts of all other m
 that is not in the local cache nothing is said.
 """
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 from emogap.artefacts import RULE
 from emogap.config import HubModel
 from emogap.errors import ModelError
-from emogap.hub import with_bases
+from emogap.hub import settings_in, with_bases
 from emogap.lm.attention_reach import bounds
 from emogap.paths import from_root
 
@@ -87,8 +86,7 @@ def _settings(model: HubModel | Path, name: str) -> dict[str, Any]:
     """What a file of a model's folder, or of what an adapter stands on, holds; nothing if it is not to be had."""
     with suppress(ModelError, OSError, ValueError):
         folder = model if isinstance(model, Path) else _folder(model)
-        content = json.loads((with_bases(folder, _folder)[0] / name).read_text(encoding="utf-8"))
-        return content if isinstance(content, dict) else {}
+        return settings_in(with_bases(folder, _folder)[0] / name)
     return {}
 
 

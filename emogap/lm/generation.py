@@ -1,8 +1,9 @@
 """A model's own defaults for generation, as they can be saved again."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from emogap.hub import settings_in
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
@@ -28,7 +29,7 @@ def read_defaults(folder: Path, config: "PreTrainedConfig", say: bool = True) ->
     except Exception as error:  # a wrong type ends in any kind, a contradiction in a ValueError
         if say:
             print(f"{file} is left out but for the ids of tokens: {_said(error)}")
-        return _tokens_alone(_content(file), config)
+        return _tokens_alone(settings_in(file), config)
     return found
 
 
@@ -77,14 +78,6 @@ def _ids(value: Any) -> list[int]:
     """The ids of tokens in a value: one, several, or, if it is of another kind, none."""
     ids = value if isinstance(value, list) else [value]
     return ids if all(type(id_) is int and id_ >= 0 for id_ in ids) else []
-
-
-def _content(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _said(error: Exception) -> str:

@@ -4,13 +4,13 @@ What a model starts from decides, as far as it can be told without fetching it: 
 do the packages and GPT-2's names on the hub. Of another model on the hub it is not known, and its trainings are named.
 """
 
-import json
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 from emogap.artefacts import RULE
 from emogap.config import Config, HubModel
+from emogap.hub import settings_in
 from emogap.paths import from_root
 from emogap.train.strategies import Run
 
@@ -60,8 +60,8 @@ def _described(model: HubModel) -> _Kind | None:
 
 
 def _read(file: Path) -> _Kind | None:
+    found = settings_in(file)
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
         return _Kind(found["model_type"], found["architectures"][0])
-    except (OSError, ValueError, LookupError, TypeError):  # what is wrong with it is said when the model is loaded
+    except (LookupError, TypeError):
         return None
