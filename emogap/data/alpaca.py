@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -253,19 +253,6 @@ def clean(records: list[Record]) -> Cleaned:
     return Cleaned(kept, dropped)
 
 
-def judged(records: Iterable[Record]) -> Iterator[tuple[Record, str | None]]:
-    """Each record, as it is used if it can be, and why it cannot be; None if it can."""
-    seen = set()
-    for record in records:
-        if _NO_INPUT.fullmatch(record.input):
-            record = replace(record, input="")
-        key = _key(record)
-        reason = drop_reason(record) or ("duplicate" if key in seen else None)
-        if not reason:
-            seen.add(key)
-        yield record, reason
-
-
 def _key(record: Record) -> tuple[str, str]:
     """Equal for records that ask for the same. Signs count, and so does the case of an input: they may be what is asked
     about. Of an instruction the end's punctuation does not count, nor the case of words of three letters or more."""
@@ -278,6 +265,28 @@ def _key(record: Record) -> tuple[str, str]:
 
 _END = re.compile(r"(?<=[^\W\d_]{2})[\s.!?…:]+$")
 _LONGER_WORD = re.compile(r"^\w+|\w{3,}")
+
+
+def judged(
+    records: Iterable[Record],
+    no_input: re.Pattern[str] = _NO_INPUT,
+    reason_of: Callable[[Record], str | None] = drop_reason,
+    key_of: Callable[[Record], tuple[str, str]] = _key,
+) -> Iterator[tuple[Record, str | None]]:
+    """Each record, as it is used if it can be, and why it cannot be; None if it can.
+
+    The rules are those of now unless they are given: an input that says that there is none, why a record cannot be
+    used by itself, and what is equal for records that ask for the same.
+    """
+    seen = set()
+    for record in records:
+        if no_input.fullmatch(record.input):
+            record = replace(record, input="")
+        key = key_of(record)
+        reason = reason_of(record) or ("duplicate" if key in seen else None)
+        if not reason:
+            seen.add(key)
+        yield record, reason
 
 
 def select(records: list[Record], count: int, run_seed: int) -> list[Record]:

@@ -4,8 +4,7 @@ It makes nothing. Where it and ``emogap.data.alpaca`` judge a file's records ali
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable
 
 from emogap.artefacts import RULE
 from emogap.data.alpaca import Record, judged
@@ -22,7 +21,8 @@ def cleaning_rule(records: Iterable[Record] | None) -> tuple[dict[str, str], dic
     if records is None:
         return _RULE, _RULE
     records, reasons = list(records), {}
-    for (record, reason), (before, once) in zip(judged(records), _judged_once(records), strict=True):
+    once_judged = judged(records, _NO_INPUT, _drop_reason, _key)
+    for (record, reason), (before, once) in zip(judged(records), once_judged, strict=True):
         if (reason is None) != (once is None) or (reason is None and record != before):
             return _RULE, _RULE
         if reason != once:
@@ -82,16 +82,8 @@ def _drop_reason(record: Record) -> str | None:
     return None
 
 
-def _judged_once(records: Iterable[Record]) -> Iterator[tuple[Record, str | None]]:
-    seen = set()
-    for record in records:
-        if _NO_INPUT.fullmatch(record.input):
-            record = replace(record, input="")
-        key = (_normalised(record.instruction), _normalised(record.input))
-        reason = _drop_reason(record) or ("duplicate" if key in seen else None)
-        if not reason:
-            seen.add(key)
-        yield record, reason
+def _key(record: Record) -> tuple[str, str]:
+    return _normalised(record.instruction), _normalised(record.input)
 
 
 def _normalised(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What can be known before the first step: settings, device, rows, and that the model could be saved again."""
+"""What can be known before the first step: settings, device, rows."""
 
 import os
 from collections.abc import Mapping
