@@ -50,7 +50,7 @@ format: $(VENV)/.dev-ready
 	$(BIN)/ruff format .
 
 test: lint
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: lint
 	$(BIN)/pytest

@@ -8,6 +8,9 @@ import pytest
 from emogap.config import Config, load_config
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # tests reach no model hub
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A process a core: further threads of torch would only wait for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture

@@ -82,10 +82,14 @@ def _classifier(folder: Path) -> None:
     config = RobertaConfig(
         vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
         max_position_embeddings=514, pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id, problem_type="multi_label_classification",
+        eos_token_id=tokenizer.eos_token_id, problem_type="multi_label_classification", initializer_range=0.5,
         id2label=dict(enumerate(sorted(LABELS, key=lambda label: label[::-1]))),
     )  # fmt: skip
-    _save(RobertaForSequenceClassification(config), folder)
+    model = RobertaForSequenceClassification(config)
+    with torch.no_grad():
+        # One or two emotions a line, and not the same for all lines, as a trained head gives them.
+        model.classifier.out_proj.bias.fill_(-4)
+    _save(model, folder)
     tokenizer.save_pretrained(folder)
 
 
@@ -95,10 +99,14 @@ def _random_writer(folder: Path) -> None:
 
     torch.manual_seed(0)
     config = MistralConfig(
-        hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        hidden_size=64, intermediate_size=128, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2,
         sliding_window=4096,
     )  # fmt: skip
-    _save(MistralForCausalLM(config), folder)
+    model = MistralForCausalLM(config)
+    with torch.no_grad():
+        # As sure of its next token as a trained model: a flat choice among 32,000 tokens is slow to draw from.
+        model.lm_head.weight.mul_(50)
+    _save(model, folder)
     source = folder / "tokenizer.model"
     shutil.copyfile(MISTRAL, source)
     tokenizer = LlamaTokenizer.from_pretrained(folder, chat_template=CHAT_TEMPLATE, add_bos_token=True)

@@ -4,13 +4,10 @@ import hashlib
 import io
 import json
 import stat
-import threading
 import zipfile
-from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
 
 import pytest
+from public_home import PublicHome, serving
 
 from emogap.artefacts import read_manifest
 from emogap.data import fetch as fetching
@@ -21,106 +18,13 @@ from emogap.errors import InputError, MissingInput, UsageError
 COMMIT = "abcdef0123456789abcdef0123456789abcdef01"
 
 
-class PublicHome:
-    """A repository, in the answers of GitHub and of the hub. ``breaks[path]``: after how many bytes an answer ends."""
-
-    def __init__(self):
-        self.files: dict[str, bytes] = {}
-        self.behind_pointers: dict[str, bytes] = {}
-        self.links: set[str] = set()
-        self.ranges, self.lies = True, {}
-        self.breaks: dict[str, list[int]] = {}
-        self.asked: Counter[str] = Counter()
-        self.starts: list[int] = []
-
-    def content(self, path: str) -> bytes:
-        if path in self.behind_pointers:
-            held = self.behind_pointers[path]
-            digest = hashlib.sha256(held).hexdigest()
-            return f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {len(held)}\n".encode()
-        return self.files[path]
-
-    def paths(self) -> list[str]:
-        return sorted(self.files.keys() | self.behind_pointers.keys())
-
-    def answer(self, url: str) -> bytes | None:
-        """The whole content at a URL; None is 404."""
-        path = unquote(urlsplit(url).path)
-        if path in (f"/api/repos/some/where/commits/{COMMIT[:8]}", f"/api/datasets/some/where/revision/{COMMIT[:8]}"):
-            return json.dumps({"sha": COMMIT}).encode()
-        if path == f"/api/repos/some/where/git/trees/{COMMIT}":
-            tree = [
-                {
-                    "path": p,
-                    "type": "blob",
-                    "mode": "120000" if p in self.links else "100644",
-                    "size": len(self.content(p)),
-                    "sha": git_sha1(self.lies.get(p, self.content(p))),
-                }
-                for p in self.paths()
-            ]
-            tree.append({"path": "data", "type": "tree", "mode": "040000"})
-            return json.dumps({"tree": tree, "truncated": False}).encode()
-        if path == f"/api/datasets/some/where/tree/{COMMIT}":
-            return json.dumps([self.hub_entry(p) for p in self.paths()]).encode()
-        for before, held in ((f"/raw/some/where/{COMMIT}/", self.content), (f"/media/some/where/{COMMIT}/", self.held)):
-            if path.startswith(before) and path.removeprefix(before) in self.paths():
-                return held(path.removeprefix(before))
-        before = f"/datasets/some/where/resolve/{COMMIT}/"
-        return self.held(path.removeprefix(before)) if path.startswith(before) else None
-
-    def held(self, path: str) -> bytes:
-        return self.behind_pointers.get(path, self.files.get(path))
-
-    def hub_entry(self, path: str) -> dict:
-        entry = {"type": "file", "path": path, "size": len(self.held(path)), "oid": git_sha1(self.content(path))}
-        if path in self.behind_pointers:
-            entry["lfs"] = {"oid": hashlib.sha256(self.held(path)).hexdigest(), "size": len(self.held(path))}
-        return entry
-
-
-def git_sha1(content: bytes) -> str:
-    return hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
-
-
 @pytest.fixture
 def home(monkeypatch):
     monkeypatch.setattr(fetching, "TIMEOUT", 5.0)
     monkeypatch.setattr(fetching.time, "sleep", lambda seconds: None)
-    public = PublicHome()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            content = public.answer(self.path)
-            name = unquote(urlsplit(self.path).path).rsplit("/", 1)[-1]
-            public.asked[name] += 1
-            if content is None:
-                self.send_error(404)
-                return
-            start = 0
-            if public.ranges and "Range" in self.headers:
-                start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
-                public.starts.append(start)
-                self.send_response(206)
-                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-            else:
-                self.send_response(200)
-            body = content[start:]
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            breaks = public.breaks.get(name)
-            self.wfile.write(body[: breaks.pop(0)] if breaks else body)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    public.url = f"http://127.0.0.1:{server.server_port}"
-    public.servers = Servers(f"{public.url}/api", f"{public.url}/raw", f"{public.url}/media", public.url)
-    yield public
-    server.shutdown()
-    server.server_close()
+    public = PublicHome("some/where", COMMIT, COMMIT[:8])
+    with serving(public) as public.servers:
+        yield public
 
 
 def some_set(kind: str = "github", **changes) -> DataSet:
