@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -295,13 +296,18 @@ def _current(device: str) -> AbstractContextManager:
     return torch.accelerator.device_index(index) if index else nullcontext()
 
 
+@cache
+def _say_once(line: str) -> None:
+    """What holds of all models of a stage, and is met at each."""
+    print(line)
+
+
 def _precision(plan: Plan, device: str) -> dict[str, bool]:
     wanted = plan.settings.precision
     # Trainer scales the loss of fp16 on GPUs alone.
     dtype = pick_dtype(device, "auto" if wanted == "fp16" and device == "cpu" else wanted)
     if wanted == "fp16" and dtype != torch.float16 and checks.is_main():
-        has = str(dtype).removeprefix("torch.")
-        print(f"{plan.name}: {plan.task}.precision=fp16 is for GPUs; computed in {has} here")
+        _say_once(f"{plan.task}.precision=fp16 is for GPUs; computed in {str(dtype).removeprefix('torch.')} here")
     return {"bf16": dtype == torch.bfloat16, "fp16": dtype == torch.float16}
 
 
