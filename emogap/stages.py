@@ -8,7 +8,7 @@ from pathlib import Path
 
 from emogap.artefacts import Artefact, Summary
 from emogap.config import Config
-from emogap.errors import UsageError
+from emogap.errors import LockHeld, MadeMeanwhile, UsageError
 
 
 @dataclass(frozen=True)
@@ -106,18 +106,55 @@ def make_each(name: str, artefacts: Iterable[Artefact], make: Callable[[Artefact
     return summary
 
 
-def make_apart(name: str, artefacts: Iterable[Artefact], make_all: Callable[[list[Artefact]], None]) -> Summary:
-    """The same of artefacts none of which is made from another: ``make_all`` is given those that are not fresh."""
+def make_apart(
+    name: str, artefacts: Iterable[Artefact], make_all: Callable[[list[Artefact]], list[Artefact]]
+) -> Summary:
+    """The same of artefacts none of which is made from another: ``make_all`` is given those that are not fresh, and
+    gives back those that it made itself."""
     summary, started = Summary(name), time.monotonic()
     artefacts = list(artefacts)
-    wanted = [artefact for artefact in artefacts if not _is_fresh(artefact)]
-    make_all(wanted)
-    summary.made = [artefact.path.name for artefact in wanted]
-    summary.fresh = [artefact.path.name for artefact in artefacts if artefact not in wanted]
+    made = make_all([artefact for artefact in artefacts if not _is_fresh(artefact)])
+    summary.made = [artefact.path.name for artefact in made]
+    summary.fresh = [artefact.path.name for artefact in artefacts if artefact not in made]
     for artefact in artefacts:
         _add_counts(summary, artefact)
     summary.seconds = time.monotonic() - started
     return summary
+
+
+LOOK_SECONDS = 1.0
+"""How often a lock that another process holds is tried, when nothing else is left to be made."""
+
+
+def make_shared(name: str, artefacts: Iterable[Artefact], make: Callable[[Artefact], None]) -> Summary:
+    """The same, shared with whoever makes them too: what another process holds is passed over and come back to.
+
+    ``make`` raises ``MadeMeanwhile`` for what it finds made when it has the lock. What a process that died has begun is
+    taken over as soon as its lock is free.
+    """
+    return make_apart(name, artefacts, lambda wanted: _make_in_turn(name, wanted, make))
+
+
+def _make_in_turn(name: str, wanted: list[Artefact], make: Callable[[Artefact], None]) -> list[Artefact]:
+    made, left, waits = [], wanted, False
+    while left:
+        held = []
+        for artefact in left:
+            try:
+                make(artefact)
+                made.append(artefact)
+            except MadeMeanwhile:
+                pass
+            except LockHeld as error:
+                held.append(artefact)
+                said = f"{name} has nothing else to make: {error}"
+        if len(held) == len(left):
+            if not waits:
+                print(said, flush=True)
+            waits = True
+            time.sleep(LOOK_SECONDS)
+        left = held
+    return made
 
 
 def _is_fresh(artefact: Artefact) -> bool:
