@@ -299,6 +299,7 @@ def test_the_stage_keeps_a_table_a_model_and_says_what_changed(gpt2, make_config
 def test_models_by_whatever_they_are_called(gpt2, make_config, monkeypatch):
     config = make_config()
     monkeypatch.chdir(gpt2.parent)
+    (gpt2.parent / "smollm2-135m").mkdir(exist_ok=True)  # a folder called like a model of the study is not that model
     models = named_models(config, ["tiny", str(gpt2), "smollm2-135m", "owner/name@abc", "embedded:minilm"])
     assert models == {
         "tiny": HubModel(name=str(gpt2)),
@@ -306,8 +307,11 @@ def test_models_by_whatever_they_are_called(gpt2, make_config, monkeypatch):
         "name": HubModel(name="owner/name", revision="abc"),
         "minilm": HubModel(name="embedded:minilm"),
     }
+    assert list(named_models(config, ["./smollm2-135m"]).values()) == [HubModel(name=str(gpt2.parent / "smollm2-135m"))]
     with pytest.raises(UsageError, match="two models are called 'name'"):
         named_models(config, ["owner/name", "another/name"])
+    with pytest.raises(MissingInput, match="models/smollm2-135m-baby not found"):
+        named_models(config, ["smollm2-135m-baby"])
 
 
 def test_each_model_has_its_base():
