@@ -94,16 +94,12 @@ def make_each(name: str, artefacts: Iterable[Artefact], make: Callable[[Artefact
 
     ``make`` opens ``artefact.making()`` itself.
     """
-    summary, started = Summary(name), time.monotonic()
+    started, artefacts, made = time.monotonic(), list(artefacts), []
     for artefact in artefacts:
-        if _is_fresh(artefact):
-            summary.fresh.append(artefact.path.name)
-        else:
+        if not _is_fresh(artefact):
             make(artefact)
-            summary.made.append(artefact.path.name)
-        _add_counts(summary, artefact)
-    summary.seconds = time.monotonic() - started
-    return summary
+            made.append(artefact)
+    return _summary(name, artefacts, made, started)
 
 
 def make_apart(
@@ -111,13 +107,17 @@ def make_apart(
 ) -> Summary:
     """The same of artefacts none of which is made from another: ``make_all`` is given those that are not fresh, and
     gives back those that it made itself."""
-    summary, started = Summary(name), time.monotonic()
-    artefacts = list(artefacts)
+    started, artefacts = time.monotonic(), list(artefacts)
     made = make_all([artefact for artefact in artefacts if not _is_fresh(artefact)])
-    summary.made = [artefact.path.name for artefact in made]
-    summary.fresh = [artefact.path.name for artefact in artefacts if artefact not in made]
+    return _summary(name, artefacts, made, started)
+
+
+def _summary(name: str, artefacts: list[Artefact], made: list[Artefact], started: float) -> Summary:
+    summary = Summary(name)
     for artefact in artefacts:
-        _add_counts(summary, artefact)
+        (summary.made if artefact in made else summary.fresh).append(artefact.path.name)
+        for key, value in artefact.manifest()["counts"].items():
+            summary.counts[key] = summary.counts.get(key, 0) + value
     summary.seconds = time.monotonic() - started
     return summary
 
@@ -163,8 +163,3 @@ def _is_fresh(artefact: Artefact) -> bool:
         kept = " (the old one is kept under superseded/)" if artefact.keep_superseded else ""
         print(f"{artefact.path.name} is stale: {'; '.join(freshness.reasons)}; making it again{kept}")
     return freshness.state == "fresh"
-
-
-def _add_counts(summary: Summary, artefact: Artefact) -> None:
-    for key, value in artefact.manifest()["counts"].items():
-        summary.counts[key] = summary.counts.get(key, 0) + value

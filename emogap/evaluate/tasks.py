@@ -6,6 +6,7 @@ are finished (``score_cache``), a table of them for each model of the study, or 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,15 +105,18 @@ class Task:
         self.check_device(config)
         models = {config.home.task_scores(model.key, self.name): model for model in study_models(config)}
 
-        def make(artefact: Artefact) -> None:
-            model = models[artefact.path]
-            with artefact.making() as draft:
-                table, context = self._score(config, hub.study_model(config, model.key), self.cases(config), model.key)
-                write_rows(draft.path, table.assign(model=model.name, train_seed=model.train_seed), SCORES)
-                draft.notes[_CONTEXT] = context
-                draft.counts |= self.counts(table)
+        def score(model: StudyModel) -> tuple["pd.DataFrame", str]:
+            table, context = self._score(config, hub.study_model(config, model.key), self.cases(config), model.key)
+            return table.assign(model=model.name, train_seed=model.train_seed), context
 
+        make = partial(self._make, lambda artefact: score(models[artefact.path]))
         return make_each(self.name, self.artefacts(config), make)
+
+    def _make(self, score: Callable[[Artefact], tuple["pd.DataFrame", Any]], artefact: Artefact) -> None:
+        with artefact.making() as draft:
+            table, draft.notes[_CONTEXT] = score(artefact)
+            write_rows(draft.path, table, SCORES)
+            draft.counts |= self.counts(table)
 
     def of_study(self, config: Config) -> Measured:
         """The tables of all models of the study, under the names of their files."""
@@ -141,15 +145,12 @@ class Task:
         for model in models.values():
             identities |= scores_rule(model, self.longest)
 
-        def make(artefact: Artefact) -> None:
-            with artefact.making() as draft:
-                found = self.of_models(config, models, bases)
-                write_rows(draft.path, found.scores, SCORES)
-                draft.notes[_CONTEXT] = found.contexts
-                draft.counts |= self.counts(found.scores)
+        def score(_: Artefact) -> tuple["pd.DataFrame", Mapping[str, str]]:
+            found = self.of_models(config, models, bases)
+            return found.scores, found.contexts
 
         artefact = Artefact(out, self._recipe(config, {}, identities))
-        make_each(self.name, [artefact], make)
+        make_each(self.name, [artefact], partial(self._make, score))
         return Measured(read_rows(out, SCORES), bases, artefact.manifest()["notes"].get(_CONTEXT, {}))
 
     def _score(
