@@ -234,6 +234,8 @@ def test_each_model_against_its_base():
     assert table["difference"].tolist() == [50] * 4
     assert (table["low"] > 0).all()
     assert (table["p_holm"] < 0.01).all()
+    with pytest.raises(InputError, match="different items"):
+        emobench_tables.differences(questions.iloc[1:], {"base": "base", "tuned": "base"}, 500, 0)
 
 
 # --- the command and the stage ---------------------------------------------------------------------------------------
