@@ -38,6 +38,10 @@ class LockHeld(EmogapError):
     """Another living process is making the same artefact."""
 
 
+class MadeMeanwhile(LockHeld):
+    """Another process has made the artefact between the look at it and its lock."""
+
+
 class DiskError(EmogapError):
     """Writing failed: full disk, read-only folder."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from emogap.artefacts import Artefact, Summary
 from emogap.config import Config
-from emogap.errors import UsageError
+from emogap.errors import LockHeld, MadeMeanwhile, UsageError
 
 
 @dataclass(frozen=True)
@@ -94,30 +94,67 @@ def make_each(name: str, artefacts: Iterable[Artefact], make: Callable[[Artefact
 
     ``make`` opens ``artefact.making()`` itself.
     """
-    summary, started = Summary(name), time.monotonic()
+    started, artefacts, made = time.monotonic(), list(artefacts), []
     for artefact in artefacts:
-        if _is_fresh(artefact):
-            summary.fresh.append(artefact.path.name)
-        else:
+        if not _is_fresh(artefact):
             make(artefact)
-            summary.made.append(artefact.path.name)
-        _add_counts(summary, artefact)
-    summary.seconds = time.monotonic() - started
-    return summary
+            made.append(artefact)
+    return _summary(name, artefacts, made, started)
 
 
-def make_apart(name: str, artefacts: Iterable[Artefact], make_all: Callable[[list[Artefact]], None]) -> Summary:
-    """The same of artefacts none of which is made from another: ``make_all`` is given those that are not fresh."""
-    summary, started = Summary(name), time.monotonic()
-    artefacts = list(artefacts)
-    wanted = [artefact for artefact in artefacts if not _is_fresh(artefact)]
-    make_all(wanted)
-    summary.made = [artefact.path.name for artefact in wanted]
-    summary.fresh = [artefact.path.name for artefact in artefacts if artefact not in wanted]
+def make_apart(
+    name: str, artefacts: Iterable[Artefact], make_all: Callable[[list[Artefact]], list[Artefact]]
+) -> Summary:
+    """The same of artefacts none of which is made from another: ``make_all`` is given those that are not fresh, and
+    gives back those that it made itself."""
+    started, artefacts = time.monotonic(), list(artefacts)
+    made = make_all([artefact for artefact in artefacts if not _is_fresh(artefact)])
+    return _summary(name, artefacts, made, started)
+
+
+def _summary(name: str, artefacts: list[Artefact], made: list[Artefact], started: float) -> Summary:
+    summary = Summary(name)
     for artefact in artefacts:
-        _add_counts(summary, artefact)
+        (summary.made if artefact in made else summary.fresh).append(artefact.path.name)
+        for key, value in artefact.manifest()["counts"].items():
+            summary.counts[key] = summary.counts.get(key, 0) + value
     summary.seconds = time.monotonic() - started
     return summary
+
+
+LOOK_SECONDS = 1.0
+"""How often a lock that another process holds is tried, when nothing else is left to be made."""
+
+
+def make_shared(name: str, artefacts: Iterable[Artefact], make: Callable[[Artefact], None]) -> Summary:
+    """The same, shared with whoever makes them too: what another process holds is passed over and come back to.
+
+    ``make`` raises ``MadeMeanwhile`` for what it finds made when it has the lock. What a process that died has begun is
+    taken over as soon as its lock is free.
+    """
+    return make_apart(name, artefacts, lambda wanted: _make_in_turn(name, wanted, make))
+
+
+def _make_in_turn(name: str, wanted: list[Artefact], make: Callable[[Artefact], None]) -> list[Artefact]:
+    made, left, waits = [], wanted, False
+    while left:
+        held = []
+        for artefact in left:
+            try:
+                make(artefact)
+                made.append(artefact)
+            except MadeMeanwhile:
+                pass
+            except LockHeld as error:
+                held.append(artefact)
+                said = f"{name} has nothing else to make: {error}"
+        if len(held) == len(left):
+            if not waits:
+                print(said, flush=True)
+            waits = True
+            time.sleep(LOOK_SECONDS)
+        left = held
+    return made
 
 
 def _is_fresh(artefact: Artefact) -> bool:
@@ -126,8 +163,3 @@ def _is_fresh(artefact: Artefact) -> bool:
         kept = " (the old one is kept under superseded/)" if artefact.keep_superseded else ""
         print(f"{artefact.path.name} is stale: {'; '.join(freshness.reasons)}; making it again{kept}")
     return freshness.state == "fresh"
-
-
-def _add_counts(summary: Summary, artefact: Artefact) -> None:
-    for key, value in artefact.manifest()["counts"].items():
-        summary.counts[key] = summary.counts.get(key, 0) + value

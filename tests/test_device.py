@@ -100,8 +100,6 @@ def no_work(monkeypatch):
         ("respond.device", "emogap.evaluate.evaluate", "measure_sentiment"),
         ("blimp.device", "emogap.evaluate.evaluate", "evaluate"),
         ("emobench.device", "emogap.evaluate.evaluate", "evaluate"),
-        ("blimp.device", "emogap.evaluate.blimp", "blimp"),
-        ("emobench.device", "emogap.evaluate.emobench", "emobench"),
     ],
 )
 def test_a_stage_says_at_its_beginning_that_a_device_is_not_there(make_config, monkeypatch, setting, module, stage):
@@ -113,16 +111,18 @@ def test_a_stage_says_at_its_beginning_that_a_device_is_not_there(make_config, m
 def test_models_by_name_and_files_are_checked_as_early(make_config, monkeypatch, tmp_path):
     from emogap.config import HubModel
     from emogap.data.classify import classify_file
-    from emogap.evaluate import blimp, emobench
+    from emogap.evaluate.evaluate import TASKS
     from emogap.generate.open_engine import open_engine
 
     no_work(monkeypatch)
     models = {"m": HubModel(name="someone/model")}
-    for task in (blimp, emobench):
-        config = make_config(f"{task.TASK}.device=cuda:9")
-        for begin, arguments in ((task.score_models, ()), (task.scores_file, (tmp_path / "x",))):
-            with pytest.raises(UsageError, match=f"^{task.TASK}.device: there is no device cuda:9"):
-                begin(config, models, *arguments)
+    for task in TASKS:
+        config = make_config(f"{task.name}.device=cuda:9")
+        begun = (task.measure, lambda c, t=task: t.of_models(c, models, {}),
+                 lambda c, t=task: t.to_file(c, models, {}, tmp_path / "x"))  # fmt: skip
+        for begin in begun:
+            with pytest.raises(UsageError, match=f"^{task.name}.device: there is no device cuda:9"):
+                begin(config)
     with pytest.raises(UsageError, match="^writer.device: there is no device cuda:9"):
         open_engine(make_config("writer.device=cuda:9").writer)
     with pytest.raises(UsageError, match="^--device: there is no device cuda:9"):

@@ -15,8 +15,9 @@ def register(commands: Commands) -> None:
         dest="models",
         nargs="+",
         action="extend",
-        metavar="NAME",
-        help="a model of the study, a folder, embedded:NAME or a hub name; the first is the base of the others",
+        metavar="DIR_OR_NAME",
+        help="a model of the study, a folder, embedded:NAME or owner/name[@revision] on the hub; the first is the base "
+        "of the others",
     )
     given.add_argument("--text", dest="texts", action="append", metavar="TEXT", help="a text; may be given repeatedly")
     given.add_argument("--file", type=a_path, help="a text file, a text on each line")

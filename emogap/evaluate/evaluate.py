@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config
 from emogap.device import check_device
-from emogap.evaluate.blimp import blimp, blimp_artefacts
+from emogap.evaluate.blimp import BLIMP
 from emogap.evaluate.blimp_exhibits import blimp_exhibits
-from emogap.evaluate.emobench import emobench, emobench_artefacts
+from emogap.evaluate.emobench import EMOBENCH
 from emogap.evaluate.emobench_exhibits import emobench_exhibits
 from emogap.evaluate.emotions_found import (
     answer_scores_artefacts,
@@ -23,6 +23,9 @@ from emogap.evaluate.sentiment_exhibits import sentiment_exhibits
 from emogap.records import SCORES, read_rows, write_rows
 from emogap.stages import make_each
 
+TASKS = (BLIMP, EMOBENCH)
+"""The benchmarks that every model of the study is scored on."""
+
 
 def evaluate_artefacts(config: Config) -> list[Artefact]:
     """Answers, emotions, scores by task, and the one table of scores. Raises ``MissingInput`` for a missing model."""
@@ -35,8 +38,8 @@ def evaluate_artefacts(config: Config) -> list[Artefact]:
 
 
 def _score_artefacts(config: Config) -> list[Artefact]:
-    grammar = [*blimp_artefacts(config), *emobench_artefacts(config)]
-    return [*answer_scores_artefacts(config), *plain_text_artefacts(config), *grammar]
+    of_tasks = [artefact for task in TASKS for artefact in task.artefacts(config)]
+    return [*answer_scores_artefacts(config), *plain_text_artefacts(config), *of_tasks]
 
 
 def scores_artefact(config: Config) -> Artefact:
@@ -65,11 +68,13 @@ def _combine(artefact: Artefact) -> None:
 
 def evaluate(config: Config) -> Summary:
     """Make what is missing or stale, then draw the tables and figures."""
-    for section in ("respond", "blimp", "emobench"):
-        check_device(getattr(config, section).device, f"{section}.device")
+    check_device(config.respond.device, "respond.device")
+    for task in TASKS:
+        task.check_device(config)
     for line in not_measured(config, wanted_models(config)):
         print(line)
-    parts = (respond, find_emotions, score_answers, score_plain_text, blimp, emobench, combine_scores)
+    tasks = [task.measure for task in TASKS]
+    parts = (respond, find_emotions, score_answers, score_plain_text, *tasks, combine_scores)
     summary = _run("evaluate", parts, config)
     sentiment_exhibits(config)
     blimp_exhibits(config)

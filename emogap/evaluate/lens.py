@@ -9,9 +9,17 @@ import numpy as np
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config
 from emogap.emotions import LABELS
-from emogap.errors import InputError, UsageError
+from emogap.errors import InputError
 from emogap.evaluate.emotion_words import WORDS, load_emotion_words
-from emogap.evaluate.models import StudyModel, measurable, not_measured, recipe_parts, wanted_models, weights
+from emogap.evaluate.models import (
+    StudyModel,
+    check_known,
+    measurable,
+    not_measured,
+    recipe_parts,
+    wanted_models,
+    weights,
+)
 from emogap.exhibits import draw_if_new
 from emogap.hub import study_model
 from emogap.lm.corrections import continuation_rule
@@ -57,8 +65,7 @@ def wanted_lens_models(config: Config) -> list[StudyModel]:
     """All that the settings name."""
     known = {model.key: model for model in wanted_models(config)}
     for name in config.lens.models:
-        if name not in known:
-            raise UsageError(f"lens.models: '{name}' is no model of the study; choose among {', '.join(known)}")
+        check_known(name, known, "lens.models: ")
     return [known[name] for name in config.lens.models]
 
 

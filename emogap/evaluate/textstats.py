@@ -1,6 +1,6 @@
 """Statistics of stories and rewrites: the published counts, and what else the texts are like."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -46,10 +46,17 @@ class Kind:
     """Key of the published table that the counts stand beside."""
     group: str
     """The column that groups a home's own texts."""
+    folder: Callable[[Config], Path]
+    inputs: Callable[[Config], dict[str, Path]]
+    """Name → file of a home's own texts. Raises ``MissingInput`` while they are not there."""
 
+    def run(self, config: Config) -> Summary:
+        """Statistics of a home's accepted texts. Raises ``MissingInput``, ``InputError`` or ``ModelError``."""
+        return make_each(self.stage, self.artefacts(config), lambda artefact: _make(config, artefact, self))
 
-STORIES = Kind("stories", "babylm-stats", STORY_PRESETS, STORY_COLUMNS, "story_statistics", "method")
-REWRITES = Kind("rewrites", "alpaca-stats", REWRITE_PRESETS, REWRITE_COLUMNS, "rewrite_statistics", "version")
+    def artefacts(self, config: Config) -> list[Artefact]:
+        """One table. Raises ``MissingInput``."""
+        return [_artefact(config, self, self.folder(config), self.inputs(config))]
 
 
 @dataclass(frozen=True)
@@ -76,13 +83,8 @@ class Statistics:
     """group, source, emotion, texts: of texts whose emotion is known."""
 
 
-def story_stats(config: Config) -> Summary:
-    """Statistics of the accepted stories of all methods. Raises ``MissingInput``, ``InputError`` or ``ModelError``."""
-    return make_each(STORIES.stage, story_stats_artefacts(config), lambda a: _make(config, a, STORIES))
-
-
-def story_stats_artefacts(config: Config) -> list[Artefact]:
-    """One table. Raises ``MissingInput`` while there is no chunk of stories, though there are lines to write about."""
+def _stories(config: Config) -> dict[str, Path]:
+    """None where there is no line to write about."""
     chunks = {
         f"{method}/{path.stem}": path
         for method in config.augment.methods
@@ -92,18 +94,23 @@ def story_stats_artefacts(config: Config) -> list[Artefact]:
         raise MissingInput(
             f"babylm_augment/*/chunk_*.parquet not found under {config.home.root}; run {MAKERS['babylm_augment']}"
         )
-    return [_artefact(config, STORIES, config.home.story_stats, chunks)]
+    return chunks
 
 
-def rewrite_stats(config: Config) -> Summary:
-    """Statistics of the accepted rewrites of all versions. Raises as ``story_stats`` does."""
-    return make_each(REWRITES.stage, rewrite_stats_artefacts(config), lambda a: _make(config, a, REWRITES))
+def _rewrites(config: Config) -> dict[str, Path]:
+    return {version: config.home.require(config.home.rewrite_rows(version)) for version in config.rewrite.versions}
 
 
-def rewrite_stats_artefacts(config: Config) -> list[Artefact]:
-    """One table. Raises ``MissingInput`` while a version's rows are not there."""
-    rows = {version: config.home.require(config.home.rewrite_rows(version)) for version in config.rewrite.versions}
-    return [_artefact(config, REWRITES, config.home.rewrite_stats, rows)]
+STORIES = Kind(
+    "stories", "babylm-stats", STORY_PRESETS, STORY_COLUMNS, "story_statistics", "method",
+    lambda config: config.home.story_stats, _stories,
+)  # fmt: skip
+REWRITES = Kind(
+    "rewrites", "alpaca-stats", REWRITE_PRESETS, REWRITE_COLUMNS, "rewrite_statistics", "version",
+    lambda config: config.home.rewrite_stats, _rewrites,
+)  # fmt: skip
+story_stats, story_stats_artefacts = STORIES.run, STORIES.artefacts
+rewrite_stats, rewrite_stats_artefacts = REWRITES.run, REWRITES.artefacts
 
 
 def _artefact(config: Config, kind: Kind, folder: Path, inputs: dict[str, Path]) -> Artefact:
