@@ -21,7 +21,6 @@ from emogap.generate.judging import JUDGING_RULE, Judging, judge
 from emogap.generate.outcomes import show_stories
 from emogap.generate.prompts import StoryExample, Template, load_examples, load_template
 from emogap.generate.quality import STORY_GATES
-from emogap.generate.review import Verdict, read_verdicts, verdicts_input
 from emogap.generate.tried import Tried
 from emogap.generate.writing import (
     Answering,
@@ -173,7 +172,6 @@ def _chunk(config: Config, method: str, number: int, size: int) -> Chunk:
     path = config.home.chunk(method, number)
     recipe = replace(
         replies,
-        inputs=replies.inputs | verdicts_input(path),
         settings=replies.settings | config.flat("augment", "gates"),
         identities=replies.identities
         | {"process.classifier": classifier_identity(config.process.classifier)}
@@ -183,15 +181,15 @@ def _chunk(config: Config, method: str, number: int, size: int) -> Chunk:
     return Chunk(method, number, first, size, artefact, replies)
 
 
-def story_judging(config: Config, verdicts: Mapping[str, Verdict]) -> Judging:
+def story_judging(config: Config) -> Judging:
     """How stories are judged under these settings."""
-    return Judging("story", "text", STORY_GATES, config.augment.gates, config.process.classifier, verdicts=verdicts)
+    return Judging("story", "text", STORY_GATES, config.augment.gates, config.process.classifier)
 
 
 def _make_chunk(
     config: Config, chunk: Chunk, asks: Sequence[Ask], answer_all: Answering, bar: Progress, tried: Tried
 ) -> None:
-    judging = story_judging(config, read_verdicts(chunk.artefact.path))
+    judging = story_judging(config)
     with chunk.artefact.making() as draft:
         shown = {ask.id: ask.shown for ask in asks}
         journal = journal_of(chunk.artefact, chunk.replies.sha256())

@@ -19,7 +19,6 @@ from emogap.generate.judging import JUDGING_RULE, Judging, judge
 from emogap.generate.outcomes import show_rewrites
 from emogap.generate.prompts import SeedRewrite, Template, load_examples, load_template
 from emogap.generate.quality import REWRITE_GATES
-from emogap.generate.review import Verdict, read_verdicts, verdicts_input
 from emogap.generate.tried import Tried
 from emogap.generate.writing import Answering, Ask, answering, clear_journal, journal_of, write
 from emogap.hub import identify
@@ -120,7 +119,6 @@ def _version(config: Config, name: str, cleaning: dict[str, str], reasons: dict[
     table = config.home.rewrite_rows(name)
     recipe = replace(
         replies,
-        inputs=replies.inputs | verdicts_input(table),
         settings=replies.settings | config.flat("rewrite", "gates"),
         identities=replies.identities
         | {"process.classifier": classifier_identity(config.process.classifier)}
@@ -130,11 +128,9 @@ def _version(config: Config, name: str, cleaning: dict[str, str], reasons: dict[
     return Version(name, Artefact(table, recipe, keep_superseded=True), replies)
 
 
-def rewrite_judging(config: Config, verdicts: Mapping[str, Verdict]) -> Judging:
+def rewrite_judging(config: Config) -> Judging:
     """How rewrites are judged under these settings."""
-    return Judging(
-        "output", "original_output", REWRITE_GATES, config.rewrite.gates, config.process.classifier, True, verdicts
-    )
+    return Judging("output", "original_output", REWRITE_GATES, config.rewrite.gates, config.process.classifier, True)
 
 
 def _make_version(
@@ -146,7 +142,7 @@ def _make_version(
     bar: Progress,
     tried: Tried,
 ) -> None:
-    judging = rewrite_judging(config, read_verdicts(version.artefact.path))
+    judging = rewrite_judging(config)
     with version.artefact.making() as draft:
         shown = {ask.id: ask.shown for ask in asks}
         journal = journal_of(version.artefact, version.replies.sha256())

@@ -242,7 +242,7 @@ class StoryBench(Bench):
         return augment.check_story_template(template)
 
     def judging(self) -> Judging:
-        return augment.story_judging(self.config, {})
+        return augment.story_judging(self.config)
 
 
 class RewriteBench(Bench):
@@ -295,7 +295,7 @@ class RewriteBench(Bench):
         return rewrite.check_rewrite_template(template)
 
     def judging(self) -> Judging:
-        return rewrite.rewrite_judging(self.config, {})
+        return rewrite.rewrite_judging(self.config)
 
 
 def open_bench(config: Config, stage: str) -> Bench:
