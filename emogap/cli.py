@@ -11,7 +11,7 @@ from emogap.errors import EmogapError, UsageError
 from emogap.options import Parser
 from emogap.paths import given_path
 
-TOPICS = ("study", "data", "generate", "train", "evaluate", "grammar", "lens", "stats", "report", "scale", "bench")
+TOPICS = ("study", "data", "generate", "train", "evaluate", "grammar", "lens", "stats", "report", "scale", "tools")
 """Modules of ``emogap.commands``, in the order of ``emogap --help``."""
 GONE = {
     "push": "hf upload OWNER/NAME HOME/models/MODEL --private",

@@ -23,7 +23,6 @@ import pytest
 from emogap.artefacts import RULE
 from emogap.cli import main
 from emogap.data.alpaca import load_records
-from emogap.data.train_classifier import read_goemotions
 from emogap.errors import EmogapError, InputError, MissingInput
 from emogap.evaluate import text_sources
 from emogap.evaluate.blimp_tables import published_accuracies
@@ -37,6 +36,7 @@ from emogap.evaluate.respond import load_prompts
 from emogap.evaluate.sentiment import read_counts
 from emogap.generate.prompts import SeedRewrite, StoryExample, load_examples, load_template
 from emogap.text.reading import count_texts, passages_rule, read_lines, read_table, read_texts, texts_rule
+from tools.goemotions import read_goemotions
 
 SEPARATORS = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg"
 """What ends a line for ``str.splitlines``, and for nobody who wrote the file."""
