@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config
@@ -22,7 +23,6 @@ from emogap.text.forms import Label, Text, check
 from emogap.text.reading import given_file, passages_rule, read_json, read_passages
 
 if TYPE_CHECKING:
-    import pandas as pd
     import torch
 
     from emogap.evaluate.logit_lens import LogitLens, Reading, WordTokens
@@ -176,8 +176,6 @@ class TextReader:
         return self._read(texts, label, 0, ends_only=True)
 
     def _read(self, texts: dict[str, str], label: str, new_tokens: int, ends_only: bool) -> "pd.DataFrame":
-        import pandas as pd
-
         tables = []
         with progress(label, len(texts), "texts") as bar:
             for batch in self._batches(texts, new_tokens):
@@ -208,8 +206,6 @@ class TextReader:
         yield batch
 
     def _table(self, reading: "Reading", texts: list[str], end: int) -> "pd.DataFrame":
-        import pandas as pd
-
         layers, positions, k = reading.top_ids.shape
         known, places = np.unique(reading.top_ids, return_inverse=True)
         tops = np.array(self.opened.token_texts(known), dtype=object)[places.reshape(reading.top_ids.shape)]
@@ -249,8 +245,6 @@ def opening_readings(config: Config) -> "pd.DataFrame":
 
 
 def _tables(config: Config, artefacts: Sequence[Artefact]) -> "pd.DataFrame":
-    import pandas as pd
-
     return pd.concat([read_rows(config.home.require(a.path), LENS) for a in artefacts], ignore_index=True)
 
 
