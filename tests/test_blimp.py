@@ -446,7 +446,7 @@ def harness_results(
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Scores (pairs, 2) and accuracies of a whole run of the harness, its tasks fed from files."""
     lm_eval = pytest.importorskip("lm_eval")
-    from emogap.benchmarks.blimp import task_files
+    from tools.benchmarks.blimp import task_files
 
     files = task_files(pairs, tmp_path)
     tasks, arguments = [str(file) for file in files], {"pretrained": str(folder), "dtype": "float32"}

@@ -195,8 +195,8 @@ def test_the_command_with_the_second_judge(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_speed_against_a_pipeline_over_the_same_model():
-    from emogap.bench import ratio
-    from emogap.benchmarks.classify import AS_THEY_COME, BF16, FP32, ONE_BY_ONE, compare, sample_lines
+    from tools.bench import ratio
+    from tools.benchmarks.classify import AS_THEY_COME, BF16, FP32, ONE_BY_ONE, compare, sample_lines
 
     timings = compare(sample_lines(512), "emotion-minilm")
     assert ratio(timings, FP32, ONE_BY_ONE) >= 3

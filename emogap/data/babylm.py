@@ -8,9 +8,11 @@ All are streamed: nothing here holds a whole corpus.
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config
@@ -33,10 +35,6 @@ from emogap.progress import progress
 from emogap.records import PROCESSED, row_seed
 from emogap.stages import make_each
 from emogap.text.near_duplicates import EQUALITY_RULE
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
 
 NO_LINE = "no line is emotional; give more text or lower process.threshold"
 _RULES = ("tabs", "space_before_punctuation", "strip", "min_words", "duplicates", "max_line_bytes")
@@ -145,7 +143,6 @@ def write_kept(path: Path, kept: Iterable[Kept]) -> int:
 def _as_table(kept: Kept) -> "pa.Table":
     """id, source, text of kept lines; an id is ``<source>:<line number>``."""
     import polars as pl
-    import pyarrow as pa
 
     frame = pl.DataFrame({"id": kept.numbers, "source": kept.source, "text": kept.texts}).with_columns(
         id=pl.format("{}:{}", pl.lit(kept.source), pl.col("id"))
@@ -155,9 +152,6 @@ def _as_table(kept: Kept) -> "pa.Table":
 
 def _write_lines(path: Path, tables: Iterator["pa.Table"]) -> int:
     """Write tables as one file whose row groups are the classifier's shards; how many rows."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     schema = pa.schema(dict.fromkeys(("id", "source", "text"), pa.string()))
     waiting, rows = schema.empty_table(), 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -174,9 +168,6 @@ def _write_lines(path: Path, tables: Iterator["pa.Table"]) -> int:
 
 def _draw(every: Path, drawn: Path, count: int, seed: int) -> int:
     """Write ``count`` of the lines, those whose own random number is lowest, in their order; how many there were."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     file = pq.ParquetFile(every)
     numbers = np.concatenate([_random_numbers(group["id"].to_pylist(), seed) for group in _row_groups(file, ["id"])])
     chosen = lowest(numbers, count)
@@ -211,9 +202,6 @@ def _row_groups(file, columns: list[str] | None = None) -> Iterator["pa.Table"]:
 
 
 def _make_scored(config: Config, artefact: Artefact) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     settings = config.process
     with artefact.making() as draft:
         file, schema = pq.ParquetFile(config.home.lines), pa.schema(PROCESSED.columns)
@@ -234,8 +222,6 @@ def _texts(file) -> Iterator[list[str]]:
 
 
 def _scored_table(lines: "pa.Table", scores: np.ndarray) -> "pa.Table":
-    import pyarrow as pa
-
     emotions, best = top_labels(scores)
     offsets = np.arange(0, scores.size + 1, scores.shape[1], dtype=np.int32)
     columns = {"emotion": emotions, "score": best, "scores": pa.ListArray.from_arrays(offsets, scores.ravel())}
@@ -248,8 +234,6 @@ def _scored_table(lines: "pa.Table", scores: np.ndarray) -> "pa.Table":
 
 
 def _make_filtered(config: Config, artefact: Artefact) -> None:
-    import pyarrow.parquet as pq
-
     settings = config.process
     loaded = Artefact(config.home.processed, Recipe("process")).manifest()["notes"]["classifier"]
     thresholds = thresholds_of(settings.threshold, loaded["thresholds"], loaded["name"])
@@ -316,9 +300,6 @@ def even_quotas(found: np.ndarray, total: int) -> np.ndarray:
 
 def _write_filtered(path: Path, file, chosen: np.ndarray, thresholds: np.ndarray) -> None:
     """The chosen rows with a further column ``labels``: all labels that pass, highest first."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     schema = pa.schema(PROCESSED.columns | {"labels": pa.list_(pa.string())})
     start = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -355,8 +336,6 @@ def emotions_by_source(scored: Path, filtered: Path) -> "pd.DataFrame":
 
 def cleaning_table(config: Config) -> "pd.DataFrame":
     """What became of each source's lines, from the manifest of ``lines.parquet``: a row a source, and all of them."""
-    import pandas as pd
-
     table = pd.DataFrame(Artefact(config.home.lines, Recipe("process")).manifest()["notes"]["sources"])
     table["source"] = table["source"].map(_name_of)
     total = table.drop(columns="source").sum()
@@ -398,8 +377,6 @@ def nothing_emotional(config: Config) -> bool:
 
     Raises ``InputError`` if it cannot be read.
     """
-    import pyarrow.parquet as pq
-
     path = config.home.filtered
     try:
         return path.exists() and pq.read_metadata(path).num_rows == 0
@@ -418,8 +395,6 @@ def never_found(config: Config) -> list[str]:
 
 
 def _print_tables(config: Config) -> None:
-    import pandas as pd
-
     show = partial(pd.DataFrame.to_string, index=False, formatters=None)
     print("What became of the lines of each source")
     print(show(cleaning_table(config)), end="\n\n")

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config, HubModel
@@ -16,9 +17,6 @@ from emogap.evaluate.respond import Condition, conditions, read_responses, respo
 from emogap.records import EMOTIONS, SCORES, read_rows, write_rows
 from emogap.stages import make_each
 from emogap.text.words import spelling_rule
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ANSWER = ["model", "train_seed", "prompt_id", "sample"]
 """The columns that name an answer."""
@@ -49,8 +47,6 @@ def find_emotions(config: Config) -> Summary:
 
 
 def _make_emotions(config: Config, condition: Condition, artefact: Artefact) -> None:
-    import pandas as pd
-
     with artefact.making() as draft:
         responses = read_responses(config, condition)
         tables = [_classified(responses, model) for model in config.sentiment.classifiers]
@@ -106,8 +102,6 @@ def _scores_artefact(config: Config, condition: Condition, model: StudyModel, ta
 
 def score_answers(config: Config) -> Summary:
     """Write the scores of the answers: their sentiment, and what kind of text they are."""
-    import pandas as pd
-
     answers: dict[str, pd.DataFrame] = {}
     work = {
         config.home.task_scores(model.key, task): (model, task)
@@ -151,8 +145,6 @@ def asked_is_among_first(answers: "pd.DataFrame", count: int) -> np.ndarray:
 def text_scores(answers: "pd.DataFrame") -> "pd.DataFrame":
     """Scores rows of task ``answers``: words, whether finished, whether empty, the share of repeated word triples; and
     over all answers of the model together (item ``all``) the share of different words and word pairs."""
-    import pandas as pd
-
     texts = answers["response"]
     metrics = {
         "words": texts.map(lambda text: len(text.split())).astype(float),
@@ -165,8 +157,6 @@ def text_scores(answers: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _over_all(answers: "pd.DataFrame", texts: Sequence[str]) -> "pd.DataFrame":
-    import pandas as pd
-
     first = answers.iloc[0]
     shared = {"model": first["model"], "train_seed": first["train_seed"], "task": "answers", "item": "all", "sample": 0}
     rows = [shared | {"group": "all", "metric": f"distinct_{n}", "value": distinct_share(texts, n)} for n in (1, 2)]
@@ -175,8 +165,6 @@ def _over_all(answers: "pd.DataFrame", texts: Sequence[str]) -> "pd.DataFrame":
 
 def _long(answers: "pd.DataFrame", task: str, metrics: dict[str, Any]) -> "pd.DataFrame":
     """One row an answer and metric, in the columns of ``SCORES``."""
-    import pandas as pd
-
     keys = answers[["model", "train_seed", "sample"]].assign(
         task=task, item=answers["prompt_id"], group=answers["instruction_emotion"]
     )

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Iterable
 
+import pandas as pd
+
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config
 from emogap.device import check_device
@@ -57,8 +59,6 @@ def combine_scores(config: Config) -> Summary:
 
 
 def _combine(artefact: Artefact) -> None:
-    import pandas as pd
-
     with artefact.making() as draft:
         tables = [read_rows(path, SCORES) for path in artefact.recipe.inputs.values()]
         table = pd.concat(tables, ignore_index=True)

@@ -6,9 +6,9 @@ A model that always says something joyful scores well on sentiment and badly her
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from emogap import hub
 from emogap.artefacts import Artefact, Recipe, Summary
@@ -21,9 +21,6 @@ from emogap.stages import make_each
 from emogap.text import reading
 from emogap.text.reading import given_file, passages_rule
 from emogap.text.words import MARKS, plain
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _RUN = rf"\w+(?:[{MARKS}]+\w*)*"
 _WORD = re.compile(rf"{_RUN}(?:'{_RUN})*")
@@ -87,8 +84,6 @@ def _make(config: Config, model: StudyModel, artefact: Artefact) -> None:
 def plain_text_scores(config: Config, model: StudyModel, passages: Sequence[str]) -> "pd.DataFrame":
     """Scores rows of task ``plain_text``, item the passage's number: ``nats`` (minus the log-probability of the
     passage, as minimal pairs are scored), ``tokens`` and ``characters`` (how many it has)."""
-    import pandas as pd
-
     from emogap.evaluate.sentence_scores import SentenceScorer
     from emogap.progress import progress
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config
-from emogap.emotions import LABELS
 from emogap.errors import InputError
 from emogap.evaluate.emotion_words import WORDS, load_emotion_words
 from emogap.evaluate.models import (
@@ -31,7 +31,6 @@ from emogap.text.forms import Label, Text, check
 from emogap.text.reading import given_file, passages_rule, read_json, read_passages
 
 if TYPE_CHECKING:
-    import pandas as pd
     import torch
 
     from emogap.evaluate.logit_lens import LogitLens, Reading, WordTokens
@@ -184,8 +183,6 @@ class TextReader:
         return self._read(texts, label, 0, ends_only=True)
 
     def _read(self, texts: dict[str, str], label: str, new_tokens: int, ends_only: bool) -> "pd.DataFrame":
-        import pandas as pd
-
         tables = []
         with progress(label, len(texts), "texts") as bar:
             for batch in self._batches(texts, new_tokens):
@@ -216,8 +213,6 @@ class TextReader:
         yield batch
 
     def _table(self, reading: "Reading", texts: list[str], end: int) -> "pd.DataFrame":
-        import pandas as pd
-
         layers, positions, k = reading.top_ids.shape
         known, places = np.unique(reading.top_ids, return_inverse=True)
         tops = np.array(self.opened.token_texts(known), dtype=object)[places.reshape(reading.top_ids.shape)]
@@ -257,8 +252,6 @@ def opening_readings(config: Config) -> "pd.DataFrame":
 
 
 def _tables(config: Config, artefacts: Sequence[Artefact]) -> "pd.DataFrame":
-    import pandas as pd
-
     return pd.concat([read_rows(config.home.require(a.path), LENS) for a in artefacts], ignore_index=True)
 
 
@@ -269,9 +262,3 @@ def mean_by_layer(table: "pd.DataFrame") -> "pd.DataFrame":
     )
     how = {measure: "median" if measure == "rank" else "mean" for measure in MEASURES}
     return wide.groupby(["model", "layer"], sort=False).agg(how).round(3).reset_index()
-
-
-def opening_emotion(prompt_id: str) -> str | None:
-    """The emotion that an opening was written for; None for a text without one."""
-    emotion = prompt_id.split("/")[0]
-    return emotion if emotion in LABELS else None

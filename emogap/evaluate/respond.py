@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from emogap import hub
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config, Sampling
@@ -26,8 +28,6 @@ from emogap.text.forms import Label, check
 from emogap.text.reading import given_file, read_json, shown
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from emogap.generate.engines import Conversation, Engine, Reply
 
 CALL_BATCHES = 4
@@ -153,8 +153,6 @@ def respond(config: Config) -> Summary:
 def _make(config: Config, condition: Condition, model: StudyModel, artefact: Artefact) -> None:
     """All answers of one model. Finished ones are in the journal, and a rerun goes on where a call to the engine began:
     bf16 answers are the same only for the same call."""
-    import pandas as pd
-
     with artefact.making() as draft:
         journal = Journal(artefact.path.with_suffix(".partial.jsonl"), artefact.recipe.sha256())
         rows = _rows(config, condition, model)
@@ -261,7 +259,5 @@ def _answered(row: dict[str, Any], reply: "Reply") -> dict[str, Any]:
 
 def read_responses(config: Config, condition: Condition) -> "pd.DataFrame":
     """The answers of all models under a condition, in the study's order. Raises ``MissingInput``."""
-    import pandas as pd
-
     paths = [responses_path(config, condition, model) for model in study_models(config)]
     return pd.concat([read_rows(config.home.require(path), RESPONSES) for path in paths], ignore_index=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emogap.artefacts import Artefact, Recipe, Summary, fingerprint
@@ -115,8 +116,6 @@ def _setting(values: Mapping[str, Any]) -> str:
 
 
 def _table(rows: list[dict[str, Any]]):
-    import pyarrow as pa
-
     return pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
 
 

@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emogap.bench import print_timings, ratio, time_in_turn
 from emogap.config import Clm, HubModel, Sft
 from emogap.options import Parser, a_model
 from emogap.paths import ROOT
+from tools.bench import print_timings, ratio, time_in_turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -1,123 +1,17 @@
-"""Verdicts by hand, old chunks in pickle form, prompts made by a model. With fake models."""
+"""Old chunks of stories, in pickle or Parquet form. With a fake classifier."""
 
 import collections
 import datetime
-import json
 import pickle
 
 import pandas as pd
 import pytest
-from fakes import FakeClassifier, reworded, use_fakes
+from fakes import FakeClassifier
 
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.generate import import_pickles as importing
-from emogap.generate import judging, prompt_maker
-from emogap.generate import rewrite as rewrites
-from emogap.generate.review import add_verdict, read_verdicts, review_in_terminal, undecided, verdicts_path
-from emogap.records import REWRITES, STORIES, read_rows
-
-
-@pytest.fixture
-def make_config(make_config):
-    """Settings that rewrite with v3, whose seed examples come from a file."""
-    return lambda *settings: make_config("rewrite.versions=['v3']", *settings)
-
-
-@pytest.fixture
-def engine(monkeypatch):
-    return use_fakes(monkeypatch, reworded)
-
-
-def table(config) -> pd.DataFrame:
-    return read_rows(config.home.rewrite_rows("v3"), REWRITES)
-
-
-@pytest.fixture
-def rewritten(make_config, engine):
-    """Settings of a home with eight rewrites, all of them kept."""
-    config = make_config("rewrite.count=8")
-    rewrites.rewrite(config)
-    assert set(table(config)["status"]) == {"kept"}
-    return config
-
-
-def test_a_verdict_goes_before_the_gates_and_survives_reruns(rewritten, make_config, engine):
-    file = rewritten.home.rewrite_rows("v3")
-    rows = table(rewritten).to_dict("records")
-    add_verdict(file, rows[0], "reject", "reads like an advert")
-    add_verdict(file, rows[1], "accept")
-    rewrites.rewrite(rewritten)
-    assert engine.opened == 1
-    assert table(rewritten)["reason"][0] == "by hand: reads like an advert"
-    assert len(json.loads(rewritten.home.rewrites("v3").read_text())) == 7
-    rewrites.rewrite(make_config("rewrite.count=8", "rewrite.gates.min_words=400"))
-    judged = table(rewritten)
-    assert judged["status"].tolist() == ["rejected", "kept"] + ["rejected"] * 6
-    assert judged["verdict"].tolist()[:2] == ["reject", "accept"]
-    assert engine.opened == 1
-
-
-def test_a_verdict_does_not_hold_for_another_reply(rewritten, make_config, engine):
-    file = rewritten.home.rewrite_rows("v3")
-    add_verdict(file, table(rewritten).to_dict("records")[0], "reject")
-    engine.reply = lambda conversation: reworded(conversation) + " Truly!"
-    rewrites.rewrite(make_config("rewrite.count=8", "seed=5"))
-    assert set(table(rewritten)["status"]) == {"kept"}
-
-
-def test_the_review_asks_row_by_row_and_goes_on_where_it_stopped(rewritten, monkeypatch, capsys):
-    file = rewritten.home.rewrite_rows("v3")
-    answers = iter(["a", "r", "too loud", "s", "q"])
-    monkeypatch.setattr("builtins.input", lambda question: next(answers))
-    assert review_in_terminal(file) == 2
-    assert "original:" in capsys.readouterr().out
-    rows = table(rewritten)["id"].tolist()
-    decided = read_verdicts(file)
-    assert {row: (v.decision, v.reason) for row, v in decided.items()} == {
-        rows[0]: ("accept", ""), rows[1]: ("reject", "too loud")
-    }  # fmt: skip
-    assert [row["id"] for row in undecided(file)] == rows[2:]
-    assert not list(undecided(file, rejected=True))
-
-
-def test_a_later_verdict_replaces_an_earlier_and_a_torn_line_is_named(rewritten):
-    file = rewritten.home.rewrite_rows("v3")
-    row = table(rewritten).to_dict("records")[0]
-    add_verdict(file, row, "reject")
-    add_verdict(file, row, "accept")
-    assert read_verdicts(file)[row["id"]].decision == "accept"
-    with verdicts_path(file).open("a") as handle:
-        handle.write('{"row": 1')
-    with pytest.raises(InputError, match="line 3: not JSON"):
-        read_verdicts(file)
-
-
-@pytest.mark.parametrize("change", [{"decision": "maybe"}, {"reason": None}, {"row": 5}, {"at": 0}])
-def test_a_verdict_of_another_form_is_named(rewritten, change):
-    file = rewritten.home.rewrite_rows("v3")
-    verdict = add_verdict(file, table(rewritten).to_dict("records")[0], "reject", "too long\u2028and too loud")
-    assert read_verdicts(file)[verdict.row] == verdict
-    verdicts_path(file).write_text(json.dumps(verdict.model_dump() | change))
-    with pytest.raises(InputError, match=f"line 1: '{next(iter(change))}' is .* mend or delete the line"):
-        read_verdicts(file)
-
-
-def test_the_widget_writes_the_same_verdicts(rewritten):
-    from emogap.show.review_widget import review_widget
-
-    file = rewritten.home.rewrite_rows("v3")
-    shown, controls = review_widget(file).children
-    accept, reject, _, reason = controls.children
-    first = shown.value.split()[0]
-    reason.value = "wrong"
-    reject.click()
-    accept.click()
-    decided = read_verdicts(file)
-    assert [v.decision for v in decided.values()] == ["reject", "accept"]
-    assert decided[first].reason == "wrong"
-
-
-# --- pickles ---------------------------------------------------------------------------------------------------------
+from emogap.generate import judging
+from emogap.records import STORIES, read_rows
 
 STORY = "{} was what the dog sang as it ran over the hill and found a ball under the old tree by the river."
 
@@ -301,49 +195,3 @@ def test_no_pickle_a_torn_one_and_a_name_that_is_taken(config, old):
     (old / "babylm_augment_0.pkl").write_bytes(pickle.dumps([old_record(0)])[:-20])
     with pytest.raises(InputError, match="no readable pickle"):
         importing.import_pickles(config, old, "published-m1")
-
-
-# --- prompts ---------------------------------------------------------------------------------------------------------
-
-TASKS = """1. Instruction: Describe a thunderstorm as a dog would.
-2. Instruction: Write to the captain. Input: She scored although her foot hurt.
-3) Instruction: Describe a thunderstorm, as a dog would!
-4. Just a sentence."""
-
-
-@pytest.fixture
-def writer(monkeypatch):
-    return use_fakes(monkeypatch, lambda conversation: TASKS)
-
-
-def test_evaluation_prompts_have_the_published_form(config, writer):
-    summary = prompt_maker.make_prompts(config, "evaluation", ["joy"])
-    assert summary.counts == {"kept": 2, "rejected": 2}
-    made = json.loads((config.home.root / "prompts" / "evaluation_prompts.json").read_text())
-    assert made == {
-        "joy": [
-            "Instruction: Describe a thunderstorm as a dog would.",
-            "Instruction: Write to the captain. Input: She scored although her foot hurt.",
-        ]
-    }
-    rows = json.loads((config.home.root / "prompts" / "evaluation_prompts.rows.json").read_text())
-    assert [row["reason"] for row in rows] == [None, None, "duplicate", "form"]
-    assert prompt_maker.make_prompts(config, "evaluation", ["joy"]).made == []
-
-
-def test_seed_rewrites_can_be_used_as_they_are(config, writer):
-    block = "Instruction: How long?\nInput:\nAnswer: Forty minutes.\nRewritten answer: Only forty minutes!"
-    writer.reply = lambda conversation: f"{block}\n\nThat was all."
-    prompt_maker.make_prompts(config, "seeds", ["joy"])
-    made = json.loads((config.home.root / "prompts" / "seed_rewrites.json").read_text())
-    assert made["joy"][0] == {
-        "instruction": "How long?", "input": "", "output": "Forty minutes.", "rewritten": "Only forty minutes!"
-    }  # fmt: skip
-    assert rewrites.render_seed(made["joy"][0]) == block.replace("Input:\n", "Input: \n")
-
-
-def test_unknown_kinds_and_emotions_are_named(config):
-    with pytest.raises(UsageError, match="unknown kind of prompts 'x'; choose among evaluation, seeds"):
-        prompt_maker.make_prompts(config, "x")
-    with pytest.raises(UsageError, match="'glee' is not one of the 28"):
-        prompt_maker.make_prompts(config, "seeds", ["glee"])

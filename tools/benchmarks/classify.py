@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emogap.bench import Timing, print_timings, ratio, time_in_turn
 from emogap.config import HubModel
 from emogap.data.classify import load
 from emogap.data.clean import Report, Rules, clean
@@ -17,6 +16,7 @@ from emogap.errors import UsageError
 from emogap.options import Parser, a_model, a_path
 from emogap.paths import ROOT
 from emogap.text.reading import read_texts
+from tools.bench import Timing, print_timings, ratio, time_in_turn
 
 if TYPE_CHECKING:
     from transformers import Pipeline

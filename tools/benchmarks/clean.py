@@ -6,12 +6,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from emogap.bench import print_timings, ratio, time_in_turn
 from emogap.data.clean import Report, Rules, clean
 from emogap.data.raw import Source
 from emogap.options import Parser, a_path
 from emogap.paths import ROOT
 from emogap.text.near_duplicates import text_key
+from tools.bench import print_timings, ratio, time_in_turn
 
 _BREAKS = str.maketrans("\t\x0b\x0c\x1c\x1d\x1e\x1f", " " * 7)
 _SPACE_BEFORE_PUNCTUATION = re.compile(r"\s+([.,!?;:])")

@@ -3,6 +3,7 @@
 Absolute seconds move with the machine; the ratio of two ways measured in turn in one run does not.
 """
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from emogap.errors import UsageError
+from emogap.options import Parser
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,14 @@ def print_timings(timings: list[Timing], unit: str, baseline: str) -> None:
 
 # Name → ``module:function``; the function takes the words after the name and prints its figures.
 BENCHMARKS: dict[str, str] = {
-    "clean": "emogap.benchmarks.clean:run",
-    "classify": "emogap.benchmarks.classify:run",
-    "generate": "emogap.benchmarks.generate:run",
-    "train": "emogap.benchmarks.train:run",
-    "respond": "emogap.benchmarks.respond:run",
-    "blimp": "emogap.benchmarks.blimp:run",
-    "lens": "emogap.benchmarks.lens:run",
-    "scale": "emogap.benchmarks.scale:run",
+    "clean": "tools.benchmarks.clean:run",
+    "classify": "tools.benchmarks.classify:run",
+    "generate": "tools.benchmarks.generate:run",
+    "train": "tools.benchmarks.train:run",
+    "respond": "tools.benchmarks.respond:run",
+    "blimp": "tools.benchmarks.blimp:run",
+    "lens": "tools.benchmarks.lens:run",
+    "scale": "tools.benchmarks.scale:run",
 }
 
 
@@ -82,3 +84,16 @@ def run_benchmark(name: str, arguments: list[str]) -> None:
         raise UsageError(f"unknown benchmark '{name}'; choose among {', '.join(BENCHMARKS)}")
     module, function = BENCHMARKS[name].split(":")
     getattr(import_module(module), function)(arguments)
+
+
+def main(words: list[str]) -> None:
+    """``emogap bench``: the first word names the benchmark, the others are its own."""
+    arguments = options().parse_args(words)
+    run_benchmark(arguments.name, arguments.arguments)
+
+
+def options() -> Parser:
+    parser = Parser(prog="emogap bench", description="Measure speed, as ratios within one run.")
+    parser.add_argument("name", metavar="NAME", help=f"one of: {', '.join(BENCHMARKS)}")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="what the benchmark takes; NAME --help says it")
+    return parser

@@ -1,13 +1,13 @@
-"""Multi-label scores: F1 per label, macro and micro, with bootstrap intervals, and thresholds tuned for F1.
+"""Multi-label scores: macro and micro F1 with bootstrap intervals, and thresholds tuned for F1.
 
 Arrays: ``scores`` float (rows, labels) between 0 and 1, ``targets`` and ``predicted`` bool (rows, labels). A label is
-predicted where its score is greater than its threshold. A label that is neither given nor predicted has F1 0, as in
-scikit-learn.
+predicted where its score is greater than its threshold. A label that is neither given nor predicted has F1 0.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.metrics import f1_score
 
 _GRID = np.linspace(-6, 3, 181)
 """Thresholds tried, as logits: 0.0025 to 0.95."""
@@ -25,22 +25,6 @@ class Estimate:
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
-def label_f1(predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """F1 of every label: float (labels,)."""
-    hits = (predicted & targets).sum(0)
-    return 2 * hits / np.maximum(1, predicted.sum(0) + targets.sum(0))
-
-
-def macro_f1(predicted: np.ndarray, targets: np.ndarray) -> float:
-    """The plain mean of the labels' F1."""
-    return float(label_f1(predicted, targets).mean())
-
-
-def micro_f1(predicted: np.ndarray, targets: np.ndarray) -> float:
-    """F1 over all decisions together."""
-    return float(2 * (predicted & targets).sum() / (predicted.sum() + targets.sum()))
-
-
 def bootstrap_f1(
     predicted: np.ndarray, targets: np.ndarray, *, draws: int = 1000, seed: int = 0
 ) -> dict[str, Estimate]:
@@ -53,10 +37,13 @@ def bootstrap_f1(
         weights = np.bincount(random.integers(rows, size=rows), minlength=rows).astype(np.float32)
         hit, all_ = weights @ hits, weights @ given
         macros.append(np.mean(2 * hit / np.maximum(1, all_)))
-        micros.append(2 * hit.sum() / all_.sum())
+        micros.append(2 * hit.sum() / max(1, all_.sum()))
     return {
-        "macro": Estimate(macro_f1(predicted, targets), *np.percentile(macros, [2.5, 97.5]).tolist()),
-        "micro": Estimate(micro_f1(predicted, targets), *np.percentile(micros, [2.5, 97.5]).tolist()),
+        way: Estimate(
+            float(f1_score(targets, predicted, average=way, zero_division=0)),
+            *np.percentile(drawn, [2.5, 97.5]).tolist(),
+        )
+        for way, drawn in (("macro", macros), ("micro", micros))
     }
 
 

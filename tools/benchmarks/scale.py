@@ -14,13 +14,13 @@ from functools import partial
 import numpy as np
 import torch
 
-from emogap.bench import Timing, print_timings, ratio, time_in_turn
-from emogap.benchmarks.classify import sample_lines
 from emogap.cluster import Crew, crew
 from emogap.config import HubModel, Scale
 from emogap.data.classify import Scoring, open_scorer
 from emogap.errors import EmogapError, UsageError
 from emogap.options import Parser, a_model
+from tools.bench import Timing, print_timings, ratio, time_in_turn
+from tools.benchmarks.classify import sample_lines
 
 NO_RAY, ONE, TWO, NO_RAY_TWO = "no Ray, 1 core", "Ray, 1 worker", "Ray, 2 workers", "no Ray, 2 cores"
 BOOKED = 0.5

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from emogap.bench import Timing, print_timings, ratio, time_in_turn
 from emogap.config import HubModel
 from emogap.errors import UsageError
 from emogap.evaluate.minimal_pairs import Pair, load_pairs
@@ -24,6 +23,7 @@ from emogap.hub import LocalModel, is_adapter, resolve
 from emogap.lm.loading import load_causal
 from emogap.options import Parser, a_model, a_path
 from emogap.paths import from_root
+from tools.bench import Timing, print_timings, ratio, time_in_turn
 
 SHARED, PLAIN = "emogap", "emogap, one by one"
 MIB = 1 << 20

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from emogap.bench import Timing, print_timings, ratio, time_in_turn
 from emogap.config import Config, HubModel, Sampling, load_config
 from emogap.device import pick_device, pick_dtype
 from emogap.errors import UsageError
@@ -12,6 +11,7 @@ from emogap.generate.transformers_engine import TransformersEngine
 from emogap.hub import LocalModel, resolve
 from emogap.options import Parser, a_model
 from emogap.records import row_seed
+from tools.bench import Timing, print_timings, ratio, time_in_turn
 
 LIBRARY, ALONE = "transformers, one at a time", "emogap, one at a time"
 PUBLISHED_PROMPTS, MODELS = 829, 4

@@ -12,7 +12,6 @@ goes on at the last finished epoch and ends with the same weights.
 import json
 import math
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.metrics import f1_score
 
 from emogap.artefacts import write_json
 from emogap.data.emotion_model import (
@@ -33,13 +33,14 @@ from emogap.data.emotion_model import (
     pad,
     tfidf_vectorizer,
 )
-from emogap.data.model_card import write_card
-from emogap.data.multilabel import bootstrap_f1, cross_fitted, label_f1, tune_thresholds
 from emogap.device import cpu_has_bf16
 from emogap.emotions import EMOTIONS, INDEX, LABELS
-from emogap.errors import InputError, MissingInput, UsageError
+from emogap.errors import MissingInput, UsageError
+from emogap.options import Parser, a_path
 from emogap.text.forms import Form, Label, Text, check, read_forms
-from emogap.text.reading import given_file, read_lines
+from tools.goemotions import GoEmotions, read_goemotions
+from tools.model_card import write_card
+from tools.multilabel import bootstrap_f1, cross_fitted, tune_thresholds
 
 if TYPE_CHECKING:
     import torch
@@ -75,41 +76,6 @@ class FitSettings:
     """Of the moving average of the weights, per step."""
 
 
-@dataclass(frozen=True)
-class GoEmotions:
-    """One split: texts, and its labels as float32 of shape (rows, 28), 1 where a label was given."""
-
-    texts: list[str]
-    targets: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-
-def read_goemotions(path: Path) -> GoEmotions:
-    """Reads a GoEmotions TSV: text, comma-separated label ids, comment id.
-
-    Raises ``MissingInput`` or, naming the line, ``InputError``.
-    """
-    given_file(path, "GoEmotions", "run `emogap fetch goemotions` or name the folder that holds it")
-    texts, rows = [], []
-    for number, line in enumerate(read_lines(path), start=1):
-        text, *rest = line.split("\t")
-        ids = rest[0].split(",") if len(rest) == 2 else []
-        if not ids or not all(re.fullmatch("[0-9]{1,2}", one) and int(one) < len(LABELS) for one in ids):
-            raise InputError(
-                f"{path}, line {number}: expected text, label ids (0 to {len(LABELS) - 1}, comma-separated) and "
-                f"comment id, separated by tabs, found {line[:80]!r}"
-            )
-        row = np.zeros(len(LABELS), dtype=np.float32)
-        row[[int(one) for one in ids]] = 1
-        texts.append(text)
-        rows.append(row)
-    if not texts:
-        raise InputError(f"{path} is empty; fetch GoEmotions anew")
-    return GoEmotions(texts, np.stack(rows))
-
-
 def train_classifier(
     data: Path,
     out: Path = MODELS,
@@ -127,7 +93,7 @@ def train_classifier(
     agreement with the labels of their lines. Returns the measured scores of both. Raises ``InputError``,
     ``ModelError``, and ``UsageError`` if a training begun with other settings lies in ``out``.
     """
-    from emogap.data.minilm import mean_trained
+    from tools.minilm_training import mean_trained
 
     train, dev = read_goemotions(data / "train.tsv"), read_goemotions(data / "dev.tsv")
     recipe = {"seed": seed, "epochs": epochs, "rank": rank, "rarity_powers": list(RARITY_POWERS)}
@@ -230,17 +196,17 @@ class _Run:
     def __init__(self, model, settings: FitSettings, seed: int, targets: np.ndarray):
         import torch
 
-        from emogap.data import minilm
+        from tools.minilm_training import add_adapter, share_dropout, trained_parameters
 
         self.model, self.settings, self.seed = model.train(), settings, seed
-        minilm.share_dropout(model)
-        minilm.add_adapter(model, settings.rank, half=cpu_has_bf16())
+        share_dropout(model)
+        add_adapter(model, settings.rank, half=cpu_has_bf16())
         shares = torch.from_numpy(targets).mean(0).clamp(1e-4, 1 - 1e-4)
         self.case_weights = torch.from_numpy(case_weights(shares.numpy(), settings.rarity_power))
         with torch.no_grad():  # begin at the labels' frequencies
             model.classifier.bias.copy_(torch.logit(shares))
             model.classifier.weight.zero_()
-        self.parameters = minilm.trained_parameters(model)
+        self.parameters = trained_parameters(model)
         self.average = {name: value.detach().clone() for name, value in self.parameters.items()}
         head = [value for name, value in self.parameters.items() if name.startswith("head.")]
         adapter = [value for name, value in self.parameters.items() if not name.startswith("head.")]
@@ -404,12 +370,15 @@ def measure(classifier: EmotionClassifier, dev: GoEmotions) -> dict[str, Any]:
         way: {kind: asdict(estimate) for kind, estimate in bootstrap_f1(predicted, targets).items()}
         for way, predicted in ways.items()
     }
+    by_label = {
+        way: f1_score(targets, ways[way], average=None, zero_division=0).tolist() for way in ("tuned", "at 0.5")
+    }
     per_label = {
         label: {
             "cases": int(targets[:, i].sum()),
             "threshold": float(classifier.thresholds[i]),
-            "f1_tuned": float(label_f1(tuned, targets)[i]),
-            "f1_at_half": float(label_f1(scores > 0.5, targets)[i]),
+            "f1_tuned": by_label["tuned"][i],
+            "f1_at_half": by_label["at 0.5"][i],
         }
         for label, i in INDEX.items()
     }
@@ -447,3 +416,34 @@ def teacher_agreement(stories: Path, classifier: EmotionClassifier) -> dict[str,
 def _brief(scores: dict[str, Any]) -> str:
     f1 = scores["f1"]["cross-fitted"]
     return f"dev macro-F1 {f1['macro']['value']:.3f}, micro-F1 {f1['micro']['value']:.3f} with cross-fitted thresholds"
+
+
+def main(words: list[str]) -> None:
+    """``emogap train-classifier``."""
+    given = {name: value for name, value in vars(options().parse_args(words)).items() if value is not None}
+    train_classifier(**given)
+
+
+def options() -> Parser:
+    parser = Parser(
+        prog="emogap train-classifier",
+        description="Train both emotion classifiers on GoEmotions' train split, tune their thresholds on its dev "
+        "split, write weights and cards. A training that was stopped goes on from its last epoch.",
+    )
+    parser.add_argument(
+        "--data", required=True, type=a_path, metavar="DIR", help="holds GoEmotions' train.tsv and dev.tsv"
+    )
+    parser.add_argument("--out", type=a_path, metavar="DIR", help="where both are written (the package's own models)")
+    for option, what in (
+        ("seed", "random seed"),
+        ("epochs", "of each of the two fits that are averaged"),
+        ("rank", "of each fit's adapter"),
+    ):
+        parser.add_argument(f"--{option}", type=int, metavar="N", help=what)
+    parser.add_argument(
+        "--stories",
+        type=a_path,
+        metavar="DIR",
+        help="published stories (Parquet): report the agreement with their labels",
+    )
+    return parser

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from emogap.bench import print_timings, ratio, time_in_turn
 from emogap.config import HubModel, Sampling, Writer
 from emogap.generate.chat_format import ChatFormat, end_tokens
 from emogap.generate.engines import Conversation, Engine, Reply, known_tokens
@@ -22,6 +21,7 @@ from emogap.hub import LocalModel, resolve
 from emogap.options import Parser, a_model
 from emogap.paths import ROOT
 from emogap.records import row_seed
+from tools.bench import print_timings, ratio, time_in_turn
 
 STATIC_BATCH = 32
 PREFIX_TOKENS = 512
