@@ -99,9 +99,9 @@ def test_chunk_numbers(text, numbers):
     assert stories.parse_chunks(text, 4) == numbers
 
 
-@pytest.mark.parametrize("text", ["", "a", "2-1", "4", "0-4", "-1", "1;2"])
+@pytest.mark.parametrize("text", ["", "a", "2-1", "4", "0-4", "-1", "1;2", "0-9999999999"])
 def test_bad_chunk_numbers_are_named(text):
-    with pytest.raises(UsageError, match="chunks '"):
+    with pytest.raises(UsageError, match="augment.chunks = '"):
         stories.parse_chunks(text, 4)
 
 

@@ -32,7 +32,7 @@ from emogap.errors import InputError
 from emogap.exhibits import Exhibit, read_table, save_figure, save_table, told_apart
 from emogap.paths import from_root
 from emogap.progress import progress
-from emogap.records import PROCESSED, row_seed
+from emogap.records import PROCESSED, count_rows, row_seed
 from emogap.stages import make_each
 from emogap.text.near_duplicates import EQUALITY_RULE
 
@@ -378,10 +378,7 @@ def nothing_emotional(config: Config) -> bool:
     Raises ``InputError`` if it cannot be read.
     """
     path = config.home.filtered
-    try:
-        return path.exists() and pq.read_metadata(path).num_rows == 0
-    except (ValueError, OSError) as error:  # ArrowInvalid is a ValueError
-        raise InputError(f"{path} cannot be read as Parquet ({error}); delete it and rerun its stage") from error
+    return path.exists() and count_rows(path) == 0
 
 
 def never_found(config: Config) -> list[str]:

@@ -20,31 +20,26 @@ from emogap.records import SCORES, write_rows
 from emogap.stages import make_each
 from emogap.text import reading
 from emogap.text.reading import given_file, passages_rule
-from emogap.text.words import MARKS, plain
+from emogap.text.words import MARKS, distinct_n, ngrams, plain
 
 _RUN = rf"\w+(?:[{MARKS}]+\w*)*"
 _WORD = re.compile(rf"{_RUN}(?:'{_RUN})*")
 
 
-def ngrams(text: str, width: int) -> list[tuple[str, ...]]:
+def word_ngrams(text: str, width: int) -> list[tuple[str, ...]]:
     """All runs of ``width`` words, lower-cased, punctuation left out."""
-    words = _WORD.findall(plain(text).lower())
-    return [tuple(words[i : i + width]) for i in range(len(words) - width + 1)]
+    return ngrams(_WORD.findall(plain(text).lower()), width)
 
 
 def distinct_share(texts: Sequence[str], width: int) -> float:
-    """Different n-grams over all n-grams of the texts together (distinct-n, Li et al. 2016); NaN if they have none.
-
-    It falls with the amount of text: compare models that answered the same prompts at the same limit.
-    """
-    found = [gram for text in texts for gram in ngrams(text, width)]
-    return len(set(found)) / len(found) if found else float("nan")
+    """``distinct_n`` of the texts. It falls with the amount of text: compare models that answered the same prompts at
+    the same limit."""
+    return distinct_n(word_ngrams(text, width) for text in texts)
 
 
 def repeated_share(text: str, width: int) -> float:
     """Which share of a text's n-grams has stood in it before; NaN for a text too short to have one."""
-    found = ngrams(text, width)
-    return 1 - len(set(found)) / len(found) if found else float("nan")
+    return 1 - distinct_n([word_ngrams(text, width)])
 
 
 def read_passages(path: str | Path) -> list[str]:

@@ -1,13 +1,11 @@
 """Stories: every method writes about the same emotional lines, in chunks that stand and resume on their own."""
 
 import random
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from emogap.artefacts import Artefact, Recipe, Summary, fingerprint
 from emogap.config import Augment, Config
@@ -20,8 +18,9 @@ from emogap.generate.prompts import StoryExample, Template, load_examples, load_
 from emogap.generate.quality import STORY_GATES
 from emogap.generate.writing import Ask, Row
 from emogap.generate.writing_stage import Part, WritingStage, part_recipes
+from emogap.options import chunk_numbers
 from emogap.paths import from_root
-from emogap.records import PROCESSED, STORIES, read_rows, row_seed
+from emogap.records import PROCESSED, STORIES, count_rows, read_rows, row_seed
 
 Examples = Mapping[str, list[dict[str, str]]]
 
@@ -91,7 +90,7 @@ def story_chunks(config: Config) -> list[Chunk]:
     """
     settings = config.augment
     path = config.home.require(config.home.filtered)
-    available = pq.read_metadata(path).num_rows
+    available = count_rows(path)
     if not available:
         return []
     total = min(settings.lines or available, available)
@@ -136,18 +135,12 @@ def parse_chunks(text: str, count: int) -> list[int]:
 
     Raises ``UsageError``.
     """
-    if text.strip() == "all":
-        return list(range(count))
-    numbers: set[int] = set()
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
-        if not match:
-            raise UsageError(f"chunks '{text}': give all, or numbers and ranges such as 0-9,33")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first or last >= count:
-            raise UsageError(f"chunks '{text}': there is no chunk {part.strip()}; the lines make chunks 0-{count - 1}")
-        numbers.update(range(first, last + 1))
-    return sorted(numbers)
+    numbers = chunk_numbers(text, "augment.chunks", range(count))
+    if numbers and numbers[-1] >= count:
+        raise UsageError(
+            f"augment.chunks = '{text}': there is no chunk {numbers[-1]}; the lines make chunks 0-{count - 1}"
+        )
+    return numbers
 
 
 def chosen_lines(config: Config) -> pd.DataFrame:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from emogap.artefacts import sha256_text
@@ -37,7 +36,7 @@ from emogap.generate.writing import (
 )
 from emogap.paths import from_root
 from emogap.progress import Progress, progress
-from emogap.records import row_seed
+from emogap.records import count_rows, row_seed
 from emogap.text.reading import read_text
 
 Stage = Literal["augment", "rewrite"]
@@ -214,7 +213,7 @@ class StoryBench(Bench):
         return _lines(self._lines(lines=count, order="balanced"))
 
     def available(self) -> int:
-        return pq.read_metadata(self.config.home.require(self.config.home.filtered)).num_rows
+        return count_rows(self.config.home.require(self.config.home.filtered))
 
     def _find(self, ids: Sequence[str]) -> list[Source]:
         lines = self._lines(lines=0)
