@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # A CPU-only torch: make demo TORCH_INDEX=<index with CPU builds of torch>
 TORCH_INDEX ?=
 
-.PHONY: setup demo test test-all lint format report vllm vllm-cpu clean
+.PHONY: setup demo test test-all test-gpu lint format report vllm vllm-cpu clean
 
 setup: $(VENV)/.ready
 
@@ -52,8 +52,13 @@ format: $(VENV)/.dev-ready
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
+# The checks of a GPU run here too, on a CPU, with tiny models.
 test-all: lint
-	$(BIN)/pytest
+	EMOGAP_GPU_DEVICE=cpu $(BIN)/pytest
+
+# On a GPU box, from the source tree, nothing installed: make test-gpu PYTHON=python3 [PART=right|fast] [WHEELS=<folder>]
+test-gpu:
+	WHEELS="$(WHEELS)" tests/gpu/run.sh $(PART)
 
 clean:
 	rm -rf $(VENV) .venv-vllm runs

@@ -168,24 +168,31 @@ class EncoderClassifier(EmotionClassifier):
         """Scores of a batch, float32 of shape (texts, 28), where the model is; on a GPU they may still be computed."""
         import torch
 
+        try:
+            logits = self._logits(tokens).float()
+        except torch.OutOfMemoryError:
+            if len(tokens) == 1:
+                raise
+            logits = None
+        # Not while the error is handled, for as long as it is there it holds what the batch had computed.
+        if logits is None:
+            middle = len(tokens) // 2
+            return torch.cat([self._launch(tokens[:middle]), self._launch(tokens[middle:])])
+        scores = torch.softmax(logits, dim=-1) if self.one_label else torch.sigmoid(logits)
+        return scores[:, self.columns]
+
+    def _logits(self, tokens: list[dict[str, list[int]]]) -> "torch.Tensor":
+        import torch
+
         inputs = {}
         for key in self._inputs:
             inputs[key], mask = pad([row[key] for row in tokens], self._pads[key])
         if self._takes_mask:
             inputs["attention_mask"] = mask
-        try:
-            with torch.inference_mode():
-                logits = self.model(
-                    **{key: torch.from_numpy(value).to(self.model.device) for key, value in inputs.items()}
-                ).logits
-        except torch.OutOfMemoryError:
-            if len(tokens) == 1:
-                raise
-            middle = len(tokens) // 2
-            return torch.cat([self._launch(tokens[:middle]), self._launch(tokens[middle:])])
-        logits = logits.float()
-        scores = torch.softmax(logits, dim=-1) if self.one_label else torch.sigmoid(logits)
-        return scores[:, self.columns]
+        with torch.inference_mode():
+            return self.model(
+                **{key: torch.from_numpy(value).to(self.model.device) for key, value in inputs.items()}
+            ).logits
 
 
 def _numbers(scores: "torch.Tensor") -> np.ndarray:

@@ -1,5 +1,6 @@
 """Models of the published shapes with random weights, texts for them, and the floors of what a card can do."""
 
+import gc
 import json
 import random
 import re
@@ -80,6 +81,8 @@ class Models:
                 model.lm_head.weight.data *= 4
             model.save_pretrained(folder)
             tokenizer(name).save_pretrained(folder)
+            del model
+            give_back_memory()
         return LocalModel(folder, name)
 
     def matmul_weights(self, name: str) -> int:
@@ -225,11 +228,19 @@ class Measured:
     gigabytes: float | None = None
 
 
+def give_back_memory() -> None:
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
 @contextmanager
 def measured(device: str) -> Iterator[Measured]:
     """Seconds that a block takes until the device is done, and the most memory that it held."""
     import torch
 
+    give_back_memory()
     found, on_gpu = Measured(), device != "cpu"
     if on_gpu:
         torch.cuda.synchronize(device)
