@@ -10,7 +10,7 @@ import pytest
 from emogap import bench
 from emogap.artefacts import Artefact, Recipe
 from emogap.config import HubModel
-from emogap.emotions import GROUPINGS, LABELS, REWRITE_EMOTIONS, group_of, labels_over, top_label
+from emogap.emotions import GROUPINGS, LABELS, REWRITE_EMOTIONS, group_of, labels_over
 from emogap.errors import InputError, MissingInput, ModelError, UsageError
 from emogap.exhibits import Exhibit, draw_if_new, exhibits, save_figure, save_table
 from emogap.generate.prompts import load_template, parse_template
@@ -33,7 +33,6 @@ def test_every_label_is_in_one_group(grouping):
 def test_groups_and_labels_of_a_score_vector():
     scores = np.zeros(28, dtype=np.float32)
     scores[LABELS.index("joy")], scores[LABELS.index("love")] = 0.6, 0.9
-    assert top_label(scores) == ("love", pytest.approx(0.9))
     assert labels_over(scores, 0.5) == ["love", "joy"]
     assert group_of("surprise") == "neutral"
     assert group_of("surprise", "goemotions") == "ambiguous"

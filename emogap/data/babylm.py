@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emogap.artefacts import Artefact, Recipe, Summary
+from emogap.artefacts import Artefact, Recipe, Summary, read_manifest
 from emogap.config import Config
 from emogap.data.classify import (
     SHARD_LINES,
@@ -251,7 +251,7 @@ def _make_filtered(config: Config, artefact: Artefact) -> None:
     import pyarrow.parquet as pq
 
     settings = config.process
-    loaded = Artefact(config.home.processed, Recipe("process")).manifest()["notes"]["classifier"]
+    loaded = read_manifest(config.home.processed)["notes"]["classifier"]
     thresholds = thresholds_of(settings.threshold, loaded["thresholds"], loaded["name"])
     with artefact.making() as draft:
         file = pq.ParquetFile(config.home.processed)
@@ -357,7 +357,7 @@ def cleaning_table(config: Config) -> "pd.DataFrame":
     """What became of each source's lines, from the manifest of ``lines.parquet``: a row a source, and all of them."""
     import pandas as pd
 
-    table = pd.DataFrame(Artefact(config.home.lines, Recipe("process")).manifest()["notes"]["sources"])
+    table = pd.DataFrame(read_manifest(config.home.lines)["notes"]["sources"])
     table["source"] = table["source"].map(_name_of)
     total = table.drop(columns="source").sum()
     table = pd.concat([table, pd.DataFrame([{"source": "all", **total}])], ignore_index=True)

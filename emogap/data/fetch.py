@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
@@ -273,17 +274,11 @@ def download_from_hub(
 ) -> None:
     """Bring one file of a data set to its path under ``folder`` by the hub's own library. Raises as ``download``."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.utils import tqdm
+    from tqdm import tqdm
 
-    class Silent(tqdm):
-        """The whole fetch has one bar."""
-
-        def __init__(self, *arguments, **options):
-            super().__init__(*arguments, **(options | {"disable": True}))
-
-    options = {"repo_type": "dataset", "revision": commit, "endpoint": servers.hub, "tqdm_class": Silent}
-    with _asking_hub(home):
-        found = hf_hub_download(home.repository, file.path, local_dir=folder, **options)
+    where = {"repo_type": "dataset", "revision": commit, "endpoint": servers.hub, "local_dir": folder}
+    with _asking_hub(home):  # the whole fetch has one bar
+        found = hf_hub_download(home.repository, file.path, tqdm_class=partial(tqdm, disable=True), **where)
     _check(file, Path(found), sha256)
 
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from emogap.artefacts import Artefact, Recipe, Summary
 from emogap.config import Config
-from emogap.emotions import LABELS
 from emogap.errors import InputError, UsageError
 from emogap.evaluate.emotion_words import WORDS, load_emotion_words
 from emogap.evaluate.models import StudyModel, measurable, not_measured, recipe_parts, wanted_models, weights
@@ -262,9 +261,3 @@ def mean_by_layer(table: "pd.DataFrame") -> "pd.DataFrame":
     )
     how = {measure: "median" if measure == "rank" else "mean" for measure in MEASURES}
     return wide.groupby(["model", "layer"], sort=False).agg(how).round(3).reset_index()
-
-
-def opening_emotion(prompt_id: str) -> str | None:
-    """The emotion that an opening was written for; None for a text without one."""
-    emotion = prompt_id.split("/")[0]
-    return emotion if emotion in LABELS else None
