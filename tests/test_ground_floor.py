@@ -1,6 +1,7 @@
 """Emotions, row types, prompts, near-duplicates, exhibits, published numbers, benchmarks, models by name."""
 
 import multiprocessing
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,7 +16,7 @@ from emogap.exhibits import Exhibit, draw_if_new, exhibits, save_figure, save_ta
 from emogap.generate.prompts import load_template, parse_template
 from emogap.hub import identify, packaged_file, resolve
 from emogap.published import published
-from emogap.records import PROCESSED, read_rows, row_seed, write_rows
+from emogap.records import PROCESSED, STORIES, count_rows, read_rows, row_seed, stream_rows, write_rows
 from emogap.text import near_duplicates as neardup
 from tools import bench
 
@@ -56,8 +57,21 @@ def test_rows_keep_order_types_and_extra_columns(tmp_path):
     with pytest.raises(MissingInput):
         read_rows(tmp_path / "none.parquet", PROCESSED)
     (tmp_path / "bad.parquet").write_text("no parquet")
-    with pytest.raises(InputError, match=r"bad.parquet cannot be read as Parquet"):
-        read_rows(tmp_path / "bad.parquet", PROCESSED)
+    stream = partial(stream_rows, row_type=PROCESSED, columns=["id"])
+    for read in (partial(read_rows, row_type=PROCESSED), stream, count_rows):
+        with pytest.raises(InputError, match="bad.parquet cannot be read as Parquet .*; delete it and rerun"):
+            list(read(tmp_path / "bad.parquet"))
+
+
+def test_rows_come_one_by_one_or_are_counted(tmp_path):
+    same = {"source": "s", "text": "t", "emotion": "joy", "score": 0.5}
+    rows = pd.DataFrame({"id": ["a", "b"], **same, "scores": [[0.5]] * 2})
+    write_rows(tmp_path / "t.parquet", rows, PROCESSED)
+    assert count_rows(tmp_path / "t.parquet") == 2
+    found = list(stream_rows(tmp_path / "t.parquet", PROCESSED, ["id", "emotion"]))
+    assert found == [{"id": "a", "emotion": "joy"}, {"id": "b", "emotion": "joy"}]
+    with pytest.raises(InputError, match="no column line_id, .*; it is not a table of stories"):
+        list(stream_rows(tmp_path / "t.parquet", STORIES, ["id"]))
 
 
 def test_a_rows_seed_depends_on_the_row_alone():

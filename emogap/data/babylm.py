@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emogap.artefacts import Artefact, Recipe, Summary
+from emogap.artefacts import Artefact, Recipe, Summary, read_manifest
 from emogap.config import Config
 from emogap.data.classify import (
     SHARD_LINES,
@@ -235,7 +235,7 @@ def _scored_table(lines: "pa.Table", scores: np.ndarray) -> "pa.Table":
 
 def _make_filtered(config: Config, artefact: Artefact) -> None:
     settings = config.process
-    loaded = Artefact(config.home.processed, Recipe("process")).manifest()["notes"]["classifier"]
+    loaded = read_manifest(config.home.processed)["notes"]["classifier"]
     thresholds = thresholds_of(settings.threshold, loaded["thresholds"], loaded["name"])
     with artefact.making() as draft:
         file = pq.ParquetFile(config.home.processed)
@@ -336,7 +336,7 @@ def emotions_by_source(scored: Path, filtered: Path) -> "pd.DataFrame":
 
 def cleaning_table(config: Config) -> "pd.DataFrame":
     """What became of each source's lines, from the manifest of ``lines.parquet``: a row a source, and all of them."""
-    table = pd.DataFrame(Artefact(config.home.lines, Recipe("process")).manifest()["notes"]["sources"])
+    table = pd.DataFrame(read_manifest(config.home.lines)["notes"]["sources"])
     table["source"] = table["source"].map(_name_of)
     total = table.drop(columns="source").sum()
     table = pd.concat([table, pd.DataFrame([{"source": "all", **total}])], ignore_index=True)

@@ -29,7 +29,7 @@ from emogap.generate.chat_format import ChatFormat, end_tokens
 from emogap.generate.engines import Conversation, Reply
 from emogap.generate.server_engine import ServerEngine
 from emogap.hub import LocalModel
-from emogap.lm.loading import context_length, load_tokenizer
+from emogap.lm.loading import context_length, load_tokenizer, read_config
 from emogap.paths import ROOT
 
 ENVIRONMENT = ROOT / ".venv-vllm"
@@ -178,9 +178,7 @@ def _check_plugin(command: Sequence[str]) -> None:
 
 
 def context_of(folder: Path) -> int | None:
-    from transformers import AutoConfig
-
-    return context_length(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+    return context_length(read_config(folder))
 
 
 def _unfit(conversation: Conversation, prompt: list[int], context: int) -> Reply:
