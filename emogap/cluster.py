@@ -3,10 +3,18 @@
 A worker that is lost, alone or with its node, costs no more than the piece it had in hand: that is given to another,
 so whatever a worker writes must be the same when it is written again. Pieces are finished in no particular order.
 
-Ray starts the workers anew. Which of them does what is said here, because nothing that Ray has for it will do (2.60,
-each tried against the same tests):
+Which worker is given what, and what is done about a lost one, is said here and not left to Ray (2.60). What it has for
+that was tried against the same tests or read:
 
-REASONS
+- Actors with ``max_restarts`` and ``max_task_retries``: a retry is spent while the actor is being started again (two
+  within four seconds, nobody at work), so that what a killed node had in hand was given up; without a limit a
+  piece that kills its workers would have no end. A retry is bound to its actor, too, however idle the others are.
+- Ray Data (``map_batches`` over such actors): for the same reason pieces went missing when a node was killed, when none
+  was left, and beside a piece that killed its workers; and all models are loaded anew in every run, of which rewrites
+  have several.
+- ``ray.util.ActorPool``: does not say whose error it raises, and gives an actor that is starting again the next piece.
+- Tasks whose processes keep the model: one process is given this GPU now and that one then; the model stays where it
+  was.
 """
 
 import os

@@ -116,7 +116,7 @@ class Scoring:
 
         Finished shards are kept beside the artefact that is being made.
         """
-        size_of: list[int] = []
+        sizes: list[int] = []
         with workers(self.scale, partial(open_scorer, self), advance, lambda piece, _: len(piece[1])) as scorers:
 
             @cache
@@ -126,14 +126,14 @@ class Scoring:
 
             def missing() -> Iterator[tuple[int, Sequence[str]]]:
                 for number, shard in enumerate(texts()):
-                    size_of.append(len(shard))
+                    sizes.append(len(shard))
                     if shards().has(number):
                         advance(len(shard))
                     else:
                         yield number, shard
 
             scorers.run(missing(), lambda piece, scores: shards().put(piece[0], scores))
-            return scorers.description(), map(shards().read, range(len(size_of)))
+            return scorers.description(), map(shards().read, range(len(sizes)))
 
 
 def open_scorer(
