@@ -102,16 +102,6 @@ def make_each(name: str, artefacts: Iterable[Artefact], make: Callable[[Artefact
     return _summary(name, artefacts, made, started)
 
 
-def make_apart(
-    name: str, artefacts: Iterable[Artefact], make_all: Callable[[list[Artefact]], list[Artefact]]
-) -> Summary:
-    """The same of artefacts none of which is made from another: ``make_all`` is given those that are not fresh, and
-    gives back those that it made itself."""
-    started, artefacts = time.monotonic(), list(artefacts)
-    made = make_all([artefact for artefact in artefacts if not _is_fresh(artefact)])
-    return _summary(name, artefacts, made, started)
-
-
 def _summary(name: str, artefacts: list[Artefact], made: list[Artefact], started: float) -> Summary:
     summary = Summary(name)
     for artefact in artefacts:
@@ -126,35 +116,36 @@ LOOK_SECONDS = 1.0
 """How often a lock that another process holds is tried, when nothing else is left to be made."""
 
 
-def make_shared(name: str, artefacts: Iterable[Artefact], make: Callable[[Artefact], None]) -> Summary:
+MakeAll = Callable[[list[Artefact], Callable[[Artefact, LockHeld | None], None]], None]
+"""(artefacts, on_done): makes them, none from another; ``on_done`` hears of each, and why it is left to another
+process."""
+
+
+def make_shared(name: str, artefacts: Iterable[Artefact], make_all: MakeAll) -> Summary:
     """The same, shared with whoever makes them too: what another process holds is passed over and come back to.
 
-    ``make`` raises ``MadeMeanwhile`` for what it finds made when it has the lock. What a process that died has begun is
-    taken over as soon as its lock is free.
+    What is made when its lock is had is reported as ``MadeMeanwhile``. What a process that died has begun is taken over
+    as soon as its lock is free.
     """
-    return make_apart(name, artefacts, lambda wanted: _make_in_turn(name, wanted, make))
-
-
-def _make_in_turn(name: str, wanted: list[Artefact], make: Callable[[Artefact], None]) -> list[Artefact]:
-    made, left, waits = [], wanted, False
+    started, artefacts, made, waits = time.monotonic(), list(artefacts), [], False
+    left = [artefact for artefact in artefacts if not _is_fresh(artefact)]
     while left:
-        held = []
-        for artefact in left:
-            try:
-                make(artefact)
+        held: dict[Path, LockHeld] = {}
+
+        def on_done(artefact: Artefact, why_not: LockHeld | None, held: dict[Path, LockHeld] = held) -> None:
+            if why_not is None:
                 made.append(artefact)
-            except MadeMeanwhile:
-                pass
-            except LockHeld as error:
-                held.append(artefact)
-                said = f"{name} has nothing else to make: {error}"
+            elif not isinstance(why_not, MadeMeanwhile):
+                held[artefact.path] = why_not
+
+        make_all(left, on_done)
         if len(held) == len(left):
             if not waits:
-                print(said, flush=True)
+                print(f"{name} has nothing else to make: {held[left[-1].path]}", flush=True)
             waits = True
             time.sleep(LOOK_SECONDS)
-        left = held
-    return made
+        left = [artefact for artefact in left if artefact.path in held]
+    return _summary(name, artefacts, made, started)
 
 
 def _is_fresh(artefact: Artefact) -> bool:

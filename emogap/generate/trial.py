@@ -183,7 +183,7 @@ class Bench(ABC):
         written: dict[str, Row] = {}
         for part in batches(asks, self.config.writer.batch_size * BATCHES_A_CALL):
             engine = kept_engine(self.config.writer)
-            answers = answers_to(part, 0, engine, way.sampling, self.config.seed, bar)
+            answers = answers_to(part, 0, engine, way.sampling, self.config.seed, bar.advance)
             self.tried.add({keys[a["ask"]]: a for a in answers if a["finish"] != "error"})
             written |= {answer["ask"]: answer for answer in answers}
         return written

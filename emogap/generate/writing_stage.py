@@ -5,19 +5,19 @@ one home share the parts: one that another process holds is passed over and come
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from emogap.artefacts import Artefact, Draft, Recipe, Summary
-from emogap.cluster import make_on_cluster
+from emogap.cluster import Advance, Here, Workers, workers
 from emogap.config import Config
 from emogap.data.classify import classifier_identity
-from emogap.errors import MadeMeanwhile
+from emogap.errors import LockHeld, MadeMeanwhile
 from emogap.exhibits import draw_if_new
 from emogap.generate.judging import JUDGING_RULE, Judging, judge
 from emogap.generate.review import read_verdicts, verdicts_input
@@ -25,19 +25,24 @@ from emogap.generate.tried import Tried
 from emogap.generate.writing import (
     Answering,
     Ask,
+    EngineOnDemand,
     Row,
     answering,
-    answering_here,
+    answering_by,
     clear_journal,
+    engine_on_demand,
     journal_of,
-    kept_engine,
+    open_answerer,
     write,
 )
 from emogap.hub import identify
 from emogap.paths import Home
-from emogap.progress import Progress, Unseen, progress
+from emogap.progress import progress
 from emogap.records import KEPT, RowType, write_rows
-from emogap.stages import make_apart, make_shared, stage
+from emogap.stages import make_shared, stage
+
+Maker = Callable[[Artefact], LockHeld | None]
+"""Makes an artefact, or gives back why that is left to another process."""
 
 
 @dataclass(frozen=True)
@@ -111,31 +116,52 @@ class WritingStage(ABC):
     def run(self) -> Summary:
         """Make all parts that are not fresh, then draw. Raises ``MissingInput``, ``InputError`` and ``UsageError``."""
         total = sum(self.size(part) for part in self.parts.values() if part.artefact.freshness().state != "fresh")
-        with progress(self.written, total, self.written) as bar:
-            if self.parts_apart and self.config.scale.executor == "ray":
-                summary = make_apart(self.name, self.artefacts, lambda wanted: self._on_cluster(wanted, bar))
-            else:
-                with answering(self.config, bar) as answer_all:
-                    summary = make_shared(self.name, self.artefacts, self.maker(answer_all, bar))
+        with progress(self.written, total, self.written) as bar, self._makers(bar.advance) as makers:
+            summary = make_shared(self.name, self.artefacts, makers.run)
         for part in self.parts.values():
             clear_journal(part.artefact, part.replies.sha256())
         folder, home = stage(self.name).exhibits_folder(self.config), self.config.home
         draw_if_new(folder, self.name, self.artefacts, lambda: self.show(home))
         return summary
 
-    def _on_cluster(self, wanted: list[Artefact], bar: Progress) -> list[Artefact]:
-        worker = partial(_open_worker, type(self), self.config)
-        make_on_cluster(self.config.scale, worker, wanted, lambda made: bar.advance(self.size(self.parts[made.path])))
-        return wanted
+    @contextmanager
+    def _makers(self, advance: Advance) -> Iterator[Workers]:
+        """Who makes the parts: the workers of the settings, or this process, whose asks they answer."""
+        if self.parts_apart:
+            with (
+                engine_on_demand(self.config.writer) as engine,
+                workers(self.config.scale, partial(self.open_maker, engine), advance, self._made) as makers,
+            ):
+                yield makers
+        else:
+            with answering(self.config, advance) as answer_all:
+                yield Here(lambda: (self.maker(answer_all, advance), lambda: None))
 
-    def maker(self, answer_all: Answering, bar: Progress) -> Callable[[Artefact], None]:
+    def open_maker(self, engine: EngineOnDemand, advance: Advance) -> tuple[Maker, Callable[[], str]]:
+        """A worker that makes parts, and what its engine is."""
+        answer_all = answering_by(Here(partial(open_answerer, engine, advance)))
+        return self.maker(answer_all, advance), lambda: engine().identity
+
+    def maker(self, answer_all: Answering, advance: Advance) -> Maker:
         """Makes the parts' artefacts, one after another."""
-        return lambda artefact: self._make(self.parts[artefact.path], answer_all, bar)
 
-    def _make(self, part: Part, answer_all: Answering, bar: Progress) -> None:
+        def make(artefact: Artefact) -> LockHeld | None:
+            try:
+                self._make(self.parts[artefact.path], answer_all, advance)
+            except LockHeld as error:
+                return error
+            return None
+
+        return make
+
+    def _made(self, artefact: Artefact, why_not: LockHeld | None) -> int:
+        made = why_not is None or isinstance(why_not, MadeMeanwhile)
+        return self.size(self.parts[artefact.path]) if made else 0
+
+    def _make(self, part: Part, answer_all: Answering, advance: Advance) -> None:
         with part.artefact.making() as draft:
             if part.artefact.freshness().state == "fresh":
-                bar.advance(self.size(part))
+                advance(self.size(part))
                 raise MadeMeanwhile(f"{part.artefact.path} was made by another process just now; run the stage again")
             asks, sha256 = self.asks(part), part.replies.sha256()
             judging = replace(self.judging, verdicts=read_verdicts(part.artefact.path))
@@ -148,7 +174,7 @@ class WritingStage(ABC):
                 self.config,
                 getattr(self.config, self.name),
                 lambda new, earlier: judge(new, earlier, shown, judging),
-                bar,
+                advance,
                 self.tried,
             )
             write_rows(draft.path, pd.DataFrame(rows), self.rows)
@@ -157,9 +183,3 @@ class WritingStage(ABC):
             draft.notes["replies"] = sha256
             self.beside(part, rows, draft)
         journal.discard()
-
-
-def _open_worker(kind: Callable[[Config], WritingStage], config: Config) -> tuple[Callable[[Artefact], None], Any]:
-    """A worker of a cluster: it keeps its engine open for all parts that it is given."""
-    engine, bar = kept_engine(config.writer), Unseen()
-    return kind(config).maker(answering_here(lambda: engine, bar), bar), engine.identity

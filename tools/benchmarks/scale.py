@@ -104,7 +104,8 @@ def _loaded_crew(scoring: Scoring, size: int) -> Iterator[Crew]:
 
 def _open_on_one_core(scoring: Scoring) -> tuple[Callable[[Piece], np.ndarray], dict]:
     _use_cores(1)
-    return open_scorer(scoring)
+    score, describe = open_scorer(scoring)
+    return score, describe()
 
 
 def _use_cores(cores: int) -> None:
