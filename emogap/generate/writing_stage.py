@@ -20,7 +20,6 @@ from emogap.data.classify import classifier_identity
 from emogap.errors import LockHeld, MadeMeanwhile
 from emogap.exhibits import draw_if_new
 from emogap.generate.judging import JUDGING_RULE, Judging, judge
-from emogap.generate.review import read_verdicts, verdicts_input
 from emogap.generate.tried import Tried
 from emogap.generate.writing import (
     Answering,
@@ -74,7 +73,6 @@ def part_recipes(
     classifier = {"process.classifier": classifier_identity(config.process.classifier)}
     recipe = replace(
         replies,
-        inputs=replies.inputs | verdicts_input(path),
         settings=replies.settings | config.flat(own.stage, "gates"),
         identities=replies.identities | classifier | JUDGING_RULE | (judged or {}),
     )
@@ -164,7 +162,6 @@ class WritingStage(ABC):
                 advance(self.size(part))
                 raise MadeMeanwhile(f"{part.artefact.path} was made by another process just now; run the stage again")
             asks, sha256 = self.asks(part), part.replies.sha256()
-            judging = replace(self.judging, verdicts=read_verdicts(part.artefact.path))
             shown = {ask.id: ask.shown for ask in asks}
             journal = journal_of(part.artefact, sha256)
             rows = write(
@@ -173,7 +170,7 @@ class WritingStage(ABC):
                 answer_all,
                 self.config,
                 getattr(self.config, self.name),
-                lambda new, earlier: judge(new, earlier, shown, judging),
+                lambda new, earlier: judge(new, earlier, shown, self.judging),
                 advance,
                 self.tried,
             )
