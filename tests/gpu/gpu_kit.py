@@ -29,8 +29,8 @@ _SIZES: dict[str, dict[str, Any]] = {
 _TINY: dict[str, dict[str, Any]] = {
     **{key: {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 256} for key in (GPT2, MEDIUM)},
     ROBERTA: {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64},
-    MISTRAL: {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128,
-              "num_key_value_heads": 2},
+    MISTRAL: {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128,
+              "num_key_value_heads": 1},
 }  # fmt: skip
 
 
