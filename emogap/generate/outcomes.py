@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from emogap.data.babylm import NO_LINE
+from emogap.errors import reading_parquet
 from emogap.exhibits import Exhibit, save_figure, save_table, told_apart
 from emogap.paths import Home
 from emogap.records import KEPT
@@ -29,8 +29,15 @@ def rewrite_outcomes(home: Home) -> pd.DataFrame:
 
 def _read(files: Sequence[Path], by: str) -> pd.DataFrame:
     columns = [by, "status", "reason"]
-    tables = [pq.read_table(file, columns=columns).to_pandas() for file in files]
-    return pd.concat(tables) if tables else pd.DataFrame(columns=columns)
+    return _all_of(files, columns) if files else pd.DataFrame(columns=columns)
+
+
+def _all_of(files: Sequence[Path], columns: list[str] | None = None) -> pd.DataFrame:
+    tables = []
+    for file in files:
+        with reading_parquet(file):
+            tables.append(pd.read_parquet(file, columns=columns))
+    return pd.concat(tables)
 
 
 def outcome_table(rows: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -100,14 +107,14 @@ def story_examples(home: Home) -> pd.DataFrame:
     """A few lines of the first chunks beside what each method made of them: ``emotion, line``, a column a method."""
     files = sorted(home.stories.glob("*/chunk_*.parquet"))
     first = {file.parent.name: file for file in reversed(files)}
-    rows = pd.concat([pd.read_parquet(file) for _, file in sorted(first.items())])
+    rows = _all_of([file for _, file in sorted(first.items())])
     return _side_by_side(rows, "line_id", "method", {"emotion": "emotion", "text": "line"}, "story")
 
 
 def rewrite_examples(home: Home) -> pd.DataFrame:
     """A few records beside their rewrites: ``instruction, original answer``, a column a version (emotion and text)."""
     files = sorted(home.alpaca.glob("emotion_alpaca_*.rows.parquet"))
-    rows = pd.concat([pd.read_parquet(file) for file in files])
+    rows = _all_of(files)
     rows["shown"] = "(" + rows["emotion"] + ") " + rows["output"]
     names = {"instruction": "instruction", "original_output": "original answer"}
     return _side_by_side(rows, "id", "version", names, "shown")

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from emogap.artefacts import Artefact, sha256_text
 from emogap.cluster import Advance, Workers, workers
 from emogap.config import Augment, Config, Rewrite, Sampling, Writer
-from emogap.errors import InputError, LockHeld
+from emogap.errors import InputError, LockHeld, reading_parquet
 from emogap.generate.engines import Conversation, Engine
 from emogap.generate.open_engine import open_engine
 from emogap.generate.prompts import Message
@@ -159,7 +159,9 @@ def journal_of(artefact: Artefact, replies_sha: str) -> Journal:
     if not journal.rows and artefact.path.exists() and artefact.manifest_path.exists():
         made = artefact.manifest()
         if made["notes"].get("replies") == replies_sha:
-            journal.append(pq.read_table(artefact.path, columns=list(ANSWER)).to_pylist())
+            with reading_parquet(artefact.path):
+                answers = pq.read_table(artefact.path, columns=list(ANSWER)).to_pylist()
+            journal.append(answers)
     return journal
 
 
