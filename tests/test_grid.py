@@ -104,6 +104,7 @@ def test_mistakes_are_named_before_a_model_is_loaded(config, engine):
     assert engine.opened == 0
     with pytest.raises(MissingInput):
         show_grid(config, "augment")
+    grid_path(config, "augment").parent.mkdir(parents=True, exist_ok=True)
     grid_path(config, "augment").write_bytes(b"no table")
     with pytest.raises(InputError, match=r"cannot be read as Parquet .* run `emogap grid --stage augment` again"):
         show_grid(config, "augment")
