@@ -187,7 +187,8 @@ def test_training_finds_the_processes_and_the_memory_of_the_writer_gone(tmp_path
         for group, port, _, shared in writing:
             with socket.socket() as asking:
                 answers = asking.connect_ex(("127.0.0.1", port)) == 0
-            left = psutil.Process().children(recursive=True)
+            children = psutil.Process().children(recursive=True)
+            left = [child for child in children if str(PYTHON) in child.cmdline()]
             training.append((alive(group), answers, [path for path in shared if os.path.exists(path)], left))
         return train(trainer, *given, **named)
 
