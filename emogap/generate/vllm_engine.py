@@ -49,6 +49,11 @@ NAME = "writer"
 _ENDS_WITH_ITS_PARENT = 'exec 3<&0; { read -r _ <&3; kill -KILL 0; } & exec "$@" </dev/null 3<&-'
 """A shell that becomes the command named, and beside it waits for the end of standard input: the parent holds its other
 end, so that the whole group dies when the parent does, however that happens."""
+_LACKS_THE_PLUGIN = """
+from importlib.util import find_spec
+if find_spec("vllm") and not (find_spec("vllm_bnb_plugin") and find_spec("bitsandbytes")):
+    print("it does")
+"""
 
 
 class VllmEngine:
@@ -167,13 +172,13 @@ def check_installed(writer: Writer) -> list[str]:
 
 
 def _check_plugin(command: Sequence[str]) -> None:
-    """vLLM reads 4-bit weights by a package of their own since its release 0.28."""
+    """vLLM reads 4-bit weights by a package of their own since its release 0.28. Of a vLLM that is no package beside
+    the program (in a container, say) nothing can be told here."""
     python = Path(shutil.which(command[0])).with_name("python")
-    looking = [str(python), "-c", "from importlib.metadata import version; version('vllm-bnb-plugin')"]
-    if python.exists() and subprocess.run(looking, capture_output=True, check=False).returncode:
+    if python.exists() and subprocess.run([python, "-c", _LACKS_THE_PLUGIN], capture_output=True, check=False).stdout:
         raise ModelError(
             f"writer.quantization=nf4: vLLM in {python.parent.parent} needs the package vllm-bnb-plugin; run "
-            f"`{python} -m pip install vllm-bnb-plugin`, or use writer.quantization=none"
+            f"`{python} -m pip install --no-deps bitsandbytes vllm-bnb-plugin`, or use writer.quantization=none"
         )
 
 
