@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# requirements.txt takes later releases too: make setup TORCH="torch<2.16"
+TORCH ?= torch==2.13.0
 # A CPU-only torch: make demo TORCH_INDEX=<index with CPU builds of torch>
 TORCH_INDEX ?=
 
@@ -13,7 +15,7 @@ $(VENV)/.ready: requirements.txt requirements-embedded.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(if $(TORCH_INDEX),$(BIN)/pip install --quiet "$$(sed -n 's/^torch\([^ ]*\).*/torch\1/p' requirements.txt)" --index-url $(TORCH_INDEX))
+	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
 	$(BIN)/pip install --quiet -r requirements.txt
 	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements-embedded.txt
 	@touch $@
