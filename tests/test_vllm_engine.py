@@ -172,6 +172,7 @@ def test_training_finds_the_processes_and_the_memory_of_the_writer_gone(tmp_path
     base = save_tiny_gpt2(tmp_path / "tiny", positions=1024)
     config = load_config("embedded", tmp_path / "home", HANDED_OVER | {"bases": {"tiny": {"name": str(base)}}})
     writing, training = [], []
+    others = set(psutil.Process().children(recursive=True))
     generate, train = VllmEngine.generate, transformers.Trainer.train
 
     def watched_generate(engine, *given, **named):
@@ -187,7 +188,7 @@ def test_training_finds_the_processes_and_the_memory_of_the_writer_gone(tmp_path
         for group, port, _, shared in writing:
             with socket.socket() as asking:
                 answers = asking.connect_ex(("127.0.0.1", port)) == 0
-            children = psutil.Process().children(recursive=True)
+            children = set(psutil.Process().children(recursive=True)) - others
             left = [child for child in children if str(PYTHON) in child.cmdline()]
             training.append((alive(group), answers, [path for path in shared if os.path.exists(path)], left))
         return train(trainer, *given, **named)
