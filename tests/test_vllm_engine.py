@@ -14,7 +14,7 @@ from tiny_models import save_tiny_gpt2
 from emogap.config import HubModel, Sampling, Writer, load_config
 from emogap.errors import ModelError
 from emogap.generate.engines import Conversation
-from emogap.generate.vllm_engine import ENVIRONMENT, SERVE, VllmEngine, alive
+from emogap.generate.vllm_engine import ENVIRONMENT, SERVE, VllmEngine, alive, check_installed
 from emogap.hub import resolve
 
 PYTHON = Path(os.environ.get("EMOGAP_TEST_VLLM", ENVIRONMENT)) / "bin" / "python"
@@ -149,6 +149,19 @@ def test_a_server_that_ends_by_itself_is_said_with_its_last_words(local):
         engine.generate(ask(2), SAMPLED)
     assert engine.generate(ask(1), SAMPLED)[0].text
     engine.close()
+
+
+def test_four_bits_write_where_their_plugin_is(local):
+    nf4 = writer(quantization="nf4").model_copy(update={"dtype": "bf16"})  # the plugin loads no fp32 on a CPU
+    try:
+        check_installed(nf4)
+    except ModelError as lack:
+        pytest.skip(str(lack))
+    engine = VllmEngine(local, nf4)
+    try:
+        assert [reply.finish for reply in engine.generate(ask(2), SAMPLED)] == ["length"] * 2
+    finally:
+        engine.close()
 
 
 HANDED_OVER = {

@@ -233,7 +233,7 @@ class Server:
         """The last line of its log that says that something went wrong."""
         self._log.seek(0)
         lines = [line.strip() for line in self._log if line.strip()]
-        wrong = [line for line in lines if "Error" in line]
+        wrong = [line for line in lines if "Error" in line and "See root cause above" not in line]
         return (wrong or lines or ["it wrote nothing"])[-1][-300:]
 
     def end(self) -> None:
