@@ -7,6 +7,7 @@ own (``.venv-vllm``), so that nothing but its interface ties its packages to the
 
 import contextlib
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -54,6 +55,8 @@ exec 3<&0
 exec "$@" </dev/null 3<&-"""
 """A shell that becomes the command named, and beside it waits for the end of standard input: the parent holds its other
 end, so that the whole group dies when the parent does, however that happens."""
+_ERROR = re.compile(r"(?:^|\s)([\w.]*Error(?:: .*)?)$")
+"""What the last line of a traceback ends with."""
 _LACKS_THE_PLUGIN = """
 from importlib.util import find_spec
 if find_spec("vllm") and not (find_spec("vllm_bnb_plugin") and find_spec("bitsandbytes")):
@@ -230,10 +233,10 @@ class Server:
         return self._process.poll() is not None
 
     def last_words(self) -> str:
-        """The last line of its log that says that something went wrong."""
+        """The last error in its log that is a cause of its own, or else the last line."""
         self._log.seek(0)
         lines = [line.strip() for line in self._log if line.strip()]
-        wrong = [line for line in lines if "Error" in line and "See root cause above" not in line]
+        wrong = [found[1] for line in lines if (found := _ERROR.search(line)) and "See root cause above" not in line]
         return (wrong or lines or ["it wrote nothing"])[-1][-300:]
 
     def end(self) -> None:
