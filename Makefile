@@ -54,7 +54,7 @@ format: $(VENV)/.dev-ready
 	$(BIN)/ruff format .
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 # The checks of a GPU run here too, on a CPU, with tiny models.
 test-all: lint

@@ -1,7 +1,7 @@
 """The row types of the pipeline: which columns a table must have, how it is written and read, and a row's own seed."""
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,14 +116,17 @@ def read_rows(path: Path, row_type: RowType, columns: list[str] | None = None) -
     if not path.exists():
         raise MissingInput(f"{path} not found")
     with reading_parquet(path):
-        _check_columns(path, pq.read_schema(path).names, row_type)
+        _check_columns(path, pq.read_schema(path).names, row_type, row_type.columns)
         return pd.read_parquet(path, columns=columns)
 
 
 def stream_rows(path: Path, row_type: RowType, columns: list[str]) -> Iterator[dict]:
-    """These columns of a table of that row type, row by row, some thousands in memory. Raises as ``read_rows`` does."""
+    """These columns of a table of that row type, row by row, some thousands in memory.
+
+    Raises ``InputError`` if it is no Parquet file or lacks one of them.
+    """
     with reading_parquet(path), pq.ParquetFile(path) as file:
-        _check_columns(path, file.schema_arrow.names, row_type)
+        _check_columns(path, file.schema_arrow.names, row_type, columns)
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
             yield from batch.to_pylist()
 
@@ -134,8 +137,8 @@ def count_rows(path: Path) -> int:
         return pq.read_metadata(path).num_rows
 
 
-def _check_columns(path: Path, present: Collection[str], row_type: RowType) -> None:
-    missing = [name for name in row_type.columns if name not in present]
+def _check_columns(path: Path, present: Collection[str], row_type: RowType, wanted: Iterable[str]) -> None:
+    missing = [name for name in wanted if name not in present]
     if missing:
         raise InputError(f"{path}: no column {', '.join(missing)}; it is not a table of {row_type.name}")
 

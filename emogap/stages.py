@@ -92,14 +92,16 @@ def stage(name: str) -> Stage:
 def make_each(name: str, artefacts: Iterable[Artefact], make: Callable[[Artefact], None]) -> Summary:
     """Make every artefact that is not fresh, saying of a stale one what changed; add up the counts of all.
 
-    ``make`` opens ``artefact.making()`` itself.
+    ``make`` opens ``artefact.making()`` itself. One artefact may be made from another that comes before it: each is
+    taken from ``artefacts`` when all before it are made.
     """
-    started, artefacts, made = time.monotonic(), list(artefacts), []
+    started, seen, made = time.monotonic(), [], []
     for artefact in artefacts:
+        seen.append(artefact)
         if not _is_fresh(artefact):
             make(artefact)
             made.append(artefact)
-    return _summary(name, artefacts, made, started)
+    return _summary(name, seen, made, started)
 
 
 def _summary(name: str, artefacts: list[Artefact], made: list[Artefact], started: float) -> Summary:
