@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from emogap.artefacts import Artefact, Summary
+from emogap.artefacts import Artefact, Piece, Summary
 from emogap.config import Config
 from emogap.errors import LockHeld, MadeMeanwhile, UsageError
 
@@ -102,6 +102,16 @@ def make_each(name: str, artefacts: Iterable[Artefact], make: Callable[[Artefact
             make(artefact)
             made.append(artefact)
     return _summary(name, seen, made, started)
+
+
+def run(name: str, pieces: Iterable[Piece]) -> Summary:
+    """Make every piece that is not fresh, one after another; see ``make_each``."""
+
+    def make(piece: Piece) -> None:
+        with piece.making() as draft:
+            piece.make(draft)
+
+    return make_each(name, pieces, make)
 
 
 def _summary(name: str, artefacts: list[Artefact], made: list[Artefact], started: float) -> Summary:

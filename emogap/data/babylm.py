@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emogap.artefacts import Artefact, Recipe, Summary, read_manifest
+from emogap.artefacts import Draft, Piece, Recipe, Summary, read_manifest
 from emogap.config import Config
 from emogap.data.classify import (
     SHARD_LINES,
@@ -33,7 +33,7 @@ from emogap.exhibits import Exhibit, read_table, save_figure, save_table, told_a
 from emogap.paths import from_root
 from emogap.progress import progress
 from emogap.records import PROCESSED, count_rows, row_seed
-from emogap.stages import make_each
+from emogap.stages import run
 from emogap.text.near_duplicates import EQUALITY_RULE
 
 NO_LINE = "no line is emotional; give more text or lower process.threshold"
@@ -48,15 +48,13 @@ def process(config: Config) -> Summary:
     """
     if config.scale.executor == "plain":
         check_device(config.process.device, "process.device")
-    lines, scored, filtered = artefacts = process_artefacts(config)
-    makers = {lines.path: _make_lines, scored.path: _make_scored, filtered.path: _make_filtered}
-    summary = make_each("process", artefacts, lambda artefact: makers[artefact.path](config, artefact))
-    discard_shards(scored.path)
+    summary = run("process", process_artefacts(config))
+    discard_shards(config.home.processed)
     _print_tables(config)
     return summary
 
 
-def process_artefacts(config: Config) -> list[Artefact]:
+def process_artefacts(config: Config) -> list[Piece]:
     """``lines``, ``babylm``, ``babylm_filtered``. Raises ``MissingInput`` if there is no text."""
     home, settings = config.home, config.process
     raw: dict[str, Path] = {}
@@ -88,7 +86,11 @@ def process_artefacts(config: Config) -> list[Artefact]:
         settings=config.flat("process", "threshold", "balance") | drawn,
         seed=config.seed if settings.balance else 0,
     )
-    return [Artefact(home.lines, lines), Artefact(home.processed, scored), Artefact(home.filtered, filtered)]
+    return [
+        Piece(home.lines, lines, make=partial(_make_lines, config)),
+        Piece(home.processed, scored, make=partial(_make_scored, config)),
+        Piece(home.filtered, filtered, make=partial(_make_filtered, config)),
+    ]
 
 
 def _sources(config: Config) -> list[Source]:
@@ -98,30 +100,27 @@ def _sources(config: Config) -> list[Source]:
 # --- lines -----------------------------------------------------------------------------------------------------------
 
 
-def _make_lines(config: Config, artefact: Artefact) -> None:
+def _make_lines(config: Config, draft: Draft) -> None:
     sources, settings = _sources(config), config.process
     rules = Rules(**settings.shaping(*_RULES))
-    sample = artefact.recipe.settings["process.sample"]
+    sample = draft.artefact.recipe.settings["process.sample"]
     reports: list[Report] = []
-    with artefact.making() as draft:
-        # A draw needs the hashes of all ids first: everything is written once, then what was drawn.
-        every = draft.path.with_name(draft.path.name + ".all") if sample else draft.path
-        with progress("cleaning", sum(size(source) for source in sources) >> 10, "KiB") as bar:
-            advance = _in_kib(bar.advance)
-            kept = clean(
-                sources, rules, strict=settings.strict, workers=settings.workers, reports=reports, advance=advance
-            )
-            written = write_kept(every, kept)
-        if not written:
-            raise InputError(
-                f"none of the {sum(r.lines for r in reports):,} lines under {', '.join(settings.raw_dirs)} has more "
-                f"than {rules.min_words} words; give other text or lower process.min_words"
-            )
-        draft.counts |= {"lines read": sum(r.lines for r in reports), "lines kept": written}
-        if sample:
-            draft.counts["lines drawn"] = _draw(every, draft.path, sample, config.seed)
-            every.unlink()
-        draft.notes["sources"] = [report.flat() for report in reports]
+    # A draw needs the hashes of all ids first: everything is written once, then what was drawn.
+    every = draft.path.with_name(draft.path.name + ".all") if sample else draft.path
+    with progress("cleaning", sum(size(source) for source in sources) >> 10, "KiB") as bar:
+        advance = _in_kib(bar.advance)
+        kept = clean(sources, rules, strict=settings.strict, workers=settings.workers, reports=reports, advance=advance)
+        written = write_kept(every, kept)
+    if not written:
+        raise InputError(
+            f"none of the {sum(r.lines for r in reports):,} lines under {', '.join(settings.raw_dirs)} has more "
+            f"than {rules.min_words} words; give other text or lower process.min_words"
+        )
+    draft.counts |= {"lines read": sum(r.lines for r in reports), "lines kept": written}
+    if sample:
+        draft.counts["lines drawn"] = _draw(every, draft.path, sample, config.seed)
+        every.unlink()
+    draft.notes["sources"] = [report.flat() for report in reports]
 
 
 def _in_kib(advance: Callable[[int], None]) -> Callable[[int], None]:
@@ -201,19 +200,18 @@ def _row_groups(file, columns: list[str] | None = None) -> Iterator["pa.Table"]:
 # --- scores ----------------------------------------------------------------------------------------------------------
 
 
-def _make_scored(config: Config, artefact: Artefact) -> None:
+def _make_scored(config: Config, draft: Draft) -> None:
     settings = config.process
-    with artefact.making() as draft:
-        file, schema = pq.ParquetFile(config.home.lines), pa.schema(PROCESSED.columns)
-        total = file.metadata.num_rows
-        scoring = Scoring(settings.classifier, settings.device, settings.dtype, settings.token_budget, config.scale)
-        with progress("emotions of lines", total, "lines") as bar:
-            loaded, scored = scoring.begin(artefact, partial(_texts, file), bar.advance)
-            draft.notes["classifier"] = loaded
-            with pq.ParquetWriter(draft.path, schema, compression="zstd") as writer:
-                for group, scores in zip(_row_groups(file), scored, strict=True):
-                    writer.write_table(_scored_table(group, scores).cast(schema))
-        draft.counts["classified"] = total
+    file, schema = pq.ParquetFile(config.home.lines), pa.schema(PROCESSED.columns)
+    total = file.metadata.num_rows
+    scoring = Scoring(settings.classifier, settings.device, settings.dtype, settings.token_budget, config.scale)
+    with progress("emotions of lines", total, "lines") as bar:
+        loaded, scored = scoring.begin(draft.artefact, partial(_texts, file), bar.advance)
+        draft.notes["classifier"] = loaded
+        with pq.ParquetWriter(draft.path, schema, compression="zstd") as writer:
+            for group, scores in zip(_row_groups(file), scored, strict=True):
+                writer.write_table(_scored_table(group, scores).cast(schema))
+    draft.counts["classified"] = total
 
 
 def _texts(file) -> Iterator[list[str]]:
@@ -233,22 +231,21 @@ def _scored_table(lines: "pa.Table", scores: np.ndarray) -> "pa.Table":
 # --- the filter ------------------------------------------------------------------------------------------------------
 
 
-def _make_filtered(config: Config, artefact: Artefact) -> None:
+def _make_filtered(config: Config, draft: Draft) -> None:
     settings = config.process
     loaded = read_manifest(config.home.processed)["notes"]["classifier"]
     thresholds = thresholds_of(settings.threshold, loaded["thresholds"], loaded["name"])
-    with artefact.making() as draft:
-        file = pq.ParquetFile(config.home.processed)
-        emotional = np.concatenate([_emotional(group, thresholds) for group in _row_groups(file, ["emotion", "score"])])
-        draft.counts["emotional"] = int(emotional.sum())
-        if settings.balance:
-            emotional = _balanced(file, emotional, settings.sample, config.seed)
-            draft.counts["emotional, drawn"] = int(emotional.sum())
-        _write_filtered(draft.path, file, emotional, thresholds)
-        draft.notes["threshold"] = settings.threshold
-        draft.notes["thresholds"] = dict(zip(LABELS, np.round(thresholds, 6).tolist(), strict=True))
-        # Drawn before the table is published: where it stands, they stand too.
-        _save_exhibits(config, draft.path)
+    file = pq.ParquetFile(config.home.processed)
+    emotional = np.concatenate([_emotional(group, thresholds) for group in _row_groups(file, ["emotion", "score"])])
+    draft.counts["emotional"] = int(emotional.sum())
+    if settings.balance:
+        emotional = _balanced(file, emotional, settings.sample, config.seed)
+        draft.counts["emotional, drawn"] = int(emotional.sum())
+    _write_filtered(draft.path, file, emotional, thresholds)
+    draft.notes["threshold"] = settings.threshold
+    draft.notes["thresholds"] = dict(zip(LABELS, np.round(thresholds, 6).tolist(), strict=True))
+    # Drawn before the table is published: where it stands, they stand too.
+    _save_exhibits(config, draft.path)
 
 
 def _emotional(rows: "pa.Table", thresholds: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emogap.artefacts import Artefact, Recipe, Summary, write_json
+from emogap.artefacts import Artefact, Draft, Piece, Recipe, Summary, write_json
 from emogap.cluster import Advance, unheard, workers
 from emogap.config import Dtype, HubModel, Scale
 from emogap.data.emotion_model import EmotionClassifier, identify_classifier, load_classifier
@@ -23,7 +23,7 @@ from emogap.device import check_device
 from emogap.emotions import LABELS, labels_over
 from emogap.errors import UsageError
 from emogap.progress import progress
-from emogap.stages import make_each
+from emogap.stages import run
 from emogap.text.reading import count_texts, read_texts, texts_rule
 
 HERE = Scale()
@@ -198,25 +198,23 @@ def classify_file(
         },
         identities={"classifier": classifier_identity(model)} | texts_rule(source, column, total),
     )  # fmt: skip
-    artefact = Artefact(out, recipe)
 
-    def make(artefact: Artefact) -> None:
+    def make(draft: Draft) -> None:
         import pyarrow.parquet as pq
 
-        with artefact.making() as draft:
-            with progress("emotions of texts", total, "texts") as bar:
-                blocks = partial(read_texts, source, column, SHARD_LINES)
-                scoring = Scoring(model, device, dtype, token_budget, scale)
-                loaded, scored = scoring.begin(artefact, blocks, bar.advance)
-                thresholds = thresholds_of(threshold, loaded["thresholds"], loaded["name"])
-                draft.notes["classifier"] = loaded
-                draft.notes["thresholds"] = dict(zip(LABELS, np.round(thresholds, 6).tolist(), strict=True))
-                with pq.ParquetWriter(draft.path, _classified_schema(), compression="zstd") as writer:
-                    for block, scores in zip(blocks(), scored, strict=True):
-                        writer.write_table(_classified_table(block, scores, thresholds))
-            draft.counts["classified"] = total
+        with progress("emotions of texts", total, "texts") as bar:
+            blocks = partial(read_texts, source, column, SHARD_LINES)
+            scoring = Scoring(model, device, dtype, token_budget, scale)
+            loaded, scored = scoring.begin(draft.artefact, blocks, bar.advance)
+            thresholds = thresholds_of(threshold, loaded["thresholds"], loaded["name"])
+            draft.notes["classifier"] = loaded
+            draft.notes["thresholds"] = dict(zip(LABELS, np.round(thresholds, 6).tolist(), strict=True))
+            with pq.ParquetWriter(draft.path, _classified_schema(), compression="zstd") as writer:
+                for block, scores in zip(blocks(), scored, strict=True):
+                    writer.write_table(_classified_table(block, scores, thresholds))
+        draft.counts["classified"] = total
 
-    summary = make_each("classify", [artefact], make)
+    summary = run("classify", [Piece(out, recipe, make=make)])
     discard_shards(out)
     return summary
 

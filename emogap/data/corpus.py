@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from emogap.artefacts import RULE, Artefact, Draft, Recipe, Summary, content_hashes, portable, write_json, write_text
+from emogap.artefacts import RULE, Draft, Piece, Recipe, Summary, content_hashes, portable, write_json, write_text
 from emogap.config import Config, Corpus
 from emogap.data.babylm import nothing_emotional
 from emogap.data.composition import FACTUAL, STORY, pools, seeded_order, split, take, word_budget
@@ -28,7 +29,7 @@ from emogap.options import chunk_numbers
 from emogap.paths import MAKERS, from_root
 from emogap.progress import Progress, progress
 from emogap.records import CORPUS, KEPT, ROWS_AT_ONCE, STORIES, stream_rows, to_arrow
-from emogap.stages import make_each
+from emogap.stages import run
 from emogap.text.near_duplicates import EQUALITY_RULE, LIKENESS_RULE, near_duplicates, text_key
 
 REPEATED = "equal to an earlier document"
@@ -47,7 +48,7 @@ def corpus(config: Config) -> Summary:
     share of something unknown, a budget into which nothing fits).
     """
     artefacts = corpus_artefacts(config)
-    summary = make_each("corpus", artefacts, lambda artefact: _make(config, artefact))
+    summary = run("corpus", artefacts)
     draw_if_new(artefacts[0].path.parent, "corpus", artefacts, lambda: _show(config))
     return summary
 
@@ -58,14 +59,14 @@ def _show(config: Config) -> None:
     show_composition(config.home, config.corpus.name)
 
 
-def corpus_artefacts(config: Config) -> list[Artefact]:
+def corpus_artefacts(config: Config) -> list[Piece]:
     """The one corpus. Raises ``MissingInput`` while a method has no chunk, or a wiki file is not there."""
     chunks = {f"{path.parent.name}/{path.stem}": path for path in story_chunks(config)}
     factual = factual_files(config)
     wiki = {told_apart(f"factual/{source}", chunks, "file"): path for source, path in factual.items()}
     rules = _rules(config, chunks.values(), factual.values())
     recipe = Recipe("corpus", chunks | wiki, config.flat("corpus"), rules, config.seed)
-    return [Artefact(config.home.corpus(config.corpus.name), recipe)]
+    return [Piece(config.home.corpus(config.corpus.name), recipe, make=partial(_make, config))]
 
 
 def _rules(config: Config, chunks: Iterable[Path], factual: Iterable[Path]) -> dict[str, str]:
@@ -204,11 +205,11 @@ def _key(what: str, text: str) -> bytes:
     return blake2b(f"{what}\x1f{text}".encode(), digest_size=16).digest()
 
 
-def _make(config: Config, artefact: Artefact) -> None:
+def _make(config: Config, draft: Draft) -> None:
     settings = config.corpus
-    with artefact.making() as draft, tempfile.TemporaryFile(dir=draft.path.parent) as spool:
+    with tempfile.TemporaryFile(dir=draft.path.parent) as spool:
         catalogue, files = Catalogue(spool), []
-        with progress("reading", len(artefact.recipe.inputs), "files") as bar:
+        with progress("reading", len(draft.artefact.recipe.inputs), "files") as bar:
             for path in story_chunks(config):
                 files.append(_read(path, STORY, stories(path), catalogue, bar, config))
             for source, path in factual_files(config).items():

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 import pandas as pd
 
-from emogap.artefacts import Artefact, Recipe, Summary
+from emogap.artefacts import Draft, Piece, Recipe, Summary
 from emogap.config import Config
 from emogap.device import check_device
 from emogap.evaluate.blimp import BLIMP
@@ -23,13 +23,13 @@ from emogap.evaluate.models import not_measured, study_models, wanted_models
 from emogap.evaluate.respond import conditions, respond, respond_artefacts, responses_path
 from emogap.evaluate.sentiment_exhibits import sentiment_exhibits
 from emogap.records import SCORES, read_rows, write_rows
-from emogap.stages import make_each
+from emogap.stages import run
 
 TASKS = (BLIMP, EMOBENCH)
 """The benchmarks that every model of the study is scored on."""
 
 
-def evaluate_artefacts(config: Config) -> list[Artefact]:
+def evaluate_artefacts(config: Config) -> list[Piece]:
     """Answers, emotions, scores by task, and the one table of scores. Raises ``MissingInput`` for a missing model."""
     return [
         *respond_artefacts(config),
@@ -39,31 +39,31 @@ def evaluate_artefacts(config: Config) -> list[Artefact]:
     ]
 
 
-def _score_artefacts(config: Config) -> list[Artefact]:
+def _score_artefacts(config: Config) -> list[Piece]:
     of_tasks = [artefact for task in TASKS for artefact in task.artefacts(config)]
     return [*answer_scores_artefacts(config), *plain_text_artefacts(config), *of_tasks]
 
 
-def scores_artefact(config: Config) -> Artefact:
+def scores_artefact(config: Config) -> Piece:
     """``scores.parquet``, made from all the scores by task.
 
     The settings that shape the tables are part of its recipe: when they change, the tables are drawn again.
     """
     inputs = {f"{a.path.parent.name} {a.path.stem}": a.path for a in _score_artefacts(config)}
-    return Artefact(config.home.scores, Recipe("scores", inputs=inputs, settings=config.flat("sentiment")))
+    recipe = Recipe("scores", inputs=inputs, settings=config.flat("sentiment"))
+    return Piece(config.home.scores, recipe, make=_combine)
 
 
 def combine_scores(config: Config) -> Summary:
     """Put the scores of all models and tasks into one long table."""
-    return make_each("scores", [scores_artefact(config)], _combine)
+    return run("scores", [scores_artefact(config)])
 
 
-def _combine(artefact: Artefact) -> None:
-    with artefact.making() as draft:
-        tables = [read_rows(path, SCORES) for path in artefact.recipe.inputs.values()]
-        table = pd.concat(tables, ignore_index=True)
-        write_rows(draft.path, table, SCORES)
-        draft.counts["scores in all"] = len(table)
+def _combine(draft: Draft) -> None:
+    tables = [read_rows(path, SCORES) for path in draft.artefact.recipe.inputs.values()]
+    table = pd.concat(tables, ignore_index=True)
+    write_rows(draft.path, table, SCORES)
+    draft.counts["scores in all"] = len(table)
 
 
 def evaluate(config: Config) -> Summary:

@@ -1,13 +1,14 @@
 """Inside the models: the logit lens of a base model beside that of what was trained from it."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from emogap.artefacts import Artefact, Recipe, Summary
+from emogap.artefacts import Artefact, Draft, Piece, Recipe, Summary
 from emogap.config import Config
 from emogap.errors import InputError
 from emogap.evaluate.emotion_words import WORDS, load_emotion_words
@@ -26,7 +27,7 @@ from emogap.lm.corrections import continuation_rule
 from emogap.paths import from_root
 from emogap.progress import progress
 from emogap.records import LENS, read_rows, write_rows
-from emogap.stages import make_each
+from emogap.stages import run
 from emogap.text.forms import Label, Text, check
 from emogap.text.reading import given_file, passages_rule, read_json, read_passages
 
@@ -43,7 +44,7 @@ TOKENS_AT_ONCE = 512
 _OPENINGS = ".openings"
 
 
-def lens_artefacts(config: Config) -> list[Artefact]:
+def lens_artefacts(config: Config) -> list[Piece]:
     """For each model that the settings name, a table of readings of the sentences and one of the openings."""
     return [
         artefact
@@ -68,7 +69,7 @@ def wanted_lens_models(config: Config) -> list[StudyModel]:
     return [known[name] for name in config.lens.models]
 
 
-def _sentences_artefact(config: Config, model: StudyModel) -> Artefact:
+def _sentences_artefact(config: Config, model: StudyModel) -> Piece:
     file = from_root(config.lens.sentences)
     rules = passages_rule(file)
     if config.lens.new_tokens:
@@ -76,7 +77,7 @@ def _sentences_artefact(config: Config, model: StudyModel) -> Artefact:
     return _artefact(config, model, model.key, {"sentences": file}, ("new_tokens", "top_k", "words"), rules)
 
 
-def _openings_artefact(config: Config, model: StudyModel) -> Artefact:
+def _openings_artefact(config: Config, model: StudyModel) -> Piece:
     inputs = {"openings": from_root(config.lens.prompts)}
     return _artefact(config, model, model.key + _OPENINGS, inputs, ("top_k", "words"))
 
@@ -88,7 +89,7 @@ def _artefact(
     inputs: dict[str, Path],
     keys: Sequence[str],
     rules: dict[str, str] | None = None,
-) -> Artefact:
+) -> Piece:
     parts = recipe_parts(config, model)
     recipe = Recipe(
         "lens",
@@ -96,7 +97,7 @@ def _artefact(
         settings=config.flat("lens", *keys),
         identities=parts["identities"] | (rules or {}),
     )
-    return Artefact(config.home.lens_readings(name), recipe)
+    return Piece(config.home.lens_readings(name), recipe, make=partial(_make, config, model))
 
 
 def lens(config: Config) -> Summary:
@@ -109,9 +110,7 @@ def lens(config: Config) -> Summary:
     for line in not_measured(config, wanted_lens_models(config)):
         print(line)
     artefacts = lens_artefacts(config)
-    models = [model for model in lens_models(config) for _ in range(2)]
-    work = {artefact.path: model for artefact, model in zip(artefacts, models, strict=True)}
-    summary = make_each("lens", artefacts, lambda artefact: _make(config, artefact, work[artefact.path]))
+    summary = run("lens", artefacts)
     draw_if_new(config.home.lens, "lens", artefacts, lambda: draw(config))
     return summary
 
@@ -134,22 +133,21 @@ def load_openings(path: str | Path) -> dict[str, str]:
     return openings
 
 
-def _make(config: Config, artefact: Artefact, model: StudyModel) -> None:
+def _make(config: Config, model: StudyModel, draft: Draft) -> None:
     from emogap.evaluate.logit_lens import LogitLens
 
-    is_openings = artefact.path.stem.endswith(_OPENINGS)
+    is_openings = draft.artefact.path.stem.endswith(_OPENINGS)
     if is_openings:
         texts = load_openings(config.lens.prompts)
     else:
         texts = {f"s{number}": text for number, text in enumerate(load_sentences(config.lens.sentences))}
-    with artefact.making() as draft:
-        reader = TextReader(LogitLens(study_model(config, model.key)), config.lens.words, config.lens.top_k)
-        label = f"logit lens, {model.key}"
-        new_tokens = config.lens.new_tokens
-        table = reader.read_ends(texts, label) if is_openings else reader.read_all(texts, label, new_tokens)
-        write_rows(draft.path, table.assign(model=model.key), LENS)
-        draft.counts |= {"openings" if is_openings else "sentences": len(texts), "readings": len(table)}
-        draft.notes["listed_weight_in_vocabulary"] = reader.coverage
+    reader = TextReader(LogitLens(study_model(config, model.key)), config.lens.words, config.lens.top_k)
+    label = f"logit lens, {model.key}"
+    new_tokens = config.lens.new_tokens
+    table = reader.read_ends(texts, label) if is_openings else reader.read_all(texts, label, new_tokens)
+    write_rows(draft.path, table.assign(model=model.key), LENS)
+    draft.counts |= {"openings" if is_openings else "sentences": len(texts), "readings": len(table)}
+    draft.notes["listed_weight_in_vocabulary"] = reader.coverage
 
 
 class TextReader:

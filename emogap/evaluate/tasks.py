@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emogap import hub
-from emogap.artefacts import Artefact, Recipe, Summary
+from emogap.artefacts import Draft, Piece, Recipe, Summary
 from emogap.config import Config, HubModel
 from emogap.device import check_device
 from emogap.evaluate.models import StudyModel, recipe_parts, study_models, weights
@@ -21,7 +21,7 @@ from emogap.hub import LocalModel
 from emogap.lm.corrections import scores_rule
 from emogap.progress import progress
 from emogap.records import SCORES, read_rows, write_rows
-from emogap.stages import make_each
+from emogap.stages import run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,16 +81,20 @@ class Task:
     is_there: Callable[[Config], bool] = lambda config: True
     """Whether there is anything to measure; a study does without what is not there."""
 
-    def artefacts(self, config: Config) -> list[Artefact]:
+    def artefacts(self, config: Config) -> list[Piece]:
         """A table of scores for each model of the study; none where there is nothing to measure."""
         return [self._artefact(config, model) for model in study_models(config)] if self.is_there(config) else []
 
-    def _artefact(self, config: Config, model: StudyModel) -> Artefact:
+    def _artefact(self, config: Config, model: StudyModel) -> Piece:
         parts = recipe_parts(config, model)
         identities = parts["identities"] | scores_rule(weights(config, model), self.longest)
-        return Artefact(
-            config.home.task_scores(model.key, self.name), self._recipe(config, parts["inputs"], identities)
-        )
+        recipe = self._recipe(config, parts["inputs"], identities)
+        make = partial(self._make, partial(self._of_study_model, config, model))
+        return Piece(config.home.task_scores(model.key, self.name), recipe, make=make)
+
+    def _of_study_model(self, config: Config, model: StudyModel) -> tuple["pd.DataFrame", str]:
+        table, context = self._score(config, hub.study_model(config, model.key), self.cases(config), model.key)
+        return table.assign(model=model.name, train_seed=model.train_seed), context
 
     def _recipe(self, config: Config, inputs: Mapping[str, Path], identities: Mapping[str, str]) -> Recipe:
         settings = config.flat(self.name, *self.shaping)
@@ -103,20 +107,12 @@ class Task:
     def measure(self, config: Config) -> Summary:
         """Score with every model of the study whose table is missing or stale."""
         self.check_device(config)
-        models = {config.home.task_scores(model.key, self.name): model for model in study_models(config)}
+        return run(self.name, self.artefacts(config))
 
-        def score(model: StudyModel) -> tuple["pd.DataFrame", str]:
-            table, context = self._score(config, hub.study_model(config, model.key), self.cases(config), model.key)
-            return table.assign(model=model.name, train_seed=model.train_seed), context
-
-        make = partial(self._make, lambda artefact: score(models[artefact.path]))
-        return make_each(self.name, self.artefacts(config), make)
-
-    def _make(self, score: Callable[[Artefact], tuple["pd.DataFrame", Any]], artefact: Artefact) -> None:
-        with artefact.making() as draft:
-            table, draft.notes[_CONTEXT] = score(artefact)
-            write_rows(draft.path, table, SCORES)
-            draft.counts |= self.counts(table)
+    def _make(self, score: Callable[[], tuple["pd.DataFrame", Any]], draft: Draft) -> None:
+        table, draft.notes[_CONTEXT] = score()
+        write_rows(draft.path, table, SCORES)
+        draft.counts |= self.counts(table)
 
     def of_study(self, config: Config) -> Measured:
         """The tables of all models of the study, under the names of their files."""
@@ -145,13 +141,13 @@ class Task:
         for model in models.values():
             identities |= scores_rule(model, self.longest)
 
-        def score(_: Artefact) -> tuple["pd.DataFrame", Mapping[str, str]]:
+        def score() -> tuple["pd.DataFrame", Mapping[str, str]]:
             found = self.of_models(config, models, bases)
             return found.scores, found.contexts
 
-        artefact = Artefact(out, self._recipe(config, {}, identities))
-        make_each(self.name, [artefact], partial(self._make, score))
-        return Measured(read_rows(out, SCORES), bases, artefact.manifest()["notes"].get(_CONTEXT, {}))
+        piece = Piece(out, self._recipe(config, {}, identities), make=partial(self._make, score))
+        run(self.name, [piece])
+        return Measured(read_rows(out, SCORES), bases, piece.manifest()["notes"].get(_CONTEXT, {}))
 
     def _score(
         self, config: Config, local: LocalModel, cases: Sequence[Sequence[Case]], label: str

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from emogap.artefacts import Artefact, Recipe, Summary, write_text
+from emogap.artefacts import Draft, Piece, Recipe, Summary, write_text
 from emogap.config import Config
 from emogap.data.babylm import nothing_emotional
 from emogap.data.emotion_model import identify_classifier
@@ -24,7 +25,7 @@ from emogap.lm.loading import tokenizer_folder
 from emogap.paths import MAKERS
 from emogap.progress import progress
 from emogap.records import KEPT, row_seed
-from emogap.stages import make_each
+from emogap.stages import run
 from emogap.text.words import spelling_rule
 
 STATISTICS = "text_statistics.csv"
@@ -52,9 +53,9 @@ class Kind:
 
     def run(self, config: Config) -> Summary:
         """Statistics of a home's accepted texts. Raises ``MissingInput``, ``InputError`` or ``ModelError``."""
-        return make_each(self.stage, self.artefacts(config), lambda artefact: _make(config, artefact, self))
+        return run(self.stage, self.artefacts(config))
 
-    def artefacts(self, config: Config) -> list[Artefact]:
+    def artefacts(self, config: Config) -> list[Piece]:
         """One table. Raises ``MissingInput``."""
         return [_artefact(config, self, self.folder(config), self.inputs(config))]
 
@@ -113,7 +114,7 @@ story_stats, story_stats_artefacts = STORIES.run, STORIES.artefacts
 rewrite_stats, rewrite_stats_artefacts = REWRITES.run, REWRITES.artefacts
 
 
-def _artefact(config: Config, kind: Kind, folder: Path, inputs: dict[str, Path]) -> Artefact:
+def _artefact(config: Config, kind: Kind, folder: Path, inputs: dict[str, Path]) -> Piece:
     kept = {"filters": [("status", "==", KEPT)]}
     recipe = Recipe(
         kind.stage,
@@ -126,19 +127,18 @@ def _artefact(config: Config, kind: Kind, folder: Path, inputs: dict[str, Path])
         | spelling_rule(inputs.values(), kind.columns[-1], **kept),
         config.seed,
     )
-    return Artefact(folder / STATISTICS, recipe)
+    return Piece(folder / STATISTICS, recipe, make=partial(_make, config, kind))
 
 
-def _make(config: Config, artefact: Artefact, kind: Kind) -> None:
-    with artefact.making() as draft:
-        texts = _own_texts(config, list(artefact.recipe.inputs.values()), kind)
-        for name in _without_text(texts):
-            print(f"{kind.stage}: {kind.group} {name} has no text: none of its {kind.name} was kept")
-        statistics = describe(texts, kind, config)
-        statistics.statistics.to_csv(draft.path, index=False)
-        # Before the artefact is published: once it is fresh, nobody would draw them again.
-        _show(artefact.path.parent, statistics, kind)
-        draft.counts |= {"texts": len(texts), "measures": len(statistics.statistics)}
+def _make(config: Config, kind: Kind, draft: Draft) -> None:
+    texts = _own_texts(config, list(draft.artefact.recipe.inputs.values()), kind)
+    for name in _without_text(texts):
+        print(f"{kind.stage}: {kind.group} {name} has no text: none of its {kind.name} was kept")
+    statistics = describe(texts, kind, config)
+    statistics.statistics.to_csv(draft.path, index=False)
+    # Before the artefact is published: once it is fresh, nobody would draw them again.
+    _show(draft.artefact.path.parent, statistics, kind)
+    draft.counts |= {"texts": len(texts), "measures": len(statistics.statistics)}
 
 
 def _own_texts(config: Config, paths: Sequence[Path], kind: Kind) -> pd.DataFrame:
