@@ -53,9 +53,9 @@ def _options(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--model", type=a_model, default="embedded:smollm2-135m-instruct")
     parser.add_argument("--dtype", default="auto", choices=("auto", "bf16", "fp16", "fp32"))
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--prompts", type=int, default=64)
+    parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--max-new-tokens", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--no-prefix", action="store_true", help="leave out the shared-prefix part")
     return parser.parse_args(words)
 
