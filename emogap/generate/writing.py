@@ -80,10 +80,15 @@ _KEPT_OPEN: dict[Writer, Engine] = {}
 def kept_engine(writer: Writer) -> Engine:
     """The engine of these settings, loaded once in this process and left open; one of other settings is closed."""
     if writer not in _KEPT_OPEN:
-        while _KEPT_OPEN:
-            _KEPT_OPEN.popitem()[1].close()
+        close_kept_engine()
         _KEPT_OPEN[writer] = open_engine(writer)
     return _KEPT_OPEN[writer]
+
+
+def close_kept_engine() -> None:
+    """Give its memory back: whoever trains in this process needs it."""
+    while _KEPT_OPEN:
+        _KEPT_OPEN.popitem()[1].close()
 
 
 class EngineOnDemand:
