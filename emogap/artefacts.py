@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -93,11 +93,15 @@ class Draft:
 
     path: Path
     """Write here: a temporary name (for a folder artefact an empty folder) beside the final one."""
+    artefact: "Artefact"
+    """What it becomes."""
     counts: dict[str, int] = field(default_factory=dict)
     """Rows read, kept and rejected, by name."""
     notes: dict[str, Any] = field(default_factory=dict)
     """Anything else worth keeping in the manifest (resolved device, revisions learned on loading, …)."""
     companions: dict[str, Path] = field(default_factory=dict)
+    afterwards: list[Callable[[], None]] = field(default_factory=list)
+    """What is done once it is published, such as clearing away what was kept of unfinished work."""
 
     def companion(self, name: str) -> Path:
         """A temporary path for a further file ``name`` beside the artefact, published together with it."""
@@ -143,7 +147,7 @@ class Artefact:
             self._sweep()
             resolved = self.recipe.resolved()
             started, begun = time.time(), time.monotonic()  # a duration must not depend on a clock that may be set
-            draft = Draft(self.path.with_name(f".{self.path.name}.tmp-{os.getpid()}"))
+            draft = Draft(self.path.with_name(f".{self.path.name}.tmp-{os.getpid()}"), self)
             if self.is_folder:
                 draft.path.mkdir()
             try:
@@ -153,6 +157,8 @@ class Artefact:
                 for leftover in (draft.path, *draft.companions.values()):
                     _remove(leftover)
                 raise
+            for clear_away in draft.afterwards:
+                clear_away()
 
     def _verify_inputs(self) -> None:
         for path in self.recipe.inputs.values():
@@ -197,6 +203,14 @@ class Artefact:
             self.manifest_path.unlink(missing_ok=True)
             if self.is_folder:
                 _remove(self.path)
+
+
+@dataclass(frozen=True)
+class Piece(Artefact):
+    """An artefact that knows how to make itself."""
+
+    make: Callable[[Draft], None] = field(kw_only=True)
+    """Writes the draft's path and fills in its counts and notes."""
 
 
 def manifest_path(path: Path) -> Path:

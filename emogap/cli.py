@@ -11,8 +11,15 @@ from emogap.errors import EmogapError, UsageError
 from emogap.options import Parser
 from emogap.paths import given_path
 
-TOPICS = ("study", "data", "generate", "train", "evaluate", "grammar", "lens", "stats", "report", "scale", "bench")
+TOPICS = ("study", "data", "generate", "train", "evaluate", "grammar", "lens", "stats", "report", "scale", "tools")
 """Modules of ``emogap.commands``, in the order of ``emogap --help``."""
+GONE = {
+    "push": "hf upload OWNER/NAME HOME/models/MODEL --private",
+    "review": "verdicts by hand are no longer read; change the gates (augment.gates, rewrite.gates) or the prompt",
+    "prompts": "write a file like data/sample/emotion_prompts.json for respond.prompts, or seed_rewrites.json for "
+    "rewrite.seeds",
+}
+"""Commands that were there once, and what to do instead."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,6 +52,7 @@ def _run(words: list[str]) -> int:
     try:
         _settle_environment()
         _check_words(words)
+        _check_gone(words)
         arguments = build_parser().parse_args([word for word in words if word != "--debug"])
         arguments.run(arguments)
     except EmogapError as error:
@@ -99,6 +107,12 @@ def _check_words(words: list[str]) -> None:
             raise UsageError(
                 f"{word!r} on the command line is no UTF-8, or this locale is not; set PYTHONUTF8=1"
             ) from None
+
+
+def _check_gone(words: list[str]) -> None:
+    command = next((word for word in words if not word.startswith("-")), "")
+    if command in GONE:
+        raise UsageError(f"{command} went: {GONE[command]}")
 
 
 def _nobody_reads() -> bool:

@@ -1,7 +1,20 @@
-"""Work spread over a Ray cluster: a crew of workers, each holding what is slow to load, given one piece at a time.
+"""Work spread over workers, each holding what is slow to load, given one piece at a time: this process or a cluster.
 
 A worker that is lost, alone or with its node, costs no more than the piece it had in hand: that is given to another,
 so whatever a worker writes must be the same when it is written again. Pieces are finished in no particular order.
+
+Which worker is given what, and what is done about a lost one, is said here and not left to Ray (2.60). What it has for
+that was tried against the same tests or read:
+
+- Actors with ``max_restarts`` and ``max_task_retries``: a retry is spent while the actor is being started again (two
+  within four seconds, nobody at work), so that what a killed node had in hand was given up; without a limit a
+  piece that kills its workers would have no end. A retry is bound to its actor, too, however idle the others are.
+- Ray Data (``map_batches`` over such actors): for the same reason pieces went missing when a node was killed, when none
+  was left, and beside a piece that killed its workers; and all models are loaded anew in every run, of which rewrites
+  have several.
+- ``ray.util.ActorPool``: does not say whose error it raises, and gives an actor that is starting again the next piece.
+- Tasks whose processes keep the model: one process is given this GPU now and that one then; the model stays where it
+  was.
 """
 
 import os
@@ -9,20 +22,27 @@ import re
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from typing import Any, Protocol
 
 from emogap.artefacts import Artefact
 from emogap.config import Scale
-from emogap.errors import DiskError, EmogapError, LockHeld, ModelError, UsageError
+from emogap.errors import DiskError, EmogapError, ModelError, UsageError
 
 Work = Callable[[Any], Any]
+Advance = Callable[[int], None]
+"""Hears how much more is done."""
+Size = Callable[[Any, Any], int]
+"""(piece, result) → how much that was."""
 OpenWorker = Callable[[], tuple[Work, Any]]
-"""What a worker does once, where it runs: load, and give back the function that does a piece and what it is loaded as
-(equal for all workers, so that no row depends on who made it)."""
+"""What a worker of a crew does once, where it runs: load, and give back the function that does a piece and what it is
+loaded as (equal for all workers, so that no row depends on who made it)."""
+OpenAnywhere = Callable[[Advance], tuple[Work, Callable[[], Any]]]
+"""The same of a worker that may be this process: it is told how to report what it gets done, and what it is loaded as
+is given by a function, so that it may load when there is need."""
 
 LOSSES = 3
 """A piece that so many workers died with is not given to a further one."""
@@ -30,8 +50,70 @@ LOOK_SECONDS = 5.0
 """While nothing is heard of any worker, the nodes are looked at so often."""
 CONNECT_SECONDS = 10
 """How long the head of a cluster may take to answer."""
-LOCK_SECONDS = 120
-"""How long a worker waits for the lock of an artefact: a lost worker's may outlive it for a while on a network disk."""
+
+
+class Workers(Protocol):
+    """Whoever does the pieces."""
+
+    def description(self) -> Any:
+        """What they are loaded as."""
+
+    def run(self, pieces: Iterable[Any], on_done: Callable[[Any, Any], None]) -> None:
+        """Have every piece done once; ``on_done(piece, result)`` hears of each, here, as it is finished."""
+
+
+@contextmanager
+def workers(scale: Scale, open_worker: OpenAnywhere, advance: Advance, size: Size) -> Iterator[Workers]:
+    """The workers that the settings name, begun when they are first needed and gone at the end of the block.
+
+    ``advance`` hears of what is done: in this process as the worker reports it, else by the ``size`` of each piece.
+    """
+    if scale.executor == "plain":
+        yield Here(partial(open_worker, advance))
+        return
+    with ExitStack() as closing:
+        hired = cache(lambda: closing.enter_context(crew(scale, partial(_open_there, open_worker))))
+        yield _There(hired, advance, size)
+
+
+class Here:
+    """This process is the one worker; what fails stops it."""
+
+    def __init__(self, open_worker: Callable[[], tuple[Work, Callable[[], Any]]]):
+        self._opened = cache(open_worker)
+
+    def description(self) -> Any:
+        return self._opened()[1]()
+
+    def run(self, pieces: Iterable[Any], on_done: Callable[[Any, Any], None]) -> None:
+        for piece in pieces:
+            on_done(piece, self._opened()[0](piece))
+
+
+class _There:
+    """A crew that is hired for the first pieces."""
+
+    def __init__(self, hired: Callable[[], "Crew"], advance: Advance, size: Size):
+        self._hired, self._advance, self._size = hired, advance, size
+
+    def description(self) -> Any:
+        return self._hired().description
+
+    def run(self, pieces: Iterable[Any], on_done: Callable[[Any, Any], None]) -> None:
+        def count(piece: Any, result: Any) -> None:
+            on_done(piece, result)
+            self._advance(self._size(piece, result))
+
+        self._hired().run(pieces, count)
+
+
+def _open_there(open_worker: OpenAnywhere) -> tuple[Work, Any]:
+    work, description = open_worker(unheard)
+    return work, description()
+
+
+def unheard(done: int) -> None:
+    """What a worker of a cluster reports: its pieces are counted where they were given out."""
 
 
 class _Worker:
@@ -70,7 +152,7 @@ class Crew:
     def __init__(self, scale: Scale, open_worker: OpenWorker):
         self._connected = _connect(scale)
         self._resources, self._wait = _resources(scale), scale.wait
-        self._hire_one = partial(_hire, self._resources, open_worker)
+        self._open_worker = open_worker
         self._running: dict[Any, tuple[Any, Any]] = {}  # what will come → worker and piece
         self._idle: list[Any] = []
         self.description: Any = None
@@ -103,7 +185,8 @@ class Crew:
                 if piece is _NO_MORE:
                     more = False
                 else:
-                    self._give(self._idle.pop(), piece)
+                    worker = self._idle.pop()
+                    self._running[worker.do.remote(piece)] = (worker, piece)
             if not more and not again and all(isinstance(piece, _Opening) for _, piece in self._running.values()):
                 break
             worker, piece, result, error = self._next()
@@ -145,7 +228,9 @@ class Crew:
             ray.shutdown()
 
     def _hire(self) -> None:
-        worker = self._hire_one()
+        import ray
+
+        worker = ray.remote(_Worker).options(**self._resources).remote(self._open_worker)
         self._running[worker.open.remote()] = (worker, _Opening(_nodes_up()))
 
     def _welcome(self, worker: Any, description: Any) -> None:
@@ -156,9 +241,6 @@ class Crew:
             )
         self.description = description
         self._idle.append(worker)
-
-    def _give(self, worker: Any, piece: Any) -> None:
-        self._running[worker.do.remote(piece)] = (worker, piece)
 
     def _next(self) -> tuple[Any, Any, Any, Exception | None]:
         """The next worker that is heard of, its piece, and what came of it: a result or an error."""
@@ -202,32 +284,6 @@ def crew(scale: Scale, open_worker: OpenWorker) -> Iterator[Crew]:
         yield hired
     finally:
         hired.close()
-
-
-def make_on_cluster(
-    scale: Scale, open_maker: OpenWorker, artefacts: Sequence[Artefact], on_done: Callable[[Artefact], None]
-) -> None:
-    """Have artefacts made, each by one worker, under its lock; the home must be the same folder on all nodes."""
-    if artefacts:
-        with crew(scale, partial(_open_maker, open_maker)) as workers:
-            workers.run(artefacts, lambda artefact, _: on_done(artefact))
-
-
-def _open_maker(open_maker: OpenWorker) -> tuple[Work, Any]:
-    make, description = open_maker()
-    return partial(_make_once, make), description
-
-
-def _make_once(make: Callable[[Artefact], None], artefact: Artefact) -> None:
-    """Make an artefact unless a worker that was given up for lost has made it after all."""
-    deadline = time.monotonic() + LOCK_SECONDS
-    while artefact.freshness().state != "fresh":
-        try:
-            return make(artefact)
-        except LockHeld:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(1)
 
 
 def _connect(scale: Scale) -> bool:
@@ -295,12 +351,6 @@ def _nodes_up() -> frozenset[str]:
     import ray
 
     return frozenset(node["NodeID"] for node in ray.nodes() if node["Alive"])
-
-
-def _hire(resources: dict[str, float], open_worker: OpenWorker) -> Any:
-    import ray
-
-    return ray.remote(_Worker).options(**resources).remote(open_worker)
 
 
 def _is_lost(error: Exception) -> bool:

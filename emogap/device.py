@@ -3,7 +3,7 @@
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 Item = TypeVar("Item")
+Launched = TypeVar("Launched")
 Result = TypeVar("Result")
 
 
@@ -70,8 +71,8 @@ def cpu_has_bf16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def map_over_cores(function: Callable[[Item], Result], items: Sequence[Item], device: str) -> Iterator[Result]:
-    """``function`` of every item, in order; on a CPU each core has an item of its own, on a GPU they take turns.
+def map_over_cores(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """``function`` of every item, in order; each core has an item of its own.
 
     Where an item is a small batch, cores that share it wait for one another after every operation; with an item each
     they do not, and a result depends on its item alone, not on the number of cores. As many are used as torch has
@@ -80,7 +81,7 @@ def map_over_cores(function: Callable[[Item], Result], items: Sequence[Item], de
     import torch
 
     threads = torch.get_num_threads()
-    if threads == 1 or device != "cpu":
+    if threads == 1:
         yield from map(function, items)
         return
     try:
@@ -89,6 +90,21 @@ def map_over_cores(function: Callable[[Item], Result], items: Sequence[Item], de
             yield from pool.map(function, items)
     finally:
         torch.set_num_threads(threads)
+
+
+def read_one_behind(
+    launch: Callable[[Item], Launched], read: Callable[[Launched], Result], items: Iterable[Item]
+) -> Iterator[Result]:
+    """``read(launch(item))`` of every item, in order; each is read when the next one is launched.
+
+    A GPU computes while Python goes on: it has the next batch before anybody waits for the numbers of the last.
+    """
+    before: list[Launched] = []
+    for item in items:
+        before.append(launch(item))
+        if len(before) > 1:
+            yield read(before.pop(0))
+    yield from map(read, before)
 
 
 def machine() -> str:

@@ -75,12 +75,6 @@ def check_label(label: str, where: str) -> str:
     return label
 
 
-def top_label(scores: np.ndarray) -> tuple[str, float]:
-    """The arg-max of one vector of shape (28,) and its score."""
-    best = int(np.argmax(scores))
-    return LABELS[best], float(scores[best])
-
-
 def labels_over(scores: np.ndarray, thresholds: float | Sequence[float] | np.ndarray) -> list[str]:
     """All labels of one vector of shape (28,) whose score passes its threshold, highest score first."""
     scores = np.asarray(scores)

@@ -4,6 +4,10 @@ The command line prints the message and ends with ``exit_code``; anything that i
 and keeps its traceback.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class EmogapError(Exception):
     """Base of all errors with a remedy. Exit code 1 unless a subclass says otherwise."""
@@ -38,9 +42,24 @@ class LockHeld(EmogapError):
     """Another living process is making the same artefact."""
 
 
+class MadeMeanwhile(LockHeld):
+    """Another process has made the artefact between the look at it and its lock."""
+
+
 class DiskError(EmogapError):
     """Writing failed: full disk, read-only folder."""
 
 
 class TrainingError(EmogapError):
     """A training cannot go on: its loss is not finite, or memory ran out."""
+
+
+@contextmanager
+def reading_parquet(path: Path, remedy: str = "delete it and rerun its stage") -> Iterator[None]:
+    """Raises ``InputError`` with the remedy where what is read of the file in this block is no Parquet."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, KeyError, OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as Parquet ({one_line(error)}); {remedy}") from error

@@ -43,16 +43,6 @@ class Progress:
         os.replace(temporary, self._file)
 
 
-class Unseen(Progress):
-    """A bar that is shown to nobody: a worker's, whose pieces are counted where they were given out."""
-
-    def __init__(self):
-        pass
-
-    def advance(self, pieces: int = 1) -> None:
-        pass
-
-
 @contextmanager
 def progress(label: str, total: int, unit: str) -> Iterator[Progress]:
     """A bar that is closed at the end of the block."""

@@ -1,6 +1,7 @@
 """The row types of the pipeline: which columns a table must have, how it is written and read, and a row's own seed."""
 
 import hashlib
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emogap.errors import InputError, MissingInput
+from emogap.errors import InputError, MissingInput, reading_parquet
 
 KEPT = "kept"
 REJECTED = "rejected"
@@ -84,6 +85,8 @@ LENS = RowType(
 
 _COUNTED = {"prompt_tokens": _INT, "new_tokens": _INT, "finish": _TEXT}
 """Further columns of what a model wrote: whole numbers and words also where some of them are unknown."""
+ROWS_AT_ONCE = 2000
+"""Rows of a table that are in memory while it is read or written piece by piece."""
 
 
 def to_arrow(rows: pd.DataFrame, row_type: RowType) -> pa.Table:
@@ -112,14 +115,32 @@ def read_rows(path: Path, row_type: RowType, columns: list[str] | None = None) -
     """
     if not path.exists():
         raise MissingInput(f"{path} not found")
-    try:
-        present = set(pq.read_schema(path).names)
-        missing = [name for name in row_type.columns if name not in present]
-        if missing:
-            raise InputError(f"{path}: no column {', '.join(missing)}; it is not a table of {row_type.name}")
+    with reading_parquet(path):
+        _check_columns(path, pq.read_schema(path).names, row_type, row_type.columns)
         return pd.read_parquet(path, columns=columns)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path} cannot be read as Parquet ({error}); delete it and rerun its stage") from error
+
+
+def stream_rows(path: Path, row_type: RowType, columns: list[str]) -> Iterator[dict]:
+    """These columns of a table of that row type, row by row, some thousands in memory.
+
+    Raises ``InputError`` if it is no Parquet file or lacks one of them.
+    """
+    with reading_parquet(path), pq.ParquetFile(path) as file:
+        _check_columns(path, file.schema_arrow.names, row_type, columns)
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns):
+            yield from batch.to_pylist()
+
+
+def count_rows(path: Path) -> int:
+    """How many rows a table has, told from its foot alone. Raises ``InputError`` if it is no Parquet file."""
+    with reading_parquet(path):
+        return pq.read_metadata(path).num_rows
+
+
+def _check_columns(path: Path, present: Collection[str], row_type: RowType, wanted: Iterable[str]) -> None:
+    missing = [name for name in wanted if name not in present]
+    if missing:
+        raise InputError(f"{path}: no column {', '.join(missing)}; it is not a table of {row_type.name}")
 
 
 def row_seed(run_seed: int, row_id: str, purpose: str) -> int:

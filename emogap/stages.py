@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from emogap.artefacts import Artefact, Summary
+from emogap.artefacts import Artefact, Piece, Summary
 from emogap.config import Config
-from emogap.errors import UsageError
+from emogap.errors import LockHeld, MadeMeanwhile, UsageError
 
 
 @dataclass(frozen=True)
@@ -92,32 +92,72 @@ def stage(name: str) -> Stage:
 def make_each(name: str, artefacts: Iterable[Artefact], make: Callable[[Artefact], None]) -> Summary:
     """Make every artefact that is not fresh, saying of a stale one what changed; add up the counts of all.
 
-    ``make`` opens ``artefact.making()`` itself.
+    ``make`` opens ``artefact.making()`` itself. One artefact may be made from another that comes before it: each is
+    taken from ``artefacts`` when all before it are made.
     """
-    summary, started = Summary(name), time.monotonic()
+    started, seen, made = time.monotonic(), [], []
     for artefact in artefacts:
-        if _is_fresh(artefact):
-            summary.fresh.append(artefact.path.name)
-        else:
+        seen.append(artefact)
+        if not _is_fresh(artefact):
             make(artefact)
-            summary.made.append(artefact.path.name)
-        _add_counts(summary, artefact)
-    summary.seconds = time.monotonic() - started
-    return summary
+            made.append(artefact)
+    return _summary(name, seen, made, started)
 
 
-def make_apart(name: str, artefacts: Iterable[Artefact], make_all: Callable[[list[Artefact]], None]) -> Summary:
-    """The same of artefacts none of which is made from another: ``make_all`` is given those that are not fresh."""
-    summary, started = Summary(name), time.monotonic()
-    artefacts = list(artefacts)
-    wanted = [artefact for artefact in artefacts if not _is_fresh(artefact)]
-    make_all(wanted)
-    summary.made = [artefact.path.name for artefact in wanted]
-    summary.fresh = [artefact.path.name for artefact in artefacts if artefact not in wanted]
+def run(name: str, pieces: Iterable[Piece]) -> Summary:
+    """Make every piece that is not fresh, one after another; see ``make_each``."""
+
+    def make(piece: Piece) -> None:
+        with piece.making() as draft:
+            piece.make(draft)
+
+    return make_each(name, pieces, make)
+
+
+def _summary(name: str, artefacts: list[Artefact], made: list[Artefact], started: float) -> Summary:
+    summary = Summary(name)
     for artefact in artefacts:
-        _add_counts(summary, artefact)
+        (summary.made if artefact in made else summary.fresh).append(artefact.path.name)
+        for key, value in artefact.manifest()["counts"].items():
+            summary.counts[key] = summary.counts.get(key, 0) + value
     summary.seconds = time.monotonic() - started
     return summary
+
+
+LOOK_SECONDS = 1.0
+"""How often a lock that another process holds is tried, when nothing else is left to be made."""
+
+
+MakeAll = Callable[[list[Artefact], Callable[[Artefact, LockHeld | None], None]], None]
+"""(artefacts, on_done): makes them, none from another; ``on_done`` hears of each, and why it is left to another
+process."""
+
+
+def make_shared(name: str, artefacts: Iterable[Artefact], make_all: MakeAll) -> Summary:
+    """The same, shared with whoever makes them too: what another process holds is passed over and come back to.
+
+    What is made when its lock is had is reported as ``MadeMeanwhile``. What a process that died has begun is taken over
+    as soon as its lock is free.
+    """
+    started, artefacts, made, waits = time.monotonic(), list(artefacts), [], False
+    left = [artefact for artefact in artefacts if not _is_fresh(artefact)]
+    while left:
+        held: dict[Path, LockHeld] = {}
+
+        def on_done(artefact: Artefact, why_not: LockHeld | None, held: dict[Path, LockHeld] = held) -> None:
+            if why_not is None:
+                made.append(artefact)
+            elif not isinstance(why_not, MadeMeanwhile):
+                held[artefact.path] = why_not
+
+        make_all(left, on_done)
+        if len(held) == len(left):
+            if not waits:
+                print(f"{name} has nothing else to make: {held[left[-1].path]}", flush=True)
+            waits = True
+            time.sleep(LOOK_SECONDS)
+        left = [artefact for artefact in left if artefact.path in held]
+    return _summary(name, artefacts, made, started)
 
 
 def _is_fresh(artefact: Artefact) -> bool:
@@ -126,8 +166,3 @@ def _is_fresh(artefact: Artefact) -> bool:
         kept = " (the old one is kept under superseded/)" if artefact.keep_superseded else ""
         print(f"{artefact.path.name} is stale: {'; '.join(freshness.reasons)}; making it again{kept}")
     return freshness.state == "fresh"
-
-
-def _add_counts(summary: Summary, artefact: Artefact) -> None:
-    for key, value in artefact.manifest()["counts"].items():
-        summary.counts[key] = summary.counts.get(key, 0) + value

@@ -36,3 +36,8 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("needs real data: set EMOGAP_TEST_DATA to its folder")
     return Path(folder)
+
+
+def pytest_collection_modifyitems(items):
+    """The longest first: where two processes share the tests, none is left alone with it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("pipeline") is None)

@@ -88,8 +88,8 @@ class HashClassifier:
 
 
 def use_fakes(monkeypatch, reply: Callable[[Conversation], str | Reply]) -> FakeEngine:
-    """Let the stages that write open this engine (``opened`` counts how often), a fake classifier, and draw nothing."""
-    from emogap.generate import judging, outcomes, writing
+    """Let the stages that write open this engine (``opened`` counts how often) and a fake classifier."""
+    from emogap.generate import judging, writing
 
     fake = FakeEngine(reply)
 
@@ -101,8 +101,6 @@ def use_fakes(monkeypatch, reply: Callable[[Conversation], str | Reply]) -> Fake
     monkeypatch.setattr(writing, "_KEPT_OPEN", {})
     monkeypatch.setattr(judging, "classifier", lambda model: FakeClassifier())
     monkeypatch.setattr(judging, "similarities", lambda texts, others: [0.9] * len(texts))
-    monkeypatch.setattr(outcomes, "show_stories", lambda home: None)
-    monkeypatch.setattr(outcomes, "show_rewrites", lambda home: None)
     return fake
 
 

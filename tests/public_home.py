@@ -43,8 +43,11 @@ class PublicHome:
         """The whole content at a URL; None is 404."""
         path = unquote(urlsplit(url).path)
         on_github, on_hub = f"/api/repos/{self.repository}", f"/api/datasets/{self.repository}"
-        if path in (f"{on_github}/commits/{self.revision}", f"{on_hub}/revision/{self.revision}"):
+        if path == f"{on_github}/commits/{self.revision}":
             return json.dumps({"sha": self.commit}).encode()
+        if path == f"{on_hub}/revision/{self.revision}":
+            siblings = [self.hub_entry(p) for p in self.paths()]
+            return json.dumps({"id": self.repository, "sha": self.commit, "siblings": siblings}).encode()
         if path == f"{on_github}/git/trees/{self.commit}":
             tree = [
                 {
@@ -58,8 +61,6 @@ class PublicHome:
             ]
             tree.append({"path": "data", "type": "tree", "mode": "040000"})
             return json.dumps({"tree": tree, "truncated": False}).encode()
-        if path == f"{on_hub}/tree/{self.commit}":
-            return json.dumps([self.hub_entry(p) for p in self.paths()]).encode()
         at = f"{self.repository}/{self.commit}/"
         for before, held in ((f"/raw/{at}", self.content), (f"/media/{at}", self.held)):
             if path.startswith(before) and path.removeprefix(before) in self.paths():
@@ -71,9 +72,11 @@ class PublicHome:
         return self.behind_pointers.get(path, self.files.get(path))
 
     def hub_entry(self, path: str) -> dict:
-        entry = {"type": "file", "path": path, "size": len(self.held(path)), "oid": git_sha1(self.content(path))}
+        said = self.lies.get(path, self.content(path))
+        entry = {"rfilename": path, "size": len(self.held(path)), "blobId": git_sha1(said)}
         if path in self.behind_pointers:
-            entry["lfs"] = {"oid": hashlib.sha256(self.held(path)).hexdigest(), "size": len(self.held(path))}
+            sha256 = hashlib.sha256(self.held(path)).hexdigest()
+            entry["lfs"] = {"sha256": sha256, "size": entry["size"], "pointerSize": len(self.content(path))}
         return entry
 
 
@@ -87,7 +90,9 @@ def serving(public: PublicHome) -> Iterator[Servers]:
             name = unquote(urlsplit(self.path).path).rsplit("/", 1)[-1]
             public.asked[name] += 1
             if content is None:
-                self.send_error(404)
+                self.send_response(404)
+                self.send_header("X-Error-Code", "RevisionNotFound")
+                self.end_headers()
                 return
             start = 0
             if public.ranges and "Range" in self.headers:
@@ -102,6 +107,16 @@ def serving(public: PublicHome) -> Iterator[Servers]:
             self.end_headers()
             breaks = public.breaks.get(name)
             self.wfile.write(body[: breaks.pop(0)] if breaks else body)
+
+        def do_HEAD(self):
+            """What the hub's library asks of a file before it downloads it."""
+            content = public.answer(self.path)
+            self.send_response(404 if content is None else 200)
+            if content is not None:
+                self.send_header("X-Repo-Commit", public.commit)
+                self.send_header("ETag", f'"{hashlib.sha1(content).hexdigest()}"')
+                self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
 
         def log_message(self, *_):
             pass

@@ -159,9 +159,15 @@ def test_a_held_lock_names_its_owner_and_a_dead_owners_is_taken_over(source, hol
 
 
 def test_who_waits_for_a_lock_gets_it_when_its_owner_is_gone(tmp_path, holder):
-    threading.Timer(0.3, holder.kill).start()
+    killing = threading.Event()
+
+    def kill() -> None:
+        killing.set()
+        holder.kill()
+
+    threading.Timer(0.3, kill).start()
     with lock(tmp_path / "out.txt", wait=True):
-        assert not holder.is_alive()
+        assert killing.is_set()
 
 
 def test_journal_survives_a_torn_line_and_keeps_recipes_apart(tmp_path):

@@ -10,11 +10,11 @@ from fakes import use_fakes
 
 from emogap.artefacts import Artefact, Recipe
 from emogap.emotions import INDEX, LABELS
-from emogap.errors import MissingInput, UsageError
+from emogap.errors import InputError, MissingInput, UsageError
 from emogap.exhibits import exhibits
 from emogap.generate import augment as stories
 from emogap.generate.engines import Reply
-from emogap.generate.outcomes import show_stories
+from emogap.generate.outcomes import show_stories, story_examples, story_outcomes
 from emogap.records import PROCESSED, STORIES, read_rows, write_rows
 
 SIZES = ("big", "old", "red")
@@ -99,9 +99,9 @@ def test_chunk_numbers(text, numbers):
     assert stories.parse_chunks(text, 4) == numbers
 
 
-@pytest.mark.parametrize("text", ["", "a", "2-1", "4", "0-4", "-1", "1;2"])
+@pytest.mark.parametrize("text", ["", "a", "2-1", "4", "0-4", "-1", "1;2", "0-9999999999"])
 def test_bad_chunk_numbers_are_named(text):
-    with pytest.raises(UsageError, match="chunks '"):
+    with pytest.raises(UsageError, match="augment.chunks = '"):
         stories.parse_chunks(text, 4)
 
 
@@ -310,3 +310,12 @@ def test_shares_per_method_and_reason_are_saved_and_drawn(make_config, engine, c
     assert list(beside.columns) == ["emotion", "line", "m1", "m2", "m3"] and len(beside) == 4
     assert (beside == "(none was kept)").sum().sum() == 2  # lines that all methods keep come first
     assert not (beside[:2] == "(none was kept)").any(axis=None)
+
+
+def test_a_damaged_chunk_is_named_where_outcomes_are_counted(config):
+    chunk = config.home.chunk("m1", 0)
+    chunk.parent.mkdir(parents=True)
+    chunk.write_bytes(b"no table")
+    for read in (story_outcomes, story_examples):
+        with pytest.raises(InputError, match=r"chunk_00000.parquet cannot be read as Parquet .*; delete it and rerun"):
+            read(config.home)

@@ -19,7 +19,6 @@ from fakes import HashClassifier
 
 from emogap import artefacts
 from emogap.artefacts import read_manifest
-from emogap.benchmarks.clean import clean_line, make_text, plain_loop
 from emogap.config import load_config
 from emogap.data import babylm, clean, raw
 from emogap.data.clean import Report, Rules, SeenKeys, count_words
@@ -29,6 +28,7 @@ from emogap.errors import InputError, MissingInput, UsageError
 from emogap.exhibits import exhibits
 from emogap.records import PROCESSED, read_rows
 from emogap.show.report_tables import read_cells
+from tools.benchmarks.clean import clean_line, make_text, plain_loop
 
 ELEVEN = "one two three four five six seven eight nine ten eleven"
 TEN = "one two three four five six seven eight nine ten"
@@ -645,7 +645,7 @@ def test_memory_grows_by_no_more_than_sixteen_bytes_a_line(tmp_path):
 
 @pytest.mark.slow
 def test_three_times_as_fast_as_a_plain_loop(tmp_path):
-    from emogap.benchmarks.clean import compare
+    from tools.benchmarks.clean import compare
 
     path = tmp_path / "a.train"
     make_text(path, 24 << 20)

@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from emogap.bench import ratio, run_benchmark
-from emogap.benchmarks import scale
 from emogap.errors import EmogapError, UsageError
+from tools.bench import ratio, run_benchmark
+from tools.benchmarks import scale
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch):

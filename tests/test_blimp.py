@@ -16,11 +16,12 @@ from emogap.cli import main
 from emogap.config import HubModel
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.evaluate import blimp_tables
-from emogap.evaluate.blimp import blimp, blimp_artefacts, score_pairs
+from emogap.evaluate.blimp import BLIMP, pair_cases
 from emogap.evaluate.minimal_pairs import Pair, load_pairs, phenomena, read_subset
 from emogap.evaluate.named_models import bases_of, named_models
 from emogap.evaluate.score_cache import remembered_scores
 from emogap.evaluate.sentence_scores import Scored, SentenceScorer
+from emogap.evaluate.tasks import score_cases
 from emogap.hub import LocalModel
 from emogap.paths import from_root
 
@@ -205,6 +206,10 @@ PAIRS = [
 ]
 
 
+def score_pairs(scorer, pairs, label) -> pd.DataFrame:
+    return score_cases(scorer, pair_cases(pairs), label)
+
+
 def test_right_wrong_and_a_tie():
     table = score_pairs(ByLength(), PAIRS, "some")
     values = table.pivot(index="item", columns="metric", values="value")
@@ -281,19 +286,20 @@ def load_phenomena() -> list[str]:
 def test_the_stage_keeps_a_table_a_model_and_says_what_changed(gpt2, make_config):
     settings = (f'bases.tiny={{name="{gpt2}"}}', 'respond.models=["tiny"]', "blimp.items=2")
     config = make_config(*settings)
-    summary = blimp(config)
+    summary = BLIMP.measure(config)
     assert summary.counts == {"pairs": 24, "ties": 0}
-    assert blimp(config).fresh == ["blimp.parquet"]
+    assert BLIMP.measure(config).fresh == ["blimp.parquet"]
     manifest = read_manifest(config.home.task_scores("tiny", "blimp"))
     assert manifest["notes"]["empty context"] == "<|endoftext|>"
     changed = make_config(*settings, "blimp.empty_context=none", "blimp.token_budget=64")
-    [artefact] = blimp_artefacts(changed)
+    [artefact] = BLIMP.artefacts(changed)
     assert artefact.freshness().reasons == ('blimp.empty_context "bos" → "none"',)
 
 
 def test_models_by_whatever_they_are_called(gpt2, make_config, monkeypatch):
     config = make_config()
     monkeypatch.chdir(gpt2.parent)
+    (gpt2.parent / "smollm2-135m").mkdir(exist_ok=True)  # a folder called like a model of the study is not that model
     models = named_models(config, ["tiny", str(gpt2), "smollm2-135m", "owner/name@abc", "embedded:minilm"])
     assert models == {
         "tiny": HubModel(name=str(gpt2)),
@@ -301,8 +307,11 @@ def test_models_by_whatever_they_are_called(gpt2, make_config, monkeypatch):
         "name": HubModel(name="owner/name", revision="abc"),
         "minilm": HubModel(name="embedded:minilm"),
     }
+    assert list(named_models(config, ["./smollm2-135m"]).values()) == [HubModel(name=str(gpt2.parent / "smollm2-135m"))]
     with pytest.raises(UsageError, match="two models are called 'name'"):
         named_models(config, ["owner/name", "another/name"])
+    with pytest.raises(MissingInput, match="models/smollm2-135m-baby not found"):
+        named_models(config, ["smollm2-135m-baby"])
 
 
 def test_each_model_has_its_base():
@@ -352,7 +361,7 @@ def test_a_model_is_compared_with_its_base_over_the_same_pairs():
     assert table.loc["mean of phenomena", "difference"] == (25 + 12.5) / 2
     assert (table["p_holm"] >= table["p"]).all()
     assert blimp_tables.differences(values, {"base": "base", "tuned": "tuned"}).empty
-    with pytest.raises(InputError, match="different pairs"):
+    with pytest.raises(InputError, match="different items"):
         blimp_tables.differences(values.iloc[1:], {"base": "base", "tuned": "base"})
 
 
@@ -437,7 +446,7 @@ def harness_results(
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Scores (pairs, 2) and accuracies of a whole run of the harness, its tasks fed from files."""
     lm_eval = pytest.importorskip("lm_eval")
-    from emogap.benchmarks.blimp import task_files
+    from tools.benchmarks.blimp import task_files
 
     files = task_files(pairs, tmp_path)
     tasks, arguments = [str(file) for file in files], {"pretrained": str(folder), "dtype": "float32"}

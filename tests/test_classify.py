@@ -151,17 +151,11 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_file(tmp_path, fake_classif
 
 
 def test_shards_of_something_else_are_emptied(tmp_path):
-    made = []
-
-    def make():
-        made.append(1)
-        return np.full((2, 28), len(made), dtype=np.float32)
-
-    first = Shards(tmp_path / "a.parquet", {"recipe": "one"})
-    assert first.get_or_make(0, make)[1] is False
-    assert Shards(tmp_path / "a.parquet", {"recipe": "one"}).get_or_make(0, make)[1] is True
-    scores, was_there = Shards(tmp_path / "a.parquet", {"recipe": "two"}).get_or_make(0, make)
-    assert was_there is False and scores[0, 0] == 2
+    scores = np.full((2, 28), 0.5, dtype=np.float32)
+    Shards(tmp_path / "a.parquet", {"recipe": "one"}).put(0, scores)
+    again = Shards(tmp_path / "a.parquet", {"recipe": "one"})
+    assert again.has(0) and np.array_equal(again.read(0), scores)
+    assert not Shards(tmp_path / "a.parquet", {"recipe": "two"}).has(0)
 
 
 def test_the_output_must_be_another_parquet_file(tmp_path, fake_classifier):
@@ -195,8 +189,8 @@ def test_the_command_with_the_second_judge(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_speed_against_a_pipeline_over_the_same_model():
-    from emogap.bench import ratio
-    from emogap.benchmarks.classify import AS_THEY_COME, BF16, FP32, ONE_BY_ONE, compare, sample_lines
+    from tools.bench import ratio
+    from tools.benchmarks.classify import AS_THEY_COME, BF16, FP32, ONE_BY_ONE, compare, sample_lines
 
     timings = compare(sample_lines(512), "emotion-minilm")
     assert ratio(timings, FP32, ONE_BY_ONE) >= 3

@@ -2,13 +2,19 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from emogap.artefacts import Artefact, Recipe
 from emogap.cli import build_parser, main
 from emogap.commands import config_from
+from emogap.config import load_config
 from emogap.errors import UsageError
+from emogap.paths import ROOT
+from emogap.records import CORPUS, PROCESSED, RESPONSES, REWRITES, STORIES, write_rows
 from emogap.runner import select
 from emogap.stages import STAGES, stage
 
@@ -38,6 +44,9 @@ def test_help_names_every_stage(capsys):
         (["status", "--set", "augment.linez=1"], "unknown setting 'augment.linez'"),
         (["augment", "--set", 'augment.methods=["m7"]'], "method 'm7' has no template"),
         (["bench", "nope"], "unknown benchmark 'nope'"),
+        (["push", "m", "--to", "someone/m"], "push went: hf upload OWNER/NAME HOME/models/MODEL --private"),
+        (["review", "--method", "m1"], "review went: verdicts by hand are no longer read; change the gates"),
+        (["prompts", "make", "seeds", "--help"], "prompts went: write a file like data/sample/"),
     ],
 )
 def test_bad_use_is_one_line_and_exit_code_2(words, message, tmp_path, capsys):
@@ -47,6 +56,29 @@ def test_bad_use_is_one_line_and_exit_code_2(words, message, tmp_path, capsys):
     assert message in err
     assert err.count("\n") == 1
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("command", [["bench", "clean"], ["train-classifier", "--data", "x"], ["emotion-words"]])
+def test_what_maintainers_run_needs_the_source_tree(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("emogap.commands.tools.ROOT", tmp_path)
+    code, _, err = emogap(*command, capsys=capsys)
+    assert code == 2
+    assert err == (
+        f"emogap: {command[0]} needs the source tree: there is no tools/ in {tmp_path}; clone the project and "
+        "`pip install -e .`\n"
+    )
+
+
+def test_what_maintainers_run_is_found_from_any_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if Path(entry).resolve() not in (ROOT, tmp_path)])
+    for module in [name for name in sys.modules if name.partition(".")[0] == "tools"]:
+        monkeypatch.delitem(sys.modules, module)
+    code, _, err = emogap("emotion-words", "--goemotions", "nowhere", "--out", "words.json", capsys=capsys)
+    assert code == 1 and f"GoEmotions {tmp_path / 'nowhere' / 'train.tsv'} not found" in err
+    with pytest.raises(SystemExit) as ended:
+        main(["train-classifier", "--help"])
+    assert ended.value.code == 0 and "GoEmotions' train.tsv and dev.tsv" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", [s.name for s in STAGES if s.name not in ("process", "rewrite", "report")])
@@ -126,14 +158,58 @@ def test_selection_of_stages():
     assert select(None, None, "lens") == [stage("lens")]
 
 
-def test_nothing_heavy_is_imported_for_a_status(tmp_path):
-    code = (
-        "import sys; from emogap.cli import main; "
-        f"main(['status', '--home', {str(tmp_path / 'home')!r}]); "
-        "print([m for m in ('torch', 'transformers', 'datasets', 'trl', 'sklearn') if m in sys.modules])"
-    )
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert shown.splitlines()[-1] == "[]"
+HEAVY = {"torch", "transformers", "datasets", "trl", "sklearn", "matplotlib", "ray", "polars", "scipy", "ipywidgets"}
+
+
+def imported_by(*words: str) -> tuple[set[str], str]:
+    """The top-level modules that a command loads in a process of its own, and what it prints."""
+    code = f"import sys; from emogap.cli import main; sys.exit(main({list(words)!r}))"
+    done = subprocess.run([sys.executable, "-X", "importtime", "-c", code], capture_output=True, text=True, check=True)
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}, done.stdout
+
+
+@pytest.mark.parametrize("words", [["--help"], ["augment", "--help"]])
+def test_nothing_heavy_is_imported_for_help(words):
+    loaded, shown = imported_by(*words)
+    assert "emogap" in loaded and "usage: emogap" in shown
+    assert not loaded & {*HEAVY, "pandas", "pyarrow"}
+
+
+def fill(home: Path) -> None:
+    """Something small at every place where a stage of the embedded profile puts an artefact."""
+    config = load_config("embedded", home)
+    tables = {"process": PROCESSED, "augment": STORIES, "rewrite": REWRITES, "corpus": CORPUS}
+
+    def some(kind: pa.DataType):
+        if pa.types.is_list(kind):
+            return [some(kind.value_type)]
+        return "kept" if pa.types.is_string(kind) else 1
+
+    for one in STAGES:
+        for artefact in one.artefacts(config):
+            table = RESPONSES if artefact.path.parent.name == "responses" else tables.get(one.name)
+            with artefact.making() as draft:
+                if artefact.is_folder:
+                    (draft.path / "config.json").write_text("{}")
+                elif table:
+                    row = {name: some(kind) for name, kind in table.columns.items()} | {"emotion": "joy"}
+                    write_rows(draft.path, pd.DataFrame([row, row]), table)
+                else:
+                    draft.path.write_text("x")
+
+
+@pytest.mark.parametrize("filled", [False, True], ids=["an empty home", "one with every artefact"])
+def test_nothing_heavy_is_imported_for_a_status(filled, tmp_path):
+    home = tmp_path / "home"
+    if filled:
+        fill(home)
+    loaded, shown = imported_by("status", "--home", str(home))
+    states = {line.split()[0]: line.split()[1] for line in shown.splitlines()[1:]}
+    if filled:
+        assert "missing" not in states.values(), shown
+    else:
+        assert set(states.values()) == {"missing"}
+    assert not loaded & HEAVY
 
 
 def test_status_of_an_empty_home(tmp_path, capsys):

@@ -273,6 +273,8 @@ def test_both_forms_of_wiki_files_with_marks_and_line_ends_of_any_system(tmp_pat
     plain = (mark + text.replace("\n", ends)).encode()
     assert articles_in(tmp_path, plain) == TWO
     assert articles_in(tmp_path, gzip.compress(plain), "w.train.gz") == TWO
+    assert articles_in(tmp_path, (mark + text).encode("utf-16")) == TWO
+    articles_in(tmp_path, plain)
     form = form_of(tmp_path / "w.train")
     assert form.name == ("headings" if text is HEADINGS else "blank lines")
     assert form.is_new == (text is BLANKS or bool(mark)), "what was read so before, homes need not hear of"
@@ -301,16 +303,16 @@ def test_forms_at_the_edges(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("= Café =\n".encode("latin-1"), r"is not UTF-8 text \(line 1: .*\); convert it"),
-        ("= A =\nText.\n".encode("utf-16"), "is not UTF-8 text|is not plain text"),
-        (b"= A =\nTe\0xt.\n", r"is not plain text \(line 2: NUL\); .* take the NULs out"),
+        ("= Café =\n".encode("latin-1"), r"w.train, line 1: byte 0xe9 is not UTF-8 .*; save the file as UTF-8"),
+        ("= A =\nText.\n".encode("utf-16-le"), "seems to be UTF-16 without a byte-order mark; save it as UTF-8"),
+        (b"= A =\nTe\0xt.\n", r"w.train, line 2: a NUL byte; it is no text"),
     ],
 )
 def test_what_is_no_text_is_refused_by_its_line(tmp_path, content, message):
     with pytest.raises(InputError, match=message) as error:
         articles_in(tmp_path, content)
     assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match="w.train.gz is damaged"):
+    with pytest.raises(InputError, match="w.train.gz cannot be unpacked"):
         articles_in(tmp_path, gzip.compress(HEADINGS.encode())[:-9], "w.train.gz")
 
 
@@ -364,7 +366,7 @@ def test_missing_and_bad_input_is_one_clear_line(make_config, wiki):
     with pytest.raises(UsageError, match="not one document fits"):
         corpus(make_config("corpus.factual=[]", "corpus.words=5"))
     wiki.write_bytes(b" = \xff = \n")
-    with pytest.raises(InputError, match="is not UTF-8 text"):
+    with pytest.raises(InputError, match="line 1: byte 0xff is not UTF-8"):
         corpus(config)
     config.home.chunk("m1", 0).write_bytes(b"no parquet")
     with pytest.raises(InputError, match=r"chunk_00000.parquet cannot be read as Parquet"):
@@ -379,8 +381,9 @@ def test_chosen_chunks_alone_are_read(make_config):
     corpus(config)
     assert result(config)[0]["id"].str.startswith("m1/L010").all()
     assert corpus(config).fresh == ["emotional.parquet"]
-    with pytest.raises(UsageError, match=r"corpus.chunks.m1 = '1-0': 1-0 ends before it begins"):
-        corpus(make_config("corpus.factual=[]", "corpus.methods=['m1']", "corpus.chunks={ m1 = '1-0' }"))
+    for numbers, said in (("1-0", "1-0 ends before it begins"), ("0-9999999999", "there is no chunk 9999999999")):
+        with pytest.raises(UsageError, match=f"corpus.chunks.m1 = '{numbers}': {said}"):
+            corpus(make_config("corpus.factual=[]", "corpus.methods=['m1']", f"corpus.chunks={{ m1 = '{numbers}' }}"))
 
 
 def test_composition_is_shown(make_config, wiki):

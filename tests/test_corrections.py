@@ -6,8 +6,8 @@ import pytest
 
 from emogap.artefacts import RULE
 from emogap.config import HubModel
-from emogap.evaluate.blimp import blimp_artefacts
-from emogap.evaluate.emobench import emobench_artefacts
+from emogap.evaluate.blimp import BLIMP
+from emogap.evaluate.emobench import EMOBENCH
 from emogap.evaluate.fluency import plain_text_artefacts
 from emogap.evaluate.lens import lens_artefacts
 from emogap.evaluate.respond import respond_artefacts
@@ -89,7 +89,7 @@ def test_the_rules_stand_in_the_recipes_of_their_models_alone(make_config, tmp_p
             "strategies=[]", 'lens.models=["smollm2-135m"]',
         )  # fmt: skip
         made = {
-            "blimp": blimp_artefacts, "emobench": emobench_artefacts, "plain text": plain_text_artefacts,
+            "blimp": BLIMP.artefacts, "emobench": EMOBENCH.artefacts, "plain text": plain_text_artefacts,
             "respond": respond_artefacts, "lens": lens_artefacts,
         }  # fmt: skip
         return {

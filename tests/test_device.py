@@ -8,7 +8,7 @@ from importlib import import_module
 import pytest
 import torch
 
-from emogap.device import check_device, map_over_cores, pick_device
+from emogap.device import check_device, map_over_cores, pick_device, read_one_behind
 from emogap.errors import UsageError
 
 
@@ -29,7 +29,7 @@ def in_new_thread(function):
 
 
 def test_results_come_in_order_and_torch_keeps_its_threads(threads):
-    assert list(map_over_cores(lambda item: item * item, list(range(50)), "cpu")) == [i * i for i in range(50)]
+    assert list(map_over_cores(lambda item: item * item, list(range(50)))) == [i * i for i in range(50)]
     assert torch.get_num_threads() == threads
     assert in_new_thread(torch.get_num_threads) == threads
 
@@ -41,12 +41,15 @@ def test_every_item_is_computed_by_one_thread_and_all_cores_have_one_at_a_time(t
         all_at_work.wait(timeout=30)  # breaks unless as many items are under way as there are threads
         return torch.get_num_threads()
 
-    assert list(map_over_cores(work, [0] * threads, "cpu")) == [1] * threads
+    assert list(map_over_cores(work, [0] * threads)) == [1] * threads
 
 
-def test_a_gpu_takes_one_item_after_another_in_the_callers_thread():
-    caller = threading.get_ident()
-    assert set(map_over_cores(lambda _: threading.get_ident(), range(5), "cuda")) == {caller}
+def test_a_batch_is_read_when_the_next_is_launched():
+    done = []
+    launch, read = lambda item: done.append(f"launch {item}") or item, lambda item: done.append(f"read {item}") or -item
+    assert list(read_one_behind(launch, read, iter([1, 2, 3]))) == [-1, -2, -3]
+    assert done == ["launch 1", "launch 2", "read 1", "launch 3", "read 2", "read 3"]
+    assert list(read_one_behind(launch, read, [])) == []
 
 
 def test_an_item_that_fails_ends_the_rest(threads):
@@ -58,7 +61,7 @@ def test_an_item_that_fails_ends_the_rest(threads):
             raise ValueError("made up")
 
     with pytest.raises(ValueError, match="made up"):
-        list(map_over_cores(work, list(range(10_000)), "cpu"))
+        list(map_over_cores(work, list(range(10_000))))
     assert len(begun) < 10_000
     assert torch.get_num_threads() == threads
 
@@ -100,8 +103,6 @@ def no_work(monkeypatch):
         ("respond.device", "emogap.evaluate.evaluate", "measure_sentiment"),
         ("blimp.device", "emogap.evaluate.evaluate", "evaluate"),
         ("emobench.device", "emogap.evaluate.evaluate", "evaluate"),
-        ("blimp.device", "emogap.evaluate.blimp", "blimp"),
-        ("emobench.device", "emogap.evaluate.emobench", "emobench"),
     ],
 )
 def test_a_stage_says_at_its_beginning_that_a_device_is_not_there(make_config, monkeypatch, setting, module, stage):
@@ -113,16 +114,18 @@ def test_a_stage_says_at_its_beginning_that_a_device_is_not_there(make_config, m
 def test_models_by_name_and_files_are_checked_as_early(make_config, monkeypatch, tmp_path):
     from emogap.config import HubModel
     from emogap.data.classify import classify_file
-    from emogap.evaluate import blimp, emobench
+    from emogap.evaluate.evaluate import TASKS
     from emogap.generate.open_engine import open_engine
 
     no_work(monkeypatch)
     models = {"m": HubModel(name="someone/model")}
-    for task in (blimp, emobench):
-        config = make_config(f"{task.TASK}.device=cuda:9")
-        for begin, arguments in ((task.score_models, ()), (task.scores_file, (tmp_path / "x",))):
-            with pytest.raises(UsageError, match=f"^{task.TASK}.device: there is no device cuda:9"):
-                begin(config, models, *arguments)
+    for task in TASKS:
+        config = make_config(f"{task.name}.device=cuda:9")
+        begun = (task.measure, lambda c, t=task: t.of_models(c, models, {}),
+                 lambda c, t=task: t.to_file(c, models, {}, tmp_path / "x"))  # fmt: skip
+        for begin in begun:
+            with pytest.raises(UsageError, match=f"^{task.name}.device: there is no device cuda:9"):
+                begin(config)
     with pytest.raises(UsageError, match="^writer.device: there is no device cuda:9"):
         open_engine(make_config("writer.device=cuda:9").writer)
     with pytest.raises(UsageError, match="^--device: there is no device cuda:9"):

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from argparse import ArgumentParser, _SubParsersAction
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -17,10 +18,11 @@ import readme_demo
 from documents import DOCUMENTS, NOT_RUN, ROOT, RUN, Block, blocks, command_blocks, links, spans, stray_commands
 from pydantic import BaseModel
 
-from emogap.bench import BENCHMARKS
 from emogap.cli import build_parser
 from emogap.commands import config_from
+from emogap.commands.tools import DOORS
 from emogap.config import Config
+from tools.bench import BENCHMARKS
 
 SMALL = """
 extends = "full"
@@ -203,7 +205,9 @@ def check_command(command: str) -> None:
     if program == "emogap" or ("-m" in words and words[words.index("-m") + 1] == "emogap"):
         arguments = words[1:] if program == "emogap" else words[words.index("emogap") + 1 :]
         parsed = build_parser().parse_args(arguments)
-        if hasattr(parsed, "profile"):
+        if arguments[0] in DOORS:
+            import_module(DOORS[arguments[0]]).options().parse_args(arguments[1:])
+        elif hasattr(parsed, "profile"):
             parsed.home = None
             config_from(parsed)
     elif program == "make":
@@ -227,7 +231,7 @@ def walk(parser: ArgumentParser, words: list[str]) -> None:
         actions = [action for action in parser._actions if isinstance(action, _SubParsersAction)]
         if actions and re.fullmatch(r"[a-z-]+", word):
             assert word in actions[0].choices, f"no command {word}"
-            parser = actions[0].choices[word]
+            parser = import_module(DOORS[word]).options() if word in DOORS else actions[0].choices[word]
         elif word.startswith("--"):
             option = word.partition("=")[0]
             assert option in parser._option_string_actions, f"no option {option}"

@@ -11,10 +11,11 @@ from tiny_models import save_tiny_gpt2
 from emogap.cli import main
 from emogap.errors import InputError
 from emogap.evaluate import emobench_tables
-from emogap.evaluate.emobench import emobench, emobench_artefacts, score_questions
+from emogap.evaluate.emobench import EMOBENCH, question_cases
 from emogap.evaluate.emobench_exhibits import emobench_exhibits
 from emogap.evaluate.emobench_questions import Question, listing, load_questions, load_wording
 from emogap.evaluate.sentence_scores import Scored
+from emogap.evaluate.tasks import score_cases
 from emogap.exhibits import exhibits
 from emogap.paths import from_root
 
@@ -149,7 +150,7 @@ class Liking:
 
 
 def asked(scorer: Liking, orders: int = 0) -> pd.DataFrame:
-    table = score_questions(scorer, [QUESTION], load_wording("en"), orders, "some")
+    table = score_cases(scorer, question_cases([QUESTION], load_wording("en"), orders), "some")
     return table.pivot(index="sample", columns="metric", values="value")
 
 
@@ -233,6 +234,8 @@ def test_each_model_against_its_base():
     assert table["difference"].tolist() == [50] * 4
     assert (table["low"] > 0).all()
     assert (table["p_holm"] < 0.01).all()
+    with pytest.raises(InputError, match="different items"):
+        emobench_tables.differences(questions.iloc[1:], {"base": "base", "tuned": "base"}, 500, 0)
 
 
 # --- the command and the stage ---------------------------------------------------------------------------------------
@@ -253,13 +256,13 @@ def test_the_command_writes_scores_tables_and_figures(gpt2, tmp_path, capsys, mo
 def test_the_stage_and_what_it_shows_where_there_are_no_questions(gpt2, make_config, tmp_path):
     model = (f'bases.tiny={{name="{gpt2}"}}', 'respond.models=["tiny"]')
     config = make_config(*model, "emobench.items=1", "emobench.orders=1")
-    assert emobench(config).counts == {"questions": 3}
-    assert emobench(config).made == []
+    assert EMOBENCH.measure(config).counts == {"questions": 3}
+    assert EMOBENCH.measure(config).made == []
     emobench_exhibits(config)
     shown = {(e.kind, e.name) for e in exhibits(config.home.evaluation)}
     assert ("figure", "emobench_accuracy") in shown
     without = make_config(*model, f"emobench.data={tmp_path}")
-    assert emobench_artefacts(without) == []
+    assert EMOBENCH.artefacts(without) == []
     emobench_exhibits(without)
     table = (config.home.evaluation / "tables/emobench_accuracy.csv").read_text()
     assert f"EA.jsonl and EU.jsonl in {tmp_path}" in table

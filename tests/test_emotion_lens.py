@@ -19,7 +19,8 @@ from emogap.evaluate.emotion_lens import (
     quantities,
     shift_statements,
 )
-from emogap.evaluate.emotion_words import WORDS, emotion_words, load_emotion_words, make_emotion_words, usage
+from emogap.evaluate.emotion_words import WORDS, load_emotion_words
+from tools.emotion_words import emotion_words, make_emotion_words, usage
 
 N = 300
 

@@ -1,6 +1,7 @@
 """Loading and scoring with the emotion classifiers: order, sigmoid, label order, errors, the committed weights."""
 
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -171,13 +172,16 @@ def test_batch_that_does_not_fit_is_halved(tmp_path):
     import torch
 
     whole = load_classifier(tiny_bert(tmp_path / "model", LABELS), device="cpu", dtype="fp32")
-    expected, sizes = whole.scores(TEXTS), []
+    expected, sizes, failed = whole.scores(TEXTS), [], []
 
     class Small(torch.nn.Module):
         device = torch.device("cpu")
 
         def forward(self, input_ids, attention_mask):
+            assert not any(one() is not None for one in failed), "what a batch had computed outlives its failure"
             if len(input_ids) > 2:
+                hidden = torch.zeros(1)
+                failed.append(weakref.ref(hidden))
                 raise torch.OutOfMemoryError("made up")
             sizes.append(len(input_ids))
             return whole.model(input_ids=input_ids, attention_mask=attention_mask)

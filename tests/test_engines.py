@@ -387,7 +387,7 @@ def test_an_engine_that_is_not_there_is_said_before_the_model_is_looked_for(monk
 
 
 def test_no_step_is_spent_past_a_rows_end(saved):
-    from emogap.benchmarks.generate import counting_slots
+    from tools.benchmarks.generate import counting_slots
 
     engine = engine_of(saved(llama), 4)
     with counting_slots(engine._model) as counted:

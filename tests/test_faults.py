@@ -64,8 +64,8 @@ WORKS = (
     Work("sentiment", f"{EVALUATE}:measure_sentiment",
          (f"{MEASURES}/emotions*", f"{MEASURES}/scores/*/answers.*", f"{MEASURES}/scores/*/sentiment.*",
           f"{MEASURES}/scores/*/plain_text.*")),
-    Work("blimp", "emogap.evaluate.blimp:blimp", (f"{MEASURES}/scores/*/blimp*",)),
-    Work("emobench", "emogap.evaluate.emobench:emobench", (f"{MEASURES}/scores/*/emobench*",)),
+    Work("blimp", "emogap.evaluate.blimp:BLIMP.measure", (f"{MEASURES}/scores/*/blimp*",)),
+    Work("emobench", "emogap.evaluate.emobench:EMOBENCH.measure", (f"{MEASURES}/scores/*/emobench*",)),
     whole("evaluate", kills=4),  # its parts stand above; here they follow one another
     whole("lens"),
     whole("babylm-stats"),
@@ -314,7 +314,8 @@ def test_two_runs_of_a_stage_at_once_end_well_or_say_who_holds_the_lock(name, st
     for child, _ in both:
         child.join(300)
     codes = sorted(child.exitcode for child, _ in both)
-    assert codes in ([0, 0], [0, 1]), [log.read_text() for _, log in both]
+    shares = name in ("augment", "rewrite")  # the one makes what the other does not
+    assert codes in ([0, 0], [0, 0] if shares else [0, 1]), [log.read_text() for _, log in both]
     for child, log in both:
         said = log.read_text()
         assert "Traceback" not in said

@@ -9,7 +9,7 @@ from fakes import reworded, use_fakes
 from test_augment import a_story, save_lines
 
 from emogap.cli import main
-from emogap.errors import MissingInput, UsageError
+from emogap.errors import InputError, MissingInput, UsageError
 from emogap.evaluate import grid_exhibits, text_measures
 from emogap.evaluate import grid_scores as scoring
 from emogap.evaluate.grid_exhibits import printed_cells, printed_differences, show_grid
@@ -19,7 +19,7 @@ from emogap.exhibits import exhibits
 from emogap.generate import augment as stories
 from emogap.generate import judging
 from emogap.generate.engines import Reply
-from emogap.generate.grid import make_grid, parse_vary
+from emogap.generate.grid import grid_path, make_grid, parse_vary
 from emogap.generate.preview import preview
 
 TEMPERATURES = {"temperature": [0.3, 1.2]}
@@ -103,6 +103,10 @@ def test_mistakes_are_named_before_a_model_is_loaded(config, engine):
             make_grid(config, "augment", *arguments)
     assert engine.opened == 0
     with pytest.raises(MissingInput):
+        show_grid(config, "augment")
+    grid_path(config, "augment").parent.mkdir(parents=True, exist_ok=True)
+    grid_path(config, "augment").write_bytes(b"no table")
+    with pytest.raises(InputError, match=r"cannot be read as Parquet .* run `emogap grid --stage augment` again"):
         show_grid(config, "augment")
 
 

@@ -1,23 +1,24 @@
 """Emotions, row types, prompts, near-duplicates, exhibits, published numbers, benchmarks, models by name."""
 
 import multiprocessing
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from emogap import bench
 from emogap.artefacts import Artefact, Recipe
 from emogap.config import HubModel
-from emogap.emotions import GROUPINGS, LABELS, REWRITE_EMOTIONS, group_of, labels_over, top_label
+from emogap.emotions import GROUPINGS, LABELS, REWRITE_EMOTIONS, group_of, labels_over
 from emogap.errors import InputError, MissingInput, ModelError, UsageError
 from emogap.exhibits import Exhibit, draw_if_new, exhibits, save_figure, save_table
 from emogap.generate.prompts import load_template, parse_template
 from emogap.hub import identify, packaged_file, resolve
 from emogap.published import published
-from emogap.records import PROCESSED, read_rows, row_seed, write_rows
+from emogap.records import PROCESSED, STORIES, count_rows, read_rows, row_seed, stream_rows, write_rows
 from emogap.text import near_duplicates as neardup
+from tools import bench
 
 
 def test_labels_are_goemotions_own_order(real_data):
@@ -33,7 +34,6 @@ def test_every_label_is_in_one_group(grouping):
 def test_groups_and_labels_of_a_score_vector():
     scores = np.zeros(28, dtype=np.float32)
     scores[LABELS.index("joy")], scores[LABELS.index("love")] = 0.6, 0.9
-    assert top_label(scores) == ("love", pytest.approx(0.9))
     assert labels_over(scores, 0.5) == ["love", "joy"]
     assert group_of("surprise") == "neutral"
     assert group_of("surprise", "goemotions") == "ambiguous"
@@ -57,8 +57,21 @@ def test_rows_keep_order_types_and_extra_columns(tmp_path):
     with pytest.raises(MissingInput):
         read_rows(tmp_path / "none.parquet", PROCESSED)
     (tmp_path / "bad.parquet").write_text("no parquet")
-    with pytest.raises(InputError, match=r"bad.parquet cannot be read as Parquet"):
-        read_rows(tmp_path / "bad.parquet", PROCESSED)
+    stream = partial(stream_rows, row_type=PROCESSED, columns=["id"])
+    for read in (partial(read_rows, row_type=PROCESSED), stream, count_rows):
+        with pytest.raises(InputError, match="bad.parquet cannot be read as Parquet .*; delete it and rerun"):
+            list(read(tmp_path / "bad.parquet"))
+
+
+def test_rows_come_one_by_one_or_are_counted(tmp_path):
+    same = {"source": "s", "text": "t", "emotion": "joy", "score": 0.5}
+    rows = pd.DataFrame({"id": ["a", "b"], **same, "scores": [[0.5]] * 2})
+    write_rows(tmp_path / "t.parquet", rows, PROCESSED)
+    assert count_rows(tmp_path / "t.parquet") == 2
+    found = list(stream_rows(tmp_path / "t.parquet", PROCESSED, ["id", "emotion"]))
+    assert found == [{"id": "a", "emotion": "joy"}, {"id": "b", "emotion": "joy"}]
+    with pytest.raises(InputError, match="no column line_id; it is not a table of stories"):
+        list(stream_rows(tmp_path / "t.parquet", STORIES, ["id", "line_id"]))
 
 
 def test_a_rows_seed_depends_on_the_row_alone():

@@ -10,7 +10,6 @@ from emogap.artefacts import RULE
 from emogap.config import Gates
 from emogap.data.babylm import process_artefacts
 from emogap.data.corpus import corpus_artefacts
-from emogap.generate.prompt_maker import KINDS, checked
 from emogap.generate.quality import clean, duplicates
 from emogap.records import STORIES, write_rows
 from emogap.text.near_duplicates import near_duplicates, text_key
@@ -121,10 +120,8 @@ def test_the_most_similar_of_several_is_named():
     assert list(near_duplicates([("a", first), ("b", second), ("c", nearer)], 0.6)) == [("b", "a"), ("c", "a")]
 
 
-def test_prompts_that_are_short_and_equal_are_duplicates():
-    reply = "1. Instruction: Sing!\n2. Instruction: sing\n3. Instruction: Dance!"
-    rows = checked({"joy": reply}, KINDS["evaluation"])
-    assert [row["reason"] for row in rows] == [None, "duplicate", None]
+def test_texts_that_are_short_and_equal_are_duplicates():
+    assert list(near_duplicates([("1", "Sing!"), ("2", "sing"), ("3", "Dance!")])) == [("2", "1")]
 
 
 # --- recipes ---------------------------------------------------------------------------------------------------------

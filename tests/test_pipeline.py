@@ -18,7 +18,7 @@ from emogap.exhibits import exhibits
 from emogap.stages import STAGES
 from emogap.state import inspect_all
 
-pytestmark = pytest.mark.pipeline
+pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(2400)]
 
 SMALL = (
     "augment.lines=4",
@@ -39,7 +39,7 @@ SMALL = (
 def emogap(*words: str, home: Path, check: bool = True) -> subprocess.CompletedProcess:
     settings = [word for setting in SMALL for word in ("--set", setting)]
     command = [sys.executable, "-m", "emogap.cli", *words, "--home", str(home), *settings]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=home.parent, timeout=900)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=home.parent, timeout=1800)
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from emogap.benchmarks.clean import plain_loop
 from emogap.config import Config, Gates, RewriteGates, load_config
 from emogap.data import raw
 from emogap.data.clean import Report, Rules, SeenKeys, clean, count_words
@@ -48,6 +47,7 @@ from emogap.text.near_duplicates import contained_share, normalised
 from emogap.train.blocks import IGNORED, columns, cut
 from emogap.train.sft import held_out
 from emogap.train.sft_rows import encode, show_mask
+from tools.benchmarks.clean import plain_loop
 
 EVERY = settings(
     max_examples=30, deadline=None, derandomize=True, database=None,

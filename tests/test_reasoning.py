@@ -7,7 +7,6 @@ from fakes import reworded, use_fakes
 
 from emogap.artefacts import RULE, manifest_path
 from emogap.config import Gates
-from emogap.generate import prompt_maker
 from emogap.generate import rewrite as rewrites
 from emogap.generate.engines import Reply
 from emogap.generate.judging import read_reply
@@ -129,10 +128,3 @@ def test_rows_made_before_are_judged_anew_and_nothing_is_written_anew(settings, 
     rewrites.rewrite(settings)
     assert engine.opened == 1 and version.artefact.freshness().state == "fresh"
     assert read_rows(version.artefact.path, REWRITES)["output"].tolist() == before["output"].tolist()
-
-
-def test_prompts_are_not_sought_in_reasoning():
-    reply = "<think>1. Instruction: Perhaps a song?</think>\n1. Instruction: Sing to the moon."
-    first, second = prompt_maker.checked({"joy": reply}, prompt_maker.KINDS["evaluation"])
-    assert (first["reason"], first["text"]) == ("form", "<think>1. Instruction: Perhaps a song?</think>")
-    assert second["parts"]["instruction"] == "Sing to the moon."

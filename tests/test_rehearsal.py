@@ -115,8 +115,9 @@ def test_a_story_of_the_writer_in_4_bits(tmp_path, hub):
     assert read_manifest(config.home.chunk("m1", 0))["settings"]["writer.quantization"] == "nf4"
 
 
-def test_the_published_profile_over_data_of_the_published_forms(tmp_path, hub):
+def test_the_published_profile_over_data_of_the_published_forms(tmp_path, hub, monkeypatch):
     """`paper` itself, two chunks of eight lines, over what `emogap fetch` brings from stand-ins of its homes."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     folders = {}
     for name in ("babylm-100m", "babylm-10m", "alpaca", "blimp", "emobench", "published"):
         wanted = replace(data_set(name), sha256={})  # known of the real files alone

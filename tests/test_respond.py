@@ -8,7 +8,6 @@ import pytest
 from tiny_models import save_tiny_gpt2
 
 from emogap import hub
-from emogap.benchmarks import respond as benchmark
 from emogap.config import Sampling, load_config
 from emogap.emotions import LABELS
 from emogap.errors import InputError, MissingInput, UsageError
@@ -18,6 +17,7 @@ from emogap.generate.answer_form import load_answer_form
 from emogap.generate.engines import Reply
 from emogap.hub import LocalModel
 from emogap.records import RESPONSES, read_rows
+from tools.benchmarks import respond as benchmark
 
 
 def prompts_file(tmp_path, value):

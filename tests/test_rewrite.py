@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from fakes import reworded, use_fakes
 
+from emogap.artefacts import manifest_path
 from emogap.emotions import REWRITE_EMOTIONS
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.generate import judging
@@ -138,3 +139,19 @@ def test_too_few_seeds_are_named(make_config, engine, tmp_path):
     seeds.write_text('{"joy": []}')
     with pytest.raises(UsageError, match="3 seed rewrites of 'joy' are needed, there are 0"):
         rewrites.rewrite(make_config(f"rewrite.seeds={seeds}", "rewrite.emotions=['joy']"))
+
+
+def test_a_table_that_was_judged_with_verdicts_is_judged_anew_and_nothing_is_written_anew(make_config, engine):
+    config = make_config("rewrite.count=8")
+    rewrites.rewrite(config)
+    replies = table(config)["reply"].tolist()
+    verdicts = config.home.rewrite_rows("v3").with_name("emotion_alpaca_v3.verdicts.jsonl")
+    verdicts.write_text('{"row": "a verdict"')
+    (artefact,) = rewrites.rewrite_artefacts(config)
+    assert artefact.freshness().state == "fresh"
+    manifest = artefact.manifest()
+    manifest["inputs"]["verdicts"] = {"path": str(verdicts), "sha256": "0" * 64}
+    manifest_path(artefact.path).write_text(json.dumps(manifest))
+    assert artefact.freshness().reasons == ("input verdicts is no longer read",)
+    assert rewrites.rewrite(config).made == [artefact.path.name]
+    assert engine.opened == 1 and table(config)["reply"].tolist() == replies and verdicts.exists()

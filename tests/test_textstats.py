@@ -138,7 +138,7 @@ def test_self_similarity_is_the_mean_cosine_of_all_pairs():
     wanted = np.mean([vectors[i] @ vectors[j] for i, j in combinations(range(3), 2)])
     encoded = text_measures.encode(TEXTS[:3])
     weights = text_measures.inverse_document_frequencies(encoded)
-    assert text_measures.self_similarity(encoded, np.arange(3), weights).mean() == pytest.approx(wanted, rel=1e-5)
+    assert text_measures.self_similarity(encoded, np.arange(3), weights).mean() == pytest.approx(wanted, rel=1e-12)
 
 
 def test_openings_and_stated_emotions():

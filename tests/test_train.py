@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from fakes import use_fakes
 from tiny_models import SENTENCES, save_tiny_gpt2
 
 from emogap.artefacts import read_manifest
@@ -13,6 +14,7 @@ from emogap.config import load_config
 from emogap.device import pick_dtype
 from emogap.errors import DiskError, InputError, MissingInput, ModelError, TrainingError, UsageError
 from emogap.exhibits import exhibits
+from emogap.generate import writing
 from emogap.generate.answer_form import load_answer_form
 from emogap.records import CORPUS, KEPT, REJECTED, REWRITES, write_rows
 from emogap.train import checkpoints
@@ -763,6 +765,17 @@ def test_disk_is_checked_before_the_first_step(study, monkeypatch):
     monkeypatch.setattr(checkpoints.shutil, "disk_usage", lambda place: type("Usage", (), {"free": 1000})())
     with pytest.raises(DiskError, match=r"training tiny-baby needs .* GB .* free some"):
         clm(study(BABY))
+
+
+def test_the_writer_of_a_preview_gives_its_memory_back_before_training(study, monkeypatch):
+    closed = []
+    engine = use_fakes(monkeypatch, lambda conversation: "")
+    monkeypatch.setattr(engine, "close", lambda: closed.append(True))
+    config = study(BABY, clm__max_steps=1)
+    assert writing.kept_engine(config.writer) is engine and not closed
+    clm(config)
+    assert closed == [True]
+    assert clm(config).made == [] and closed == [True]
 
 
 def test_half_precision_on_a_processor_is_what_the_processor_has(study, capsys):

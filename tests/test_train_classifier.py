@@ -5,18 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from emogap.data import train_classifier as training
 from emogap.data.emotion_model import MINILM, TFIDF, TfidfClassifier, load_minilm
-from emogap.data.train_classifier import (
-    FitSettings,
-    case_weights,
-    fit,
-    read_goemotions,
-    teacher_agreement,
-    training_batches,
-)
 from emogap.emotions import LABELS
 from emogap.errors import InputError, MissingInput, UsageError
+from tools import train_classifier as training
+from tools.goemotions import read_goemotions
+from tools.train_classifier import FitSettings, case_weights, fit, teacher_agreement, training_batches
 
 
 @pytest.fixture
@@ -79,12 +73,13 @@ def test_a_trained_update_is_the_same_beside_the_weights_and_in_them(tokens):
 
     from emogap.data import minilm
     from emogap.data.emotion_model import pad
+    from tools.minilm_training import add_adapter, trained_parameters
 
     torch.manual_seed(0)
     learning, _ = minilm.load_encoder()
     plain, _ = minilm.load_encoder()
-    minilm.add_adapter(learning, rank=2, half=False)
-    trained = minilm.trained_parameters(learning)
+    add_adapter(learning, rank=2, half=False)
+    trained = trained_parameters(learning)
     assert sum(name.endswith(".A") for name in trained) == 6 * 6  # six linear layers in each of six blocks
     learnt = {id(value) for value in trained.values()}
     assert {id(value) for value in learning.parameters() if value.requires_grad} == learnt
@@ -123,7 +118,7 @@ def test_fit_weighs_cases_of_rare_labels(tokens, tmp_path, power):
 def test_mean_of_fits_is_that_of_their_updates():
     import torch
 
-    from emogap.data.minilm import mean_trained
+    from tools.minilm_training import mean_trained
 
     def learnt(rank):
         shapes = {"layer.A": (rank, 7), "layer.B": (9, rank), "head.weight": (3, 9), "head.bias": (3,)}

@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+from tiny_models import save_tiny_gpt2
 
-from emogap.config import HubModel, Sampling, Writer
+from emogap.config import HubModel, Sampling, Writer, load_config
 from emogap.errors import ModelError
 from emogap.generate.engines import Conversation
-from emogap.generate.vllm_engine import ENVIRONMENT, SERVE, VllmEngine, alive
+from emogap.generate.vllm_engine import ENVIRONMENT, SERVE, VllmEngine, alive, check_installed
 from emogap.hub import resolve
 
 PYTHON = Path(os.environ.get("EMOGAP_TEST_VLLM", ENVIRONMENT)) / "bin" / "python"
@@ -150,9 +151,67 @@ def test_a_server_that_ends_by_itself_is_said_with_its_last_words(local):
     engine.close()
 
 
-def test_four_bits_want_their_plugin(local):
-    with pytest.raises(ModelError, match="needs the package vllm-bnb-plugin; run"):
-        VllmEngine(local, writer(quantization="nf4"))
+def test_four_bits_write_where_their_plugin_is(local):
+    nf4 = writer(quantization="nf4").model_copy(update={"dtype": "bf16"})  # the plugin loads no fp32 on a CPU
+    try:
+        check_installed(nf4)
+    except ModelError as lack:
+        pytest.skip(str(lack))
+    engine = VllmEngine(local, nf4)
+    try:
+        assert [reply.finish for reply in engine.generate(ask(2), SAMPLED)] == ["length"] * 2
+    finally:
+        engine.close()
+
+
+HANDED_OVER = {
+    "writer.engine": "vllm", "writer.dtype": "fp32", "writer.vllm": " ".join([str(PYTHON), *SERVE]),
+    "rewrite.count": 4, "rewrite.sampling.max_new_tokens": 48, "rewrite.gates.min_similarity": 0,
+    "rewrite.gates.max_lost_share": 1, "rewrite.gates.truncated": "trim",
+    "sft.max_steps": 1, "sft.eval_steps": 1, "sft.precision": "fp32", "sft.device": "cpu", "sft.lora.rank": 0,
+    "strategies": [{"name": "tiny-instr", "parent": "tiny", "task": "sft", "data": "v1"}],
+}  # fmt: skip
+
+
+def test_training_finds_the_processes_and_the_memory_of_the_writer_gone(tmp_path, monkeypatch):
+    """Rewrites and a fine-tuning on them in one process: the writer's server is looked at while it writes, and looked
+    for when the training begins."""
+    import psutil
+    import transformers
+
+    from emogap.generate.rewrite import rewrite
+    from emogap.train.sft import sft
+
+    base = save_tiny_gpt2(tmp_path / "tiny", positions=1024)
+    config = load_config("embedded", tmp_path / "home", HANDED_OVER | {"bases": {"tiny": {"name": str(base)}}})
+    writing, training = [], []
+    others = set(psutil.Process().children(recursive=True))
+    generate, train = VllmEngine.generate, transformers.Trainer.train
+
+    def watched_generate(engine, *given, **named):
+        replies = generate(engine, *given, **named)
+        processes = [psutil.Process(number) for number in alive(engine._server.group)]
+        port = int(engine._server.url.rsplit(":")[-1].split("/")[0])
+        held = sum(process.memory_info().rss for process in processes)
+        shared = {m.path for p in processes for m in p.memory_maps() if m.path.startswith("/dev/shm/")}
+        writing.append((engine._server.group, port, held, shared))
+        return replies
+
+    def watched_train(trainer, *given, **named):
+        for group, port, _, shared in writing:
+            with socket.socket() as asking:
+                answers = asking.connect_ex(("127.0.0.1", port)) == 0
+            children = set(psutil.Process().children(recursive=True)) - others
+            left = [child for child in children if str(PYTHON) in child.cmdline()]
+            training.append((alive(group), answers, [path for path in shared if os.path.exists(path)], left))
+        return train(trainer, *given, **named)
+
+    monkeypatch.setattr(VllmEngine, "generate", watched_generate)
+    monkeypatch.setattr(transformers.Trainer, "train", watched_train)
+    rewrite(config)
+    sft(config)
+    assert writing and all(held > 2**29 for *_, held, _ in writing), "the weights alone are more than half a GiB"
+    assert training == [([], False, [], [])] * len(writing)
 
 
 @pytest.fixture(scope="module")

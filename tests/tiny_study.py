@@ -14,6 +14,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 
 from emogap.cli import main
@@ -205,7 +206,7 @@ class Study:
 def _run_function(function: str, profile: str, home: str, log: str, environment: dict[str, str]) -> None:
     _prepare(log, environment)
     module, name = function.split(":")
-    getattr(import_module(module), name)(load_config(profile, home))
+    attrgetter(name)(import_module(module))(load_config(profile, home))
 
 
 def _run_command(words: tuple[str, ...], profile: str, home: str, log: str, environment: dict[str, str]) -> None:

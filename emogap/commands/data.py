@@ -1,4 +1,4 @@
-"""Commands about text and its emotions: process, classify, train-classifier, fetch."""
+"""Commands about text and its emotions: process, classify, fetch."""
 
 import argparse
 
@@ -9,7 +9,6 @@ from emogap.options import a_model, a_path
 def register(commands: Commands) -> None:
     _add_process(commands)
     _add_classify(commands)
-    _add_train_classifier(commands)
     _add_fetch(commands)
 
 
@@ -112,40 +111,6 @@ def _classify(arguments: argparse.Namespace) -> None:
     )
     print(summary)
     print(f"labels: all whose score passes the threshold ({arguments.threshold}) of {arguments.classifier}")
-
-
-def _add_train_classifier(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "train-classifier",
-        help="train the project's own emotion classifiers on GoEmotions",
-        description="Train both emotion classifiers on GoEmotions' train split, tune their thresholds on its dev "
-        "split, write weights and cards. A training that was stopped goes on from its last epoch.",
-    )
-    parser.add_argument(
-        "--data", required=True, type=a_path, metavar="DIR", help="holds GoEmotions' train.tsv and dev.tsv"
-    )
-    parser.add_argument("--out", type=a_path, metavar="DIR", help="where both are written (the package's own models)")
-    for option, what in (
-        ("seed", "random seed"),
-        ("epochs", "of each of the two fits that are averaged"),
-        ("rank", "of each fit's adapter"),
-    ):
-        parser.add_argument(f"--{option}", type=int, metavar="N", help=what)
-    parser.add_argument(
-        "--stories",
-        type=a_path,
-        metavar="DIR",
-        help="published stories (Parquet): report the agreement with their labels",
-    )
-    parser.set_defaults(run=_train_classifier)
-
-
-def _train_classifier(arguments: argparse.Namespace) -> None:
-    from emogap.data.train_classifier import train_classifier
-
-    names = ("data", "out", "seed", "epochs", "rank", "stories")
-    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
-    train_classifier(**given)
 
 
 def _add_fetch(commands: Commands) -> None:

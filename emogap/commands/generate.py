@@ -1,4 +1,4 @@
-"""Commands that let a model write (augment, rewrite, grid), and tools around them: review, import-pickles, prompts."""
+"""Commands that let a model write, augment, rewrite and grid, and the one that takes old stories over."""
 
 import argparse
 from pathlib import Path
@@ -11,9 +11,7 @@ def register(commands: Commands) -> None:
     add_stage(commands, "augment", {"--chunks": "augment.chunks"})
     add_stage(commands, "rewrite")
     _register_grid(commands)
-    _register_review(commands)
     _register_import(commands)
-    _register_prompts(commands)
 
 
 def _register_grid(commands: Commands) -> None:
@@ -53,32 +51,6 @@ def _grid(arguments: argparse.Namespace) -> None:
     show_grid(config, arguments.stage)
 
 
-def _register_review(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "review",
-        help="accept or reject rows by hand",
-        description="Show stories or rewrites one by one and write down verdicts, which survive a rerun and go before "
-        "the gates. The next `emogap augment` or `emogap rewrite` takes them over.",
-    )
-    add_run_options(parser)
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--method", help="stories of this method")
-    what.add_argument("--version", help="rewrites of this version")
-    parser.add_argument("--chunk", type=int, default=0, help="which chunk of the stories (0)")
-    parser.add_argument("--rejected", action="store_true", help="look through the rejected rows instead of the kept")
-    parser.set_defaults(run=_review)
-
-
-def _review(arguments: argparse.Namespace) -> None:
-    from emogap.generate.review import review_in_terminal, verdicts_path
-
-    home = config_from(arguments).home
-    table = home.chunk(arguments.method, arguments.chunk) if arguments.method else home.rewrite_rows(arguments.version)
-    given = review_in_terminal(home.require(table), arguments.rejected)
-    stage = "augment" if arguments.method else "rewrite"
-    print(f"{given} verdicts in {home.relative(verdicts_path(table))}; run `emogap {stage}` to take them over")
-
-
 def _register_import(commands: Commands) -> None:
     parser = commands.add_parser(
         "import-pickles",
@@ -96,20 +68,3 @@ def _import(arguments: argparse.Namespace) -> None:
     from emogap.generate.import_pickles import import_pickles
 
     print(import_pickles(config_from(arguments), arguments.folder, arguments.method))
-
-
-def _register_prompts(commands: Commands) -> None:
-    parser = commands.add_parser("prompts", help="let the writer make evaluation prompts or seed rewrites")
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
-    make = actions.add_parser("make", help="make prompts for every emotion, checked for form and repeats")
-    add_run_options(make)
-    make.add_argument("kind", metavar="KIND", help="evaluation or seeds")
-    make.add_argument("--emotions", default="", help="only these, comma-separated")
-    make.set_defaults(run=_make_prompts)
-
-
-def _make_prompts(arguments: argparse.Namespace) -> None:
-    from emogap.generate.prompt_maker import make_prompts
-
-    emotions = [emotion.strip() for emotion in arguments.emotions.split(",") if emotion.strip()]
-    print(make_prompts(config_from(arguments), arguments.kind, emotions))

@@ -1,6 +1,8 @@
 """Commands that measure grammar and the understanding of emotions: blimp, emobench."""
 
 import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emogap.commands import Commands, add_run_options, config_from
@@ -8,14 +10,49 @@ from emogap.options import a_path
 
 if TYPE_CHECKING:
     from emogap.config import Config, HubModel
+    from emogap.evaluate.tasks import Task
 
 
 def register(commands: Commands) -> None:
-    _register_blimp(commands)
-    _register_emobench(commands)
+    blimp = _add(
+        commands,
+        "blimp",
+        "grammar: which sentence of a minimal pair is the likelier one",
+        "Score minimal pairs (BLiMP, its supplement, one's own) with models, and compare these with their base. Goes "
+        "on where a killed run stopped, a paradigm at a time.",
+        {
+            "data": {"type": a_path, "metavar": "DIR", "help": "<UID>.jsonl or .jsonl.gz files (blimp.data)"},
+            "items": {"metavar": "N", "help": "the first N pairs of each paradigm (all)"},
+            "subset": {"type": a_path, "metavar": "IDS.json", "help": "score these alone: paradigm → pair ids"},
+            "paradigms": {"action": "store_const", "const": True, "help": "with --tables: each paradigm too"},
+        },
+    )
+    blimp.add_argument(
+        "--published", type=a_path, metavar="FILE.csv", help="to put beside: model, phenomenon, accuracy"
+    )
+    blimp.set_defaults(run=_blimp)
+    emobench = _add(
+        commands,
+        "emobench",
+        "understanding of emotions: EmoBench's multiple-choice questions",
+        "Answer EmoBench's questions (EA and EU, English) by the likelihood of their choices, listed in several orders "
+        "and not listed, beside chance.",
+        {
+            "data": {"type": a_path, "metavar": "DIR", "help": "EA.jsonl and EU.jsonl (emobench.data)"},
+            "items": {"metavar": "N", "help": "the first N records of each file (all)"},
+            "orders": {"metavar": "N", "help": "orders in which choices are listed (each choice in each place)"},
+            "language": {"choices": ("en", "zh"), "help": "which of EmoBench's languages (en)"},
+        },
+    )
+    emobench.set_defaults(run=_emobench)
 
 
-def _add_models(parser: argparse.ArgumentParser) -> None:
+def _add(
+    commands: Commands, name: str, title: str, description: str, settings: Mapping[str, dict]
+) -> argparse.ArgumentParser:
+    """The command of a task: which models, where to, and options that are short for settings of its section."""
+    parser = commands.add_parser(name, help=title, description=description)
+    add_run_options(parser)
     parser.add_argument(
         "--model",
         nargs="+",
@@ -29,26 +66,43 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--out", type=a_path, metavar="FILE.parquet", help="the table of scores")
     parser.add_argument("--tables", type=a_path, metavar="DIR", help="tables and figures: CSV, LaTeX, PNG, PDF")
+    for setting, option in settings.items():
+        parser.add_argument(f"--{setting}", **option)
+    parser.set_defaults(shorthands={setting: f"{name}.{setting}" for setting in settings})
+    return parser
 
 
-def _register_blimp(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "blimp",
-        help="grammar: which sentence of a minimal pair is the likelier one",
-        description="Score minimal pairs (BLiMP, its supplement, one's own) with models, and compare these with their "
-        "base. Goes on where a killed run stopped, a paradigm at a time.",
-    )
-    add_run_options(parser)
-    _add_models(parser)
-    parser.add_argument("--data", type=a_path, metavar="DIR", help="<UID>.jsonl or .jsonl.gz files (blimp.data)")
-    parser.add_argument("--items", metavar="N", help="the first N pairs of each paradigm (all)")
-    parser.add_argument("--subset", type=a_path, metavar="IDS.json", help="score these alone: paradigm → pair ids")
-    parser.add_argument(
-        "--published", type=a_path, metavar="FILE.csv", help="to put beside: model, phenomenon, accuracy"
-    )
-    parser.add_argument("--paradigms", action="store_const", const=True, help="with --tables: each paradigm too")
-    names = ("data", "items", "subset", "paradigms")
-    parser.set_defaults(run=_blimp, shorthands={name: f"blimp.{name}" for name in names})
+def _blimp(arguments: argparse.Namespace) -> None:
+    from emogap.evaluate.blimp import BLIMP
+    from emogap.evaluate.blimp_exhibits import draw, printed
+
+    _measure(BLIMP, arguments, printed, draw, published=arguments.published)
+
+
+def _emobench(arguments: argparse.Namespace) -> None:
+    from emogap.evaluate.emobench import EMOBENCH
+    from emogap.evaluate.emobench_exhibits import draw, printed
+
+    _measure(EMOBENCH, arguments, printed, draw)
+
+
+def _measure(
+    task: "Task",
+    arguments: argparse.Namespace,
+    printed: Callable[..., str],
+    draw: Callable[..., None],
+    **beside: Path | None,
+) -> None:
+    config = config_from(arguments)
+    models, bases = _models(config, arguments)
+    out = arguments.out
+    found = task.to_file(config, models, bases, out) if out else task.of_models(config, models, bases)
+    print(printed(config, found, **beside))
+    if arguments.tables:
+        draw(config, arguments.tables, found, **beside)
+        print(f"tables and figures: {arguments.tables}")
+    if out:
+        print(f"scores: {out}")
 
 
 def _models(config: "Config", arguments: argparse.Namespace) -> "tuple[dict[str, HubModel], dict[str, str]]":
@@ -60,61 +114,3 @@ def _models(config: "Config", arguments: argparse.Namespace) -> "tuple[dict[str,
     models = named_models(config, [*arguments.base, *wanted])
     bases = list(named_models(config, arguments.base)) or [label for label in models if label in config.bases]
     return models, dict(bases_of(models, bases))
-
-
-def _blimp(arguments: argparse.Namespace) -> None:
-    from emogap.evaluate import blimp, blimp_exhibits
-    from emogap.records import SCORES, read_rows
-
-    config = config_from(arguments)
-    models, bases = _models(config, arguments)
-    if arguments.out:
-        artefact = blimp.scores_file(config, models, arguments.out)
-        scores, contexts = read_rows(artefact.path, SCORES), artefact.manifest()["notes"]["empty context"]
-    else:
-        scores, contexts = blimp.score_models(config, models)
-    print(blimp_exhibits.printed(scores, bases, list(contexts.values()), arguments.published))
-    if arguments.tables:
-        blimp_exhibits.draw(arguments.tables, scores, bases, config.blimp.paradigms, arguments.published)
-    _say_where(arguments)
-
-
-def _register_emobench(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "emobench",
-        help="understanding of emotions: EmoBench's multiple-choice questions",
-        description="Answer EmoBench's questions (EA and EU, English) by the likelihood of their choices, listed in "
-        "several orders and not listed, beside chance.",
-    )
-    add_run_options(parser)
-    _add_models(parser)
-    parser.add_argument("--data", type=a_path, metavar="DIR", help="EA.jsonl and EU.jsonl (emobench.data)")
-    parser.add_argument("--items", metavar="N", help="the first N records of each file (all)")
-    parser.add_argument("--orders", metavar="N", help="orders in which choices are listed (each choice in each place)")
-    parser.add_argument("--language", choices=("en", "zh"), help="which of EmoBench's languages (en)")
-    names = ("data", "items", "orders", "language")
-    parser.set_defaults(run=_emobench, shorthands={name: f"emobench.{name}" for name in names})
-
-
-def _emobench(arguments: argparse.Namespace) -> None:
-    from emogap.evaluate import emobench, emobench_exhibits
-    from emogap.records import SCORES, read_rows
-
-    config = config_from(arguments)
-    models, bases = _models(config, arguments)
-    if arguments.out:
-        scores = read_rows(emobench.scores_file(config, models, arguments.out).path, SCORES)
-    else:
-        scores = emobench.score_models(config, models)
-    drawn = (config.sentiment.bootstrap, config.seed)
-    print(emobench_exhibits.printed(scores, bases, *drawn))
-    if arguments.tables:
-        emobench_exhibits.draw(arguments.tables, scores, bases, *drawn)
-    _say_where(arguments)
-
-
-def _say_where(arguments: argparse.Namespace) -> None:
-    if arguments.tables:
-        print(f"tables and figures: {arguments.tables}")
-    if arguments.out:
-        print(f"scores: {arguments.out}")

@@ -1,4 +1,4 @@
-"""Commands that look inside: lens, and emotion-words, which makes the lists it reads emotions by."""
+"""The command that looks inside: lens."""
 
 import argparse
 from pathlib import Path
@@ -15,8 +15,9 @@ def register(commands: Commands) -> None:
         dest="models",
         nargs="+",
         action="extend",
-        metavar="NAME",
-        help="a model of the study, a folder, embedded:NAME or a hub name; the first is the base of the others",
+        metavar="DIR_OR_NAME",
+        help="a model of the study, a folder, embedded:NAME or owner/name[@revision] on the hub; the first is the base "
+        "of the others",
     )
     given.add_argument("--text", dest="texts", action="append", metavar="TEXT", help="a text; may be given repeatedly")
     given.add_argument("--file", type=a_path, help="a text file, a text on each line")
@@ -27,17 +28,6 @@ def register(commands: Commands) -> None:
     given.add_argument("--out", type=a_path, metavar="DIR", help="where readings, tables and figures go (lens/)")
     parser.get_default("shorthands")["words"] = "lens.words"
     parser.set_defaults(run=_lens)
-
-    words = commands.add_parser(
-        "emotion-words",
-        help="make the weighted word lists of the emotion lens from labelled texts",
-        description="Make the weighted word lists of the 28 emotions from GoEmotions and labelled stories. "
-        "Words and weights are written, no text.",
-    )
-    words.add_argument("--goemotions", required=True, type=a_path, metavar="DIR", help="holds GoEmotions' train.tsv")
-    words.add_argument("--stories", type=a_path, metavar="DIR", help="Parquet files of stories with their emotions")
-    words.add_argument("--out", type=a_path, metavar="FILE.json", help="where (the package's own lists)")
-    words.set_defaults(run=_emotion_words)
 
 
 def _lens(arguments: argparse.Namespace) -> None:
@@ -68,13 +58,3 @@ def _texts(arguments: argparse.Namespace) -> dict[str, str]:
     if not texts:
         texts = load_sentences(config_from(arguments).lens.sentences)
     return {f"t{number}": text for number, text in enumerate(texts)}
-
-
-def _emotion_words(arguments: argparse.Namespace) -> None:
-    from emogap.evaluate.emotion_words import WORDS, make_emotion_words
-
-    out = arguments.out or WORDS
-    words = make_emotion_words(arguments.goemotions, arguments.stories, out)
-    for emotion, found in words.items():
-        print(f"{emotion:<15}{len(found):>3}  {' '.join(list(found)[:8])}")
-    print(f"{out}: {sum(map(len, words.values()))} words of {len(words)} emotions")

@@ -8,11 +8,13 @@ All are streamed: nothing here holds a whole corpus.
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from emogap.artefacts import Artefact, Recipe, Summary
+from emogap.artefacts import Draft, Piece, Recipe, Summary, read_manifest
 from emogap.config import Config
 from emogap.data.classify import (
     SHARD_LINES,
@@ -30,13 +32,9 @@ from emogap.errors import InputError
 from emogap.exhibits import Exhibit, read_table, save_figure, save_table, told_apart
 from emogap.paths import from_root
 from emogap.progress import progress
-from emogap.records import PROCESSED, row_seed
-from emogap.stages import make_each
+from emogap.records import PROCESSED, count_rows, row_seed
+from emogap.stages import run
 from emogap.text.near_duplicates import EQUALITY_RULE
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
 
 NO_LINE = "no line is emotional; give more text or lower process.threshold"
 _RULES = ("tabs", "space_before_punctuation", "strip", "min_words", "duplicates", "max_line_bytes")
@@ -50,15 +48,13 @@ def process(config: Config) -> Summary:
     """
     if config.scale.executor == "plain":
         check_device(config.process.device, "process.device")
-    lines, scored, filtered = artefacts = process_artefacts(config)
-    makers = {lines.path: _make_lines, scored.path: _make_scored, filtered.path: _make_filtered}
-    summary = make_each("process", artefacts, lambda artefact: makers[artefact.path](config, artefact))
-    discard_shards(scored.path)
+    summary = run("process", process_artefacts(config))
+    discard_shards(config.home.processed)
     _print_tables(config)
     return summary
 
 
-def process_artefacts(config: Config) -> list[Artefact]:
+def process_artefacts(config: Config) -> list[Piece]:
     """``lines``, ``babylm``, ``babylm_filtered``. Raises ``MissingInput`` if there is no text."""
     home, settings = config.home, config.process
     raw: dict[str, Path] = {}
@@ -90,7 +86,11 @@ def process_artefacts(config: Config) -> list[Artefact]:
         settings=config.flat("process", "threshold", "balance") | drawn,
         seed=config.seed if settings.balance else 0,
     )
-    return [Artefact(home.lines, lines), Artefact(home.processed, scored), Artefact(home.filtered, filtered)]
+    return [
+        Piece(home.lines, lines, make=partial(_make_lines, config)),
+        Piece(home.processed, scored, make=partial(_make_scored, config)),
+        Piece(home.filtered, filtered, make=partial(_make_filtered, config)),
+    ]
 
 
 def _sources(config: Config) -> list[Source]:
@@ -100,30 +100,27 @@ def _sources(config: Config) -> list[Source]:
 # --- lines -----------------------------------------------------------------------------------------------------------
 
 
-def _make_lines(config: Config, artefact: Artefact) -> None:
+def _make_lines(config: Config, draft: Draft) -> None:
     sources, settings = _sources(config), config.process
     rules = Rules(**settings.shaping(*_RULES))
-    sample = artefact.recipe.settings["process.sample"]
+    sample = draft.artefact.recipe.settings["process.sample"]
     reports: list[Report] = []
-    with artefact.making() as draft:
-        # A draw needs the hashes of all ids first: everything is written once, then what was drawn.
-        every = draft.path.with_name(draft.path.name + ".all") if sample else draft.path
-        with progress("cleaning", sum(size(source) for source in sources) >> 10, "KiB") as bar:
-            advance = _in_kib(bar.advance)
-            kept = clean(
-                sources, rules, strict=settings.strict, workers=settings.workers, reports=reports, advance=advance
-            )
-            written = write_kept(every, kept)
-        if not written:
-            raise InputError(
-                f"none of the {sum(r.lines for r in reports):,} lines under {', '.join(settings.raw_dirs)} has more "
-                f"than {rules.min_words} words; give other text or lower process.min_words"
-            )
-        draft.counts |= {"lines read": sum(r.lines for r in reports), "lines kept": written}
-        if sample:
-            draft.counts["lines drawn"] = _draw(every, draft.path, sample, config.seed)
-            every.unlink()
-        draft.notes["sources"] = [report.flat() for report in reports]
+    # A draw needs the hashes of all ids first: everything is written once, then what was drawn.
+    every = draft.path.with_name(draft.path.name + ".all") if sample else draft.path
+    with progress("cleaning", sum(size(source) for source in sources) >> 10, "KiB") as bar:
+        advance = _in_kib(bar.advance)
+        kept = clean(sources, rules, strict=settings.strict, workers=settings.workers, reports=reports, advance=advance)
+        written = write_kept(every, kept)
+    if not written:
+        raise InputError(
+            f"none of the {sum(r.lines for r in reports):,} lines under {', '.join(settings.raw_dirs)} has more "
+            f"than {rules.min_words} words; give other text or lower process.min_words"
+        )
+    draft.counts |= {"lines read": sum(r.lines for r in reports), "lines kept": written}
+    if sample:
+        draft.counts["lines drawn"] = _draw(every, draft.path, sample, config.seed)
+        every.unlink()
+    draft.notes["sources"] = [report.flat() for report in reports]
 
 
 def _in_kib(advance: Callable[[int], None]) -> Callable[[int], None]:
@@ -145,7 +142,6 @@ def write_kept(path: Path, kept: Iterable[Kept]) -> int:
 def _as_table(kept: Kept) -> "pa.Table":
     """id, source, text of kept lines; an id is ``<source>:<line number>``."""
     import polars as pl
-    import pyarrow as pa
 
     frame = pl.DataFrame({"id": kept.numbers, "source": kept.source, "text": kept.texts}).with_columns(
         id=pl.format("{}:{}", pl.lit(kept.source), pl.col("id"))
@@ -155,9 +151,6 @@ def _as_table(kept: Kept) -> "pa.Table":
 
 def _write_lines(path: Path, tables: Iterator["pa.Table"]) -> int:
     """Write tables as one file whose row groups are the classifier's shards; how many rows."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     schema = pa.schema(dict.fromkeys(("id", "source", "text"), pa.string()))
     waiting, rows = schema.empty_table(), 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -174,9 +167,6 @@ def _write_lines(path: Path, tables: Iterator["pa.Table"]) -> int:
 
 def _draw(every: Path, drawn: Path, count: int, seed: int) -> int:
     """Write ``count`` of the lines, those whose own random number is lowest, in their order; how many there were."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     file = pq.ParquetFile(every)
     numbers = np.concatenate([_random_numbers(group["id"].to_pylist(), seed) for group in _row_groups(file, ["id"])])
     chosen = lowest(numbers, count)
@@ -210,22 +200,18 @@ def _row_groups(file, columns: list[str] | None = None) -> Iterator["pa.Table"]:
 # --- scores ----------------------------------------------------------------------------------------------------------
 
 
-def _make_scored(config: Config, artefact: Artefact) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def _make_scored(config: Config, draft: Draft) -> None:
     settings = config.process
-    with artefact.making() as draft:
-        file, schema = pq.ParquetFile(config.home.lines), pa.schema(PROCESSED.columns)
-        total = file.metadata.num_rows
-        scoring = Scoring(settings.classifier, settings.device, settings.dtype, settings.token_budget, config.scale)
-        with progress("emotions of lines", total, "lines") as bar:
-            loaded, scored = scoring.begin(artefact, partial(_texts, file), bar.advance)
-            draft.notes["classifier"] = loaded
-            with pq.ParquetWriter(draft.path, schema, compression="zstd") as writer:
-                for group, scores in zip(_row_groups(file), scored, strict=True):
-                    writer.write_table(_scored_table(group, scores).cast(schema))
-        draft.counts["classified"] = total
+    file, schema = pq.ParquetFile(config.home.lines), pa.schema(PROCESSED.columns)
+    total = file.metadata.num_rows
+    scoring = Scoring(settings.classifier, settings.device, settings.dtype, settings.token_budget, config.scale)
+    with progress("emotions of lines", total, "lines") as bar:
+        loaded, scored = scoring.begin(draft.artefact, partial(_texts, file), bar.advance)
+        draft.notes["classifier"] = loaded
+        with pq.ParquetWriter(draft.path, schema, compression="zstd") as writer:
+            for group, scores in zip(_row_groups(file), scored, strict=True):
+                writer.write_table(_scored_table(group, scores).cast(schema))
+    draft.counts["classified"] = total
 
 
 def _texts(file) -> Iterator[list[str]]:
@@ -234,8 +220,6 @@ def _texts(file) -> Iterator[list[str]]:
 
 
 def _scored_table(lines: "pa.Table", scores: np.ndarray) -> "pa.Table":
-    import pyarrow as pa
-
     emotions, best = top_labels(scores)
     offsets = np.arange(0, scores.size + 1, scores.shape[1], dtype=np.int32)
     columns = {"emotion": emotions, "score": best, "scores": pa.ListArray.from_arrays(offsets, scores.ravel())}
@@ -247,24 +231,21 @@ def _scored_table(lines: "pa.Table", scores: np.ndarray) -> "pa.Table":
 # --- the filter ------------------------------------------------------------------------------------------------------
 
 
-def _make_filtered(config: Config, artefact: Artefact) -> None:
-    import pyarrow.parquet as pq
-
+def _make_filtered(config: Config, draft: Draft) -> None:
     settings = config.process
-    loaded = Artefact(config.home.processed, Recipe("process")).manifest()["notes"]["classifier"]
+    loaded = read_manifest(config.home.processed)["notes"]["classifier"]
     thresholds = thresholds_of(settings.threshold, loaded["thresholds"], loaded["name"])
-    with artefact.making() as draft:
-        file = pq.ParquetFile(config.home.processed)
-        emotional = np.concatenate([_emotional(group, thresholds) for group in _row_groups(file, ["emotion", "score"])])
-        draft.counts["emotional"] = int(emotional.sum())
-        if settings.balance:
-            emotional = _balanced(file, emotional, settings.sample, config.seed)
-            draft.counts["emotional, drawn"] = int(emotional.sum())
-        _write_filtered(draft.path, file, emotional, thresholds)
-        draft.notes["threshold"] = settings.threshold
-        draft.notes["thresholds"] = dict(zip(LABELS, np.round(thresholds, 6).tolist(), strict=True))
-        # Drawn before the table is published: where it stands, they stand too.
-        _save_exhibits(config, draft.path)
+    file = pq.ParquetFile(config.home.processed)
+    emotional = np.concatenate([_emotional(group, thresholds) for group in _row_groups(file, ["emotion", "score"])])
+    draft.counts["emotional"] = int(emotional.sum())
+    if settings.balance:
+        emotional = _balanced(file, emotional, settings.sample, config.seed)
+        draft.counts["emotional, drawn"] = int(emotional.sum())
+    _write_filtered(draft.path, file, emotional, thresholds)
+    draft.notes["threshold"] = settings.threshold
+    draft.notes["thresholds"] = dict(zip(LABELS, np.round(thresholds, 6).tolist(), strict=True))
+    # Drawn before the table is published: where it stands, they stand too.
+    _save_exhibits(config, draft.path)
 
 
 def _emotional(rows: "pa.Table", thresholds: np.ndarray) -> np.ndarray:
@@ -316,9 +297,6 @@ def even_quotas(found: np.ndarray, total: int) -> np.ndarray:
 
 def _write_filtered(path: Path, file, chosen: np.ndarray, thresholds: np.ndarray) -> None:
     """The chosen rows with a further column ``labels``: all labels that pass, highest first."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     schema = pa.schema(PROCESSED.columns | {"labels": pa.list_(pa.string())})
     start = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -355,9 +333,7 @@ def emotions_by_source(scored: Path, filtered: Path) -> "pd.DataFrame":
 
 def cleaning_table(config: Config) -> "pd.DataFrame":
     """What became of each source's lines, from the manifest of ``lines.parquet``: a row a source, and all of them."""
-    import pandas as pd
-
-    table = pd.DataFrame(Artefact(config.home.lines, Recipe("process")).manifest()["notes"]["sources"])
+    table = pd.DataFrame(read_manifest(config.home.lines)["notes"]["sources"])
     table["source"] = table["source"].map(_name_of)
     total = table.drop(columns="source").sum()
     table = pd.concat([table, pd.DataFrame([{"source": "all", **total}])], ignore_index=True)
@@ -398,13 +374,8 @@ def nothing_emotional(config: Config) -> bool:
 
     Raises ``InputError`` if it cannot be read.
     """
-    import pyarrow.parquet as pq
-
     path = config.home.filtered
-    try:
-        return path.exists() and pq.read_metadata(path).num_rows == 0
-    except (ValueError, OSError) as error:  # ArrowInvalid is a ValueError
-        raise InputError(f"{path} cannot be read as Parquet ({error}); delete it and rerun its stage") from error
+    return path.exists() and count_rows(path) == 0
 
 
 def never_found(config: Config) -> list[str]:
@@ -418,8 +389,6 @@ def never_found(config: Config) -> list[str]:
 
 
 def _print_tables(config: Config) -> None:
-    import pandas as pd
-
     show = partial(pd.DataFrame.to_string, index=False, formatters=None)
     print("What became of the lines of each source")
     print(show(cleaning_table(config)), end="\n\n")

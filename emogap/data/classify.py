@@ -10,20 +10,20 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
-from emogap.artefacts import Artefact, Recipe, Summary, write_json
-from emogap.cluster import crew
+from emogap.artefacts import Artefact, Draft, Piece, Recipe, Summary, write_json
+from emogap.cluster import Advance, unheard, workers
 from emogap.config import Dtype, HubModel, Scale
 from emogap.data.emotion_model import EmotionClassifier, identify_classifier, load_classifier
 from emogap.device import check_device
 from emogap.emotions import LABELS, labels_over
 from emogap.errors import UsageError
 from emogap.progress import progress
-from emogap.stages import make_each
+from emogap.stages import run
 from emogap.text.reading import count_texts, read_texts, texts_rule
 
 HERE = Scale()
@@ -85,14 +85,6 @@ class Shards:
     def read(self, number: int) -> np.ndarray:
         return np.load(self._file(number), allow_pickle=False)
 
-    def get_or_make(self, number: int, make: Callable[[], np.ndarray]) -> tuple[np.ndarray, bool]:
-        """The scores of a shard and whether they were there already."""
-        if self.has(number):
-            return self.read(number), True
-        scores = make()
-        self.put(number, scores)
-        return scores, False
-
     def put(self, number: int, scores: np.ndarray) -> None:
         """Keep the scores of a shard; they are on the disk when this returns."""
         file = self._file(number)
@@ -105,27 +97,6 @@ class Shards:
 
     def _file(self, number: int) -> Path:
         return self.folder / f"{number:05d}.npy"
-
-
-def score_shards(
-    texts: Iterable[Sequence[str]],
-    classifier: EmotionClassifier,
-    shards: Shards,
-    token_budget: int,
-    advance: Callable[[int], None],
-) -> Iterator[np.ndarray]:
-    """float32 (texts, 28) for every shard of texts, in order; those that a killed run finished are read back.
-
-    ``token_budget``: padded tokens of a batch; 0 is what suits the device. ``advance`` is told of every text done.
-    """
-    for number, shard in enumerate(texts):
-        scores, was_there = shards.get_or_make(
-            number,
-            lambda shard=shard: classifier.scores(shard, token_budget=token_budget or None, progress=advance),
-        )
-        if was_there:
-            advance(len(shard))
-        yield scores
 
 
 @dataclass(frozen=True)
@@ -145,49 +116,36 @@ class Scoring:
 
         Finished shards are kept beside the artefact that is being made.
         """
-        if self.scale.executor == "ray":
-            return self._on_cluster(artefact, texts, advance)
-        classifier = load(self.classifier, self.device, self.dtype)
-        loaded = loaded_as(classifier)
-        shards = Shards(artefact.path, {"recipe": artefact.recipe.sha256(), "classifier": loaded})
-        return loaded, score_shards(texts(), classifier, shards, self.token_budget, advance)
+        sizes: list[int] = []
+        with workers(self.scale, partial(open_scorer, self), advance, lambda piece, _: len(piece[1])) as scorers:
 
-    def _on_cluster(
-        self, artefact: Artefact, texts: Callable[[], Iterable[Sequence[str]]], advance: Callable[[int], None]
-    ) -> tuple[dict, Iterator[np.ndarray]]:
-        recipe = artefact.recipe.sha256()
-        counts: list[int] = []
-        with crew(self.scale, partial(open_scorer, self)) as workers:
-
+            @cache
             def shards() -> Shards:
-                return Shards(artefact.path, {"recipe": recipe, "classifier": workers.description})
+                # What the classifier is loaded as binds them.
+                return Shards(artefact.path, {"recipe": artefact.recipe.sha256(), "classifier": scorers.description()})
 
             def missing() -> Iterator[tuple[int, Sequence[str]]]:
-                # Begun when the first worker is loaded: what it is loaded as binds the shards.
-                kept = shards()
                 for number, shard in enumerate(texts()):
-                    counts.append(len(shard))
-                    if kept.has(number):
+                    sizes.append(len(shard))
+                    if shards().has(number):
                         advance(len(shard))
                     else:
                         yield number, shard
 
-            def keep(piece: tuple[int, Sequence[str]], scores: np.ndarray) -> None:
-                shards().put(piece[0], scores)
-                advance(len(piece[1]))
-
-            workers.run(missing(), keep)
-            return workers.description, (shards().read(number) for number in range(len(counts)))
+            scorers.run(missing(), lambda piece, scores: shards().put(piece[0], scores))
+            return scorers.description(), map(shards().read, range(len(sizes)))
 
 
-def open_scorer(scoring: Scoring) -> tuple[Callable[[tuple[int, Sequence[str]]], np.ndarray], dict]:
-    """What a worker of a cluster is: a function that scores a numbered shard, and what its classifier is loaded as."""
+def open_scorer(
+    scoring: Scoring, advance: Advance = unheard
+) -> tuple[Callable[[tuple[int, Sequence[str]]], np.ndarray], Callable[[], dict]]:
+    """A worker that scores numbered shards, and what its classifier is loaded as."""
     classifier = load(scoring.classifier, scoring.device, scoring.dtype)
 
     def score(piece: tuple[int, Sequence[str]]) -> np.ndarray:
-        return classifier.scores(piece[1], token_budget=scoring.token_budget or None)
+        return classifier.scores(piece[1], token_budget=scoring.token_budget or None, progress=advance)
 
-    return score, loaded_as(classifier)
+    return score, partial(loaded_as, classifier)
 
 
 def thresholds_of(threshold: float | str, tuned: Sequence[float] | None, classifier: str) -> np.ndarray:
@@ -240,25 +198,23 @@ def classify_file(
         },
         identities={"classifier": classifier_identity(model)} | texts_rule(source, column, total),
     )  # fmt: skip
-    artefact = Artefact(out, recipe)
 
-    def make(artefact: Artefact) -> None:
+    def make(draft: Draft) -> None:
         import pyarrow.parquet as pq
 
-        with artefact.making() as draft:
-            with progress("emotions of texts", total, "texts") as bar:
-                blocks = partial(read_texts, source, column, SHARD_LINES)
-                scoring = Scoring(model, device, dtype, token_budget, scale)
-                loaded, scored = scoring.begin(artefact, blocks, bar.advance)
-                thresholds = thresholds_of(threshold, loaded["thresholds"], loaded["name"])
-                draft.notes["classifier"] = loaded
-                draft.notes["thresholds"] = dict(zip(LABELS, np.round(thresholds, 6).tolist(), strict=True))
-                with pq.ParquetWriter(draft.path, _classified_schema(), compression="zstd") as writer:
-                    for block, scores in zip(blocks(), scored, strict=True):
-                        writer.write_table(_classified_table(block, scores, thresholds))
-            draft.counts["classified"] = total
+        with progress("emotions of texts", total, "texts") as bar:
+            blocks = partial(read_texts, source, column, SHARD_LINES)
+            scoring = Scoring(model, device, dtype, token_budget, scale)
+            loaded, scored = scoring.begin(draft.artefact, blocks, bar.advance)
+            thresholds = thresholds_of(threshold, loaded["thresholds"], loaded["name"])
+            draft.notes["classifier"] = loaded
+            draft.notes["thresholds"] = dict(zip(LABELS, np.round(thresholds, 6).tolist(), strict=True))
+            with pq.ParquetWriter(draft.path, _classified_schema(), compression="zstd") as writer:
+                for block, scores in zip(blocks(), scored, strict=True):
+                    writer.write_table(_classified_table(block, scores, thresholds))
+        draft.counts["classified"] = total
 
-    summary = make_each("classify", [artefact], make)
+    summary = run("classify", [Piece(out, recipe, make=make)])
     discard_shards(out)
     return summary
 

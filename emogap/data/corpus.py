@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import IO
@@ -15,19 +16,20 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from emogap.artefacts import RULE, Artefact, Draft, Recipe, Summary, content_hashes, portable, write_json, write_text
+from emogap.artefacts import RULE, Draft, Piece, Recipe, Summary, content_hashes, portable, write_json, write_text
 from emogap.config import Config, Corpus
 from emogap.data.babylm import nothing_emotional
 from emogap.data.composition import FACTUAL, STORY, pools, seeded_order, split, take, word_budget
 from emogap.data.composition_log import InputFile, composition, render
-from emogap.data.wiki import form_of, read_articles, said_articles
+from emogap.data.wiki import form_of, read_articles, said_articles, wiki_file
 from emogap.emotions import LABELS, NEUTRAL
-from emogap.errors import InputError, MissingInput, UsageError
+from emogap.errors import MissingInput, UsageError
 from emogap.exhibits import draw_if_new, told_apart
+from emogap.options import chunk_numbers
 from emogap.paths import MAKERS, from_root
 from emogap.progress import Progress, progress
-from emogap.records import CORPUS, KEPT, STORIES, to_arrow
-from emogap.stages import make_each
+from emogap.records import CORPUS, KEPT, ROWS_AT_ONCE, STORIES, stream_rows, to_arrow
+from emogap.stages import run
 from emogap.text.near_duplicates import EQUALITY_RULE, LIKENESS_RULE, near_duplicates, text_key
 
 REPEATED = "equal to an earlier document"
@@ -37,7 +39,6 @@ _ARTICLES = {
     f"{RULE}articles": "2 (without headings, blank lines part them; no byte-order mark hides a heading; the level of "
     "the highest heading is theirs)"
 }
-_ROWS_AT_ONCE = 2000
 
 
 def corpus(config: Config) -> Summary:
@@ -47,7 +48,7 @@ def corpus(config: Config) -> Summary:
     share of something unknown, a budget into which nothing fits).
     """
     artefacts = corpus_artefacts(config)
-    summary = make_each("corpus", artefacts, lambda artefact: _make(config, artefact))
+    summary = run("corpus", artefacts)
     draw_if_new(artefacts[0].path.parent, "corpus", artefacts, lambda: _show(config))
     return summary
 
@@ -58,14 +59,14 @@ def _show(config: Config) -> None:
     show_composition(config.home, config.corpus.name)
 
 
-def corpus_artefacts(config: Config) -> list[Artefact]:
+def corpus_artefacts(config: Config) -> list[Piece]:
     """The one corpus. Raises ``MissingInput`` while a method has no chunk, or a wiki file is not there."""
     chunks = {f"{path.parent.name}/{path.stem}": path for path in story_chunks(config)}
     factual = factual_files(config)
     wiki = {told_apart(f"factual/{source}", chunks, "file"): path for source, path in factual.items()}
     rules = _rules(config, chunks.values(), factual.values())
     recipe = Recipe("corpus", chunks | wiki, config.flat("corpus"), rules, config.seed)
-    return [Artefact(config.home.corpus(config.corpus.name), recipe)]
+    return [Piece(config.home.corpus(config.corpus.name), recipe, make=partial(_make, config))]
 
 
 def _rules(config: Config, chunks: Iterable[Path], factual: Iterable[Path]) -> dict[str, str]:
@@ -77,7 +78,7 @@ def _rules(config: Config, chunks: Iterable[Path], factual: Iterable[Path]) -> d
 
 def _has_odd_line(chunk: Path) -> bool:
     """Whether a line has no word, or one that ``text_key`` did not always read as it does now."""
-    lines = {row["text"] for row in _rows(chunk, ["text"])}
+    lines = {row["text"] for row in stream_rows(chunk, STORIES, ["text"])}
     return any(text_key(line) != " ".join(re.findall(r"[^\W_]+", line.lower())) for line in lines)
 
 
@@ -98,34 +99,20 @@ def story_chunks(config: Config) -> list[Path]:
 
 
 def _chosen(text: str, method: str, there: dict[int, Path]) -> list[int]:
-    """The numbers that ``all``, or numbers and ranges such as ``0-9,33``, mean among the chunks that are there."""
-    if text.strip() == "all":
-        return sorted(there)
-    numbers: set[int] = set()
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
-        if not match:
-            raise UsageError(f"corpus.chunks.{method} = '{text}': give all, or numbers and ranges such as 0-9,33")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise UsageError(f"corpus.chunks.{method} = '{text}': {part.strip()} ends before it begins")
-        numbers.update(range(first, last + 1))
-    missing = sorted(numbers - there.keys())
-    if missing:
+    numbers = chunk_numbers(text, f"corpus.chunks.{method}", there)
+    if missing := sorted(set(numbers) - there.keys()):
         raise MissingInput(
             f"corpus.chunks.{method} = '{text}': chunk {missing[0]} of {method} is not there; "
             f"run {MAKERS['babylm_augment']}, or name others ({len(there)} are there, {min(there)} to {max(there)})"
         )
-    return sorted(numbers)
+    return numbers
 
 
 def factual_files(config: Config) -> dict[str, Path]:
     """Source → wiki file. Raises ``MissingInput``, or ``UsageError`` if two files have one name."""
     files: dict[str, Path] = {}
     for name in config.corpus.factual:
-        path = from_root(name)
-        if not path.is_file():
-            raise MissingInput(f"factual text {path} not found; correct corpus.factual or fetch it with `emogap fetch`")
+        path = wiki_file(from_root(name))
         source = Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
         if source in files:
             raise UsageError(f"corpus.factual names two files called '{source}'; rename one, it is their source")
@@ -218,11 +205,11 @@ def _key(what: str, text: str) -> bytes:
     return blake2b(f"{what}\x1f{text}".encode(), digest_size=16).digest()
 
 
-def _make(config: Config, artefact: Artefact) -> None:
+def _make(config: Config, draft: Draft) -> None:
     settings = config.corpus
-    with artefact.making() as draft, tempfile.TemporaryFile(dir=draft.path.parent) as spool:
+    with tempfile.TemporaryFile(dir=draft.path.parent) as spool:
         catalogue, files = Catalogue(spool), []
-        with progress("reading", len(artefact.recipe.inputs), "files") as bar:
+        with progress("reading", len(draft.artefact.recipe.inputs), "files") as bar:
             for path in story_chunks(config):
                 files.append(_read(path, STORY, stories(path), catalogue, bar, config))
             for source, path in factual_files(config).items():
@@ -283,7 +270,7 @@ def _read(path: Path, kind: str, documents, catalogue: Catalogue, bar: Progress,
 def stories(path: Path) -> Iterator[Document | str]:
     """The accepted stories of a chunk; for a rejected one its reason. Raises ``InputError``."""
     columns = ["id", "line_id", "source", "text", "emotions", "method", "story", "status", "reason"]
-    for row in _rows(path, columns):
+    for row in stream_rows(path, STORIES, columns):
         if row["status"] != KEPT:
             yield row["reason"] or "rejected without a reason"
             continue
@@ -291,18 +278,6 @@ def stories(path: Path) -> Iterator[Document | str]:
         story = (row["story"] or "").strip()
         where = (row["source"], row["line_id"], row["method"], emotion)
         yield Document(row["id"], STORY, *where, story, row["text"]) if story else NO_TEXT
-
-
-def _rows(path: Path, columns: list[str]) -> Iterator[dict]:
-    try:
-        with pq.ParquetFile(path) as file:
-            missing = [name for name in columns if name not in file.schema_arrow.names]
-            if missing:
-                raise InputError(f"{path}: no column {', '.join(missing)}; it is not a table of {STORIES.name}")
-            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns):
-                yield from batch.to_pylist()
-    except (ValueError, OSError) as error:  # ArrowInvalid is a ValueError
-        raise InputError(f"{path} cannot be read as Parquet ({error}); delete it and rerun its stage") from error
 
 
 def _articles(source: str, path: Path, config: Config) -> Iterator[Document | str]:
@@ -340,8 +315,8 @@ def _write(path: Path, chosen: pd.DataFrame, catalogue: Catalogue) -> None:
         pq.ParquetWriter(path, schema, compression="zstd") as writer,
         progress("writing", len(chosen), "documents") as bar,
     ):
-        for start in range(0, len(chosen), _ROWS_AT_ONCE):
-            part = chosen.iloc[start : start + _ROWS_AT_ONCE]
+        for start in range(0, len(chosen), ROWS_AT_ONCE):
+            part = chosen.iloc[start : start + ROWS_AT_ONCE]
             rows = part.assign(text=list(catalogue.texts(part)))[list(CORPUS.columns)]
             writer.write_table(to_arrow(rows, CORPUS))
             bar.advance(len(part))

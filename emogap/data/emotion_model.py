@@ -18,16 +18,20 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from emogap.artefacts import fingerprint
 from emogap.config import HubModel
-from emogap.device import map_over_cores, pick_device, pick_dtype
+from emogap.device import map_over_cores, pick_device, pick_dtype, read_one_behind
 from emogap.emotions import LABELS
 from emogap.errors import InputError, ModelError, one_line
 from emogap.hub import identify, packaged_file, resolve, settings_in
 from emogap.paths import from_root
+
+if TYPE_CHECKING:
+    import torch
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 """Where the project's own classifiers lie."""
@@ -110,9 +114,11 @@ class EncoderClassifier(EmotionClassifier):
         result = np.empty((len(texts), len(LABELS)), dtype=np.float32)
         tokens = self._tokenize(texts)
         batches = length_batches([len(row["input_ids"]) for row in tokens], token_budget if self.in_company else 0)
-        scored = map_over_cores(
-            self._score_batch, [[tokens[row] for row in rows] for rows in batches], self.model.device.type
-        )
+        work = [[tokens[row] for row in rows] for rows in batches]
+        if self.model.device.type == "cpu":
+            scored = map_over_cores(self._score_batch, work)
+        else:
+            scored = read_one_behind(self._launch, _numbers, work)
         for rows, scores in zip(batches, scored, strict=True):
             result[rows] = scores
             if progress:
@@ -156,6 +162,26 @@ class EncoderClassifier(EmotionClassifier):
         return tokens
 
     def _score_batch(self, tokens: list[dict[str, list[int]]]) -> np.ndarray:
+        return _numbers(self._launch(tokens))
+
+    def _launch(self, tokens: list[dict[str, list[int]]]) -> "torch.Tensor":
+        """Scores of a batch, float32 of shape (texts, 28), where the model is; on a GPU they may still be computed."""
+        import torch
+
+        try:
+            logits = self._logits(tokens).float()
+        except torch.OutOfMemoryError:
+            if len(tokens) == 1:
+                raise
+            logits = None
+        # Not while the error is handled, for as long as it is there it holds what the batch had computed.
+        if logits is None:
+            middle = len(tokens) // 2
+            return torch.cat([self._launch(tokens[:middle]), self._launch(tokens[middle:])])
+        scores = torch.softmax(logits, dim=-1) if self.one_label else torch.sigmoid(logits)
+        return scores[:, self.columns]
+
+    def _logits(self, tokens: list[dict[str, list[int]]]) -> "torch.Tensor":
         import torch
 
         inputs = {}
@@ -163,19 +189,14 @@ class EncoderClassifier(EmotionClassifier):
             inputs[key], mask = pad([row[key] for row in tokens], self._pads[key])
         if self._takes_mask:
             inputs["attention_mask"] = mask
-        try:
-            with torch.inference_mode():
-                logits = self.model(
-                    **{key: torch.from_numpy(value).to(self.model.device) for key, value in inputs.items()}
-                ).logits
-        except torch.OutOfMemoryError:
-            if len(tokens) == 1:
-                raise
-            middle = len(tokens) // 2
-            return np.concatenate([self._score_batch(tokens[:middle]), self._score_batch(tokens[middle:])])
-        logits = logits.float()
-        scores = torch.softmax(logits, dim=-1) if self.one_label else torch.sigmoid(logits)
-        return scores[:, self.columns].cpu().numpy()
+        with torch.inference_mode():
+            return self.model(
+                **{key: torch.from_numpy(value).to(self.model.device) for key, value in inputs.items()}
+            ).logits
+
+
+def _numbers(scores: "torch.Tensor") -> np.ndarray:
+    return scores.cpu().numpy()
 
 
 class TfidfClassifier(EmotionClassifier):

@@ -2,8 +2,8 @@
 break.
 
 A home is first asked for the full commit and for its list of files with sizes and hashes at that commit. Files are
-downloaded beside the data set's folder, in ``.downloads``, and each is held against its size and hash; the folder
-appears, with a manifest of all hashes, when everything is there.
+downloaded beside the data set's folder, in ``.downloads`` (those of the model hub by its own library), and each is held
+against its size and hash; the folder appears, with a manifest of all hashes, when everything is there.
 """
 
 import hashlib
@@ -17,14 +17,16 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from emogap.artefacts import Artefact, Recipe, content_hashes, verify
 from emogap.data.registry import DataSet, Home
-from emogap.errors import InputError, MissingInput
+from emogap.errors import InputError, MissingInput, one_line
 from emogap.progress import Progress, progress
 
 TIMEOUT = 30.0
@@ -118,7 +120,12 @@ def _make(data_set: DataSet, artefact: Artefact, servers: Servers) -> None:
         total = sum(file.size for file in files.values())
         with progress(f"fetching {data_set.name}", total >> 10, "KiB") as bar:
             for file in files.values():
-                download(file, downloads / commit / file.path, bar, data_set.sha256.get(file.path))
+                known = data_set.sha256.get(file.path)
+                if data_set.home.kind == "hub":
+                    download_from_hub(file, data_set.home, downloads / commit, commit, servers, known)
+                    bar.advance(file.size >> 10)
+                else:
+                    download(file, downloads / commit / file.path, bar, known)
         for place, file in files.items():
             here = downloads / commit / file.path
             if data_set.members and here.suffix == ".zip":
@@ -159,7 +166,7 @@ def _list(home: Home, servers: Servers) -> tuple[str, list[RemoteFile]]:
 
 def _list_github(home: Home, servers: Servers) -> tuple[str, list[RemoteFile]]:
     api = f"{servers.github_api}/repos/{home.repository}"
-    commit = _commit_of(home, _json(f"{api}/commits/{home.revision}"))
+    commit = _commit_of(home, _json(f"{api}/commits/{home.revision}")["sha"])
     tree = _json(f"{api}/git/trees/{commit}?recursive=1")
     if tree["truncated"]:
         raise InputError(f"{home}: its list of files is too long to be had in one piece")
@@ -175,20 +182,37 @@ def _is_link(mode: str) -> bool:
 
 
 def _list_hub(home: Home, servers: Servers) -> tuple[str, list[RemoteFile]]:
-    api = f"{servers.hub}/api/datasets/{home.repository}"
-    commit = _commit_of(home, _json(f"{api}/revision/{home.revision}"))
+    from huggingface_hub import HfApi
+
+    with _asking_hub(home):
+        api = HfApi(endpoint=servers.hub)
+        found = api.dataset_info(home.repository, revision=home.revision, files_metadata=True)
+    commit = _commit_of(home, found.sha)
     resolve = f"{servers.hub}/datasets/{home.repository}/resolve/{commit}"
     files = []
-    for entry in _json(f"{api}/tree/{commit}?recursive=true"):
-        if entry["type"] == "file":
-            large = entry.get("lfs")
-            hashes = {"sha256": large["oid"]} if large else {"git_sha1": entry["oid"]}
-            files.append(RemoteFile(_safe(entry["path"]), f"{resolve}/{quote(entry['path'])}", entry["size"], **hashes))
+    for entry in found.siblings:
+        hashes = {"sha256": entry.lfs.sha256} if entry.lfs else {"git_sha1": entry.blob_id}
+        path = _safe(entry.rfilename)
+        files.append(RemoteFile(path, f"{resolve}/{quote(path)}", entry.size, **hashes))
     return commit, files
 
 
-def _commit_of(home: Home, answer: dict) -> str:
-    commit = answer["sha"]
+@contextmanager
+def _asking_hub(home: Home) -> Iterator[None]:
+    """Raises ``InputError`` for what the hub does not have, ``Unreachable`` for all else that its library says."""
+    from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        yield
+    except (RepositoryNotFoundError, RevisionNotFoundError, RemoteEntryNotFoundError) as error:
+        raise InputError(
+            f"{home} is not there, or not for everybody ({one_line(error)}); correct the registry, or set HF_TOKEN"
+        ) from error
+    except Exception as error:  # a dozen kinds, its own and those of what it asks with
+        raise Unreachable(f"{home} cannot be reached ({one_line(error)})") from error
+
+
+def _commit_of(home: Home, commit: str) -> str:
     if not commit.startswith(home.revision):
         raise InputError(f"{home}: the home answered with another commit, {commit}")
     return commit
@@ -243,6 +267,19 @@ def download(file: RemoteFile, target: Path, bar: Progress, sha256: str | None =
             time.sleep(min(0.1 * 2**fruitless, 5))
     _check(file, part, sha256)
     os.replace(part, target)
+
+
+def download_from_hub(
+    file: RemoteFile, home: Home, folder: Path, commit: str, servers: Servers, sha256: str | None = None
+) -> None:
+    """Bring one file of a data set to its path under ``folder`` by the hub's own library. Raises as ``download``."""
+    from huggingface_hub import hf_hub_download
+    from tqdm import tqdm
+
+    where = {"repo_type": "dataset", "revision": commit, "endpoint": servers.hub, "local_dir": folder}
+    with _asking_hub(home):  # the whole fetch has one bar
+        found = hf_hub_download(home.repository, file.path, tqdm_class=partial(tqdm, disable=True), **where)
+    _check(file, Path(found), sha256)
 
 
 def _continue(file: RemoteFile, part: Path, start: int, bar: Progress) -> None:

@@ -11,8 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
-from emogap.data.raw import Finding, Source, blocks
-from emogap.errors import InputError, MissingInput
+from emogap.text.reading import begins_with_mark, given_file, read_lines
 
 UnknownWords = Literal["sentence", "word", "keep"]
 """What goes with an ``<unk>`` mark: the sentence around it, the mark alone, or nothing."""
@@ -26,7 +25,6 @@ _BEGINNING = 1000
 """Headings and paragraphs that tell the form of a file."""
 _COMMON = 0.01
 """A level that fewer of the headings have is a line that only looks like one."""
-_LONGEST_LINE = 1 << 60
 
 FORMS = {
     "headings": "under headings",
@@ -66,16 +64,20 @@ class Form:
     level of the first one, and did not see one behind a byte-order mark."""
 
 
+def wiki_file(path: Path) -> Path:
+    """``path`` itself if it is a file, else ``MissingInput``."""
+    return given_file(path, "factual text", "correct corpus.factual or fetch it with `emogap fetch`")
+
+
 def form_of(path: Path) -> Form:
     """The form of a wiki file, from its first thousand headings and paragraphs.
 
     Headings, if there is one; else blank lines, if they part anything; else the whole file is one article. Raises
-    ``InputError`` if it is not UTF-8 text.
+    ``InputError`` if it is no text.
     """
-    found: list[str] = []
     levels: list[int] = []
     paragraphs, inside = 0, False
-    for line in _lines(path, lambda kind, *_: found.append(kind)):
+    for line in read_lines(path):
         heading = _heading(line)
         if heading is not None:
             levels.append(heading[0])
@@ -84,7 +86,7 @@ def form_of(path: Path) -> Form:
         inside = heading is None and bool(line.strip())
         if paragraphs + len(levels) > _BEGINNING:
             break
-    has_mark = "bom" in found
+    has_mark = begins_with_mark(path)
     if levels:
         level = min(level for level, times in Counter(levels).items() if times >= _COMMON * len(levels))
         return Form("headings", level, has_mark or level != levels[0])
@@ -101,18 +103,11 @@ def read_articles(path: Path, unknown_words: UnknownWords = "word") -> Iterator[
     stands between blank lines is an article, its first line the title where more follow. ``@-@``, ``@,@`` and ``@.@``
     become the bare sign, joined to both neighbours.
 
-    Raises ``MissingInput`` if there is no such file, ``InputError`` if it is not UTF-8 text or a damaged ``.gz``.
+    Raises ``MissingInput`` if there is no such file, ``InputError`` if it is no text or a damaged ``.gz``.
     """
-    if not path.is_file():
-        raise MissingInput(f"factual text {path} not found; correct corpus.factual or fetch it with `emogap fetch`")
-    form = form_of(path)
+    form = form_of(wiki_file(path))
     in_titles = "word" if unknown_words == "sentence" else unknown_words
-
-    def refuse(kind: str, _: int, line: int) -> None:
-        if kind == "nul":
-            raise InputError(f"{path} is not plain text (line {line}: NUL); convert it to UTF-8 or take the NULs out")
-
-    lines = _lines(path, refuse)
+    lines = read_lines(path)
     if form.name == "blank lines":
         for is_text, block in groupby(lines, key=lambda line: bool(line.strip())):
             if is_text:
@@ -142,17 +137,6 @@ def _plain(line: str, unknown_words: UnknownWords, in_titles: UnknownWords) -> s
     """A line of an article; the heading of a section is its words alone."""
     heading = _heading(line)
     return _undo_marks(line, unknown_words) if heading is None else _undo_marks(heading[1], in_titles)
-
-
-def _lines(path: Path, finding: Finding) -> Iterator[str]:
-    """The lines of a file, plain or ``.gz``, without their ends; oddities are told to ``finding``."""
-    for first, block in blocks(Source(path.name, path), _LONGEST_LINE, finding, lambda _: None):
-        try:
-            text = block.decode("utf-8")
-        except UnicodeDecodeError as error:
-            line = first + block.count(b"\n", 0, error.start)
-            raise InputError(f"{path} is not UTF-8 text (line {line}: {error.reason}); convert it") from error
-        yield from text.removesuffix("\n").split("\n")
 
 
 def _article(title: str, lines: list[str]) -> Article:

@@ -1,15 +1,15 @@
 """The report's tables and figures about grammar, drawn from tables of scores alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emogap.config import Config
 from emogap.evaluate import blimp_tables
-from emogap.evaluate.blimp import TASK
-from emogap.evaluate.models import NO_TRAINED, study_models
+from emogap.evaluate.blimp import BLIMP
+from emogap.evaluate.models import NO_TRAINED
+from emogap.evaluate.tasks import Measured
 from emogap.exhibits import Exhibit, save_figure, save_table
-from emogap.records import SCORES, read_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,15 +20,11 @@ _TESTS = "exact paired test over the pairs, p also corrected for the number of c
 
 def blimp_exhibits(config: Config) -> None:
     """The study's: every model it measures, each against its base."""
-    import pandas as pd
-
-    models = study_models(config)
-    tables = [read_rows(config.home.task_scores(model.key, TASK), SCORES).assign(model=model.key) for model in models]
-    bases = {model.key: model.base for model in models}
-    scores = pd.concat(tables, ignore_index=True)
-    draw(config.home.evaluation, scores, bases, config.blimp.paradigms)
-    if all(model == base for model, base in bases.items()):
-        _no_differences(config.home.evaluation, blimp_tables.differences(blimp_tables.correct_pairs(scores), bases))
+    found = BLIMP.of_study(config)
+    draw(config, config.home.evaluation, found)
+    if all(model == base for model, base in found.bases.items()):
+        correct = blimp_tables.correct_pairs(found.scores)
+        _no_differences(config.home.evaluation, blimp_tables.differences(correct, found.bases))
 
 
 def _no_differences(folder: Path, table: "pd.DataFrame") -> None:
@@ -41,18 +37,16 @@ def _no_differences(folder: Path, table: "pd.DataFrame") -> None:
     save_figure(folder, Exhibit(name, "figure", f"{NO_TRAINED}.", order, alt=NO_TRAINED), figure)
 
 
-def draw(
-    folder: Path, scores: "pd.DataFrame", bases: Mapping[str, str], paradigms: bool, published: Path | None = None
-) -> None:
-    """Tables and figures of any scores. ``bases``: model → the base it is compared with, itself for none."""
-    correct = blimp_tables.correct_pairs(scores)
+def draw(config: Config, folder: Path, found: Measured, published: Path | None = None) -> None:
+    """Tables and figures of any scores."""
+    correct = blimp_tables.correct_pairs(found.scores)
     accuracies = blimp_tables.accuracies(correct)
     _accuracies(folder, accuracies, "phenomenon")
-    _differences(folder, correct, bases, "phenomenon")
-    if paradigms:
+    _differences(folder, correct, found.bases, "phenomenon")
+    if config.blimp.paradigms:
         correct = blimp_tables.by_paradigm(correct)
         _accuracies(folder, blimp_tables.accuracies(correct), "paradigm")
-        _differences(folder, correct, bases, "paradigm")
+        _differences(folder, correct, found.bases, "paradigm")
     _beside_published(folder, accuracies, published)
 
 
@@ -64,7 +58,7 @@ def _accuracies(folder: Path, accuracies: "pd.DataFrame", group: str) -> None:
     )
     wide = blimp_tables.side_by_side(_renamed(accuracies, group), group)
     order = _ORDERS[group]
-    known = TASK if group == "phenomenon" else None
+    known = BLIMP.name if group == "phenomenon" else None
     save_table(folder, Exhibit(f"blimp_accuracy{ending}", "table", caption, order, published=known), wide)
     if group == "phenomenon":
         caption = "The same as numbers: pairs pooled, and beside it the mean of the paradigms' accuracies."
@@ -73,7 +67,7 @@ def _accuracies(folder: Path, accuracies: "pd.DataFrame", group: str) -> None:
 
 
 def _differences(folder: Path, correct: "pd.DataFrame", bases: Mapping[str, str], group: str) -> None:
-    from emogap.show.blimp_figures import differences_figure
+    from emogap.show.task_figures import differences_figure
 
     table = _renamed(blimp_tables.differences(correct, bases), group)
     if table.empty:
@@ -107,14 +101,12 @@ def _ending(group: str) -> str:
     return "" if group == "phenomenon" else "_paradigms"
 
 
-def printed(
-    scores: "pd.DataFrame", bases: Mapping[str, str], contexts: Sequence[str], published: Path | None = None
-) -> str:
+def printed(config: Config, found: Measured, published: Path | None = None) -> str:
     """What the command line shows: accuracies side by side, ties, and what changed from the base over all pairs."""
-    correct = blimp_tables.correct_pairs(scores)
+    correct = blimp_tables.correct_pairs(found.scores)
     accuracies = blimp_tables.accuracies(correct)
     parts = [blimp_tables.side_by_side(accuracies).to_string(index=False)]
-    changed = blimp_tables.differences(correct, bases)
+    changed = blimp_tables.differences(correct, found.bases)
     whole = changed[changed["group"].isin([blimp_tables.ALL, blimp_tables.MEAN])]
     for row in whole.itertuples():
         parts.append(
@@ -123,7 +115,7 @@ def printed(
         )
     parts.append(
         "Accuracy in percent with 95 % intervals; a tie counts one half. Empty context of the first token: "
-        + ", ".join(dict.fromkeys(contexts))
+        + ", ".join(dict.fromkeys(found.contexts.values()))
     )
     beside = blimp_tables.beside_published(accuracies, blimp_tables.published_accuracies(published))
     if not beside.empty:

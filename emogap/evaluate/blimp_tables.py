@@ -12,7 +12,8 @@ import numpy as np
 from pydantic import Field
 
 from emogap.errors import InputError
-from emogap.evaluate.statistics import Z, holm, wilson_interval
+from emogap.evaluate import task_tables
+from emogap.evaluate.statistics import Z
 from emogap.exhibits import told_apart
 from emogap.published import published
 from emogap.text.forms import Form, Name, Number, read_forms
@@ -58,12 +59,10 @@ def accuracies(correct: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _accuracy_row(model: str, group: str, part: "pd.DataFrame") -> dict[str, Any]:
-    values = part["value"]
-    low, high = wilson_interval(values.sum(), len(values))
-    paradigms = by_paradigm(part).groupby("group")["value"].mean()
+    values, paradigms = part["value"], by_paradigm(part).groupby("group")["value"].mean()
     return {
         "model": model, "group": group, "pairs": len(values), "paradigms": len(paradigms),
-        "ties": int((values == 0.5).sum()), "accuracy": 100 * values.mean(), "low": 100 * low, "high": 100 * high,
+        "ties": int((values == 0.5).sum()), **task_tables.accuracy(values),
         "mean_of_paradigms": 100 * paradigms.mean(),
     }  # fmt: skip
 
@@ -83,45 +82,30 @@ def _mean_row(model: str, part: "pd.DataFrame") -> dict[str, Any]:
 
 def side_by_side(accuracies: "pd.DataFrame", group: str = "phenomenon") -> "pd.DataFrame":
     """A row a group, a column a model: ``84.0 [82, 86]``; below them the number of ties."""
-    import pandas as pd
-
-    cells = accuracies.assign(cell=[_cell(*row) for row in accuracies[["accuracy", "low", "high"]].to_numpy()])
-    models, groups = list(dict.fromkeys(cells["model"])), list(dict.fromkeys(cells["group"]))
-    wide = cells.pivot(index="group", columns="model", values="cell").loc[groups, models]
-    wide = wide.rename(columns=lambda model: told_apart(model, (group, "pairs"), "model"))
-    wide.insert(0, "pairs", cells.drop_duplicates("group").set_index("group").loc[groups, "pairs"])
-    ties = cells[cells["group"] == ALL].set_index("model").loc[models, "ties"]
-    wide.loc["ties"] = [wide.loc[ALL, "pairs"], *(str(count) for count in ties)]
-    return pd.DataFrame(wide).rename_axis(index=group, columns=None).reset_index()
-
-
-def _cell(accuracy: float, low: float, high: float) -> str:
-    return f"{accuracy:.1f}" + ("" if np.isnan(low) else f" [{low:.0f}, {high:.0f}]")
+    cells = accuracies.rename(columns={"group": group})
+    cells["cell"] = [task_tables.cell(*row) for row in cells[["accuracy", "low", "high"]].to_numpy()]
+    wide = task_tables.side_by_side(cells, [group, "pairs"])
+    whole = cells[cells[group] == ALL]
+    wide.loc[len(wide)] = ["ties", whole["pairs"].iloc[0], *whole["ties"].astype(str)]
+    return wide
 
 
 def differences(correct: "pd.DataFrame", bases: Mapping[str, str]) -> "pd.DataFrame":
     """Each model against its base over the same pairs: model, base, group, pairs, gained, lost, difference, low, high,
-    p, p_holm; all pairs together and the mean over the groups below the groups.
+    p, p_holm; all pairs together and the mean over the groups below the groups (see ``task_tables.against_bases``).
 
-    ``bases``: model → base; a model that is its own base is compared with nothing. ``gained``: pairs that the model
-    decides rightly and its base does not, ties as halves. ``p_holm`` is corrected over all rows of the table.
-    Raises ``InputError`` if a model and its base were measured on different pairs.
+    ``gained``: pairs that the model decides rightly and its base does not, ties as halves.
     """
-    import pandas as pd
+    columns = ("group", "pairs", "gained", "lost", "difference", "low", "high", "p")
+    return task_tables.against_bases(correct, bases, ["group", "item"], _changes, columns)
 
-    wide = correct.pivot(index=["group", "item"], columns="model", values="value")
-    if wide.isna().any(axis=None):
-        raise InputError("the models were scored on different pairs; score them in one call, or on the same list")
-    rows = []
-    for model in [name for name in dict.fromkeys(correct["model"]) if bases[name] != name]:
-        change = wide[model] - wide[bases[model]]
-        groups = {group: values.to_numpy() for group, values in change.groupby(level="group", sort=True)}
-        parts = [(group, _difference(values)) for group, values in groups.items()]
-        parts += [(ALL, _difference(change.to_numpy())), (MEAN, _mean_difference(list(groups.values())))]
-        rows += [{"model": model, "base": bases[model], "group": group} | part for group, part in parts]
-    columns = ["model", "base", "group", "pairs", "gained", "lost", "difference", "low", "high", "p"]
-    table = pd.DataFrame(rows, columns=columns)
-    return table.assign(p_holm=holm(table["p"]))
+
+def _changes(before: "pd.Series", after: "pd.Series") -> list[dict[str, Any]]:
+    change = after - before
+    groups = {group: values.to_numpy() for group, values in change.groupby(level="group", sort=True)}
+    parts = {group: _difference(values) for group, values in groups.items()}
+    parts |= {ALL: _difference(change.to_numpy()), MEAN: _mean_difference(list(groups.values()))}
+    return [{"group": group} | part for group, part in parts.items()]
 
 
 def _difference(change: np.ndarray) -> dict[str, Any]:

@@ -4,13 +4,13 @@ Tables are made from scores of the task ``emobench``. The unit is the question: 
 in which its choices were listed. Percentages and percentage points.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emogap.evaluate.statistics import bootstrap_interval, holm, paired_p, wilson_interval
-from emogap.exhibits import told_apart
+from emogap.evaluate import task_tables
+from emogap.evaluate.statistics import bootstrap_interval, paired_p
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,30 +58,19 @@ def accuracies(questions: "pd.DataFrame") -> "pd.DataFrame":
 
     rows = []
     for (model, task, way), part in questions.groupby(["model", "task", "way"], sort=False):
-        chance = part["chance"].mean()
-        low, high = wilson_interval(part["value"].sum(), len(part))
-        verdict = "above chance" if low > chance else "below chance" if high < chance else "at chance"
-        rows.append(
-            {"model": model, "task": task, "way": way, "questions": len(part), "accuracy": 100 * part["value"].mean(),
-             "low": 100 * low, "high": 100 * high, "chance": 100 * chance, "verdict": verdict}
-        )  # fmt: skip
-    table = pd.DataFrame(rows)
-    return _sorted(table, ["task", "way"])
+        chance, share = 100 * part["chance"].mean(), task_tables.accuracy(part["value"])
+        verdict = "above chance" if share["low"] > chance else "below chance" if share["high"] < chance else "at chance"
+        keys = {"model": model, "task": task, "way": way, "questions": len(part)}
+        rows.append(keys | share | {"chance": chance, "verdict": verdict})
+    return _sorted(pd.DataFrame(rows), ["task", "way"])
 
 
 def side_by_side(accuracies: "pd.DataFrame") -> "pd.DataFrame":
     """A row a task and way, a column a model: ``31.2 [25, 38]``, with a plus above chance and a minus below it."""
     marks = {"above chance": " +", "at chance": "", "below chance": " -"}
-    cells = accuracies.assign(
-        cell=[
-            f"{row.accuracy:.1f} [{row.low:.0f}, {row.high:.0f}]{marks[row.verdict]}" for row in accuracies.itertuples()
-        ],
-        chance=accuracies["chance"].round(1),
-    )
-    keys = ["task", "way", "questions", "chance"]
-    wide = cells.pivot(index=keys, columns="model", values="cell")[list(dict.fromkeys(accuracies["model"]))]
-    wide = wide.rename(columns=lambda model: told_apart(model, keys, "model")).rename_axis(columns=None)
-    return _sorted(wide.reset_index(), ["task", "way"])
+    cells = [task_tables.cell(row.accuracy, row.low, row.high) + marks[row.verdict] for row in accuracies.itertuples()]
+    table = accuracies.assign(cell=cells, chance=accuracies["chance"].round(1))
+    return task_tables.side_by_side(table, ["task", "way", "questions", "chance"])
 
 
 def _sorted(table: "pd.DataFrame", by: list[str]) -> "pd.DataFrame":
@@ -92,23 +81,19 @@ def _sorted(table: "pd.DataFrame", by: list[str]) -> "pd.DataFrame":
 
 def differences(questions: "pd.DataFrame", bases: Mapping[str, str], resamples: int, seed: int) -> "pd.DataFrame":
     """Each model against its base over the same questions: model, base, task, way, questions, difference, low, high,
-    p, p_holm."""
-    import pandas as pd
+    p, p_holm (see ``task_tables.against_bases``)."""
 
-    wide = questions.pivot(index=["task", "way", "qid"], columns="model", values="value")
-    rows: list[dict[str, Any]] = []
-    for model in [name for name in dict.fromkeys(questions["model"]) if bases[name] != name]:
-        for (task, way), part in wide.groupby(level=["task", "way"], sort=True):
-            before, after = part[bases[model]].to_numpy(), part[model].to_numpy()
-            low, high = bootstrap_interval((after - before)[:, None], resamples, seed)
-            rows.append(
-                {"model": model, "base": bases[model], "task": task, "way": way, "questions": len(part),
-                 "difference": 100 * (after - before).mean(), "low": 100 * low[0], "high": 100 * high[0],
-                 "p": paired_p(before, after, resamples, seed)}
-            )  # fmt: skip
-    columns = ["model", "base", "task", "way", "questions", "difference", "low", "high", "p"]
-    table = pd.DataFrame(rows, columns=columns)
-    return table.assign(p_holm=holm(table["p"]))
+    def compare(before: "pd.Series", after: "pd.Series") -> Iterator[dict[str, Any]]:
+        for (task, way), old in before.groupby(level=["task", "way"], sort=True):
+            one, other = old.to_numpy(), after.loc[old.index].to_numpy()
+            low, high = bootstrap_interval((other - one)[:, None], resamples, seed)
+            yield {
+                "task": task, "way": way, "questions": len(one), "difference": 100 * (other - one).mean(),
+                "low": 100 * low[0], "high": 100 * high[0], "p": paired_p(one, other, resamples, seed),
+            }  # fmt: skip
+
+    columns = ("task", "way", "questions", "difference", "low", "high", "p")
+    return task_tables.against_bases(questions, bases, ["task", "way", "qid"], compare, columns)
 
 
 def positions(scores: "pd.DataFrame") -> "pd.DataFrame":

@@ -1,12 +1,14 @@
 """The emotion that classifiers find in each answer: ``emotions.parquet``, and the scores made from it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from emogap.artefacts import Artefact, Recipe, Summary
+from emogap.artefacts import Draft, Piece, Recipe, Summary
 from emogap.config import Config, HubModel
 from emogap.data.classify import classifier_identity
 from emogap.emotions import GROUPINGS, LABELS, NEUTRAL, group_of
@@ -14,11 +16,8 @@ from emogap.evaluate.fluency import distinct_share, repeated_share
 from emogap.evaluate.models import StudyModel, study_models
 from emogap.evaluate.respond import Condition, conditions, read_responses, responses_path
 from emogap.records import EMOTIONS, SCORES, read_rows, write_rows
-from emogap.stages import make_each
+from emogap.stages import run
 from emogap.text.words import spelling_rule
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ANSWER = ["model", "train_seed", "prompt_id", "sample"]
 """The columns that name an answer."""
@@ -29,33 +28,30 @@ def emotions_path(config: Config, condition: Condition) -> Path:
     return config.home.evaluation / f"emotions{condition.suffix}.parquet"
 
 
-def emotions_artefacts(config: Config) -> list[Artefact]:
+def emotions_artefacts(config: Config) -> list[Piece]:
     """A table of emotions for every condition: all models, all classifiers."""
     return [_emotions_artefact(config, condition) for condition in conditions(config)]
 
 
-def _emotions_artefact(config: Config, condition: Condition) -> Artefact:
+def _emotions_artefact(config: Config, condition: Condition) -> Piece:
     inputs = {f"responses {m.key}": responses_path(config, condition, m) for m in study_models(config)}
     identities = {
         f"classifier {place}": classifier_identity(model) for place, model in enumerate(config.sentiment.classifiers)
     }
-    return Artefact(emotions_path(config, condition), Recipe("emotions", inputs=inputs, identities=identities))
+    recipe = Recipe("emotions", inputs=inputs, identities=identities)
+    return Piece(emotions_path(config, condition), recipe, make=partial(_make_emotions, config, condition))
 
 
 def find_emotions(config: Config) -> Summary:
     """Classify every answer of every condition with every classifier."""
-    work = {emotions_path(config, condition): condition for condition in conditions(config)}
-    return make_each("emotions", emotions_artefacts(config), lambda a: _make_emotions(config, work[a.path], a))
+    return run("emotions", emotions_artefacts(config))
 
 
-def _make_emotions(config: Config, condition: Condition, artefact: Artefact) -> None:
-    import pandas as pd
-
-    with artefact.making() as draft:
-        responses = read_responses(config, condition)
-        tables = [_classified(responses, model) for model in config.sentiment.classifiers]
-        write_rows(draft.path, pd.concat(tables, ignore_index=True), EMOTIONS)
-        draft.counts |= {"answers classified": len(responses) * len(tables)}
+def _make_emotions(config: Config, condition: Condition, draft: Draft) -> None:
+    responses = read_responses(config, condition)
+    tables = [_classified(responses, model) for model in config.sentiment.classifiers]
+    write_rows(draft.path, pd.concat(tables, ignore_index=True), EMOTIONS)
+    draft.counts |= {"answers classified": len(responses) * len(tables)}
 
 
 def _classified(responses: "pd.DataFrame", model: HubModel) -> "pd.DataFrame":
@@ -88,45 +84,38 @@ def judged(config: Config, answers: "pd.DataFrame") -> "pd.DataFrame":
     return answers[answers["classifier"] == config.sentiment.classifiers[0].name].reset_index(drop=True)
 
 
-def answer_scores_artefacts(config: Config) -> list[Artefact]:
+def answer_scores_artefacts(config: Config) -> list[Piece]:
     """``sentiment`` and ``answers`` scores of every model, made from the study's own answers."""
     own = conditions(config)[0]
-    return [_scores_artefact(config, own, m, task) for m in study_models(config) for task in ("sentiment", "answers")]
+    read = cache(lambda: judged(config, read_answers(config, own)))
+    models = study_models(config)
+    return [_scores_artefact(config, own, model, task, read) for model in models for task in ("sentiment", "answers")]
 
 
-def _scores_artefact(config: Config, condition: Condition, model: StudyModel, task: str) -> Artefact:
+def _scores_artefact(
+    config: Config, condition: Condition, model: StudyModel, task: str, read: Callable[[], pd.DataFrame]
+) -> Piece:
     inputs = {"responses": responses_path(config, condition, model)}
     settings: dict[str, Any] = {}
     if task == "sentiment":
         inputs["emotions"] = emotions_path(config, condition)
         settings = config.flat("sentiment", "grouping")
     rule = spelling_rule(inputs.values(), "response") if task == "answers" else {}
-    return Artefact(config.home.task_scores(model.key, task), Recipe(task, inputs, settings, rule))
+    path = config.home.task_scores(model.key, task)
+    return Piece(path, Recipe(task, inputs, settings, rule), make=partial(_make_scores, config, model, task, read))
 
 
 def score_answers(config: Config) -> Summary:
     """Write the scores of the answers: their sentiment, and what kind of text they are."""
-    import pandas as pd
+    return run("scores of the answers", answer_scores_artefacts(config))
 
-    answers: dict[str, pd.DataFrame] = {}
-    work = {
-        config.home.task_scores(model.key, task): (model, task)
-        for model in study_models(config)
-        for task in ("sentiment", "answers")
-    }
 
-    def make(artefact: Artefact) -> None:
-        if not answers:
-            answers["judged"] = judged(config, read_answers(config, conditions(config)[0]))
-        model, task = work[artefact.path]
-        table = answers["judged"]
-        own = table[(table["model"] == model.name) & (table["train_seed"] == model.train_seed)]
-        with artefact.making() as draft:
-            scores = sentiment_scores(own, config.sentiment.grouping) if task == "sentiment" else text_scores(own)
-            write_rows(draft.path, scores, SCORES)
-            draft.counts["scores"] = len(scores)
-
-    return make_each("scores of the answers", answer_scores_artefacts(config), make)
+def _make_scores(config: Config, model: StudyModel, task: str, read: Callable[[], pd.DataFrame], draft: Draft) -> None:
+    table = read()
+    own = table[(table["model"] == model.name) & (table["train_seed"] == model.train_seed)]
+    scores = sentiment_scores(own, config.sentiment.grouping) if task == "sentiment" else text_scores(own)
+    write_rows(draft.path, scores, SCORES)
+    draft.counts["scores"] = len(scores)
 
 
 def sentiment_scores(answers: "pd.DataFrame", grouping: str) -> "pd.DataFrame":
@@ -151,8 +140,6 @@ def asked_is_among_first(answers: "pd.DataFrame", count: int) -> np.ndarray:
 def text_scores(answers: "pd.DataFrame") -> "pd.DataFrame":
     """Scores rows of task ``answers``: words, whether finished, whether empty, the share of repeated word triples; and
     over all answers of the model together (item ``all``) the share of different words and word pairs."""
-    import pandas as pd
-
     texts = answers["response"]
     metrics = {
         "words": texts.map(lambda text: len(text.split())).astype(float),
@@ -165,8 +152,6 @@ def text_scores(answers: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _over_all(answers: "pd.DataFrame", texts: Sequence[str]) -> "pd.DataFrame":
-    import pandas as pd
-
     first = answers.iloc[0]
     shared = {"model": first["model"], "train_seed": first["train_seed"], "task": "answers", "item": "all", "sample": 0}
     rows = [shared | {"group": "all", "metric": f"distinct_{n}", "value": distinct_share(texts, n)} for n in (1, 2)]
@@ -175,8 +160,6 @@ def _over_all(answers: "pd.DataFrame", texts: Sequence[str]) -> "pd.DataFrame":
 
 def _long(answers: "pd.DataFrame", task: str, metrics: dict[str, Any]) -> "pd.DataFrame":
     """One row an answer and metric, in the columns of ``SCORES``."""
-    import pandas as pd
-
     keys = answers[["model", "train_seed", "sample"]].assign(
         task=task, item=answers["prompt_id"], group=answers["instruction_emotion"]
     )

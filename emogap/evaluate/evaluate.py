@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Iterable
 
-from emogap.artefacts import Artefact, Recipe, Summary
+import pandas as pd
+
+from emogap.artefacts import Draft, Piece, Recipe, Summary
 from emogap.config import Config
 from emogap.device import check_device
-from emogap.evaluate.blimp import blimp, blimp_artefacts
+from emogap.evaluate.blimp import BLIMP
 from emogap.evaluate.blimp_exhibits import blimp_exhibits
-from emogap.evaluate.emobench import emobench, emobench_artefacts
+from emogap.evaluate.emobench import EMOBENCH
 from emogap.evaluate.emobench_exhibits import emobench_exhibits
 from emogap.evaluate.emotions_found import (
     answer_scores_artefacts,
@@ -21,10 +23,13 @@ from emogap.evaluate.models import not_measured, study_models, wanted_models
 from emogap.evaluate.respond import conditions, respond, respond_artefacts, responses_path
 from emogap.evaluate.sentiment_exhibits import sentiment_exhibits
 from emogap.records import SCORES, read_rows, write_rows
-from emogap.stages import make_each
+from emogap.stages import run
+
+TASKS = (BLIMP, EMOBENCH)
+"""The benchmarks that every model of the study is scored on."""
 
 
-def evaluate_artefacts(config: Config) -> list[Artefact]:
+def evaluate_artefacts(config: Config) -> list[Piece]:
     """Answers, emotions, scores by task, and the one table of scores. Raises ``MissingInput`` for a missing model."""
     return [
         *respond_artefacts(config),
@@ -34,42 +39,42 @@ def evaluate_artefacts(config: Config) -> list[Artefact]:
     ]
 
 
-def _score_artefacts(config: Config) -> list[Artefact]:
-    grammar = [*blimp_artefacts(config), *emobench_artefacts(config)]
-    return [*answer_scores_artefacts(config), *plain_text_artefacts(config), *grammar]
+def _score_artefacts(config: Config) -> list[Piece]:
+    of_tasks = [artefact for task in TASKS for artefact in task.artefacts(config)]
+    return [*answer_scores_artefacts(config), *plain_text_artefacts(config), *of_tasks]
 
 
-def scores_artefact(config: Config) -> Artefact:
+def scores_artefact(config: Config) -> Piece:
     """``scores.parquet``, made from all the scores by task.
 
     The settings that shape the tables are part of its recipe: when they change, the tables are drawn again.
     """
     inputs = {f"{a.path.parent.name} {a.path.stem}": a.path for a in _score_artefacts(config)}
-    return Artefact(config.home.scores, Recipe("scores", inputs=inputs, settings=config.flat("sentiment")))
+    recipe = Recipe("scores", inputs=inputs, settings=config.flat("sentiment"))
+    return Piece(config.home.scores, recipe, make=_combine)
 
 
 def combine_scores(config: Config) -> Summary:
     """Put the scores of all models and tasks into one long table."""
-    return make_each("scores", [scores_artefact(config)], _combine)
+    return run("scores", [scores_artefact(config)])
 
 
-def _combine(artefact: Artefact) -> None:
-    import pandas as pd
-
-    with artefact.making() as draft:
-        tables = [read_rows(path, SCORES) for path in artefact.recipe.inputs.values()]
-        table = pd.concat(tables, ignore_index=True)
-        write_rows(draft.path, table, SCORES)
-        draft.counts["scores in all"] = len(table)
+def _combine(draft: Draft) -> None:
+    tables = [read_rows(path, SCORES) for path in draft.artefact.recipe.inputs.values()]
+    table = pd.concat(tables, ignore_index=True)
+    write_rows(draft.path, table, SCORES)
+    draft.counts["scores in all"] = len(table)
 
 
 def evaluate(config: Config) -> Summary:
     """Make what is missing or stale, then draw the tables and figures."""
-    for section in ("respond", "blimp", "emobench"):
-        check_device(getattr(config, section).device, f"{section}.device")
+    check_device(config.respond.device, "respond.device")
+    for task in TASKS:
+        task.check_device(config)
     for line in not_measured(config, wanted_models(config)):
         print(line)
-    parts = (respond, find_emotions, score_answers, score_plain_text, blimp, emobench, combine_scores)
+    tasks = [task.measure for task in TASKS]
+    parts = (respond, find_emotions, score_answers, score_plain_text, *tasks, combine_scores)
     summary = _run("evaluate", parts, config)
     sentiment_exhibits(config)
     blimp_exhibits(config)

@@ -5,49 +5,42 @@ A model that always says something joyful scores well on sentiment and badly her
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from emogap import hub
-from emogap.artefacts import Artefact, Recipe, Summary
+from emogap.artefacts import Draft, Piece, Recipe, Summary
 from emogap.config import Config
 from emogap.evaluate.models import StudyModel, recipe_parts, study_models, weights
 from emogap.lm.corrections import PASSAGE, scores_rule
 from emogap.paths import from_root
 from emogap.records import SCORES, write_rows
-from emogap.stages import make_each
+from emogap.stages import run
 from emogap.text import reading
 from emogap.text.reading import given_file, passages_rule
-from emogap.text.words import MARKS, plain
-
-if TYPE_CHECKING:
-    import pandas as pd
+from emogap.text.words import MARKS, distinct_n, ngrams, plain
 
 _RUN = rf"\w+(?:[{MARKS}]+\w*)*"
 _WORD = re.compile(rf"{_RUN}(?:'{_RUN})*")
 
 
-def ngrams(text: str, width: int) -> list[tuple[str, ...]]:
+def word_ngrams(text: str, width: int) -> list[tuple[str, ...]]:
     """All runs of ``width`` words, lower-cased, punctuation left out."""
-    words = _WORD.findall(plain(text).lower())
-    return [tuple(words[i : i + width]) for i in range(len(words) - width + 1)]
+    return ngrams(_WORD.findall(plain(text).lower()), width)
 
 
 def distinct_share(texts: Sequence[str], width: int) -> float:
-    """Different n-grams over all n-grams of the texts together (distinct-n, Li et al. 2016); NaN if they have none.
-
-    It falls with the amount of text: compare models that answered the same prompts at the same limit.
-    """
-    found = [gram for text in texts for gram in ngrams(text, width)]
-    return len(set(found)) / len(found) if found else float("nan")
+    """``distinct_n`` of the texts. It falls with the amount of text: compare models that answered the same prompts at
+    the same limit."""
+    return distinct_n(word_ngrams(text, width) for text in texts)
 
 
 def repeated_share(text: str, width: int) -> float:
     """Which share of a text's n-grams has stood in it before; NaN for a text too short to have one."""
-    found = ngrams(text, width)
-    return 1 - len(set(found)) / len(found) if found else float("nan")
+    return 1 - distinct_n([word_ngrams(text, width)])
 
 
 def read_passages(path: str | Path) -> list[str]:
@@ -57,38 +50,34 @@ def read_passages(path: str | Path) -> list[str]:
     return reading.read_passages(file)
 
 
-def plain_text_artefacts(config: Config) -> list[Artefact]:
+def plain_text_artefacts(config: Config) -> list[Piece]:
     """``plain_text`` scores of every model."""
     return [_artefact(config, model) for model in study_models(config)]
 
 
-def _artefact(config: Config, model: StudyModel) -> Artefact:
+def _artefact(config: Config, model: StudyModel) -> Piece:
     parts = recipe_parts(config, model)
     parts["identities"] |= scores_rule(weights(config, model), PASSAGE)
     parts["inputs"]["plain text"] = from_root(config.sentiment.plain_text)
     parts["identities"] |= passages_rule(from_root(config.sentiment.plain_text))
-    return Artefact(config.home.task_scores(model.key, "plain_text"), Recipe("plain_text", **parts))
+    path = config.home.task_scores(model.key, "plain_text")
+    return Piece(path, Recipe("plain_text", **parts), make=partial(_make, config, model))
 
 
 def score_plain_text(config: Config) -> Summary:
     """How well each model predicts the plain text: nats, tokens and characters of every passage."""
-    models = {config.home.task_scores(model.key, "plain_text"): model for model in study_models(config)}
-    return make_each("plain_text", plain_text_artefacts(config), lambda a: _make(config, models[a.path], a))
+    return run("plain_text", plain_text_artefacts(config))
 
 
-def _make(config: Config, model: StudyModel, artefact: Artefact) -> None:
-    with artefact.making() as draft:
-        passages = read_passages(config.sentiment.plain_text)
-        scores = plain_text_scores(config, model, passages)
-        write_rows(draft.path, scores, SCORES)
-        draft.counts["passages"] = len(passages)
+def _make(config: Config, model: StudyModel, draft: Draft) -> None:
+    passages = read_passages(config.sentiment.plain_text)
+    write_rows(draft.path, plain_text_scores(config, model, passages), SCORES)
+    draft.counts["passages"] = len(passages)
 
 
 def plain_text_scores(config: Config, model: StudyModel, passages: Sequence[str]) -> "pd.DataFrame":
     """Scores rows of task ``plain_text``, item the passage's number: ``nats`` (minus the log-probability of the
     passage, as minimal pairs are scored), ``tokens`` and ``characters`` (how many it has)."""
-    import pandas as pd
-
     from emogap.evaluate.sentence_scores import SentenceScorer
     from emogap.progress import progress
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from emogap.config import Config
+from emogap.errors import reading_parquet
 from emogap.evaluate.grid_scores import (
     REASON,
     TEXT_COLUMNS,
@@ -33,7 +34,9 @@ def show_grid(config: Config, stage: str) -> None:
 
     Raises ``MissingInput`` while there is no grid.
     """
-    rows = pd.read_parquet(config.home.require(grid_path(config, stage)))
+    path = config.home.require(grid_path(config, stage))
+    with reading_parquet(path, f"delete it and run `emogap grid --stage {stage}` again"):
+        rows = pd.read_parquet(path)
     folder = {"augment": config.home.stories, "rewrite": config.home.alpaca}[stage]
     scores = grid_scores(rows, stage)
     for line in [*printed_cells(scores.cells), "", *printed_differences(scores.differences)]:

@@ -6,6 +6,7 @@ set of texts has (distinct-n, self-similarity, a rate) the line's jackknife pseu
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from emogap.evaluate.text_measures import Encoded
 from emogap.evaluate.word_counts import PRESETS
 from emogap.generate.quality import ends_well
 from emogap.records import KEPT, REJECTED
+from emogap.text.words import distinct_n, ngrams
 
 OPENING_WORDS = 50
 """Distinct-n falls as texts grow, so of each reply only its first so many words count for it."""
@@ -167,22 +169,13 @@ def _ratio(tokens: np.ndarray, seconds: np.ndarray) -> Cell:
 
 
 def _distinct(encoded: Encoded, members: np.ndarray, length: int) -> Cell:
-    """Distinct n-grams over all n-grams (Li et al. 2016) of the replies' first 50 words."""
-    grams = [_ngrams(encoded.of(np.array([member]))[:OPENING_WORDS], length) for member in members]
-    counts = np.array([len(of_text) for of_text in grams])
-    owners: dict[tuple, set[int]] = {}
-    for text, of_text in enumerate(grams):
-        for gram in of_text:
-            owners.setdefault(gram, set()).add(text)
-    single = np.array([next(iter(texts)) for texts in owners.values() if len(texts) == 1], int)
-    alone = np.bincount(single, minlength=len(members))
+    """``distinct_n`` of the replies' first 50 words."""
+    of_texts = [ngrams(encoded.of(np.array([member]))[:OPENING_WORDS].tolist(), length) for member in members]
+    counts = np.array([len(of_text) for of_text in of_texts])
+    having = Counter(ngram for of_text in of_texts for ngram in set(of_text))
+    alone = np.array([sum(having[ngram] == 1 for ngram in set(of_text)) for of_text in of_texts])
     with np.errstate(divide="ignore", invalid="ignore"):
-        value = np.float64(len(owners)) / counts.sum()
-        return _pseudo(float(value), (len(owners) - alone) / (counts.sum() - counts))
-
-
-def _ngrams(ids: np.ndarray, length: int) -> list[tuple]:
-    return [tuple(ids[start : start + length].tolist()) for start in range(len(ids) - length + 1)]
+        return _pseudo(distinct_n(of_texts), (len(having) - alone) / (counts.sum() - counts))
 
 
 def _self_similarity(encoded: Encoded, members: np.ndarray, weights: np.ndarray) -> Cell:

@@ -1,29 +1,37 @@
 """Inside the models: the logit lens of a base model beside that of what was trained from it."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
-from emogap.artefacts import Artefact, Recipe, Summary
+from emogap.artefacts import Artefact, Draft, Piece, Recipe, Summary
 from emogap.config import Config
-from emogap.emotions import LABELS
-from emogap.errors import InputError, UsageError
+from emogap.errors import InputError
 from emogap.evaluate.emotion_words import WORDS, load_emotion_words
-from emogap.evaluate.models import StudyModel, measurable, not_measured, recipe_parts, wanted_models, weights
+from emogap.evaluate.models import (
+    StudyModel,
+    check_known,
+    measurable,
+    not_measured,
+    recipe_parts,
+    wanted_models,
+    weights,
+)
 from emogap.exhibits import draw_if_new
 from emogap.hub import study_model
 from emogap.lm.corrections import continuation_rule
 from emogap.paths import from_root
 from emogap.progress import progress
 from emogap.records import LENS, read_rows, write_rows
-from emogap.stages import make_each
+from emogap.stages import run
 from emogap.text.forms import Label, Text, check
 from emogap.text.reading import given_file, passages_rule, read_json, read_passages
 
 if TYPE_CHECKING:
-    import pandas as pd
     import torch
 
     from emogap.evaluate.logit_lens import LogitLens, Reading, WordTokens
@@ -36,7 +44,7 @@ TOKENS_AT_ONCE = 512
 _OPENINGS = ".openings"
 
 
-def lens_artefacts(config: Config) -> list[Artefact]:
+def lens_artefacts(config: Config) -> list[Piece]:
     """For each model that the settings name, a table of readings of the sentences and one of the openings."""
     return [
         artefact
@@ -57,12 +65,11 @@ def wanted_lens_models(config: Config) -> list[StudyModel]:
     """All that the settings name."""
     known = {model.key: model for model in wanted_models(config)}
     for name in config.lens.models:
-        if name not in known:
-            raise UsageError(f"lens.models: '{name}' is no model of the study; choose among {', '.join(known)}")
+        check_known(name, known, "lens.models: ")
     return [known[name] for name in config.lens.models]
 
 
-def _sentences_artefact(config: Config, model: StudyModel) -> Artefact:
+def _sentences_artefact(config: Config, model: StudyModel) -> Piece:
     file = from_root(config.lens.sentences)
     rules = passages_rule(file)
     if config.lens.new_tokens:
@@ -70,7 +77,7 @@ def _sentences_artefact(config: Config, model: StudyModel) -> Artefact:
     return _artefact(config, model, model.key, {"sentences": file}, ("new_tokens", "top_k", "words"), rules)
 
 
-def _openings_artefact(config: Config, model: StudyModel) -> Artefact:
+def _openings_artefact(config: Config, model: StudyModel) -> Piece:
     inputs = {"openings": from_root(config.lens.prompts)}
     return _artefact(config, model, model.key + _OPENINGS, inputs, ("top_k", "words"))
 
@@ -82,7 +89,7 @@ def _artefact(
     inputs: dict[str, Path],
     keys: Sequence[str],
     rules: dict[str, str] | None = None,
-) -> Artefact:
+) -> Piece:
     parts = recipe_parts(config, model)
     recipe = Recipe(
         "lens",
@@ -90,7 +97,7 @@ def _artefact(
         settings=config.flat("lens", *keys),
         identities=parts["identities"] | (rules or {}),
     )
-    return Artefact(config.home.lens_readings(name), recipe)
+    return Piece(config.home.lens_readings(name), recipe, make=partial(_make, config, model))
 
 
 def lens(config: Config) -> Summary:
@@ -103,9 +110,7 @@ def lens(config: Config) -> Summary:
     for line in not_measured(config, wanted_lens_models(config)):
         print(line)
     artefacts = lens_artefacts(config)
-    models = [model for model in lens_models(config) for _ in range(2)]
-    work = {artefact.path: model for artefact, model in zip(artefacts, models, strict=True)}
-    summary = make_each("lens", artefacts, lambda artefact: _make(config, artefact, work[artefact.path]))
+    summary = run("lens", artefacts)
     draw_if_new(config.home.lens, "lens", artefacts, lambda: draw(config))
     return summary
 
@@ -128,22 +133,21 @@ def load_openings(path: str | Path) -> dict[str, str]:
     return openings
 
 
-def _make(config: Config, artefact: Artefact, model: StudyModel) -> None:
+def _make(config: Config, model: StudyModel, draft: Draft) -> None:
     from emogap.evaluate.logit_lens import LogitLens
 
-    is_openings = artefact.path.stem.endswith(_OPENINGS)
+    is_openings = draft.artefact.path.stem.endswith(_OPENINGS)
     if is_openings:
         texts = load_openings(config.lens.prompts)
     else:
         texts = {f"s{number}": text for number, text in enumerate(load_sentences(config.lens.sentences))}
-    with artefact.making() as draft:
-        reader = TextReader(LogitLens(study_model(config, model.key)), config.lens.words, config.lens.top_k)
-        label = f"logit lens, {model.key}"
-        new_tokens = config.lens.new_tokens
-        table = reader.read_ends(texts, label) if is_openings else reader.read_all(texts, label, new_tokens)
-        write_rows(draft.path, table.assign(model=model.key), LENS)
-        draft.counts |= {"openings" if is_openings else "sentences": len(texts), "readings": len(table)}
-        draft.notes["listed_weight_in_vocabulary"] = reader.coverage
+    reader = TextReader(LogitLens(study_model(config, model.key)), config.lens.words, config.lens.top_k)
+    label = f"logit lens, {model.key}"
+    new_tokens = config.lens.new_tokens
+    table = reader.read_ends(texts, label) if is_openings else reader.read_all(texts, label, new_tokens)
+    write_rows(draft.path, table.assign(model=model.key), LENS)
+    draft.counts |= {"openings" if is_openings else "sentences": len(texts), "readings": len(table)}
+    draft.notes["listed_weight_in_vocabulary"] = reader.coverage
 
 
 class TextReader:
@@ -177,8 +181,6 @@ class TextReader:
         return self._read(texts, label, 0, ends_only=True)
 
     def _read(self, texts: dict[str, str], label: str, new_tokens: int, ends_only: bool) -> "pd.DataFrame":
-        import pandas as pd
-
         tables = []
         with progress(label, len(texts), "texts") as bar:
             for batch in self._batches(texts, new_tokens):
@@ -209,8 +211,6 @@ class TextReader:
         yield batch
 
     def _table(self, reading: "Reading", texts: list[str], end: int) -> "pd.DataFrame":
-        import pandas as pd
-
         layers, positions, k = reading.top_ids.shape
         known, places = np.unique(reading.top_ids, return_inverse=True)
         tops = np.array(self.opened.token_texts(known), dtype=object)[places.reshape(reading.top_ids.shape)]
@@ -250,8 +250,6 @@ def opening_readings(config: Config) -> "pd.DataFrame":
 
 
 def _tables(config: Config, artefacts: Sequence[Artefact]) -> "pd.DataFrame":
-    import pandas as pd
-
     return pd.concat([read_rows(config.home.require(a.path), LENS) for a in artefacts], ignore_index=True)
 
 
@@ -262,9 +260,3 @@ def mean_by_layer(table: "pd.DataFrame") -> "pd.DataFrame":
     )
     how = {measure: "median" if measure == "rank" else "mean" for measure in MEASURES}
     return wide.groupby(["model", "layer"], sort=False).agg(how).round(3).reset_index()
-
-
-def opening_emotion(prompt_id: str) -> str | None:
-    """The emotion that an opening was written for; None for a text without one."""
-    emotion = prompt_id.split("/")[0]
-    return emotion if emotion in LABELS else None

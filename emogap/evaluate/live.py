@@ -6,7 +6,7 @@ import numpy as np
 
 from emogap.config import Config
 from emogap.errors import UsageError
-from emogap.evaluate.models import study_models
+from emogap.evaluate.models import check_known, study_models
 from emogap.evaluate.respond import answer, open_model
 from emogap.records import row_seed
 
@@ -43,8 +43,7 @@ class LiveModels:
 
         Raises ``UsageError`` for an empty instruction or an unknown model, ``MissingInput`` for one not trained yet.
         """
-        if name not in self._models:
-            raise UsageError(f"'{name}' is no model of the study; choose among {', '.join(self.names)}")
+        check_known(name, self.names)
         if not instruction.strip():
             raise UsageError("the instruction is empty; type one")
         if name not in self._engines:

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 FINAL_NORMS = ("ln_f", "norm", "final_layer_norm", "final_layernorm", "norm_f", "layer_norm")
 """What the norm before the head is called in the families of models (GPT-2, Bloom, Falcon; Llama and its kin; OPT,
 NeoX; Phi; MPT; XGLM)."""
-ROWS_AT_ONCE = 128
-"""Distributions over the vocabulary that are in memory at one time: some layers of some positions."""
+ROWS_AT_ONCE, GPU_ROWS_AT_ONCE = 128, 1024
+"""Distributions over the vocabulary that are in memory at one time: some layers of some positions. So few of them give
+a GPU too little to do."""
 TOLERANCE = 1e-3
 """How far the last layer's reading may lie from the model's own logits, as a share of the largest."""
 
@@ -202,10 +203,9 @@ class LogitLens:
         """What every layer says of each text, at each position from its start to the last.
 
         ``texts``: ids of shape (tokens,) each; they go through the model together, where it reads each as it does
-        alone. ``starts``: one a text; 0 if not
-        given. ``words``: tokens whose probability and rank are wanted. No more than ``ROWS_AT_ONCE`` distributions over
-        the vocabulary are held at one time, beside the model's own logits. Raises ``ModelError`` if the last layer's
-        reading is not the model's own output.
+        alone. ``starts``: one a text; 0 if not given. ``words``: tokens whose probability and rank are wanted. No more
+        than ``ROWS_AT_ONCE`` distributions over the vocabulary (``GPU_ROWS_AT_ONCE``) are held at one time, beside the
+        model's own logits. Raises ``ModelError`` if the last layer's reading is not the model's own output.
         """
         import torch
 
@@ -215,7 +215,8 @@ class LogitLens:
             return [self.read([ids], starts=[start], **options)[0] for ids, start in zip(texts, starts, strict=True)]
         places = [(i, p) for i, ids in enumerate(texts) for p in range(starts[i], len(ids))]
         # Where a text ends there is nothing to come: -1.
-        following = [int(texts[i][p + 1]) if p + 1 < len(texts[i]) else -1 for i, p in places]
+        written = [ids.tolist() for ids in texts]
+        following = [written[i][p + 1] if p + 1 < len(written[i]) else -1 for i, p in places]
         text, position = torch.tensor(places, device=self.device).T
         with torch.inference_mode():
             # What stands behind a text cannot be seen from it: causal models need no mask for the padding.
@@ -228,17 +229,21 @@ class LogitLens:
                 None if lists is None else torch.from_numpy(lists.weights).to(self.device),
             )
             columns = self._columns(len(places), ask)
-            for first in range(0, len(places), ROWS_AT_ONCE):
-                span = slice(first, first + ROWS_AT_ONCE)
+            for first in range(0, len(places), self._rows):
+                span = slice(first, first + self._rows)
                 at = (text[span], position[span])
                 states = [state[at] for state in hidden]
                 self._read_span(states, logits[at], targets[span], ask, [column[:, span] for column in columns])
         lengths = [len(ids) - start for ids, start in zip(texts, starts, strict=True)]
-        cut = [column.split(lengths, dim=1) for column in columns]
+        cut = [column.cpu().split(lengths, dim=1) for column in columns]
         return [
             Reading(np.arange(start, len(ids)), *(column[i].numpy() for column in cut))
             for i, (ids, start) in enumerate(zip(texts, starts, strict=True))
         ]
+
+    @property
+    def _rows(self) -> int:
+        return ROWS_AT_ONCE if self.device == "cpu" else GPU_ROWS_AT_ONCE
 
     def _fit_together(self, texts: Sequence["torch.Tensor"]) -> bool:
         turn = rotary_turn(self.model.config.get_text_config().to_dict())
@@ -246,15 +251,16 @@ class LogitLens:
 
     def _columns(self, places: int, ask: "_Question") -> list["torch.Tensor"]:
         """Room for the arrays of a ``Reading``, in its order. Results that are stored one by one where they come up
-        would lie scattered between the large temporary ones, whose memory could then not be used again."""
+        would lie scattered between the large temporary ones, whose memory could then not be used again. They stay
+        where the model is until all is read: each copy from a GPU would wait for it."""
         import torch
 
         top, words = ask.top_k, len(ask.words)
         lists = 0 if ask.weights is None else ask.weights.shape[1]
         shape = (self.layers, places)
-        numbers = [torch.empty(shape) for _ in range(4)]
-        rest = [torch.empty((*shape, width)) for width in (words, words, lists)]
-        return [torch.empty((*shape, top), dtype=torch.long), torch.empty((*shape, top)), *numbers, *rest]
+        numbers = [torch.empty(shape, device=self.device) for _ in range(4)]
+        rest = [torch.empty((*shape, width), device=self.device) for width in (top, words, words, lists)]
+        return [torch.empty((*shape, top), dtype=torch.long, device=self.device), rest[0], *numbers, *rest[1:]]
 
     def _states(self, ids: "torch.Tensor") -> tuple[list["torch.Tensor"], "torch.Tensor"]:
         """Hidden states (texts, tokens, width) of the embedding and of every block, the last one normed, and the
@@ -293,7 +299,7 @@ class LogitLens:
         final = last.log_softmax(dim=-1)
         shares = final.exp()
         known = (shares * final).sum(dim=-1)
-        step = max(1, ROWS_AT_ONCE // len(targets))
+        step = max(1, self._rows // len(targets))
         # The same room for every layer: fresh memory of this size each time would cost time and leave holes.
         room = torch.empty((2, step, *last.shape), device=last.device)
         for first in range(0, len(hidden), step):

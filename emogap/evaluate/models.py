@@ -1,6 +1,6 @@
 """Which models the study measures, what their files are called, and which base each one stands beside."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,16 +57,26 @@ def wanted_models(config: Config) -> list[StudyModel]:
 
     Raises ``UsageError`` if ``respond.models`` names one that is neither a base nor a strategy.
     """
+    known, wanted = known_models(config), config.respond.models
+    for name in wanted:
+        check_known(name, dict.fromkeys(model.name for model in known), "respond.models: ")
+    return [model for model in known if not wanted or model.name in wanted]
+
+
+def known_models(config: Config) -> list[StudyModel]:
+    """All models that the settings speak of, each base followed by what is trained from it."""
     bases = {name: name for name in config.bases}
     for strategy in config.strategies:
         bases[strategy.name] = bases[strategy.parent]
-    for wanted in config.respond.models:
-        if wanted not in bases:
-            raise UsageError(f"'{wanted}' is no model of the study; choose among {', '.join(bases)}")
-    chosen = [name for name in bases if not config.respond.models or name in config.respond.models]
     order = list(config.bases)
-    chosen.sort(key=lambda name: order.index(bases[name]))
-    return [model for name in chosen for model in _trainings(config, name, bases[name])]
+    names = sorted(bases, key=lambda name: order.index(bases[name]))
+    return [model for name in names for model in _trainings(config, name, bases[name])]
+
+
+def check_known(name: str, known: Collection[str], where: str = "") -> None:
+    """Raises ``UsageError`` naming the models of the study, if ``name`` is none of them."""
+    if name not in known:
+        raise UsageError(f"{where}'{name}' is no model of the study; choose among {', '.join(known)}")
 
 
 def _trainings(config: Config, name: str, base: str) -> list[StudyModel]:

@@ -10,9 +10,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from emogap.artefacts import sha256_text, write_json, write_text
 from emogap.config import Config
@@ -24,9 +25,6 @@ from emogap.exhibits import told_apart
 from emogap.records import row_seed
 from emogap.text.forms import MISSING, Form, Name, Text, check, folded, one_spelling, read_forms
 from emogap.text.reading import given_file, read_json, shown
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NONE = "none"
 TEMPLATE = Path(__file__).resolve().parents[1] / "show" / "questionnaire.html.j2"
@@ -192,8 +190,6 @@ def read_votes(files: Sequence[Path], key_file: Path | None = None) -> Votes:
 
 def _read_files(files: Sequence[Path]) -> "pd.DataFrame":
     """A row an answer: ``where`` it stands and the fields of a vote, raters and choices in one spelling each."""
-    import pandas as pd
-
     rows = [
         {"where": where, **vote.model_dump(), "prompt_id": vote.prompt_id.strip(), "choice": _choice(vote, where)}
         for file in files
@@ -255,8 +251,6 @@ def preference_table(votes: Votes, resamples: int, seed: int) -> "pd.DataFrame":
     ``strength`` is on the log scale, mean 0 (Luce's choice model, of which Bradley-Terry is the case of two answers).
     Raises ``InputError`` if nothing was chosen.
     """
-    import pandas as pd
-
     chosen = votes.table[votes.table["choice"] != NONE]
     if chosen.empty:
         raise InputError("no attentive rater chose an answer; there is nothing to compare")
@@ -318,8 +312,6 @@ def agreement(votes: Votes) -> float:
 
 def raters_table(votes: Votes) -> "pd.DataFrame":
     """One row: attentive raters, those left out, prompts, choices, how many of them ``none``, Krippendorff's alpha."""
-    import pandas as pd
-
     table = votes.table
     row = {
         "raters": table["rater"].nunique(),
@@ -334,8 +326,6 @@ def raters_table(votes: Votes) -> "pd.DataFrame":
 
 def prompts_table(votes: Votes) -> "pd.DataFrame":
     """A row a prompt: its instruction, the votes for each model, and ``none``."""
-    import pandas as pd
-
     counts = pd.crosstab(votes.table["prompt_id"], votes.table["choice"])
     counts = counts.reindex(columns=[*votes.models, NONE], fill_value=0).rename_axis(columns=None)
     counts = counts.rename(columns=lambda name: told_apart(name, ("prompt_id", "instruction"), "model")).reset_index()

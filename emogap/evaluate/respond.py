@@ -8,11 +8,14 @@ instruction.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from emogap import hub
-from emogap.artefacts import Artefact, Recipe, Summary
+from emogap.artefacts import Draft, Piece, Recipe, Summary
 from emogap.config import Config, Sampling
 from emogap.device import check_device
 from emogap.errors import InputError, ModelError
@@ -21,13 +24,11 @@ from emogap.journal import Journal
 from emogap.lm.corrections import replies_rule
 from emogap.paths import from_root
 from emogap.records import RESPONSES, read_rows, row_seed, write_rows
-from emogap.stages import make_each
+from emogap.stages import run
 from emogap.text.forms import Label, check
 from emogap.text.reading import given_file, read_json, shown
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from emogap.generate.engines import Conversation, Engine, Reply
 
 CALL_BATCHES = 4
@@ -118,12 +119,12 @@ def responses_path(config: Config, condition: Condition, model: StudyModel) -> P
     return config.home.responses(model.key, condition.suffix)
 
 
-def respond_artefacts(config: Config) -> list[Artefact]:
+def respond_artefacts(config: Config) -> list[Piece]:
     """A table of answers for every model and condition. Raises ``MissingInput`` for a model that is not there."""
     return [_artefact(config, c, m) for c in conditions(config) for m in study_models(config)]
 
 
-def _artefact(config: Config, condition: Condition, model: StudyModel) -> Artefact:
+def _artefact(config: Config, condition: Condition, model: StudyModel) -> Piece:
     parts = recipe_parts(config, model)
     settings = config.flat("respond", "per_emotion", "samples", "batch_size", "dtype", "sampling")
     if condition.suffix == "_empty":
@@ -134,40 +135,31 @@ def _artefact(config: Config, condition: Condition, model: StudyModel) -> Artefa
     if condition.suffix != "_empty":
         parts["inputs"] |= {"prompts": from_root(config.respond.prompts)}
     recipe = Recipe("respond", settings=settings, seed=config.seed, **parts)
-    return Artefact(responses_path(config, condition, model), recipe, keep_superseded=True)
+    make = partial(_make, config, condition, model)
+    return Piece(responses_path(config, condition, model), recipe, keep_superseded=True, make=make)
 
 
 def respond(config: Config) -> Summary:
     """Let every model answer; what is answered is not asked again."""
     check_device(config.respond.device, "respond.device")
-    work = {
-        responses_path(config, condition, model): (condition, model)
-        for condition in conditions(config)
-        for model in study_models(config)
-    }
-    return make_each(
-        "respond", respond_artefacts(config), lambda artefact: _make(config, *work[artefact.path], artefact)
-    )
+    return run("respond", respond_artefacts(config))
 
 
-def _make(config: Config, condition: Condition, model: StudyModel, artefact: Artefact) -> None:
+def _make(config: Config, condition: Condition, model: StudyModel, draft: Draft) -> None:
     """All answers of one model. Finished ones are in the journal, and a rerun goes on where a call to the engine began:
     bf16 answers are the same only for the same call."""
-    import pandas as pd
-
-    with artefact.making() as draft:
-        journal = Journal(artefact.path.with_suffix(".partial.jsonl"), artefact.recipe.sha256())
-        rows = _rows(config, condition, model)
-        if len(journal.rows) < len(rows):
-            draft.notes["model"] = _answer_rows(config, condition, model, rows, journal)
-        table = pd.DataFrame(journal.rows)
-        write_rows(draft.path, table, RESPONSES)
-        draft.counts |= {
-            "answers": len(table),
-            "cut at the limit": int((~table["finished"]).sum()),
-            "empty": int((table["response"] == "").sum()),
-        }
-    journal.discard()
+    journal = Journal(draft.artefact.path.with_suffix(".partial.jsonl"), draft.artefact.recipe.sha256())
+    draft.afterwards.append(journal.discard)
+    rows = _rows(config, condition, model)
+    if len(journal.rows) < len(rows):
+        draft.notes["model"] = _answer_rows(config, condition, model, rows, journal)
+    table = pd.DataFrame(journal.rows)
+    write_rows(draft.path, table, RESPONSES)
+    draft.counts |= {
+        "answers": len(table),
+        "cut at the limit": int((~table["finished"]).sum()),
+        "empty": int((table["response"] == "").sum()),
+    }
 
 
 def _rows(config: Config, condition: Condition, model: StudyModel) -> list[dict[str, Any]]:
@@ -261,7 +253,5 @@ def _answered(row: dict[str, Any], reply: "Reply") -> dict[str, Any]:
 
 def read_responses(config: Config, condition: Condition) -> "pd.DataFrame":
     """The answers of all models under a condition, in the study's order. Raises ``MissingInput``."""
-    import pandas as pd
-
     paths = [responses_path(config, condition, model) for model in study_models(config)]
     return pd.concat([read_rows(config.home.require(path), RESPONSES) for path in paths], ignore_index=True)

@@ -8,11 +8,12 @@ before a sentence. Both are what EleutherAI's lm-evaluation-harness does, so tha
 
 import hashlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from emogap.device import pick_device, pick_dtype
+from emogap.device import pick_device, pick_dtype, read_one_behind
 from emogap.errors import InputError, ModelError, one_line
 from emogap.evaluate.prefix_trees import ROW_NODES, ROW_TEXTS, Tree, batches, grow_trees
 from emogap.hub import LocalModel
@@ -98,7 +99,7 @@ class SentenceScorer:
         import torch
 
         batch = grow_trees([probe.ids for probe in probes], [1] * len(probes), share)
-        edges = self._edges(batch)
+        edges = self._edges(batch).cpu()
         paths = zip((number for tree in batch for number in tree.sequences), self._paths(batch), strict=True)
         for number, path in paths:
             logits, ids = own[number][:-1].cpu(), torch.tensor(probes[number].ids[1:])
@@ -135,15 +136,9 @@ class SentenceScorer:
 
         distinct = list(dict.fromkeys(scored))
         found = np.full(len(distinct), np.nan)
-        for batch in self._batches(distinct):
+        for batch, scores in read_one_behind(self._launch, self._read, self._batches(distinct)):
             numbers = [number for tree in batch for number in tree.sequences]
-            try:
-                found[numbers] = self._score(batch)
-            except Exception as error:  # a dozen kinds, all of which mean: the model does not read these texts
-                raise ModelError(
-                    f"a {type(self.model).__name__} fails on a text of {len(batch[0])} tokens ({one_line(error)}); "
-                    "leave it out, or with too little memory lower the token_budget"
-                ) from error
+            found[numbers] = scores
             on_done(len(numbers))
         place = {one: number for number, one in enumerate(distinct)}
         return found[[place[one] for one in scored]]
@@ -194,16 +189,34 @@ class SentenceScorer:
         trees = grow_trees([one.ids for one in scored], [one.start for one in scored], self.shares, limit)
         return batches(trees, budget if self.together else 0, self.bounds)
 
-    def _score(self, batch: list[Tree]) -> "np.ndarray":
-        """Score of every sequence of a batch, row by row, each in its row's order."""
+    def _launch(self, batch: list[Tree]) -> "tuple[list[Tree], torch.Tensor]":
+        """A batch and its edges; on a GPU they may still be computed."""
         import torch
 
-        with torch.inference_mode():
-            edges = self._edges(batch).double()
+        with torch.inference_mode(), self._telling_which(batch):
+            return batch, self._edges(batch)
+
+    def _read(self, launched: "tuple[list[Tree], torch.Tensor]") -> "tuple[list[Tree], np.ndarray]":
+        """A batch and the score of every sequence of it, row by row, each in its row's order."""
+        import torch
+
+        batch, edges = launched
+        with torch.inference_mode(), self._telling_which(batch):
+            edges = edges.cpu().double()
         paths = self._paths(batch)
         owner = torch.repeat_interleave(torch.arange(len(paths)), torch.tensor([len(path) for path in paths]))
         sums = torch.zeros(len(paths), dtype=torch.float64)
-        return sums.index_add_(0, owner, edges[torch.cat(paths)]).numpy()
+        return batch, sums.index_add_(0, owner, edges[torch.cat(paths)]).numpy()
+
+    @contextmanager
+    def _telling_which(self, batch: list[Tree]) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # a dozen kinds, all of which mean: the model does not read these texts
+            raise ModelError(
+                f"a {type(self.model).__name__} fails on a text of {len(batch[0])} tokens ({one_line(error)}); "
+                "leave it out, or with too little memory lower the token_budget"
+            ) from error
 
     def _paths(self, batch: list[Tree]) -> "list[torch.Tensor]":
         """Of every sequence of a batch, the numbers of its edges in what ``_edges`` gives."""
@@ -216,16 +229,20 @@ class SentenceScorer:
         return paths
 
     def _edges(self, batch: list[Tree]) -> "torch.Tensor":
-        """Log-probability of every edge of a batch, row by row: float32 of shape (edges,), on the CPU."""
+        """Log-probability of every edge of a batch, row by row: float32 of shape (edges,), where the model is."""
         import torch
 
-        states = self._states(batch)
         predicting = [(row, node) for row, tree in enumerate(batch) for node in sorted(set(tree.edge_nodes))]
         place = {position: number for number, position in enumerate(predicting)}
-        rows, nodes = torch.tensor(predicting, device=self.device).T
         sources = torch.tensor([place[row, node] for row, tree in enumerate(batch) for node in tree.edge_nodes])
         targets = torch.tensor([token for tree in batch for token in tree.edge_tokens])
-        return self._edge_logprobs(states[rows, nodes], sources.to(self.device), targets.to(self.device)).cpu()
+        sources, order = sources.sort(stable=True)
+        ends = torch.bincount(sources, minlength=len(predicting)).cumsum(0).tolist()
+        # Brought over before the model is launched: a GPU that computes would be waited for.
+        indices = (sources, targets[order], order, *torch.tensor(predicting).T)
+        sources, targets, order, rows, nodes = (one.to(self.device) for one in indices)
+        found = self._edge_logprobs(self._states(batch)[rows, nodes], sources, targets, ends)
+        return torch.empty_like(found).index_copy_(0, order, found)
 
     def _states(self, batch: list[Tree]) -> "torch.Tensor":
         """What the next tokens are read from: last hidden states of shape (rows, longest row, width), or the model's
@@ -251,30 +268,28 @@ class SentenceScorer:
         for row, tree in enumerate(batch):
             positions[row, : len(tree)] = torch.tensor(tree.depths)
             sees[row, : len(tree), : len(tree)] = torch.from_numpy(tree.ancestors())
-        lowest = torch.finfo(self.model.dtype).min
-        mask = torch.zeros(sees.shape, dtype=self.model.dtype).masked_fill_(~sees, lowest)
-        return {"position_ids": positions.to(self.device), "attention_mask": mask[:, None].to(self.device)}
+        lowest, sees = torch.finfo(self.model.dtype).min, sees.to(self.device)
+        mask = torch.zeros(sees.shape, dtype=self.model.dtype, device=self.device).masked_fill_(~sees, lowest)
+        return {"position_ids": positions.to(self.device), "attention_mask": mask[:, None]}
 
     def _edge_logprobs(
-        self, states: "torch.Tensor", sources: "torch.Tensor", targets: "torch.Tensor"
+        self, states: "torch.Tensor", sources: "torch.Tensor", targets: "torch.Tensor", ends: Sequence[int]
     ) -> "torch.Tensor":
         """Log-probability of each edge: states (positions, width), sources and targets (edges,) → float32 (edges,).
 
-        ``sources``: the index of the position that each edge is predicted from.
+        ``sources``: the index of the position that each edge is predicted from, ascending; ``ends``: for each position
+        how many edges there are up to and with its own.
         """
         import torch
 
         head = self.model.get_output_embeddings() if self.reads_head else torch.nn.Identity()
-        order = torch.argsort(sources, stable=True)
-        counts = torch.bincount(sources, minlength=len(states)).cumsum(0).tolist()
-        found = torch.empty(len(targets), dtype=torch.float32, device=self.device)
+        found = []
         for begin in range(0, len(states), POSITIONS_AT_ONCE):
             logits = head(states[begin : begin + POSITIONS_AT_ONCE]).float()
-            end = begin + len(logits)
-            edges = order[counts[begin - 1] if begin else 0 : counts[end - 1]]
+            edges = slice(ends[begin - 1] if begin else 0, ends[begin + len(logits) - 1])
             local = sources[edges] - begin
-            found[edges] = logits[local, targets[edges]] - logits.logsumexp(dim=1)[local]
-        return found
+            found.append(logits[local, targets[edges]] - logits.logsumexp(dim=1)[local])
+        return torch.cat(found)
 
 
 def _bytes(tensor: "torch.Tensor") -> memoryview:

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from emogap.artefacts import write_text
 from emogap.config import Config
 from emogap.emotions import GROUPINGS
@@ -14,7 +16,6 @@ from emogap.exhibits import Exhibit, save_figure, save_table
 from emogap.records import SCORES, read_rows
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 _CONDITIONS = {"": "asked, sampled", "_greedy": "asked, greedy", "_empty": "nothing asked"}
@@ -118,8 +119,6 @@ def _asked_and_found(config: Config, answers: "pd.DataFrame") -> None:
 
 
 def _controls(config: Config, answers: "pd.DataFrame") -> None:
-    import pandas as pd
-
     grouping = config.sentiment.grouping
     tables = []
     for condition in conditions(config):
@@ -134,8 +133,6 @@ def _controls(config: Config, answers: "pd.DataFrame") -> None:
 
 
 def _language(config: Config, answers: "pd.DataFrame", bases: dict[str, str]) -> None:
-    import pandas as pd
-
     from emogap.show.sentiment_figures import language_and_sentiment
 
     tasks = ("sentiment", "answers", "plain_text")

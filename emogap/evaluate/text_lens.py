@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emogap import hub
-from emogap.config import Config, HubModel
+from emogap.config import Config
 from emogap.errors import UsageError
 from emogap.evaluate import lens_exhibits
 from emogap.evaluate.emotion_lens import shift_statements
 from emogap.evaluate.lens import TextReader
-from emogap.paths import folder_or_name, is_name
+from emogap.evaluate.named_models import named_models
 from emogap.records import LENS, write_rows
 
 if TYPE_CHECKING:
@@ -18,22 +18,6 @@ if TYPE_CHECKING:
 
 READINGS = "readings.parquet"
 _STRONGEST = 3
-
-
-def open_models(config: Config, names: Sequence[str]) -> dict[str, hub.LocalModel]:
-    """Name shown → model, brought onto the disk: a model of the study, a folder, ``embedded:…`` or a hub name.
-
-    Raises ``UsageError`` if two would be called the same, ``ModelError`` for one that cannot be had.
-    """
-    models = {}
-    for name in names:
-        is_study = name in config.bases or (is_name(name) and config.home.model(name).is_dir())
-        found = hub.study_model(config, name) if is_study else hub.resolve(HubModel(name=folder_or_name(name)))
-        shown = name if is_study else name.rstrip("/").rpartition("/")[2].removeprefix("embedded:")
-        if shown in models:
-            raise UsageError(f"two of the models are called '{shown}'; give each once, or rename a folder")
-        models[shown] = found
-    return models
 
 
 def read_models(
@@ -65,7 +49,7 @@ def lens_of_texts(
     maps. ``positions``: how many of a text's last positions are drawn. Raises what opening and reading raise.
     """
     _check_measure(measure, config.lens.words)
-    models = open_models(config, names)
+    models = {label: hub.resolve(model) for label, model in named_models(config, names).items()}
     settings = config.lens
     table = read_models(models, texts, settings.words, settings.top_k, settings.new_tokens)
     out.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from emogap.evaluate.stop_words import STOP_WORDS
-from emogap.text.words import plain, plain_words
+from emogap.text.words import distinct_n, ngrams, plain, plain_words
 
 BLOCK_WORDS = 5000
 """Distinct-n falls as text grows, so it is measured on blocks of equally many words."""
@@ -55,7 +55,7 @@ def encode(texts: Iterable[str]) -> Encoded:
 
 
 def distinct_ngrams(encoded: Encoded, members: np.ndarray, length: int, block: int = BLOCK_WORDS) -> np.ndarray:
-    """Distinct n-grams over all n-grams (Li et al. 2016) in each of up to 40 blocks of so many words, shape (blocks,).
+    """``distinct_n`` of each of up to 40 blocks of so many words, shape (blocks,).
 
     The texts are taken in the given order, one behind the other; n-grams that would cross from text to text do not
     count, nor does what is left after the last whole block.
@@ -65,19 +65,10 @@ def distinct_ngrams(encoded: Encoded, members: np.ndarray, length: int, block: i
     blocks = []
     for start in range(0, min(_BLOCKS, len(ids) // block) * block, block):
         part = slice(start, start + block)
-        grams = _ngrams(ids[part].astype(np.int64), text[part], length, len(encoded.vocabulary))
-        if len(grams):
-            blocks.append(len(np.unique(grams)) / len(grams))
-    return np.asarray(blocks)
-
-
-def _ngrams(ids: np.ndarray, text: np.ndarray, length: int, vocabulary: int) -> np.ndarray:
-    """All n-grams inside the texts, each as one number."""
-    starts = max(0, len(ids) - length + 1)
-    grams = np.zeros(starts, np.int64)
-    for shift in range(length):
-        grams = grams * vocabulary + ids[shift : shift + starts]
-    return grams[text[:starts] == text[length - 1 : length - 1 + starts]]
+        of_texts = np.split(ids[part], np.flatnonzero(np.diff(text[part])) + 1)
+        blocks.append(distinct_n(ngrams(words.tolist(), length) for words in of_texts))
+    blocks = np.asarray(blocks, float)
+    return blocks[~np.isnan(blocks)]  # a block of texts that are too short has no n-gram
 
 
 def vocabulary_growth(encoded: Encoded, members: np.ndarray, points: int = 40) -> pd.DataFrame:

@@ -1,14 +1,15 @@
 """Statistics of stories and rewrites: the published counts, and what else the texts are like."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from emogap.artefacts import Artefact, Recipe, Summary, write_text
+from emogap.artefacts import Draft, Piece, Recipe, Summary, write_text
 from emogap.config import Config
 from emogap.data.babylm import nothing_emotional
 from emogap.data.emotion_model import identify_classifier
@@ -24,7 +25,7 @@ from emogap.lm.loading import tokenizer_folder
 from emogap.paths import MAKERS
 from emogap.progress import progress
 from emogap.records import KEPT, row_seed
-from emogap.stages import make_each
+from emogap.stages import run
 from emogap.text.words import spelling_rule
 
 STATISTICS = "text_statistics.csv"
@@ -46,10 +47,17 @@ class Kind:
     """Key of the published table that the counts stand beside."""
     group: str
     """The column that groups a home's own texts."""
+    folder: Callable[[Config], Path]
+    inputs: Callable[[Config], dict[str, Path]]
+    """Name → file of a home's own texts. Raises ``MissingInput`` while they are not there."""
 
+    def run(self, config: Config) -> Summary:
+        """Statistics of a home's accepted texts. Raises ``MissingInput``, ``InputError`` or ``ModelError``."""
+        return run(self.stage, self.artefacts(config))
 
-STORIES = Kind("stories", "babylm-stats", STORY_PRESETS, STORY_COLUMNS, "story_statistics", "method")
-REWRITES = Kind("rewrites", "alpaca-stats", REWRITE_PRESETS, REWRITE_COLUMNS, "rewrite_statistics", "version")
+    def artefacts(self, config: Config) -> list[Piece]:
+        """One table. Raises ``MissingInput``."""
+        return [_artefact(config, self, self.folder(config), self.inputs(config))]
 
 
 @dataclass(frozen=True)
@@ -76,13 +84,8 @@ class Statistics:
     """group, source, emotion, texts: of texts whose emotion is known."""
 
 
-def story_stats(config: Config) -> Summary:
-    """Statistics of the accepted stories of all methods. Raises ``MissingInput``, ``InputError`` or ``ModelError``."""
-    return make_each(STORIES.stage, story_stats_artefacts(config), lambda a: _make(config, a, STORIES))
-
-
-def story_stats_artefacts(config: Config) -> list[Artefact]:
-    """One table. Raises ``MissingInput`` while there is no chunk of stories, though there are lines to write about."""
+def _stories(config: Config) -> dict[str, Path]:
+    """None where there is no line to write about."""
     chunks = {
         f"{method}/{path.stem}": path
         for method in config.augment.methods
@@ -92,21 +95,26 @@ def story_stats_artefacts(config: Config) -> list[Artefact]:
         raise MissingInput(
             f"babylm_augment/*/chunk_*.parquet not found under {config.home.root}; run {MAKERS['babylm_augment']}"
         )
-    return [_artefact(config, STORIES, config.home.story_stats, chunks)]
+    return chunks
 
 
-def rewrite_stats(config: Config) -> Summary:
-    """Statistics of the accepted rewrites of all versions. Raises as ``story_stats`` does."""
-    return make_each(REWRITES.stage, rewrite_stats_artefacts(config), lambda a: _make(config, a, REWRITES))
+def _rewrites(config: Config) -> dict[str, Path]:
+    return {version: config.home.require(config.home.rewrite_rows(version)) for version in config.rewrite.versions}
 
 
-def rewrite_stats_artefacts(config: Config) -> list[Artefact]:
-    """One table. Raises ``MissingInput`` while a version's rows are not there."""
-    rows = {version: config.home.require(config.home.rewrite_rows(version)) for version in config.rewrite.versions}
-    return [_artefact(config, REWRITES, config.home.rewrite_stats, rows)]
+STORIES = Kind(
+    "stories", "babylm-stats", STORY_PRESETS, STORY_COLUMNS, "story_statistics", "method",
+    lambda config: config.home.story_stats, _stories,
+)  # fmt: skip
+REWRITES = Kind(
+    "rewrites", "alpaca-stats", REWRITE_PRESETS, REWRITE_COLUMNS, "rewrite_statistics", "version",
+    lambda config: config.home.rewrite_stats, _rewrites,
+)  # fmt: skip
+story_stats, story_stats_artefacts = STORIES.run, STORIES.artefacts
+rewrite_stats, rewrite_stats_artefacts = REWRITES.run, REWRITES.artefacts
 
 
-def _artefact(config: Config, kind: Kind, folder: Path, inputs: dict[str, Path]) -> Artefact:
+def _artefact(config: Config, kind: Kind, folder: Path, inputs: dict[str, Path]) -> Piece:
     kept = {"filters": [("status", "==", KEPT)]}
     recipe = Recipe(
         kind.stage,
@@ -119,19 +127,18 @@ def _artefact(config: Config, kind: Kind, folder: Path, inputs: dict[str, Path])
         | spelling_rule(inputs.values(), kind.columns[-1], **kept),
         config.seed,
     )
-    return Artefact(folder / STATISTICS, recipe)
+    return Piece(folder / STATISTICS, recipe, make=partial(_make, config, kind))
 
 
-def _make(config: Config, artefact: Artefact, kind: Kind) -> None:
-    with artefact.making() as draft:
-        texts = _own_texts(config, list(artefact.recipe.inputs.values()), kind)
-        for name in _without_text(texts):
-            print(f"{kind.stage}: {kind.group} {name} has no text: none of its {kind.name} was kept")
-        statistics = describe(texts, kind, config)
-        statistics.statistics.to_csv(draft.path, index=False)
-        # Before the artefact is published: once it is fresh, nobody would draw them again.
-        _show(artefact.path.parent, statistics, kind)
-        draft.counts |= {"texts": len(texts), "measures": len(statistics.statistics)}
+def _make(config: Config, kind: Kind, draft: Draft) -> None:
+    texts = _own_texts(config, list(draft.artefact.recipe.inputs.values()), kind)
+    for name in _without_text(texts):
+        print(f"{kind.stage}: {kind.group} {name} has no text: none of its {kind.name} was kept")
+    statistics = describe(texts, kind, config)
+    statistics.statistics.to_csv(draft.path, index=False)
+    # Before the artefact is published: once it is fresh, nobody would draw them again.
+    _show(draft.artefact.path.parent, statistics, kind)
+    draft.counts |= {"texts": len(texts), "measures": len(statistics.statistics)}
 
 
 def _own_texts(config: Config, paths: Sequence[Path], kind: Kind) -> pd.DataFrame:

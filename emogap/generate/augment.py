@@ -1,44 +1,26 @@
 """Stories: every method writes about the same emotional lines, in chunks that stand and resume on their own."""
 
 import random
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from emogap.artefacts import Artefact, Recipe, Summary, fingerprint
-from emogap.cluster import make_on_cluster
 from emogap.config import Augment, Config
 from emogap.data.babylm import NO_LINE
-from emogap.data.classify import classifier_identity
 from emogap.emotions import LABELS, NEUTRAL
 from emogap.errors import UsageError
-from emogap.exhibits import draw_if_new
-from emogap.generate.judging import JUDGING_RULE, Judging, judge
+from emogap.generate.judging import Judging
 from emogap.generate.outcomes import show_stories
 from emogap.generate.prompts import StoryExample, Template, load_examples, load_template
 from emogap.generate.quality import STORY_GATES
-from emogap.generate.review import Verdict, read_verdicts, verdicts_input
-from emogap.generate.tried import Tried
-from emogap.generate.writing import (
-    Answering,
-    Ask,
-    Row,
-    answering,
-    answering_here,
-    clear_journal,
-    journal_of,
-    kept_engine,
-    write,
-)
-from emogap.hub import identify
+from emogap.generate.writing import Ask, Row
+from emogap.generate.writing_stage import Part, WritingStage, part_recipes
+from emogap.options import chunk_numbers
 from emogap.paths import from_root
-from emogap.progress import Progress, Unseen, progress
-from emogap.records import KEPT, PROCESSED, STORIES, read_rows, row_seed, write_rows
-from emogap.stages import make_apart, make_each
+from emogap.records import PROCESSED, STORIES, count_rows, read_rows, row_seed
 
 Examples = Mapping[str, list[dict[str, str]]]
 
@@ -51,70 +33,49 @@ CHARACTERS: Mapping[str, float] = {"animal": 0.1, "boy": 0.3, "girl": 0.3, "man"
 
 
 @dataclass(frozen=True)
-class Chunk:
+class Chunk(Part):
     """Some of the lines, written about by one method."""
 
-    method: str
-    number: int
     first: int
     """Place of its first line among the chosen ones."""
     size: int
-    artefact: Artefact
-    replies: Recipe
-    """What shapes the replies; the artefact's recipe adds what shapes their judging."""
 
 
 def augment(config: Config) -> Summary:
     """Write a story from every chosen line with every method, judge it, and keep kept and rejected rows alike.
 
-    Raises ``MissingInput``, ``UsageError`` (unknown chunk, template, example) and ``LockHeld``.
+    Raises ``MissingInput`` and ``UsageError`` (unknown chunk, template, example).
     """
-    chunks = {chunk.artefact.path: chunk for chunk in story_chunks(config)}
-    artefacts = [chunk.artefact for chunk in chunks.values()]
-    if not chunks:
+    stories = Stories(config)
+    if not stories.parts:
         print(f"nothing to write about: {NO_LINE}")
-    total = sum(chunk.size for chunk in chunks.values() if chunk.artefact.freshness().state != "fresh")
-    with progress("stories", total, "stories") as bar:
-        if config.scale.executor == "ray":
-
-            def make_all(wanted: list[Artefact]) -> None:
-                worker = partial(_open_worker, config)
-                make_on_cluster(config.scale, worker, wanted, lambda done: bar.advance(chunks[done.path].size))
-
-            summary = make_apart("augment", artefacts, make_all)
-        else:
-            with answering(config, bar) as answer_all:
-                summary = make_each("augment", artefacts, StoryMaker(config, answer_all, bar))
-    for chunk in chunks.values():
-        clear_journal(chunk.artefact, chunk.replies.sha256())
-    draw_if_new(config.home.stories, "augment", artefacts, lambda: show_stories(config.home))
-    return summary
+    return stories.run()
 
 
-class StoryMaker:
-    """Makes chunks of stories, one after another."""
+class Stories(WritingStage):
+    """Every method writes about the same lines."""
 
-    def __init__(self, config: Config, answer_all: Answering, bar: Progress):
-        self._config, self._answer_all, self._bar = config, answer_all, bar
-        self._chunks = {chunk.artefact.path: chunk for chunk in story_chunks(config)}
-        self._templates = {method: story_template(config.augment, method) for method in config.augment.methods}
-        self._examples = load_examples(config.augment.examples, StoryExample)
-        self._lines = chosen_lines(config)
-        for template in self._templates.values():
-            check_examples(template, {emotions[0] for emotions in self._lines["emotions"]}, self._examples)
-        self._tried = Tried(config.home.tried_stories)
+    name, written, counted, rows, parts_apart = "augment", "stories", "lines", STORIES, True
 
-    def __call__(self, artefact: Artefact) -> None:
-        chunk = self._chunks[artefact.path]
-        part = self._lines.iloc[chunk.first : chunk.first + chunk.size]
-        asks = story_asks(part, chunk.method, self._templates[chunk.method], self._examples, self._config.seed)
-        _make_chunk(self._config, chunk, asks, self._answer_all, self._bar, self._tried)
+    def __init__(self, config: Config):
+        super().__init__(config, story_chunks(config), story_judging(config), config.home.tried_stories, show_stories)
 
+    def size(self, part: Chunk) -> int:
+        return part.size
 
-def _open_worker(config: Config) -> tuple[StoryMaker, str]:
-    """A worker of a cluster: it keeps its engine open for all chunks that it is given."""
-    engine, bar = kept_engine(config.writer), Unseen()
-    return StoryMaker(config, answering_here(lambda: engine, bar), bar), engine.identity
+    def asks(self, part: Chunk) -> list[Ask]:
+        lines, templates, examples = self._sources
+        lines = lines.iloc[part.first : part.first + part.size]
+        return story_asks(lines, part.way, templates[part.way], examples, self.config.seed)
+
+    @cached_property
+    def _sources(self) -> tuple[pd.DataFrame, dict[str, Template], Examples]:
+        settings, lines = self.config.augment, chosen_lines(self.config)
+        templates = {method: story_template(settings, method) for method in settings.methods}
+        examples = load_examples(settings.examples, StoryExample)
+        for template in templates.values():
+            check_examples(template, {emotions[0] for emotions in lines["emotions"]}, examples)
+        return lines, templates, examples
 
 
 def augment_artefacts(config: Config) -> list[Artefact]:
@@ -129,7 +90,7 @@ def story_chunks(config: Config) -> list[Chunk]:
     """
     settings = config.augment
     path = config.home.require(config.home.filtered)
-    available = pq.read_metadata(path).num_rows
+    available = count_rows(path)
     if not available:
         return []
     total = min(settings.lines or available, available)
@@ -151,65 +112,22 @@ def read_stories(config: Config) -> pd.DataFrame:
 
 
 def _chunk(config: Config, method: str, number: int, size: int) -> Chunk:
-    settings = config.augment
-    first = number * settings.chunk_size
-    replies = Recipe(
-        stage="augment",
-        inputs={"babylm_filtered": config.home.filtered},
-        settings={
-            "augment.method": method,
-            "augment.order": settings.order,
-            "augment.rows": [first, first + size],
-            **config.flat("augment", "sampling"),
-            **config.flat_writer("engine", "dtype", "quantization", "batch_size"),
-        },
-        identities={
-            "writer.model": identify(config.writer.model),
+    settings, first = config.augment, number * config.augment.chunk_size
+    own = Recipe(
+        "augment",
+        {"babylm_filtered": config.home.filtered},
+        {"augment.method": method, "augment.order": settings.order, "augment.rows": [first, first + size]},
+        {
             f"prompt {method}": story_template(settings, method).sha256,
             "story examples": fingerprint(from_root(settings.examples)),
         },
-        seed=config.seed,
     )
-    path = config.home.chunk(method, number)
-    recipe = replace(
-        replies,
-        inputs=replies.inputs | verdicts_input(path),
-        settings=replies.settings | config.flat("augment", "gates"),
-        identities=replies.identities
-        | {"process.classifier": classifier_identity(config.process.classifier)}
-        | JUDGING_RULE,
-    )
-    artefact = Artefact(path, recipe, keep_superseded=True)
-    return Chunk(method, number, first, size, artefact, replies)
+    return Chunk(method, *part_recipes(config, own, config.home.chunk(method, number)), first, size)
 
 
-def story_judging(config: Config, verdicts: Mapping[str, Verdict]) -> Judging:
+def story_judging(config: Config) -> Judging:
     """How stories are judged under these settings."""
-    return Judging("story", "text", STORY_GATES, config.augment.gates, config.process.classifier, verdicts=verdicts)
-
-
-def _make_chunk(
-    config: Config, chunk: Chunk, asks: Sequence[Ask], answer_all: Answering, bar: Progress, tried: Tried
-) -> None:
-    judging = story_judging(config, read_verdicts(chunk.artefact.path))
-    with chunk.artefact.making() as draft:
-        shown = {ask.id: ask.shown for ask in asks}
-        journal = journal_of(chunk.artefact, chunk.replies.sha256())
-        rows = write(
-            asks,
-            journal,
-            answer_all,
-            config,
-            config.augment,
-            lambda new, earlier: judge(new, earlier, shown, judging),
-            bar,
-            tried,
-        )
-        write_rows(draft.path, pd.DataFrame(rows), STORIES)
-        kept = sum(row["status"] == KEPT for row in rows)
-        draft.counts |= {"lines": len(asks), "kept": kept, "rejected": len(rows) - kept}
-        draft.notes["replies"] = chunk.replies.sha256()
-    journal.discard()
+    return Judging("story", "text", STORY_GATES, config.augment.gates, config.process.classifier)
 
 
 def parse_chunks(text: str, count: int) -> list[int]:
@@ -217,18 +135,12 @@ def parse_chunks(text: str, count: int) -> list[int]:
 
     Raises ``UsageError``.
     """
-    if text.strip() == "all":
-        return list(range(count))
-    numbers: set[int] = set()
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
-        if not match:
-            raise UsageError(f"chunks '{text}': give all, or numbers and ranges such as 0-9,33")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first or last >= count:
-            raise UsageError(f"chunks '{text}': there is no chunk {part.strip()}; the lines make chunks 0-{count - 1}")
-        numbers.update(range(first, last + 1))
-    return sorted(numbers)
+    numbers = chunk_numbers(text, "augment.chunks", range(count))
+    if numbers and numbers[-1] >= count:
+        raise UsageError(
+            f"augment.chunks = '{text}': there is no chunk {numbers[-1]}; the lines make chunks 0-{count - 1}"
+        )
+    return numbers
 
 
 def chosen_lines(config: Config) -> pd.DataFrame:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emogap.artefacts import Artefact, Recipe, Summary, fingerprint
+from emogap.artefacts import Draft, Piece, Recipe, Summary, fingerprint
 from emogap.config import Config, Sampling
 from emogap.data.alpaca import is_file
 from emogap.data.classify import classifier_identity
@@ -24,7 +25,7 @@ from emogap.hub import identify
 from emogap.paths import from_root
 from emogap.progress import progress
 from emogap.records import KEPT
-from emogap.stages import make_each
+from emogap.stages import run
 
 MIN_LINES, MAX_LINES = 2, 5000
 """Over one line there is no interval; of more than 5,000 not all pairs are compared."""
@@ -49,21 +50,21 @@ def make_grid(
     if len(sources) < lines:
         raise UsageError(f"--lines {lines}: there are only {len(sources)}; give more text or ask for fewer")
 
-    def make(artefact: Artefact) -> None:
-        with artefact.making() as draft, progress("grid", lines * len(ways), "replies") as bar:
-            rows = []
+    def make(draft: Draft) -> None:
+        rows = []
+        with progress("grid", lines * len(ways), "replies") as bar:
             for setting, way in ways:
                 trial = bench.try_out(sources, way, bar)
                 rows += [
                     {"template": way.name, "setting": setting, "source_id": source.id, **row}
                     for source, row in zip(sources, trial.rows, strict=True)
                 ]
-            pq.write_table(_table(rows), draft.path, compression="zstd")
-            kept = sum(row["status"] == KEPT for row in rows)
-            draft.counts |= {"cells": len(ways), "lines": lines, "kept": kept, "rejected": len(rows) - kept}
+        pq.write_table(_table(rows), draft.path, compression="zstd")
+        kept = sum(row["status"] == KEPT for row in rows)
+        draft.counts |= {"cells": len(ways), "lines": lines, "kept": kept, "rejected": len(rows) - kept}
 
-    artefact = Artefact(grid_path(config, stage), _recipe(bench, ways, lines), keep_superseded=True)
-    return make_each("grid", [artefact], make)
+    recipe = _recipe(bench, ways, lines)
+    return run("grid", [Piece(grid_path(config, stage), recipe, keep_superseded=True, make=make)])
 
 
 def parse_vary(given: Sequence[str]) -> dict[str, list[float]]:
@@ -115,8 +116,6 @@ def _setting(values: Mapping[str, Any]) -> str:
 
 
 def _table(rows: list[dict[str, Any]]):
-    import pyarrow as pa
-
     return pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
 
 

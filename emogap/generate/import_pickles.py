@@ -4,12 +4,13 @@ import hashlib
 import pickle
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from emogap.artefacts import Artefact, Recipe, Summary
+from emogap.artefacts import Artefact, Draft, Piece, Recipe, Summary
 from emogap.config import Config
 from emogap.data.classify import classifier_identity
 from emogap.errors import InputError, MissingInput, UsageError, one_line
@@ -19,7 +20,7 @@ from emogap.generate.outcomes import show_stories
 from emogap.generate.quality import STORY_GATES
 from emogap.paths import LAST_CHUNK
 from emogap.records import KEPT, STORIES, write_rows
-from emogap.stages import make_each
+from emogap.stages import run
 from emogap.text.forms import Form, Label, Text, check
 from emogap.text.reading import Row, check_texts, read_table
 
@@ -108,11 +109,8 @@ def import_pickles(config: Config, folder: Path, method: str) -> Summary:
                 f"{path} holds stories written here; import under another name, such as published-{method}"
             )
 
-    def make(artefact: Artefact) -> None:
-        _make(config, artefact, artefacts[artefact.path], method)
-
     chunks = [_artefact(config, path, file, method) for path, file in artefacts.items()]
-    summary = make_each(STAGE, chunks, make)
+    summary = run(STAGE, chunks)
     draw_if_new(config.home.stories, f"{STAGE}-{method}", chunks, lambda: show_stories(config.home))
     return summary
 
@@ -147,24 +145,23 @@ def _number(file: Path) -> int:
     return ([number for number in numbers if number <= LAST_CHUNK] or [LAST_CHUNK + 1 if numbers else 0])[-1]
 
 
-def _artefact(config: Config, path: Path, file: Path, method: str) -> Artefact:
+def _artefact(config: Config, path: Path, file: Path, method: str) -> Piece:
     recipe = Recipe(
         STAGE,
         inputs={"chunk": file},
         settings={"import.method": method, **config.flat("augment", "gates")},
         identities={"process.classifier": classifier_identity(config.process.classifier)} | JUDGING_RULE,
     )
-    return Artefact(path, recipe)
+    return Piece(path, recipe, make=partial(_make, config, file, method))
 
 
-def _make(config: Config, artefact: Artefact, file: Path, method: str) -> None:
+def _make(config: Config, file: Path, method: str, draft: Draft) -> None:
     judging = Judging("story", "text", STORY_GATES, config.augment.gates, config.process.classifier)
     rows = [_row(record, f"{method}/{file.stem}/{i}", method) for i, record in enumerate(read_chunk(file))]
-    with artefact.making() as draft:
-        judged = judge(rows, [], {}, judging)
-        write_rows(draft.path, pd.DataFrame(judged), STORIES)
-        kept = sum(row["status"] == KEPT for row in judged)
-        draft.counts |= {"lines": len(rows), "kept": kept, "rejected": len(rows) - kept}
+    judged = judge(rows, [], {}, judging)
+    write_rows(draft.path, pd.DataFrame(judged), STORIES)
+    kept = sum(row["status"] == KEPT for row in judged)
+    draft.counts |= {"lines": len(rows), "kept": kept, "rejected": len(rows) - kept}
 
 
 def _row(record: _Given, identifier: str, method: str) -> dict[str, Any]:

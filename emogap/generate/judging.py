@@ -1,7 +1,7 @@
 """Rows of replies → rows with a text, a status and a reason: the gates applied to whole tables."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -10,7 +10,6 @@ from emogap.artefacts import RULE
 from emogap.config import Gates, HubModel
 from emogap.emotions import INDEX, LABELS
 from emogap.generate.quality import Candidate, Gate, clean, duplicates, ends_well, failures, trim_to_sentence
-from emogap.generate.review import Verdict, apply_verdicts
 from emogap.generate.similarity import similarities
 from emogap.generate.writing import Row
 from emogap.records import KEPT, REJECTED
@@ -34,8 +33,6 @@ class Judging:
     """It gives the score of the wanted emotion."""
     similar: bool = False
     """Whether the text must mean what the context means: its similarity is measured."""
-    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
-    """Row id → what a reader decided; it goes before the gates."""
 
 
 def read_reply(reply: str, finish: str | None, context: str, truncated: str) -> tuple[str, list[str], bool]:
@@ -67,7 +64,6 @@ def judge(rows: Sequence[Row], earlier: Sequence[Row], shown: Mapping[str, str],
     for row in judged:
         row["status"] = REJECTED if row["reasons"] else KEPT
         row["reason"] = row["reasons"][0] if row["reasons"] else None
-    apply_verdicts(judged, judging.verdicts, judging.text)
     return judged
 
 

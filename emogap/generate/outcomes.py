@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from emogap.data.babylm import NO_LINE
+from emogap.errors import reading_parquet
 from emogap.exhibits import Exhibit, save_figure, save_table, told_apart
 from emogap.paths import Home
 from emogap.records import KEPT
@@ -29,8 +29,15 @@ def rewrite_outcomes(home: Home) -> pd.DataFrame:
 
 def _read(files: Sequence[Path], by: str) -> pd.DataFrame:
     columns = [by, "status", "reason"]
-    tables = [pq.read_table(file, columns=columns).to_pandas() for file in files]
-    return pd.concat(tables) if tables else pd.DataFrame(columns=columns)
+    return _all_of(files, columns) if files else pd.DataFrame(columns=columns)
+
+
+def _all_of(files: Sequence[Path], columns: list[str] | None = None) -> pd.DataFrame:
+    tables = []
+    for file in files:
+        with reading_parquet(file):
+            tables.append(pd.read_parquet(file, columns=columns))
+    return pd.concat(tables)
 
 
 def outcome_table(rows: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -52,21 +59,14 @@ def outcome_table(rows: pd.DataFrame, by: str) -> pd.DataFrame:
 
 def show_stories(home: Home) -> None:
     """Print and register what became of all stories of this home."""
-    from emogap.show.generate_figures import outcome_shares
-
     folder = home.stories
     table = story_outcomes(home)
     if table.empty:
         _show_no_stories(folder, table)
         return
-    _print(table, "method")
-    save_table(folder, Exhibit("story_outcomes", "table", _caption(table, "stories", "method"), 20), table)
-    figure = outcome_shares(table, "method", "stories")
-    alt = "Stacked horizontal bars, one a method: shares of kept stories and of each reason for a rejection."
-    save_figure(folder, Exhibit("story_outcomes", "figure", _caption(table, "stories", "method"), 21, alt=alt), figure)
     examples = story_examples(home)
     caption = "One line and the stories that each method made of it, side by side, as the writer wrote them."
-    save_table(folder, Exhibit("story_examples", "table", _of_kept(examples, caption, "story"), 22), examples)
+    _show(folder, ("story", "stories", "method"), 20, table, examples, caption)
 
 
 def _show_no_stories(folder: Path, outcomes: pd.DataFrame) -> None:
@@ -79,39 +79,42 @@ def _show_no_stories(folder: Path, outcomes: pd.DataFrame) -> None:
     save_table(folder, Exhibit("story_examples", "table", said, 22), pd.DataFrame(columns=["emotion", "line"]))
 
 
-def _of_kept(examples: pd.DataFrame, caption: str, what: str) -> str:
-    return f"No {what} was kept, so that there is none to show." if examples.empty else caption
-
-
 def show_rewrites(home: Home) -> None:
     """Print and register what became of all rewrites of this home."""
-    from emogap.show.generate_figures import outcome_shares
-
-    folder = home.alpaca
-    table = rewrite_outcomes(home)
-    _print(table, "version")
-    caption = _caption(table, "rewrites", "version")
-    save_table(folder, Exhibit("rewrite_outcomes", "table", caption, 40), table)
-    alt = "Stacked horizontal bars, one a version: shares of kept rewrites and of each reason for a rejection."
-    figure = outcome_shares(table, "version", "rewrites")
-    save_figure(folder, Exhibit("rewrite_outcomes", "figure", caption, 41, alt=alt), figure)
     examples = rewrite_examples(home)
     caption = "One record and its answer rewritten by each version, side by side; the emotion asked for stands before."
-    save_table(folder, Exhibit("rewrite_examples", "table", _of_kept(examples, caption, "rewrite"), 42), examples)
+    _show(home.alpaca, ("rewrite", "rewrites", "version"), 40, rewrite_outcomes(home), examples, caption)
+
+
+def _show(
+    folder: Path, called: tuple[str, str, str], order: int, table: pd.DataFrame, examples: pd.DataFrame, caption: str
+) -> None:
+    """``called``: one of them, many of them, the column of the way they were asked in. ``caption``: the examples'."""
+    from emogap.show.generate_figures import outcome_shares
+
+    one, many, by = called
+    _print(table, by)
+    outcomes, name = _caption(table, many, by), f"{one}_outcomes"
+    save_table(folder, Exhibit(name, "table", outcomes, order), table)
+    alt = f"Stacked horizontal bars, one a {by}: shares of kept {many} and of each reason for a rejection."
+    figure = outcome_shares(table, by, many)
+    save_figure(folder, Exhibit(name, "figure", outcomes, order + 1, alt=alt), figure)
+    caption = f"No {one} was kept, so that there is none to show." if examples.empty else caption
+    save_table(folder, Exhibit(f"{one}_examples", "table", caption, order + 2), examples)
 
 
 def story_examples(home: Home) -> pd.DataFrame:
     """A few lines of the first chunks beside what each method made of them: ``emotion, line``, a column a method."""
     files = sorted(home.stories.glob("*/chunk_*.parquet"))
     first = {file.parent.name: file for file in reversed(files)}
-    rows = pd.concat([pd.read_parquet(file) for _, file in sorted(first.items())])
+    rows = _all_of([file for _, file in sorted(first.items())])
     return _side_by_side(rows, "line_id", "method", {"emotion": "emotion", "text": "line"}, "story")
 
 
 def rewrite_examples(home: Home) -> pd.DataFrame:
     """A few records beside their rewrites: ``instruction, original answer``, a column a version (emotion and text)."""
     files = sorted(home.alpaca.glob("emotion_alpaca_*.rows.parquet"))
-    rows = pd.concat([pd.read_parquet(file) for file in files])
+    rows = _all_of(files)
     rows["shown"] = "(" + rows["emotion"] + ") " + rows["output"]
     names = {"instruction": "instruction", "original_output": "original answer"}
     return _side_by_side(rows, "id", "version", names, "shown")

@@ -3,72 +3,67 @@
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from functools import cached_property
 
-import pandas as pd
-
-from emogap.artefacts import Artefact, Recipe, Summary, fingerprint
+from emogap.artefacts import Artefact, Draft, Recipe, Summary, fingerprint
 from emogap.config import Config, Rewrite
-from emogap.data.alpaca import Cleaned, Record, clean, is_file, load_records, select
-from emogap.data.classify import classifier_identity
+from emogap.data.alpaca import FIELDS, Cleaned, Record, clean, is_file, load_records, select
 from emogap.data.first_cleaning import cleaning_rule
 from emogap.emotions import check_label
 from emogap.errors import InputError, UsageError
-from emogap.exhibits import draw_if_new
-from emogap.generate.judging import JUDGING_RULE, Judging, judge
+from emogap.generate.judging import Judging
 from emogap.generate.outcomes import show_rewrites
 from emogap.generate.prompts import SeedRewrite, Template, load_examples, load_template
 from emogap.generate.quality import REWRITE_GATES
-from emogap.generate.review import Verdict, read_verdicts, verdicts_input
-from emogap.generate.tried import Tried
-from emogap.generate.writing import Answering, Ask, answering, clear_journal, journal_of, write
-from emogap.hub import identify
+from emogap.generate.writing import Ask, Row
+from emogap.generate.writing_stage import Part, WritingStage, part_recipes
 from emogap.paths import from_root
-from emogap.progress import Progress, progress
-from emogap.records import KEPT, REWRITES, row_seed, write_rows
-from emogap.stages import make_each
+from emogap.records import KEPT, REWRITES, row_seed
 
 PLACEHOLDERS = ("emotion", "instruction", "input", "output", "emotion_example", "seed_1", "seed_2", "seed_3")
-
-
-@dataclass(frozen=True)
-class Version:
-    """One rewriting version and the table it makes."""
-
-    name: str
-    artefact: Artefact
-    replies: Recipe
-    """What shapes the replies; the artefact's recipe adds what shapes their judging."""
 
 
 def rewrite(config: Config) -> Summary:
     """Rewrite the chosen records with every version, judge them, write plain Alpaca JSON and the table of all rows.
 
-    Raises ``MissingInput``, ``InputError`` (no list of records), ``UsageError`` (template, seeds) and ``LockHeld``.
+    Raises ``MissingInput``, ``InputError`` (no list of records) and ``UsageError`` (template, seeds).
     """
-    versions = {version.artefact.path: version for version in rewrite_versions(config)}
-    templates = {version.name: rewrite_template(config.rewrite, version.name) for version in versions.values()}
-    seeds = load_examples(config.rewrite.seeds, SeedRewrite)
-    stale = [v for v in versions.values() if v.artefact.freshness().state != "fresh"]
-    cleaned = cleaned_records(config) if stale else None
-    chosen = select(cleaned.kept, config.rewrite.count, config.seed) if cleaned else []
-    tried = Tried(config.home.tried_rewrites)
-    total = len(chosen) * len(stale)
-    with progress("rewrites", total, "answers") as bar, answering(config, bar) as answer_all:
+    return Rewrites(config).run()
 
-        def make(artefact: Artefact) -> None:
-            version = versions[artefact.path]
-            asks = rewrite_asks(
-                chosen, version.name, templates[version.name], seeds, config.rewrite.emotions, config.seed
-            )
-            _make_version(config, version, asks, cleaned.dropped_rows(), answer_all, bar, tried)
 
-        summary = make_each("rewrite", [version.artefact for version in versions.values()], make)
-    for version in versions.values():
-        clear_journal(version.artefact, version.replies.sha256())
-    artefacts = [version.artefact for version in versions.values()]
-    draw_if_new(config.home.alpaca, "rewrite", artefacts, lambda: show_rewrites(config.home))
-    return summary
+class Rewrites(WritingStage):
+    """Every version rewrites the same records."""
+
+    name, written, counted, rows = "rewrite", "rewrites", "records", REWRITES
+
+    def __init__(self, config: Config):
+        super().__init__(
+            config, rewrite_versions(config), rewrite_judging(config), config.home.tried_rewrites, show_rewrites
+        )
+
+    def size(self, part: Part) -> int:
+        return len(self._chosen)
+
+    def asks(self, part: Part) -> list[Ask]:
+        settings = self.config.rewrite
+        template, seeds = rewrite_template(settings, part.way), load_examples(settings.seeds, SeedRewrite)
+        return rewrite_asks(self._chosen, part.way, template, seeds, settings.emotions, self.config.seed)
+
+    @cached_property
+    def _cleaned(self) -> Cleaned:
+        return cleaned_records(self.config)
+
+    @cached_property
+    def _chosen(self) -> list[Record]:
+        return select(self._cleaned.kept, self.config.rewrite.count, self.config.seed)
+
+    def beside(self, part: Part, rows: Sequence[Row], draft: Draft) -> None:
+        """The kept rows as plain Alpaca JSON, and the records that cleaning dropped."""
+        dropped = self._cleaned.dropped_rows()
+        kept = [{field: row[field] for field in FIELDS} for row in rows if row["status"] == KEPT]
+        _write_json(draft.companion(self.config.home.rewrites(part.way).name), kept)
+        _write_json(draft.companion(f"emotion_alpaca_{part.way}.dropped.json"), dropped)
+        draft.counts["dropped in cleaning"] = len(dropped)
 
 
 def cleaned_records(config: Config) -> Cleaned:
@@ -84,7 +79,7 @@ def rewrite_artefacts(config: Config) -> list[Artefact]:
     return [version.artefact for version in rewrite_versions(config)]
 
 
-def rewrite_versions(config: Config) -> list[Version]:
+def rewrite_versions(config: Config) -> list[Part]:
     for emotion in config.rewrite.emotions:
         check_label(emotion, "rewrite.emotions")
     cleaning = cleaning_rules(config)
@@ -97,81 +92,26 @@ def cleaning_rules(config: Config) -> tuple[dict[str, str], dict[str, str]]:
     return cleaning_rule(load_records(settings.records) if is_file(settings.records) else None)
 
 
-def _version(config: Config, name: str, cleaning: dict[str, str], reasons: dict[str, str]) -> Version:
+def _version(config: Config, name: str, cleaning: dict[str, str], reasons: dict[str, str]) -> Part:
     settings = config.rewrite
     local = is_file(settings.records)
-    replies = Recipe(
-        stage="rewrite",
-        inputs={"records": from_root(settings.records)} if local else {},
-        settings={
-            "rewrite.version": name,
-            **config.flat("rewrite", "count", "emotions", "sampling"),
-            **config.flat_writer("engine", "dtype", "quantization", "batch_size"),
-        },
-        identities={
-            "writer.model": identify(config.writer.model),
+    own = Recipe(
+        "rewrite",
+        {"records": from_root(settings.records)} if local else {},
+        {"rewrite.version": name, **config.flat("rewrite", "count", "emotions")},
+        {
             f"prompt {name}": rewrite_template(settings, name).sha256,
             "seed rewrites": fingerprint(from_root(settings.seeds)),
         }
         | ({} if local else {"rewrite.records": f"{settings.records}@{settings.revision}"})
         | cleaning,
-        seed=config.seed,
     )
-    table = config.home.rewrite_rows(name)
-    recipe = replace(
-        replies,
-        inputs=replies.inputs | verdicts_input(table),
-        settings=replies.settings | config.flat("rewrite", "gates"),
-        identities=replies.identities
-        | {"process.classifier": classifier_identity(config.process.classifier)}
-        | JUDGING_RULE
-        | reasons,
-    )
-    return Version(name, Artefact(table, recipe, keep_superseded=True), replies)
+    return Part(name, *part_recipes(config, own, config.home.rewrite_rows(name), reasons))
 
 
-def rewrite_judging(config: Config, verdicts: Mapping[str, Verdict]) -> Judging:
+def rewrite_judging(config: Config) -> Judging:
     """How rewrites are judged under these settings."""
-    return Judging(
-        "output", "original_output", REWRITE_GATES, config.rewrite.gates, config.process.classifier, True, verdicts
-    )
-
-
-def _make_version(
-    config: Config,
-    version: Version,
-    asks: Sequence[Ask],
-    dropped: list[dict],
-    answer_all: Answering,
-    bar: Progress,
-    tried: Tried,
-) -> None:
-    judging = rewrite_judging(config, read_verdicts(version.artefact.path))
-    with version.artefact.making() as draft:
-        shown = {ask.id: ask.shown for ask in asks}
-        journal = journal_of(version.artefact, version.replies.sha256())
-        rows = write(
-            asks,
-            journal,
-            answer_all,
-            config,
-            config.rewrite,
-            lambda new, earlier: judge(new, earlier, shown, judging),
-            bar,
-            tried,
-        )
-        write_rows(draft.path, pd.DataFrame(rows), REWRITES)
-        kept = [row for row in rows if row["status"] == KEPT]
-        _write_json(draft.companion(config.home.rewrites(version.name).name), [_alpaca(row) for row in kept])
-        _write_json(draft.companion(f"emotion_alpaca_{version.name}.dropped.json"), dropped)
-        draft.counts |= {"records": len(asks), "kept": len(kept), "rejected": len(rows) - len(kept)}
-        draft.counts["dropped in cleaning"] = len(dropped)
-        draft.notes["replies"] = version.replies.sha256()
-    journal.discard()
-
-
-def _alpaca(row: dict) -> dict[str, str]:
-    return {field: row[field] for field in ("instruction", "input", "output")}
+    return Judging("output", "original_output", REWRITE_GATES, config.rewrite.gates, config.process.classifier, True)
 
 
 def _write_json(path, rows: list[dict]) -> None:

@@ -1,5 +1,6 @@
 """Rows of conversations that are decoded together, one to a slot of one cache."""
 
+import inspect
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -48,6 +49,7 @@ class RowBatch:
         self.rows: list[Row] = []
         self._model, self._sampling, self._ends = model, sampling, ends
         self._device = model.device
+        self._takes = cache_argument(model)
         settings = model.config.get_text_config()
         self._cache = SlotCache(settings.num_hidden_layers, slots)
         self._prefix: DynamicCache | None = None
@@ -88,7 +90,7 @@ class RowBatch:
         width = max(map(len, texts))
         ids = torch.tensor([text + [0] * (width - len(text)) for text in texts], device=self._device)
         # The body without the head: no logits are needed of a prompt.
-        self._model.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
+        self._model.base_model(input_ids=ids, use_cache=True, **{self._takes: cache})
 
     def step(self) -> list[tuple[Row, bool]]:
         """One token more for every row; those that are done leave. Returns them, with whether the model ended."""
@@ -129,8 +131,8 @@ class RowBatch:
             input_ids=torch.tensor(ids, device=self._device)[:, None],
             attention_mask=self._cache.mask(self._device),
             position_ids=torch.tensor(self._cache.lengths, device=self._device)[:, None],
-            past_key_values=self._cache,
             use_cache=True,
+            **{self._takes: self._cache},
         )
         self._cache.after_step()
         return output.logits[:, -1].float()
@@ -142,6 +144,11 @@ class RowBatch:
             self.rows[slot] = last
             if self._seen is not None:
                 self._seen[slot] = self._seen[len(self.rows)]
+
+
+def cache_argument(model: "PreTrainedModel") -> str:
+    """What a model calls the keys and values that it is given: newer releases of transformers renamed them."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def common_prefix(prompts: list[list[int]]) -> list[int]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from emogap.artefacts import sha256_text
@@ -37,7 +36,7 @@ from emogap.generate.writing import (
 )
 from emogap.paths import from_root
 from emogap.progress import Progress, progress
-from emogap.records import row_seed
+from emogap.records import count_rows, row_seed
 from emogap.text.reading import read_text
 
 Stage = Literal["augment", "rewrite"]
@@ -184,7 +183,7 @@ class Bench(ABC):
         written: dict[str, Row] = {}
         for part in batches(asks, self.config.writer.batch_size * BATCHES_A_CALL):
             engine = kept_engine(self.config.writer)
-            answers = answers_to(part, 0, engine, way.sampling, self.config.seed, bar)
+            answers = answers_to(part, 0, engine, way.sampling, self.config.seed, bar.advance)
             self.tried.add({keys[a["ask"]]: a for a in answers if a["finish"] != "error"})
             written |= {answer["ask"]: answer for answer in answers}
         return written
@@ -214,7 +213,7 @@ class StoryBench(Bench):
         return _lines(self._lines(lines=count, order="balanced"))
 
     def available(self) -> int:
-        return pq.read_metadata(self.config.home.require(self.config.home.filtered)).num_rows
+        return count_rows(self.config.home.require(self.config.home.filtered))
 
     def _find(self, ids: Sequence[str]) -> list[Source]:
         lines = self._lines(lines=0)
@@ -242,7 +241,7 @@ class StoryBench(Bench):
         return augment.check_story_template(template)
 
     def judging(self) -> Judging:
-        return augment.story_judging(self.config, {})
+        return augment.story_judging(self.config)
 
 
 class RewriteBench(Bench):
@@ -295,7 +294,7 @@ class RewriteBench(Bench):
         return rewrite.check_rewrite_template(template)
 
     def judging(self) -> Judging:
-        return rewrite.rewrite_judging(self.config, {})
+        return rewrite.rewrite_judging(self.config)
 
 
 def open_bench(config: Config, stage: str) -> Bench:

@@ -1,12 +1,13 @@
 """The engine that runs a model in vLLM: a server of its own, ``vllm serve``, asked through the server engine.
 
-vLLM does not give a GPU's memory back while its process lives. Here it leads a process group that is killed, and seen
+vLLM does not give a GPU's memory back while its process lives. Here it leads a process group that is ended, and seen
 to be gone, when the engine is closed: what comes next finds the whole memory free. It lives in an environment of its
 own (``.venv-vllm``), so that nothing but its interface ties its packages to the project's.
 """
 
 import contextlib
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -29,7 +30,7 @@ from emogap.generate.chat_format import ChatFormat, end_tokens
 from emogap.generate.engines import Conversation, Reply
 from emogap.generate.server_engine import ServerEngine
 from emogap.hub import LocalModel
-from emogap.lm.loading import context_length, load_tokenizer
+from emogap.lm.loading import context_length, load_tokenizer, read_config
 from emogap.paths import ROOT
 
 ENVIRONMENT = ROOT / ".venv-vllm"
@@ -40,15 +41,27 @@ LONGEST_CONTEXT = 8192
 """Tokens of prompt and reply that memory is reserved for at most."""
 CPU_CACHE = 2 * 1024**3
 """Bytes of a CPU's memory for keys and values: several rows of the longest context for a model of 7B."""
+GRACE = 5.0
+"""Seconds that processes are given to end by themselves: those that are killed leave shared memory behind."""
 PATIENCE = 30.0
 """Seconds that killed processes are given to be gone."""
 MOST_REQUESTS = 256
 """Requests in the air at one time. vLLM takes as many into work as its memory holds."""
 NAME = "writer"
 """What the model is called in requests."""
-_ENDS_WITH_ITS_PARENT = 'exec 3<&0; { read -r _ <&3; kill -KILL 0; } & exec "$@" </dev/null 3<&-'
+_ENDS_WITH_ITS_PARENT = f"""
+exec 3<&0
+{{ read -r _ <&3; trap "" TERM; kill -TERM 0; sleep {GRACE:g}; kill -KILL 0; }} &
+exec "$@" </dev/null 3<&-"""
 """A shell that becomes the command named, and beside it waits for the end of standard input: the parent holds its other
 end, so that the whole group dies when the parent does, however that happens."""
+_ERROR = re.compile(r"(?:^|\s)([\w.]*Error(?:: .*)?)$")
+"""What the last line of a traceback ends with."""
+_LACKS_THE_PLUGIN = """
+from importlib.util import find_spec
+if find_spec("vllm") and not (find_spec("vllm_bnb_plugin") and find_spec("bitsandbytes")):
+    print("it does")
+"""
 
 
 class VllmEngine:
@@ -167,20 +180,18 @@ def check_installed(writer: Writer) -> list[str]:
 
 
 def _check_plugin(command: Sequence[str]) -> None:
-    """vLLM reads 4-bit weights by a package of their own since its release 0.28."""
+    """vLLM reads 4-bit weights by a package of their own since its release 0.28. Of a vLLM that is no package beside
+    the program (in a container, say) nothing can be told here."""
     python = Path(shutil.which(command[0])).with_name("python")
-    looking = [str(python), "-c", "from importlib.metadata import version; version('vllm-bnb-plugin')"]
-    if python.exists() and subprocess.run(looking, capture_output=True, check=False).returncode:
+    if python.exists() and subprocess.run([python, "-c", _LACKS_THE_PLUGIN], capture_output=True, check=False).stdout:
         raise ModelError(
             f"writer.quantization=nf4: vLLM in {python.parent.parent} needs the package vllm-bnb-plugin; run "
-            f"`{python} -m pip install vllm-bnb-plugin`, or use writer.quantization=none"
+            f"`{python} -m pip install --no-deps bitsandbytes vllm-bnb-plugin`, or use writer.quantization=none"
         )
 
 
 def context_of(folder: Path) -> int | None:
-    from transformers import AutoConfig
-
-    return context_length(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+    return context_length(read_config(folder))
 
 
 def _unfit(conversation: Conversation, prompt: list[int], context: int) -> Reply:
@@ -220,25 +231,30 @@ class Server:
         return self._process.poll() is not None
 
     def last_words(self) -> str:
-        """The last line of its log that says that something went wrong."""
+        """The last error in its log that is a cause of its own, or else the last line."""
         self._log.seek(0)
         lines = [line.strip() for line in self._log if line.strip()]
-        wrong = [line for line in lines if "Error" in line]
+        wrong = [found[1] for line in lines if (found := _ERROR.search(line)) and "See root cause above" not in line]
         return (wrong or lines or ["it wrote nothing"])[-1][-300:]
 
     def end(self) -> None:
-        """Kill the group and wait until nothing of it is left."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.group, signal.SIGKILL)
+        """Ask the group to end, kill what does not, and see that nothing of it is left."""
+        left = self._signal(signal.SIGTERM, GRACE) and self._signal(signal.SIGKILL, PATIENCE)
+        if left:
+            raise ModelError(f"vLLM's processes {left} were killed and are still there; end them by hand")
         self._process.wait()
-        deadline = time.monotonic() + PATIENCE
-        while left := alive(self.group):
-            if time.monotonic() > deadline:
-                raise ModelError(f"vLLM's processes {left} were killed and are still there; end them by hand")
-            time.sleep(0.05)
         for stream in (self._process.stdin, self._log):
             with contextlib.suppress(BrokenPipeError):
                 stream.close()
+
+    def _signal(self, number: int, seconds: float) -> list[int]:
+        """Send a signal to the group; who is still there when everybody had so many seconds to be gone."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.group, number)
+        deadline = time.monotonic() + seconds
+        while (left := alive(self.group)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return left
 
     def _wait(self) -> None:
         with httpx.Client(trust_env=False, timeout=5) as client:

@@ -8,7 +8,7 @@ brought are taken over and left out of them.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,9 +17,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from emogap.artefacts import Artefact, sha256_text
-from emogap.cluster import Crew, crew
+from emogap.cluster import Advance, Workers, workers
 from emogap.config import Augment, Config, Rewrite, Sampling, Writer
-from emogap.errors import InputError, LockHeld
+from emogap.errors import InputError, LockHeld, reading_parquet
 from emogap.generate.engines import Conversation, Engine
 from emogap.generate.open_engine import open_engine
 from emogap.generate.prompts import Message
@@ -27,7 +27,6 @@ from emogap.generate.tried import Tried
 from emogap.hub import identify
 from emogap.journal import Journal
 from emogap.locks import lock
-from emogap.progress import Progress, Unseen
 from emogap.records import REJECTED, row_seed
 
 BATCHES_A_CALL = 4
@@ -81,88 +80,78 @@ _KEPT_OPEN: dict[Writer, Engine] = {}
 def kept_engine(writer: Writer) -> Engine:
     """The engine of these settings, loaded once in this process and left open; one of other settings is closed."""
     if writer not in _KEPT_OPEN:
-        while _KEPT_OPEN:
-            _KEPT_OPEN.popitem()[1].close()
+        close_kept_engine()
         _KEPT_OPEN[writer] = open_engine(writer)
     return _KEPT_OPEN[writer]
 
 
-@contextmanager
-def engine_on_demand(writer: Writer) -> Iterator[OpenEngine]:
-    """A function that gives the engine, loaded when it is first asked for and closed at the end of the block.
+def close_kept_engine() -> None:
+    """Give its memory back: whoever trains in this process needs it."""
+    while _KEPT_OPEN:
+        _KEPT_OPEN.popitem()[1].close()
+
+
+class EngineOnDemand:
+    """Gives the engine, loaded when it is first asked for; a copy that is sent to another process loads its own there.
 
     One that is kept open already is used and stays open.
     """
-    if writer in _KEPT_OPEN:
-        yield lambda: _KEPT_OPEN[writer]
-        return
-    opened: list[Engine] = []
 
-    def engine() -> Engine:
-        if not opened:
-            opened.append(open_engine(writer))
-        return opened[0]
+    def __init__(self, writer: Writer):
+        self._writer = writer
+        self._opened: list[Engine] = []
 
-    try:
-        yield engine
-    finally:
-        for loaded in opened:
-            loaded.close()
+    def __call__(self) -> Engine:
+        if self._writer in _KEPT_OPEN:
+            return _KEPT_OPEN[self._writer]
+        if not self._opened:
+            self._opened.append(open_engine(self._writer))
+        return self._opened[0]
 
+    def __reduce__(self):
+        return EngineOnDemand, (self._writer,)
 
-def answering_here(engine: OpenEngine, bar: Progress) -> Answering:
-    """Calls answered one after another in this process. ``bar`` advances at first attempts."""
-
-    def answer_all(calls: Sequence[Call], keep: Callable[[list[Row]], None]) -> None:
-        for call in calls:
-            keep(answers_to(call.asks, call.attempt, engine(), call.sampling, call.run_seed, bar))
-
-    return answer_all
+    def close(self) -> None:
+        while self._opened:
+            self._opened.pop().close()
 
 
-def answering_on_cluster(workers: Callable[[], Crew], bar: Progress) -> Answering:
-    """Calls answered by whichever worker is free. ``bar`` advances at first attempts."""
-
-    def answer_all(calls: Sequence[Call], keep: Callable[[list[Row]], None]) -> None:
-        def on_done(call: Call, answers: list[Row]) -> None:
-            keep(answers)
-            bar.advance(0 if call.attempt else len(answers))
-
-        if calls:
-            workers().run(calls, on_done)
-
-    return answer_all
+def engine_on_demand(writer: Writer) -> closing[EngineOnDemand]:
+    """The engine of these settings, loaded at need and closed at the end of the block."""
+    return closing(EngineOnDemand(writer))
 
 
 @contextmanager
-def answering(config: Config, bar: Progress) -> Iterator[Answering]:
-    """How the settings have asks answered: by an engine of this process, or by the workers of a cluster.
-
-    Either is begun when it is first needed and closed at the end of the block.
-    """
-    if config.scale.executor == "plain":
-        with engine_on_demand(config.writer) as engine:
-            yield answering_here(engine, bar)
-        return
-    hired: list[Crew] = []
-    with ExitStack() as closing:
-
-        def workers() -> Crew:
-            if not hired:
-                hired.append(closing.enter_context(crew(config.scale, partial(_open_answerer, config.writer))))
-            return hired[0]
-
-        yield answering_on_cluster(workers, bar)
+def answering(config: Config, advance: Advance) -> Iterator[Answering]:
+    """How the settings have asks answered. ``advance`` hears of first attempts."""
+    with (
+        engine_on_demand(config.writer) as engine,
+        workers(config.scale, partial(open_answerer, engine), advance, _first_attempts) as answerers,
+    ):
+        yield answering_by(answerers)
 
 
-def _open_answerer(writer: Writer) -> tuple[Callable[[Call], list[Row]], str]:
-    """A worker of a cluster: it keeps its engine open for all calls that it is given."""
-    engine = kept_engine(writer)
+def answering_by(answerers: Workers) -> Answering:
+    """Calls answered by these; they are not called on for none."""
+
+    def answer_all(calls: Sequence[Call], keep: Callable[[list[Row]], None]) -> None:
+        if calls:
+            answerers.run(calls, lambda _, answers: keep(answers))
+
+    return answer_all
+
+
+def open_answerer(engine: OpenEngine, advance: Advance) -> tuple[Callable[[Call], list[Row]], Callable[[], str]]:
+    """A worker that answers calls, and what its engine is."""
 
     def answer(call: Call) -> list[Row]:
-        return answers_to(call.asks, call.attempt, engine, call.sampling, call.run_seed, Unseen())
+        return answers_to(call.asks, call.attempt, engine(), call.sampling, call.run_seed, advance)
 
-    return answer, engine.identity
+    return answer, lambda: engine().identity
+
+
+def _first_attempts(call: Call, answers: list[Row]) -> int:
+    return 0 if call.attempt else len(answers)
 
 
 def journal_of(artefact: Artefact, replies_sha: str) -> Journal:
@@ -175,7 +164,9 @@ def journal_of(artefact: Artefact, replies_sha: str) -> Journal:
     if not journal.rows and artefact.path.exists() and artefact.manifest_path.exists():
         made = artefact.manifest()
         if made["notes"].get("replies") == replies_sha:
-            journal.append(pq.read_table(artefact.path, columns=list(ANSWER)).to_pylist())
+            with reading_parquet(artefact.path):
+                answers = pq.read_table(artefact.path, columns=list(ANSWER)).to_pylist()
+            journal.append(answers)
     return journal
 
 
@@ -218,13 +209,13 @@ def write(
     config: Config,
     settings: Augment | Rewrite,
     judge: Judge,
-    bar: Progress,
+    advance: Advance,
     tried: Tried,
 ) -> list[Row]:
     """A judged row for every attempt at every ask; an ask whose row is rejected is tried again with a fresh seed.
 
-    First replies that ``tried`` holds are not asked for again. ``bar`` advances by one for each ask whose first reply
-    is there already.
+    First replies that ``tried`` holds are not asked for again. ``advance`` hears of the asks whose first reply is there
+    already.
     Rows come in the order of the asks, attempts in turn.
     """
     _take_over(asks, journal, tried, config, settings.sampling)
@@ -243,7 +234,7 @@ def write(
             answered = all((ask.id, attempt) in answers for ask in batch)
             if not answered:
                 calls.append(Call(batch, attempt, settings.sampling, config.seed))
-            bar.advance(0 if attempt else len(part) - (0 if answered else len(batch)))
+            advance(0 if attempt else len(part) - (0 if answered else len(batch)))
         answer_all(calls, keep)
         judged = judge([answered_row(ask, answers[ask.id, attempt]) for ask in pending], rows)
         rows += judged
@@ -268,13 +259,13 @@ def batches(asks: Sequence[Ask], size: int) -> Iterator[Sequence[Ask]]:
 
 
 def answers_to(
-    batch: Sequence[Ask], attempt: int, engine: Engine, sampling: Sampling, run_seed: int, bar: Progress
+    batch: Sequence[Ask], attempt: int, engine: Engine, sampling: Sampling, run_seed: int, advance: Advance
 ) -> list[Row]:
-    """One call of the engine: an answer as journals keep it for each ask. ``bar`` advances at first attempts."""
+    """One call of the engine: an answer as journals keep it for each ask. ``advance`` hears of first attempts."""
     conversations = [
         Conversation(row_id(ask.id, attempt), ask.messages, reply_seed(run_seed, ask, attempt)) for ask in batch
     ]
-    replies = engine.generate(conversations, sampling, on_reply=lambda _: bar.advance(0 if attempt else 1))
+    replies = engine.generate(conversations, sampling, on_reply=lambda _: advance(0 if attempt else 1))
     return [
         {
             "ask": ask.id,

@@ -149,6 +149,8 @@ def _load(
     import torch
     from transformers.utils import logging
 
+    # Some images for GPUs have TF32 in its place, whose ten bits give other scores than a CPU's.
+    torch.set_float32_matmul_precision("highest")
     tokenizer = load_tokenizer(folder)
     logging.disable_progress_bar()
     try:

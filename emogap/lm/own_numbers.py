@@ -152,10 +152,20 @@ def _check_causal(
     common = [_common(text, texts[0]) for text in texts]
     apart = [distances(one[:n], own[0][:n]).mean() for one, n in zip(own, common, strict=True)]
     if not max(apart) <= REFUSAL * TOLERANCE[str(model.dtype)]:
-        raise ModelError(
-            f"{name}: what a {type(model).__name__} says of a token depends on the tokens after it; name a model that "
-            "writes from left to right (some are one only with is_decoder in their config.json)"
-        )
+        raise not_causal(model, name)
+
+
+def not_causal(model: "torch.nn.Module", name: str | Path) -> ModelError:
+    """What is said of a model that looks ahead."""
+    return ModelError(
+        f"{name}: what a {architecture(model)} says of a token depends on the tokens after it; name a model that "
+        "writes from left to right (some are one only with is_decoder in their config.json)"
+    )
+
+
+def architecture(model: "torch.nn.Module") -> str:
+    """The class of a model, adapters or not."""
+    return type(model.get_base_model() if hasattr(model, "get_base_model") else model).__name__
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:

@@ -7,17 +7,18 @@ import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emogap.artefacts import Artefact, Recipe, Summary, package_versions, sha256_text
+from emogap.artefacts import Draft, Piece, Recipe, Summary, package_versions, sha256_text
 from emogap.config import Config, load_config
 from emogap.exhibits import CAPTIONS, DPI, Exhibit, exhibits, read_table
 from emogap.paths import Home
 from emogap.published import PublishedTable, published
 from emogap.show import report_facts as facts
 from emogap.show.study_order import PLACES, Place, place_of
-from emogap.stages import STAGES, Stage, make_each
+from emogap.stages import STAGES, Stage, run
 from emogap.state import StageState, inspect_all
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class Beyond:
     entries: list[Entry]
 
 
-def report_artefacts(config: Config) -> list[Artefact]:
+def report_artefacts(config: Config) -> list[Piece]:
     """The page, made from whatever is registered in the home."""
     inputs = {}
     for folder in exhibit_folders(config.home):
@@ -92,22 +93,21 @@ def report_artefacts(config: Config) -> list[Artefact]:
             inputs[config.home.relative(file)] = file
     templates = "".join((HERE / name).read_text(encoding="utf-8") for name in TEMPLATES)
     identities = {"template": sha256_text(templates), "manifests": _manifests_sha(config.home)}
-    return [
-        Artefact(config.home.report, Recipe("report", inputs, {"profile": config.profile}, identities, config.seed))
-    ]
+    recipe = Recipe("report", inputs, {"profile": config.profile}, identities, config.seed)
+    return [Piece(config.home.report, recipe, make=partial(_make, config))]
 
 
 def report(config: Config) -> Summary:
     """Write ``report/index.html``. What has not run is shown as missing."""
 
-    def make(artefact: Artefact) -> None:
-        with artefact.making() as draft:
-            states = [state for state in inspect_all(config) if state.stage.name != "report"]
-            entries = home_entries(config.home)
-            draft.path.write_text(_page(config, states, entries), encoding="utf-8")
-            draft.counts["exhibits"] = len(entries)
+    return run("report", report_artefacts(config))
 
-    return make_each("report", report_artefacts(config), make)
+
+def _make(config: Config, draft: Draft) -> None:
+    states = [state for state in inspect_all(config) if state.stage.name != "report"]
+    entries = home_entries(config.home)
+    draft.path.write_text(_page(config, states, entries), encoding="utf-8")
+    draft.counts["exhibits"] = len(entries)
 
 
 def render(template: str, **values: Any) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from emogap.artefacts import RULE
-from emogap.errors import InputError, MissingInput, UsageError
+from emogap.errors import InputError, MissingInput, UsageError, reading_parquet
 
 DEFAULT_COLUMN = "text"
 Kind = Literal["text", "CSV", "TSV", "JSON", "JSON lines", "Parquet"]
@@ -39,6 +39,7 @@ _SEPARATORS = (",", ";", "\t")
 _LOOKED_AT = 50
 """Rows of a table that its separator is told by."""
 _HEAD = 1 << 16
+_BRING_AGAIN = "bring it again"
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _FOREIGN = (
     (b"PK\x03\x04", "a zip archive or an Excel workbook; unpack it, or save the sheet as CSV"),
@@ -205,6 +206,11 @@ def _undecodable(path: Path, encoding: str, error: UnicodeDecodeError) -> InputE
 
 def _line_ends(part: bytes) -> int:
     return part.count(b"\n") + part.count(b"\r") - part.count(b"\r\n")
+
+
+def begins_with_mark(path: Path) -> bool:
+    """Whether a text begins with a byte-order mark, which readers do not see."""
+    return any(_head(path).startswith(mark) for mark, _ in _ENCODINGS)
 
 
 def read_lines(path: Path) -> Iterator[str]:
@@ -491,7 +497,7 @@ def _parquet(path: Path, wanted: Collection[str]) -> Table:
     with _opened(path) as (_, packed):
         if packed:
             raise InputError(f"{path} is Parquet inside gzip; unpack it")
-    with _reading_parquet(path):
+    with reading_parquet(path, _BRING_AGAIN):
         file = pq.ParquetFile(path)
         names = file.schema_arrow.names
     columns = _canonical(path, names, wanted)
@@ -501,21 +507,11 @@ def _parquet(path: Path, wanted: Collection[str]) -> Table:
 
 def _parquet_rows(path: Path, file: Any, chosen: Mapping[str, str]) -> Iterator[Row]:
     number = 0
-    with _reading_parquet(path):
+    with reading_parquet(path, _BRING_AGAIN):
         for batch in file.iter_batches(columns=list(chosen)):
             for values in batch.to_pylist():
                 number += 1
                 yield f"{path}, record {number}", {column: values[name] for name, column in chosen.items()}
-
-
-@contextmanager
-def _reading_parquet(path: Path) -> Iterator[None]:
-    import pyarrow as pa
-
-    try:
-        yield
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as Parquet ({error}); bring it again") from error
 
 
 # --- texts -----------------------------------------------------------------------------------------------------------

@@ -1,12 +1,15 @@
-"""Words: one spelling for what readers take for the same letters, and what a word is."""
+"""Words: one spelling for what readers take for the same letters, what a word is, and runs of words."""
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from emogap.artefacts import RULE
-from emogap.errors import InputError
+from emogap.errors import reading_parquet
+
+T = TypeVar("T")
 
 _APOSTROPHES = "‘’‛ʹʻʼ′´"
 _HYPHENS = "\u2010\u2011\ufe63"
@@ -57,6 +60,17 @@ def runs(text: str) -> list[str]:
     return _RUN.findall(plain(text))
 
 
+def ngrams(words: Sequence[T], length: int) -> list[tuple[T, ...]]:
+    """All runs of so many words, or numbers that stand for words, in order."""
+    return list(zip(*(words[start:] for start in range(length)), strict=False))
+
+
+def distinct_n(ngrams_of_texts: Iterable[Iterable[tuple]]) -> float:
+    """Different n-grams over all n-grams of the texts together (distinct-n, Li et al. 2016); NaN if they have none."""
+    found = [ngram for of_text in ngrams_of_texts for ngram in of_text]
+    return len(set(found)) / len(found) if found else float("nan")
+
+
 def spelling_rule(tables: Iterable[Path], column: str, **where) -> dict[str, str]:
     """The entry that a recipe of numbers about words has where a text of the tables is not ``plain``, else none.
 
@@ -68,12 +82,9 @@ def spelling_rule(tables: Iterable[Path], column: str, **where) -> dict[str, str
 
 
 def _texts(path: Path, column: str, where: dict) -> list[str | None]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not path.is_file():
         return []
-    try:
+    with reading_parquet(path):
         return pq.read_table(path, columns=[column], **where)[column].to_pylist()
-    except (pa.ArrowInvalid, KeyError, OSError) as error:
-        raise InputError(f"{path} cannot be read as Parquet ({error}); delete it and rerun its stage") from error

@@ -63,6 +63,12 @@ def _positions(starts: np.ndarray, total: int) -> np.ndarray:
     return np.arange(total) - np.maximum.accumulate(last)
 
 
+def bounds(positions: Sequence[int]) -> list[tuple[int, int]]:
+    """Begin and end of every document of a row, by its tokens' places in theirs: 0 begins one."""
+    begins = np.flatnonzero(np.asarray(positions) == 0).tolist()
+    return list(zip(begins, [*begins[1:], len(positions)], strict=True))
+
+
 def columns(blocks: Blocks, closed: bool) -> dict[str, np.ndarray]:
     """What the model is given of each block. Its first token has no label, for there is nothing to predict it from.
 

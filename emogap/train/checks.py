@@ -8,7 +8,7 @@ from emogap.config import Training
 from emogap.device import pick_device
 from emogap.errors import InputError, ModelError, UsageError
 from emogap.lm.loading import context_length
-from emogap.train.blocks import IGNORED
+from emogap.train.blocks import IGNORED, bounds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,8 +129,7 @@ def _texts(row: Mapping[str, Any]) -> "list[np.ndarray]":
     """The tokens of each document in a row."""
     import numpy as np
 
+    ids = np.asarray(row["input_ids"])
     if "position_ids" in row:
-        begins = np.flatnonzero(row["position_ids"] == 0)
-    else:
-        begins = np.cumsum([0, *row.get("seq_lengths", [0])[:-1]])
-    return np.split(np.asarray(row["input_ids"]), begins[1:])
+        return [ids[begin:end] for begin, end in bounds(row["position_ids"])]
+    return np.split(ids, np.cumsum(row.get("seq_lengths", [len(ids)]))[:-1])

@@ -15,7 +15,8 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import Trainer
 
 from emogap.errors import ModelError, one_line
-from emogap.train.blocks import IGNORED
+from emogap.lm.own_numbers import architecture, not_causal
+from emogap.train.blocks import IGNORED, bounds
 
 Batch = Mapping[str, Any]
 Document = tuple[int, int, int]
@@ -55,11 +56,7 @@ def in_rows_of_their_own(batch: Batch, fill: int) -> Batch:
 
 def documents(positions: torch.Tensor) -> list[Document]:
     """Where the documents of a batch lie. ``positions``: (rows, tokens), 0 where a document begins."""
-    found = []
-    for row, places in enumerate(positions.tolist()):
-        begins = [at for at, place in enumerate(places) if place == 0]
-        found += [(row, begin, end) for begin, end in zip(begins, [*begins[1:], len(places)], strict=True)]
-    return found
+    return [(row, *bound) for row, places in enumerate(positions.tolist()) for bound in bounds(places)]
 
 
 def keep_apart(trainer: Trainer, name: str, remedy: str) -> None:
@@ -102,12 +99,7 @@ def see_only_what_precedes(trainer: Trainer, name: str, text: list[int], remedy:
     half = len(text) // 2
     changed = _changed(trainer, batch, 0, slice(half, None))
     if not _differ(_logits(trainer, changed)[0, :half], logits[0, :half]) <= SAME:
-        raise ModelError(f"{name}: {kind} sees later tokens, it is no causal language model; choose another base model")
-
-
-def architecture(model: Any) -> str:
-    """The class of a model, adapters or not."""
-    return type(model.get_base_model() if hasattr(model, "get_base_model") else model).__name__
+        raise not_causal(trainer.model, name)
 
 
 def _shared(trainer: Trainer) -> Batch | None:

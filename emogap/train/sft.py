@@ -4,6 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from emogap.artefacts import Artefact, Summary
 from emogap.config import Config
 from emogap.data.alpaca import FIELDS, load_records
@@ -18,7 +20,6 @@ from emogap.train.strategies import Parts, Run, artefact
 from emogap.train.trainable import trainable
 
 if TYPE_CHECKING:
-    import pandas as pd
     from transformers import PreTrainedTokenizerBase
 
     from emogap.train.stage import Prepared, Watch
@@ -67,8 +68,6 @@ def training_records(config: Config, run: Run) -> "pd.DataFrame":
 
 def _records(path: Path) -> "pd.DataFrame":
     """Columns ``id, instruction, input, output`` of the kept rewrites, or of all records of a file."""
-    import pandas as pd
-
     if path.name.endswith(".rows.parquet"):
         table = read_rows(path, REWRITES)
         return table[table["status"] == KEPT]

@@ -96,6 +96,9 @@ def _first_said(error: Any) -> Exception:
 
 
 def _make(config: Config, run: Run, made: Artefact, watch: Watch | None) -> None:
+    from emogap.generate.writing import close_kept_engine
+
+    close_kept_engine()
     recipe_sha256 = made.recipe.sha256()
     with _publishing(made) as draft:
         folder = checkpoints.folder_for(made.path, recipe_sha256) if is_main() else checkpoints.folder(made.path)

@@ -1,1 +1,0 @@
-"""Benchmarks, a module each; ``emogap.bench`` knows them by name."""

@@ -1,0 +1,69 @@
+"""A home made before the package was made smaller is fresh with the code of today, but for what ``expected.json`` says.
+
+``fixtures/old_home/make.py`` made it, once. An artefact's reasons there are those for which this code makes it again.
+"""
+
+import json
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from emogap.artefacts import Artefact
+from emogap.cli import main
+from emogap.config import load_config
+from emogap.generate.grid import make_grid
+from emogap.stages import STAGES
+from emogap.state import inspect_all
+
+OLD = Path(__file__).parent / "fixtures" / "old_home"
+EXPECTED = json.loads((OLD / "expected.json").read_text(encoding="utf-8"))
+PROFILE = str(OLD / "tiny.toml")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("old")
+    with tarfile.open(OLD / "home.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "home"
+
+
+def template_alone(reasons: Iterable[str]) -> bool:
+    """Whether it is only that the page's template is another one: then it is put together again, and nothing else."""
+    return bool(reasons) and all(reason.startswith("template ") for reason in reasons)
+
+
+def test_every_artefact_is_as_fresh_as_expected(home):
+    config = load_config(PROFILE, home)
+
+    def reasons(artefact: Artefact) -> list[str]:
+        found = artefact.freshness()
+        return ["missing"] if found.state == "missing" else [] if template_alone(found.reasons) else [*found.reasons]
+
+    found = {
+        stage.name: {config.home.relative(a.path): reasons(a) for a in stage.artefacts(config)} for stage in STAGES
+    }
+    assert found == EXPECTED["artefacts"]
+
+
+@pytest.mark.parametrize("settings", [[], *([change] for change in EXPECTED["changes"])], ids=str)
+def test_stages_are_stale_for_a_changed_setting_alone_and_say_so(home, settings):
+    expected = dict(EXPECTED["changes"][settings[0]] if settings else EXPECTED["stages"])
+    stale = {s.stage.name: [*s.reasons] for s in inspect_all(load_config(PROFILE, home, settings)) if s.reasons}
+    if template_alone(stale.get("report", ())):
+        del stale["report"]
+        expected.pop("report", None)
+    assert stale == expected
+
+
+@pytest.mark.parametrize(("stage", "templates"), [("augment", ["m1", "m2"]), ("rewrite", ["v1", "v2"])])
+def test_a_grid_is_not_made_again(home, stage, templates):
+    summary = make_grid(load_config(PROFILE, home), stage, templates, {"temperature": [0.3, 0.9]}, 3)
+    assert (summary.made, summary.fresh) == ([], ["replies.parquet"])
+
+
+def test_its_bytes_are_those_of_its_manifests(home, capsys):
+    assert main(["status", "--verify", "--profile", PROFILE, "--home", str(home)]) == 0
+    assert capsys.readouterr().out.endswith("59 artefacts verified\n")

@@ -1,0 +1,1 @@
+"""Benchmarks, a module each; ``tools.bench`` knows them by name."""
