@@ -112,7 +112,7 @@ def _check_words(words: list[str]) -> None:
 def _check_gone(words: list[str]) -> None:
     command = next((word for word in words if not word.startswith("-")), "")
     if command in GONE:
-        raise UsageError(f"{command} went: {GONE[command]}")
+        raise UsageError(f"{command} is gone: {GONE[command]}")
 
 
 def _nobody_reads() -> bool:

@@ -44,9 +44,9 @@ def test_help_names_every_stage(capsys):
         (["status", "--set", "augment.linez=1"], "unknown setting 'augment.linez'"),
         (["augment", "--set", 'augment.methods=["m7"]'], "method 'm7' has no template"),
         (["bench", "nope"], "unknown benchmark 'nope'"),
-        (["push", "m", "--to", "someone/m"], "push went: hf upload OWNER/NAME HOME/models/MODEL --private"),
-        (["review", "--method", "m1"], "review went: verdicts by hand are no longer read; change the gates"),
-        (["prompts", "make", "seeds", "--help"], "prompts went: write a file like data/sample/"),
+        (["push", "m", "--to", "someone/m"], "push is gone: hf upload OWNER/NAME HOME/models/MODEL --private"),
+        (["review", "--method", "m1"], "review is gone: verdicts by hand are no longer read; change the gates"),
+        (["prompts", "make", "seeds", "--help"], "prompts is gone: write a file like data/sample/"),
     ],
 )
 def test_bad_use_is_one_line_and_exit_code_2(words, message, tmp_path, capsys):
