@@ -41,8 +41,15 @@ WRITERS_TEMPLATE = (
 
 def missing() -> list[str]:
     """What stand-ins need and is not installed."""
-    packages = [name for name in ("sentencepiece", "bitsandbytes") if importlib.util.find_spec(name) is None]
+    packages = [name for name in ("sentencepiece", "google.protobuf", "bitsandbytes") if not _is_there(name)]
     return packages + [str(file) for file in (VOCABULARY, MERGES, MISTRAL) if not file.exists()]
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # of the package that it lies in
+        return False
 
 
 def build_hub(home: Path, writes: bool) -> Path:
