@@ -164,6 +164,7 @@ class WritingStage(ABC):
             asks, sha256 = self.asks(part), part.replies.sha256()
             shown = {ask.id: ask.shown for ask in asks}
             journal = journal_of(part.artefact, sha256)
+            draft.afterwards.append(journal.discard)
             rows = write(
                 asks,
                 journal,
@@ -179,4 +180,3 @@ class WritingStage(ABC):
             draft.counts |= {self.counted: len(asks), "kept": kept, "rejected": len(rows) - kept}
             draft.notes["replies"] = sha256
             self.beside(part, rows, draft)
-        journal.discard()
