@@ -28,9 +28,9 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, Protocol
 
-from emogap.artefacts import Artefact
 from emogap.config import Scale
 from emogap.errors import DiskError, EmogapError, ModelError, UsageError
+from emogap.store.artefacts import Artefact
 
 Work = Callable[[Any], Any]
 Advance = Callable[[int], None]

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from emogap.artefacts import package_versions
 from emogap.config import Config, HubModel
 from emogap.errors import ModelError
 from emogap.hub import ADAPTER, packaged_file
 from emogap.paths import from_root
+from emogap.store.artefacts import package_versions
 
 
 def examine(config: Config) -> Iterator[str]:

@@ -5,9 +5,9 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from emogap.artefacts import write_text
 from emogap.errors import InputError
 from emogap.paths import ROOT
+from emogap.store.artefacts import write_text
 
 FOLDER = ROOT / "results" / "gpu"
 COLUMNS = ("card", "work", "model", "rate", "unit")

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emogap.artefacts import fingerprint
 from emogap.config import Config, HubModel
 from emogap.errors import ModelError
-from emogap.locks import lock
 from emogap.paths import cache_dir, cache_folder, from_root
+from emogap.store.artefacts import fingerprint
+from emogap.store.locks import lock
 
 WEIGHTS = ("*.safetensors", "*.json", "*.txt", "*.model", "tokenizer*", "*.jinja")
 """What is fetched of a model repository: safetensors and what describes them, never pickles."""

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from emogap import hub
-from emogap.artefacts import counted, portable
 from emogap.config import Config, Section
 from emogap.data import alpaca, classify
 from emogap.errors import EmogapError, MissingInput
@@ -22,6 +21,7 @@ from emogap.gpu_rates import FOLDER, read_rates, tables
 from emogap.published import published
 from emogap.records import RESPONSES, REWRITES, STORIES, read_rows
 from emogap.show.report_facts import home_manifests
+from emogap.store.artefacts import counted, portable
 from emogap.train import checkpoints, history, model_folder, strategies
 
 SECONDS, LOADED_SECONDS, STEPS = 30, 120, 10

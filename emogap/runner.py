@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from emogap import errors
-from emogap.artefacts import content_hashes, write_text
 from emogap.config import Config
 from emogap.empty import what_is_empty
 from emogap.errors import EmogapError
 from emogap.paths import ROOT, cache_dir
-from emogap.progress import PROGRESS_FILE
 from emogap.stages import STAGES, Stage, stage
 from emogap.state import inspect
+from emogap.store.artefacts import content_hashes, write_text
+from emogap.store.progress import PROGRESS_FILE
 
 
 def select(first: str | None, last: str | None, only: str | None) -> list[Stage]:

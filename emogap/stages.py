@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from emogap.artefacts import Artefact, Piece, Summary
 from emogap.config import Config
 from emogap.errors import LockHeld, MadeMeanwhile, UsageError
+from emogap.store.artefacts import Artefact, Piece, Summary
 
 
 @dataclass(frozen=True)

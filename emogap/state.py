@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from emogap.artefacts import Freshness, verify
 from emogap.config import Config
 from emogap.empty import what_is_empty
 from emogap.errors import InputError, MissingInput
-from emogap.exhibits import is_drawn
 from emogap.stages import STAGES, Stage, stage
+from emogap.store.artefacts import Freshness, verify
+from emogap.store.exhibits import is_drawn
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from emogap.artefacts import RULE
 from emogap.data.alpaca import Record, clean, drop_reason, load_records, select
 from emogap.errors import InputError, MissingInput
+from emogap.store.artefacts import RULE
 
 
 def record(instruction="Name a fruit.", input="", output="An apple.") -> Record:

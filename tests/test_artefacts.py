@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from emogap.artefacts import Artefact, Recipe, fingerprint, manifest_path, verify
 from emogap.errors import DiskError, InputError, LockHeld, MissingInput
-from emogap.journal import Journal
-from emogap.locks import lock
+from emogap.store.artefacts import Artefact, Recipe, fingerprint, manifest_path, verify
+from emogap.store.journal import Journal
+from emogap.store.locks import lock
 
 
 @pytest.fixture
@@ -195,7 +195,7 @@ def test_a_clock_set_back_changes_neither_freshness_nor_the_time_taken(source, m
     os.utime(source, (0, 0))
     assert artefact(source).freshness().reasons == ("input in changed",)
     clock = iter(range(2_000_000_000, 0, -1000))
-    monkeypatch.setattr("emogap.artefacts.time.time", lambda: float(next(clock)))
+    monkeypatch.setattr("emogap.store.artefacts.time.time", lambda: float(next(clock)))
     make(artefact(source))
     assert 0 <= artefact(source).manifest()["seconds"] < 60
 
@@ -294,7 +294,7 @@ def test_a_folder_in_place_of_a_finished_file_is_found(source):
 
 def test_a_flipped_byte_is_found_though_the_time_of_change_was_put_back(tmp_path, monkeypatch):
     monkeypatch.setenv("EMOGAP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("emogap.artefacts.LARGE_BYTES", 2)
+    monkeypatch.setattr("emogap.store.artefacts.LARGE_BYTES", 2)
     large = tmp_path / "large.bin"
     large.write_bytes(b"good")
     before, good = large.stat(), fingerprint(large)
@@ -307,14 +307,16 @@ def test_a_flipped_byte_is_found_though_the_time_of_change_was_put_back(tmp_path
 
 def test_verify_reads_the_bytes_whatever_is_remembered(source, monkeypatch):
     monkeypatch.setenv("EMOGAP_CACHE", str(source.parent / "cache"))
-    monkeypatch.setattr("emogap.artefacts.LARGE_BYTES", 1)
+    monkeypatch.setattr("emogap.store.artefacts.LARGE_BYTES", 1)
     make(artefact(source))
     out = source.parent / "out.txt"
     before = out.stat()
     fingerprint(out)
     out.write_text("d0ne")
     os.utime(out, ns=(before.st_atime_ns, before.st_mtime_ns))
-    monkeypatch.setattr("emogap.artefacts._remembered_hash", lambda path: pytest.fail("trusted what it remembered"))
+    monkeypatch.setattr(
+        "emogap.store.artefacts._remembered_hash", lambda path: pytest.fail("trusted what it remembered")
+    )
     with pytest.raises(InputError, match="differs from its manifest"):
         verify(out)
 

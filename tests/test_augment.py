@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 from fakes import use_fakes
 
-from emogap.artefacts import Artefact, Recipe
 from emogap.emotions import INDEX, LABELS
 from emogap.errors import InputError, MissingInput, UsageError
-from emogap.exhibits import exhibits
 from emogap.generate import augment as stories
 from emogap.generate.engines import Reply
 from emogap.generate.outcomes import show_stories, story_examples, story_outcomes
 from emogap.records import PROCESSED, STORIES, read_rows, write_rows
+from emogap.store.artefacts import Artefact, Recipe
+from emogap.store.exhibits import exhibits
 
 SIZES = ("big", "old", "red")
 THINGS = ("the dog", "a hill", "his ball", "our tree", "and I", "a bird")

@@ -17,17 +17,17 @@ import pyarrow.parquet as pq
 import pytest
 from fakes import HashClassifier
 
-from emogap import artefacts
-from emogap.artefacts import read_manifest
 from emogap.config import load_config
 from emogap.data import babylm, clean, raw
 from emogap.data.clean import Report, Rules, SeenKeys, count_words
 from emogap.data.raw import find_sources
 from emogap.emotions import INDEX, LABELS
 from emogap.errors import InputError, MissingInput, UsageError
-from emogap.exhibits import exhibits
 from emogap.records import PROCESSED, read_rows
 from emogap.show.report_tables import read_cells
+from emogap.store import artefacts
+from emogap.store.artefacts import read_manifest
+from emogap.store.exhibits import exhibits
 from tools.benchmarks.clean import clean_line, make_text, plain_loop
 
 ELEVEN = "one two three four five six seven eight nine ten eleven"

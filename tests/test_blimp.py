@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from tiny_models import save_tiny_gpt2, save_tiny_llama
 
-from emogap.artefacts import read_manifest
 from emogap.cli import main
 from emogap.config import HubModel
 from emogap.errors import InputError, MissingInput, UsageError
@@ -24,6 +23,7 @@ from emogap.evaluate.sentence_scores import Scored, SentenceScorer
 from emogap.evaluate.tasks import score_cases
 from emogap.hub import LocalModel
 from emogap.paths import from_root
+from emogap.store.artefacts import read_manifest
 
 SAMPLE = from_root("data/sample/blimp")
 GOOD, BAD = "The dogs bark.", "The dogs barks."

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 from fakes import HashClassifier
 
-from emogap.artefacts import read_manifest
 from emogap.cli import main
 from emogap.config import HubModel
 from emogap.data import classify
 from emogap.data.classify import Shards, classify_file, thresholds_of, top_labels
 from emogap.emotions import INDEX, LABELS
 from emogap.errors import InputError, MissingInput, UsageError
+from emogap.store.artefacts import read_manifest
 from emogap.text.reading import count_texts, read_texts
 
 TEXTS = ["plain words", "", 'say "hi", now', "tab\tand, comma", "Bär 🙂\u2028same line", "last"]

@@ -8,7 +8,6 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from emogap.artefacts import Artefact, Recipe
 from emogap.cli import build_parser, main
 from emogap.commands import config_from
 from emogap.config import load_config
@@ -17,6 +16,7 @@ from emogap.paths import ROOT
 from emogap.records import CORPUS, PROCESSED, RESPONSES, REWRITES, STORIES, write_rows
 from emogap.runner import select
 from emogap.stages import STAGES, stage
+from emogap.store.artefacts import Artefact, Recipe
 
 
 def emogap(*words, capsys):

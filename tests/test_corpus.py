@@ -8,13 +8,13 @@ import shutil
 import pandas as pd
 import pytest
 
-from emogap.artefacts import read_manifest, sha256_text
 from emogap.data.corpus import corpus, corpus_artefacts
 from emogap.data.wiki import form_of, read_articles
 from emogap.errors import InputError, MissingInput, UsageError
-from emogap.exhibits import exhibits
 from emogap.records import CORPUS, STORIES, read_rows, write_rows
 from emogap.show import corpus_figures
+from emogap.store.artefacts import read_manifest, sha256_text
+from emogap.store.exhibits import exhibits
 
 EMOTIONS = ("joy", "fear", "curiosity", "anger")
 WORDS = [f"{a}{b}" for a in ("ba", "co", "di", "fu", "le", "mo") for b in ("n", "rk", "st", "lly", "m", "ddle", "pper")]

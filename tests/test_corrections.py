@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from emogap.artefacts import RULE
 from emogap.config import HubModel
 from emogap.evaluate.blimp import BLIMP
 from emogap.evaluate.emobench import EMOBENCH
@@ -12,6 +11,7 @@ from emogap.evaluate.fluency import plain_text_artefacts
 from emogap.evaluate.lens import lens_artefacts
 from emogap.evaluate.respond import respond_artefacts
 from emogap.lm.corrections import PASSAGE, SENTENCE, continuation_rule, replies_rule, scores_rule
+from emogap.store.artefacts import RULE
 
 
 def folder_of(place, generation=None, **settings):

@@ -16,8 +16,8 @@ from emogap.evaluate.emobench_exhibits import emobench_exhibits
 from emogap.evaluate.emobench_questions import Question, listing, load_questions, load_wording
 from emogap.evaluate.sentence_scores import Scored
 from emogap.evaluate.tasks import score_cases
-from emogap.exhibits import exhibits
 from emogap.paths import from_root
+from emogap.store.exhibits import exhibits
 
 SAMPLE = from_root("data/sample/emobench")
 EA = {

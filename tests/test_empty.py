@@ -14,13 +14,13 @@ from emogap.emotions import LABELS
 from emogap.errors import UsageError
 from emogap.evaluate.lens import lens_models
 from emogap.evaluate.models import study_models
-from emogap.exhibits import Exhibit, exhibits, save_table, withdraw
 from emogap.paths import ROOT
 from emogap.records import CORPUS, PROCESSED, REWRITES, STORIES, read_rows, write_rows
 from emogap.show import corpus_figures
 from emogap.show.report_tables import read_cells
 from emogap.stages import STAGES
 from emogap.state import inspect_all
+from emogap.store.exhibits import Exhibit, exhibits, save_table, withdraw
 from emogap.train.trainable import nothing_to_train, trainable, untrained
 
 NOT_ONE = "training and validation need one each"

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from emogap.exhibits import Exhibit, read_table, save_table
 from emogap.show.report import reader
 from emogap.show.report_tables import read_cells
+from emogap.store.exhibits import Exhibit, read_table, save_table
 
 NAMES = ["1.10", "007", "1e5", "NA", "nan", "None", "null", "True", "inf", "7", "", 'a, "b"']
 

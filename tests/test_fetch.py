@@ -9,11 +9,11 @@ import zipfile
 import pytest
 from public_home import PublicHome, serving
 
-from emogap.artefacts import read_manifest
 from emogap.data import fetch as fetching
 from emogap.data.fetch import Servers, fetch, unpack
 from emogap.data.registry import DATA_SETS, DataSet, Home, data_set
 from emogap.errors import InputError, MissingInput, UsageError
+from emogap.store.artefacts import read_manifest
 
 COMMIT = "abcdef0123456789abcdef0123456789abcdef01"
 

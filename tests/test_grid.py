@@ -15,12 +15,12 @@ from emogap.evaluate import grid_scores as scoring
 from emogap.evaluate.grid_exhibits import printed_cells, printed_differences, show_grid
 from emogap.evaluate.text_comparison import proportion
 from emogap.evaluate.word_counts import count_words
-from emogap.exhibits import exhibits
 from emogap.generate import augment as stories
 from emogap.generate import judging
 from emogap.generate.engines import Reply
 from emogap.generate.grid import grid_path, make_grid, parse_vary
 from emogap.generate.preview import preview
+from emogap.store.exhibits import exhibits
 
 TEMPERATURES = {"temperature": [0.3, 1.2]}
 

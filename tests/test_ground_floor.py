@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emogap.artefacts import Artefact, Recipe
 from emogap.config import HubModel
 from emogap.emotions import GROUPINGS, LABELS, REWRITE_EMOTIONS, group_of, labels_over
 from emogap.errors import InputError, MissingInput, ModelError, UsageError
-from emogap.exhibits import Exhibit, draw_if_new, exhibits, save_figure, save_table
 from emogap.generate.prompts import load_template, parse_template
 from emogap.hub import identify, packaged_file, resolve
 from emogap.published import published
 from emogap.records import PROCESSED, STORIES, count_rows, read_rows, row_seed, stream_rows, write_rows
+from emogap.store.artefacts import Artefact, Recipe
+from emogap.store.exhibits import Exhibit, draw_if_new, exhibits, save_figure, save_table
 from emogap.text import near_duplicates as neardup
 from tools import bench
 

@@ -12,11 +12,11 @@ from emogap.cli import main
 from emogap.evaluate.lens import TextReader
 from emogap.evaluate.lens_exhibits import families, given
 from emogap.evaluate.logit_lens import LogitLens
-from emogap.exhibits import exhibits
 from emogap.hub import LocalModel
 from emogap.records import LENS, read_rows
 from emogap.show import lens_figures
 from emogap.show.lens_widget import build
+from emogap.store.exhibits import exhibits
 
 TEXT = SENTENCES[0]
 

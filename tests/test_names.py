@@ -9,11 +9,11 @@ from emogap.data.corpus import corpus_artefacts
 from emogap.errors import UsageError
 from emogap.evaluate import blimp_tables, emobench_tables
 from emogap.evaluate.preference import Votes, build_questionnaire, prompts_table
-from emogap.exhibits import read_table, told_apart
 from emogap.generate.outcomes import _side_by_side
 from emogap.records import RESPONSES, write_rows
 from emogap.show.report_tables import read_cells, to_cells
 from emogap.show.textstats_figures import measures
+from emogap.store.exhibits import read_table, told_apart
 
 
 def test_different_names_stay_different():

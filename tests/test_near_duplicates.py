@@ -6,12 +6,12 @@ import re
 import pandas as pd
 import pytest
 
-from emogap.artefacts import RULE
 from emogap.config import Gates
 from emogap.data.babylm import process_artefacts
 from emogap.data.corpus import corpus_artefacts
 from emogap.generate.quality import clean, duplicates
 from emogap.records import STORIES, write_rows
+from emogap.store.artefacts import RULE
 from emogap.text.near_duplicates import near_duplicates, text_key
 
 BOUNDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from emogap.artefacts import Artefact
 from emogap.cli import main
 from emogap.config import load_config
 from emogap.generate.grid import make_grid
 from emogap.stages import STAGES
 from emogap.state import inspect_all
+from emogap.store.artefacts import Artefact
 
 OLD = Path(__file__).parent / "fixtures" / "old_home"
 EXPECTED = json.loads((OLD / "expected.json").read_text(encoding="utf-8"))

@@ -11,12 +11,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from emogap.artefacts import manifest_path
 from emogap.config import load_config
 from emogap.emotions import LABELS
-from emogap.exhibits import exhibits
 from emogap.stages import STAGES
 from emogap.state import inspect_all
+from emogap.store.artefacts import manifest_path
+from emogap.store.exhibits import exhibits
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(2400)]
 

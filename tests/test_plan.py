@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from emogap import gpu_rates
-from emogap.artefacts import counted
 from emogap.cli import main
 from emogap.config import load_config
 from emogap.errors import InputError
@@ -15,6 +14,7 @@ from emogap.generate.augment import story_chunks
 from emogap.paths import ROOT
 from emogap.plan import plan, works
 from emogap.records import CORPUS, PROCESSED, RESPONSES, STORIES, write_rows
+from emogap.store.artefacts import counted
 from emogap.train.history import pace
 from emogap.train.strategies import artefact, runs
 

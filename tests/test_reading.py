@@ -20,7 +20,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from emogap.artefacts import RULE
 from emogap.cli import main
 from emogap.data.alpaca import load_records
 from emogap.errors import EmogapError, InputError, MissingInput
@@ -35,6 +34,7 @@ from emogap.evaluate.preference import read_votes
 from emogap.evaluate.respond import load_prompts
 from emogap.evaluate.sentiment import read_counts
 from emogap.generate.prompts import SeedRewrite, StoryExample, load_examples, load_template
+from emogap.store.artefacts import RULE
 from emogap.text.reading import count_texts, passages_rule, read_lines, read_table, read_texts, texts_rule
 from tools.goemotions import read_goemotions
 

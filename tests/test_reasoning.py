@@ -5,13 +5,13 @@ import json
 import pytest
 from fakes import reworded, use_fakes
 
-from emogap.artefacts import RULE, manifest_path
 from emogap.config import Gates
 from emogap.generate import rewrite as rewrites
 from emogap.generate.engines import Reply
 from emogap.generate.judging import read_reply
 from emogap.generate.quality import STORY_GATES, Candidate, clean, failures
 from emogap.records import REWRITES, read_rows
+from emogap.store.artefacts import RULE, manifest_path
 
 STORY = (
     "Mira carried the lantern down to the boat. It swung in her hand and threw long shadows on the sand. "

@@ -13,12 +13,12 @@ from hub_stand_ins import build_hub, missing
 from public_home import PublicHome, serving
 from published_files import files_of
 
-from emogap.artefacts import read_manifest
 from emogap.config import load_config
 from emogap.data.fetch import fetch
 from emogap.data.registry import data_set
 from emogap.records import KEPT
 from emogap.stages import STAGES
+from emogap.store.artefacts import read_manifest
 
 pytestmark = [
     pytest.mark.slow,

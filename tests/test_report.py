@@ -8,10 +8,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from emogap.artefacts import Artefact, Recipe
 from emogap.cli import main
 from emogap.config import load_config
-from emogap.exhibits import Exhibit, save_figure, save_table
 from emogap.paths import Home
 from emogap.show import comparison, workflow
 from emogap.show.report import reader, report
@@ -19,6 +17,8 @@ from emogap.show.report_tables import PART_CHARACTERS, ROWS_OF_A_CUT, ROWS_SHOWN
 from emogap.show.study_order import PLACES, place_of
 from emogap.stages import STAGES
 from emogap.state import inspect_all
+from emogap.store.artefacts import Artefact, Recipe
+from emogap.store.exhibits import Exhibit, save_figure, save_table
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from browser import browser, downloads  # noqa: F401  (fixtures)
 
-from emogap.artefacts import Artefact, Recipe
-from emogap.exhibits import Exhibit, save_figure, save_table
 from emogap.paths import Home
 from emogap.show.report import report
 from emogap.show.report_pair import report_pair
+from emogap.store.artefacts import Artefact, Recipe
+from emogap.store.exhibits import Exhibit, save_figure, save_table
 
 pytestmark = pytest.mark.slow
 

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from fakes import reworded, use_fakes
 
-from emogap.artefacts import manifest_path
 from emogap.emotions import REWRITE_EMOTIONS
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.generate import judging
 from emogap.generate import rewrite as rewrites
 from emogap.records import REWRITES, read_rows
+from emogap.store.artefacts import manifest_path
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from emogap.evaluate.stop_words import STOP_WORDS
 from emogap.evaluate.text_scan import Capitals, Job, scan, scan_batch
 from emogap.evaluate.text_sources import REWRITE_COLUMNS, STORY_COLUMNS, read_texts
 from emogap.evaluate.word_counts import PRESETS, count_words
-from emogap.exhibits import exhibits
 from emogap.hub import LocalModel
 from emogap.published import published_methods
 from emogap.records import REWRITES, STORIES, read_rows, write_rows
 from emogap.show import textstats_figures
+from emogap.store.exhibits import exhibits
 
 # What nltk 3.8.1 itself makes of these; the rules of later releases differ in the first, third, fifth and sixth.
 TOKENS_381 = {

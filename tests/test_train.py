@@ -9,14 +9,14 @@ import pytest
 from fakes import use_fakes
 from tiny_models import SENTENCES, save_tiny_gpt2
 
-from emogap.artefacts import read_manifest
 from emogap.config import load_config
 from emogap.device import pick_dtype
 from emogap.errors import DiskError, InputError, MissingInput, ModelError, TrainingError, UsageError
-from emogap.exhibits import exhibits
 from emogap.generate import writing
 from emogap.generate.answer_form import load_answer_form
 from emogap.records import CORPUS, KEPT, REJECTED, REWRITES, write_rows
+from emogap.store.artefacts import read_manifest
+from emogap.store.exhibits import exhibits
 from emogap.train import checkpoints
 from emogap.train.blocks import IGNORED, columns, cut, wrap
 from emogap.train.causal_lm import clm, clm_artefacts
@@ -538,7 +538,7 @@ def test_what_cannot_be_kept_on_an_adapter_is_refused_before_any_training(study,
 
 
 def test_only_adapters_kept_on_adapters_are_stale_by_the_rule_for_them(study, tiny, tmp_path):
-    from emogap.artefacts import write_json
+    from emogap.store.artefacts import write_json
 
     config = study(BABY, INSTR, BABY_INSTR, **ALL_ADAPTERS | {"clm.max_steps": 2, "sft.max_steps": 2})
     clm(config)

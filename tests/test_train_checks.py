@@ -8,9 +8,9 @@ import pytest
 import torch
 from tiny_models import SENTENCES, save_tiny_gpt2
 
-from emogap.artefacts import RULE
 from emogap.config import Clm, Sft, load_config
 from emogap.errors import InputError, ModelError, UsageError
+from emogap.store.artefacts import RULE
 from emogap.train import checks, packing, rules
 from emogap.train.blocks import IGNORED, columns, cut, wrap
 from emogap.train.causal_lm import as_rows, make_clm_trainer

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emogap.artefacts import RULE
 from emogap.config import Gates, RewriteGates
 from emogap.data.clean import Rules, _keys
 from emogap.evaluate import text_measures
@@ -15,6 +14,7 @@ from emogap.evaluate.text_scan import Capitals, _numbers
 from emogap.evaluate.word_counts import PRESETS
 from emogap.generate.quality import REWRITE_GATES, STORY_GATES, Candidate, failures, lost, names
 from emogap.records import RESPONSES, REWRITES, write_rows
+from emogap.store.artefacts import RULE
 from emogap.text.near_duplicates import near_duplicates, normalised, shingles
 from emogap.text.words import SPELLING, plain, spelling_rule
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from emogap.artefacts import fingerprint, write_json
 from emogap.emotions import LABELS
 from emogap.errors import MissingInput
 from emogap.evaluate.emotion_words import WORDS
@@ -23,6 +22,7 @@ from emogap.evaluate.text_comparison import log_odds
 from emogap.evaluate.text_sources import STORY_COLUMNS, read_texts
 from emogap.evaluate.word_counts import PRESETS
 from emogap.options import Parser, a_path
+from emogap.store.artefacts import fingerprint, write_json
 from tools.goemotions import read_goemotions
 
 LISTED = 40

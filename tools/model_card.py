@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from emogap.artefacts import write_text
+from emogap.store.artefacts import write_text
 
 _CARD = """---
 language: en

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import f1_score
 
-from emogap.artefacts import write_json
 from emogap.data.emotion_model import (
     MINILM,
     MODELS,
@@ -37,6 +36,7 @@ from emogap.device import cpu_has_bf16
 from emogap.emotions import EMOTIONS, INDEX, LABELS
 from emogap.errors import MissingInput, UsageError
 from emogap.options import Parser, a_path
+from emogap.store.artefacts import write_json
 from emogap.text.forms import Form, Label, Text, check, read_forms
 from tools.goemotions import GoEmotions, read_goemotions
 from tools.model_card import write_card

@@ -14,7 +14,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emogap.artefacts import Draft, Piece, Recipe, Summary, read_manifest
 from emogap.config import Config
 from emogap.data.classify import (
     SHARD_LINES,
@@ -29,11 +28,12 @@ from emogap.data.raw import Source, find_sources, members_read, size
 from emogap.device import check_device
 from emogap.emotions import EMOTIONS, INDEX, LABELS, NEUTRAL, labels_over
 from emogap.errors import InputError
-from emogap.exhibits import Exhibit, read_table, save_figure, save_table, told_apart
 from emogap.paths import from_root
-from emogap.progress import progress
 from emogap.records import PROCESSED, count_rows, row_seed
 from emogap.stages import run
+from emogap.store.artefacts import Draft, Piece, Recipe, Summary, read_manifest
+from emogap.store.exhibits import Exhibit, read_table, save_figure, save_table, told_apart
+from emogap.store.progress import progress
 from emogap.text.near_duplicates import EQUALITY_RULE
 
 NO_LINE = "no line is emotional; give more text or lower process.threshold"

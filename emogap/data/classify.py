@@ -15,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from emogap.artefacts import Artefact, Draft, Piece, Recipe, Summary, write_json
 from emogap.cluster import Advance, unheard, workers
 from emogap.config import Dtype, HubModel, Scale
 from emogap.data.emotion_model import EmotionClassifier, identify_classifier, load_classifier
 from emogap.device import check_device
 from emogap.emotions import LABELS, labels_over
 from emogap.errors import UsageError
-from emogap.progress import progress
 from emogap.stages import run
+from emogap.store.artefacts import Artefact, Draft, Piece, Recipe, Summary, write_json
+from emogap.store.progress import progress
 from emogap.text.reading import count_texts, read_texts, texts_rule
 
 HERE = Scale()

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from emogap.artefacts import RULE, Draft, Piece, Recipe, Summary, content_hashes, portable, write_json, write_text
 from emogap.config import Config, Corpus
 from emogap.data.babylm import nothing_emotional
 from emogap.data.composition import FACTUAL, STORY, pools, seeded_order, split, take, word_budget
@@ -24,12 +23,13 @@ from emogap.data.composition_log import InputFile, composition, render
 from emogap.data.wiki import form_of, read_articles, said_articles, wiki_file
 from emogap.emotions import LABELS, NEUTRAL
 from emogap.errors import MissingInput, UsageError
-from emogap.exhibits import draw_if_new, told_apart
 from emogap.options import chunk_numbers
 from emogap.paths import MAKERS, from_root
-from emogap.progress import Progress, progress
 from emogap.records import CORPUS, KEPT, ROWS_AT_ONCE, STORIES, stream_rows, to_arrow
 from emogap.stages import run
+from emogap.store.artefacts import RULE, Draft, Piece, Recipe, Summary, content_hashes, portable, write_json, write_text
+from emogap.store.exhibits import draw_if_new, told_apart
+from emogap.store.progress import Progress, progress
 from emogap.text.near_duplicates import EQUALITY_RULE, LIKENESS_RULE, near_duplicates, text_key
 
 REPEATED = "equal to an earlier document"

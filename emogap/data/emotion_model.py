@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emogap.artefacts import fingerprint
 from emogap.config import HubModel
 from emogap.device import map_over_cores, pick_device, pick_dtype, read_one_behind
 from emogap.emotions import LABELS
 from emogap.errors import InputError, ModelError, one_line
 from emogap.hub import identify, packaged_file, resolve, settings_in
 from emogap.paths import from_root
+from emogap.store.artefacts import fingerprint
 
 if TYPE_CHECKING:
     import torch

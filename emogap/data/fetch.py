@@ -24,10 +24,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
-from emogap.artefacts import Artefact, Recipe, content_hashes, verify
 from emogap.data.registry import DataSet, Home
 from emogap.errors import InputError, MissingInput, one_line
-from emogap.progress import Progress, progress
+from emogap.store.artefacts import Artefact, Recipe, content_hashes, verify
+from emogap.store.progress import Progress, progress
 
 TIMEOUT = 30.0
 TRIES = 5

@@ -6,8 +6,8 @@ It makes nothing. Where it and ``emogap.data.alpaca`` judge a file's records ali
 import re
 from collections.abc import Iterable
 
-from emogap.artefacts import RULE
 from emogap.data.alpaca import Record, judged
+from emogap.store.artefacts import RULE
 
 _RULE = {f"{RULE}cleaning": "2 (signs tell records apart; talk about code is no code)"}
 

@@ -9,7 +9,7 @@ from emogap.evaluate import blimp_tables
 from emogap.evaluate.blimp import BLIMP
 from emogap.evaluate.models import NO_TRAINED
 from emogap.evaluate.tasks import Measured
-from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.store.exhibits import Exhibit, save_figure, save_table
 
 if TYPE_CHECKING:
     import pandas as pd

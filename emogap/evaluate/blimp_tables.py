@@ -14,8 +14,8 @@ from pydantic import Field
 from emogap.errors import InputError
 from emogap.evaluate import task_tables
 from emogap.evaluate.statistics import Z
-from emogap.exhibits import told_apart
 from emogap.published import published
+from emogap.store.exhibits import told_apart
 from emogap.text.forms import Form, Name, Number, read_forms
 from emogap.text.reading import given_file
 

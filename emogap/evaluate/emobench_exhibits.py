@@ -8,7 +8,7 @@ from emogap.evaluate import emobench_tables
 from emogap.evaluate.emobench import EMOBENCH
 from emogap.evaluate.statistics import LEVEL
 from emogap.evaluate.tasks import Measured
-from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.store.exhibits import Exhibit, save_figure, save_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from emogap.artefacts import Draft, Piece, Recipe, Summary
 from emogap.config import Config, HubModel
 from emogap.data.classify import classifier_identity
 from emogap.emotions import GROUPINGS, LABELS, NEUTRAL, group_of
@@ -17,6 +16,7 @@ from emogap.evaluate.models import StudyModel, study_models
 from emogap.evaluate.respond import Condition, conditions, read_responses, responses_path
 from emogap.records import EMOTIONS, SCORES, read_rows, write_rows
 from emogap.stages import run
+from emogap.store.artefacts import Draft, Piece, Recipe, Summary
 from emogap.text.words import spelling_rule
 
 ANSWER = ["model", "train_seed", "prompt_id", "sample"]
@@ -60,7 +60,7 @@ def _classified(responses: "pd.DataFrame", model: HubModel) -> "pd.DataFrame":
     An empty answer shows no emotion: it counts as neutral, and has no score because nothing was classified.
     """
     from emogap.data.classify import load
-    from emogap.progress import progress
+    from emogap.store.progress import progress
 
     classifier = load(model)
     texts = responses.loc[responses["response"] != "", "response"]

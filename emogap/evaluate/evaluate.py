@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 
 import pandas as pd
 
-from emogap.artefacts import Draft, Piece, Recipe, Summary
 from emogap.config import Config
 from emogap.device import check_device
 from emogap.evaluate.blimp import BLIMP
@@ -24,6 +23,7 @@ from emogap.evaluate.respond import conditions, respond, respond_artefacts, resp
 from emogap.evaluate.sentiment_exhibits import sentiment_exhibits
 from emogap.records import SCORES, read_rows, write_rows
 from emogap.stages import run
+from emogap.store.artefacts import Draft, Piece, Recipe, Summary
 
 TASKS = (BLIMP, EMOBENCH)
 """The benchmarks that every model of the study is scored on."""

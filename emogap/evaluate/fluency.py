@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 
 from emogap import hub
-from emogap.artefacts import Draft, Piece, Recipe, Summary
 from emogap.config import Config
 from emogap.evaluate.models import StudyModel, recipe_parts, study_models, weights
 from emogap.lm.corrections import PASSAGE, scores_rule
 from emogap.paths import from_root
 from emogap.records import SCORES, write_rows
 from emogap.stages import run
+from emogap.store.artefacts import Draft, Piece, Recipe, Summary
 from emogap.text import reading
 from emogap.text.reading import given_file, passages_rule
 from emogap.text.words import MARKS, distinct_n, ngrams, plain
@@ -79,7 +79,7 @@ def plain_text_scores(config: Config, model: StudyModel, passages: Sequence[str]
     """Scores rows of task ``plain_text``, item the passage's number: ``nats`` (minus the log-probability of the
     passage, as minimal pairs are scored), ``tokens`` and ``characters`` (how many it has)."""
     from emogap.evaluate.sentence_scores import SentenceScorer
-    from emogap.progress import progress
+    from emogap.store.progress import progress
 
     scorer = SentenceScorer(hub.study_model(config, model.key), device=config.respond.device)
     with progress(f"plain text, {model.key}", len(passages), "passages") as bar:

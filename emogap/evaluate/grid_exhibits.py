@@ -16,9 +16,9 @@ from emogap.evaluate.grid_scores import (
     most_different,
     word_statistics,
 )
-from emogap.exhibits import Exhibit, save_figure, save_table
 from emogap.generate.grid import grid_path
 from emogap.generate.preview import verdict
+from emogap.store.exhibits import Exhibit, save_figure, save_table
 
 _ORDER = {"augment": 26, "rewrite": 46}
 _PUBLISHED = {"augment": "story_statistics", "rewrite": "rewrite_statistics"}

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from emogap.artefacts import Artefact, Draft, Piece, Recipe, Summary
 from emogap.config import Config
 from emogap.errors import InputError
 from emogap.evaluate.emotion_words import WORDS, load_emotion_words
@@ -21,13 +20,14 @@ from emogap.evaluate.models import (
     wanted_models,
     weights,
 )
-from emogap.exhibits import draw_if_new
 from emogap.hub import study_model
 from emogap.lm.corrections import continuation_rule
 from emogap.paths import from_root
-from emogap.progress import progress
 from emogap.records import LENS, read_rows, write_rows
 from emogap.stages import run
+from emogap.store.artefacts import Artefact, Draft, Piece, Recipe, Summary
+from emogap.store.exhibits import draw_if_new
+from emogap.store.progress import progress
 from emogap.text.forms import Label, Text, check
 from emogap.text.reading import given_file, passages_rule, read_json, read_passages
 

@@ -8,7 +8,7 @@ from emogap.config import Config
 from emogap.emotions import LABELS
 from emogap.evaluate import emotion_lens
 from emogap.evaluate.lens import lens_models, load_sentences, mean_by_layer, opening_readings, readings
-from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.store.exhibits import Exhibit, save_figure, save_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from emogap import hub
-from emogap.artefacts import manifest_path, read_manifest
 from emogap.config import Config, HubModel
 from emogap.errors import UsageError
 from emogap.paths import Home
+from emogap.store.artefacts import manifest_path, read_manifest
 from emogap.train.strategies import model_name, settings_of
 from emogap.train.trainable import untrained
 

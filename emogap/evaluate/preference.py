@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from emogap.artefacts import sha256_text, write_json, write_text
 from emogap.config import Config
 from emogap.emotions import LABELS
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.evaluate.models import study_models
 from emogap.evaluate.respond import conditions, read_responses
-from emogap.exhibits import told_apart
 from emogap.records import row_seed
+from emogap.store.artefacts import sha256_text, write_json, write_text
+from emogap.store.exhibits import told_apart
 from emogap.text.forms import MISSING, Form, Name, Text, check, folded, one_spelling, read_forms
 from emogap.text.reading import given_file, read_json, shown
 

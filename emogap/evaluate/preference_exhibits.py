@@ -2,7 +2,7 @@
 
 from emogap.config import Config
 from emogap.evaluate.preference import Votes, preference_table, prompts_table, raters_table
-from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.store.exhibits import Exhibit, save_figure, save_table
 
 ORDER = 69
 

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from emogap import hub
-from emogap.artefacts import Draft, Piece, Recipe, Summary
 from emogap.config import Config, Sampling
 from emogap.device import check_device
 from emogap.errors import InputError, ModelError
 from emogap.evaluate.models import StudyModel, recipe_parts, study_models, weights
-from emogap.journal import Journal
 from emogap.lm.corrections import replies_rule
 from emogap.paths import from_root
 from emogap.records import RESPONSES, read_rows, row_seed, write_rows
 from emogap.stages import run
+from emogap.store.artefacts import Draft, Piece, Recipe, Summary
+from emogap.store.journal import Journal
 from emogap.text.forms import Label, check
 from emogap.text.reading import given_file, read_json, shown
 
@@ -185,7 +185,7 @@ def _answer_rows(
     config: Config, condition: Condition, model: StudyModel, rows: list[dict[str, Any]], journal: Journal
 ) -> str:
     """Answer the rows that the journal does not hold yet, batch by batch; the identity of the model that did."""
-    from emogap.progress import progress
+    from emogap.store.progress import progress
 
     engine = open_model(config, model)
     try:

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from emogap.artefacts import write_text
 from emogap.config import Config
 from emogap.emotions import GROUPINGS
 from emogap.evaluate import sentiment
 from emogap.evaluate.emotions_found import judged, read_answers
 from emogap.evaluate.models import NO_TRAINED, study_models
 from emogap.evaluate.respond import conditions
-from emogap.exhibits import Exhibit, save_figure, save_table
 from emogap.records import SCORES, read_rows
+from emogap.store.artefacts import write_text
+from emogap.store.exhibits import Exhibit, save_figure, save_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

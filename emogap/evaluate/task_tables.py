@@ -7,7 +7,7 @@ import numpy as np
 
 from emogap.errors import InputError
 from emogap.evaluate.statistics import holm, wilson_interval
-from emogap.exhibits import told_apart
+from emogap.store.exhibits import told_apart
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emogap import hub
-from emogap.artefacts import Draft, Piece, Recipe, Summary
 from emogap.config import Config, HubModel
 from emogap.device import check_device
 from emogap.evaluate.models import StudyModel, recipe_parts, study_models, weights
 from emogap.hub import LocalModel
 from emogap.lm.corrections import scores_rule
-from emogap.progress import progress
 from emogap.records import SCORES, read_rows, write_rows
 from emogap.stages import run
+from emogap.store.artefacts import Draft, Piece, Recipe, Summary
+from emogap.store.progress import progress
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ import pandas as pd
 from emogap.errors import ModelError
 from emogap.evaluate.nltk_words import sentence_splitter
 from emogap.evaluate.word_counts import WordCount, count_words
-from emogap.progress import progress
+from emogap.store.progress import progress
 from emogap.text.words import plain
 
 _BATCH = 250

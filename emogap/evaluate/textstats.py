@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from emogap.artefacts import Draft, Piece, Recipe, Summary, write_text
 from emogap.config import Config
 from emogap.data.babylm import nothing_emotional
 from emogap.data.emotion_model import identify_classifier
@@ -23,9 +22,10 @@ from emogap.evaluate.word_counts import PRESETS, REWRITE_PRESETS, STORY_PRESETS
 from emogap.hub import identify, resolve
 from emogap.lm.loading import tokenizer_folder
 from emogap.paths import MAKERS
-from emogap.progress import progress
 from emogap.records import KEPT, row_seed
 from emogap.stages import run
+from emogap.store.artefacts import Draft, Piece, Recipe, Summary, write_text
+from emogap.store.progress import progress
 from emogap.text.words import spelling_rule
 
 STATISTICS = "text_statistics.csv"

@@ -7,7 +7,6 @@ from functools import cached_property
 
 import pandas as pd
 
-from emogap.artefacts import Artefact, Recipe, Summary, fingerprint
 from emogap.config import Augment, Config
 from emogap.data.babylm import NO_LINE
 from emogap.emotions import LABELS, NEUTRAL
@@ -21,6 +20,7 @@ from emogap.generate.writing_stage import Part, WritingStage, part_recipes
 from emogap.options import chunk_numbers
 from emogap.paths import from_root
 from emogap.records import PROCESSED, STORIES, count_rows, read_rows, row_seed
+from emogap.store.artefacts import Artefact, Recipe, Summary, fingerprint
 
 Examples = Mapping[str, list[dict[str, str]]]
 

@@ -6,12 +6,12 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from emogap.artefacts import Summary, portable, write_text
 from emogap.config import Config, Sampling
 from emogap.errors import UsageError
 from emogap.generate import augment, rewrite
 from emogap.generate.trial import Bench, Trial
 from emogap.paths import from_root
+from emogap.store.artefacts import Summary, portable, write_text
 
 
 def bulk_config(bench: Bench, name: str, template: Path, sampling: Sampling, count: int) -> Config:

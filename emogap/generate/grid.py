@@ -13,7 +13,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emogap.artefacts import Draft, Piece, Recipe, Summary, fingerprint
 from emogap.config import Config, Sampling
 from emogap.data.alpaca import is_file
 from emogap.data.classify import classifier_identity
@@ -23,9 +22,10 @@ from emogap.generate.rewrite import cleaning_rules
 from emogap.generate.trial import Bench, Way, open_bench, sampling_of
 from emogap.hub import identify
 from emogap.paths import from_root
-from emogap.progress import progress
 from emogap.records import KEPT
 from emogap.stages import run
+from emogap.store.artefacts import Draft, Piece, Recipe, Summary, fingerprint
+from emogap.store.progress import progress
 
 MIN_LINES, MAX_LINES = 2, 5000
 """Over one line there is no interval; of more than 5,000 not all pairs are compared."""

@@ -10,17 +10,17 @@ from typing import Any
 
 import pandas as pd
 
-from emogap.artefacts import Artefact, Draft, Piece, Recipe, Summary
 from emogap.config import Config
 from emogap.data.classify import classifier_identity
 from emogap.errors import InputError, MissingInput, UsageError, one_line
-from emogap.exhibits import draw_if_new
 from emogap.generate.judging import JUDGING_RULE, Judging, judge
 from emogap.generate.outcomes import show_stories
 from emogap.generate.quality import STORY_GATES
 from emogap.paths import LAST_CHUNK
 from emogap.records import KEPT, STORIES, write_rows
 from emogap.stages import run
+from emogap.store.artefacts import Artefact, Draft, Piece, Recipe, Summary
+from emogap.store.exhibits import draw_if_new
 from emogap.text.forms import Form, Label, Text, check
 from emogap.text.reading import Row, check_texts, read_table
 

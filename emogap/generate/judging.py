@@ -6,13 +6,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from emogap.artefacts import RULE
 from emogap.config import Gates, HubModel
 from emogap.emotions import INDEX, LABELS
 from emogap.generate.quality import Candidate, Gate, clean, duplicates, ends_well, failures, trim_to_sentence
 from emogap.generate.similarity import similarities
 from emogap.generate.writing import Row
 from emogap.records import KEPT, REJECTED
+from emogap.store.artefacts import RULE
 
 ENGINE_ERROR = "engine_error"
 JUDGING_RULE = {f"{RULE}judging": "2 (reasoning taken out; likeness counted; one spelling)"}

@@ -7,9 +7,9 @@ import pandas as pd
 
 from emogap.data.babylm import NO_LINE
 from emogap.errors import reading_parquet
-from emogap.exhibits import Exhibit, save_figure, save_table, told_apart
 from emogap.paths import Home
 from emogap.records import KEPT
+from emogap.store.exhibits import Exhibit, save_figure, save_table, told_apart
 
 _EXAMPLE_ROWS = 4
 _EXAMPLE_CHARACTERS = 1500

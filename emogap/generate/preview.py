@@ -11,8 +11,8 @@ from emogap.data.babylm import NO_LINE
 from emogap.errors import UsageError
 from emogap.generate.prompts import Template
 from emogap.generate.trial import Bench, Source, Trial, Way, open_bench, sampling_of
-from emogap.progress import progress
 from emogap.records import KEPT
+from emogap.store.progress import progress
 
 
 def preview(

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from emogap.artefacts import sha256_text
 from emogap.errors import UsageError
 from emogap.paths import from_root
+from emogap.store.artefacts import sha256_text
 from emogap.text.forms import Form, Label, Text, check
 from emogap.text.reading import given_file, read_json, read_text
 

@@ -5,7 +5,6 @@ import random
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from emogap.artefacts import Artefact, Draft, Recipe, Summary, fingerprint
 from emogap.config import Config, Rewrite
 from emogap.data.alpaca import FIELDS, Cleaned, Record, clean, is_file, load_records, select
 from emogap.data.first_cleaning import cleaning_rule
@@ -19,6 +18,7 @@ from emogap.generate.writing import Ask, Row
 from emogap.generate.writing_stage import Part, WritingStage, part_recipes
 from emogap.paths import from_root
 from emogap.records import KEPT, REWRITES, row_seed
+from emogap.store.artefacts import Artefact, Draft, Recipe, Summary, fingerprint
 
 PLACEHOLDERS = ("emotion", "instruction", "input", "output", "emotion_example", "seed_1", "seed_2", "seed_3")
 

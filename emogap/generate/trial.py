@@ -15,7 +15,6 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import ValidationError
 
-from emogap.artefacts import sha256_text
 from emogap.config import SAMPLINGS, Augment, Config, Rewrite, Sampling
 from emogap.data.alpaca import FIELDS, Record, select
 from emogap.emotions import INDEX, LABELS, NEUTRAL, check_label
@@ -35,8 +34,9 @@ from emogap.generate.writing import (
     reply_keys,
 )
 from emogap.paths import from_root
-from emogap.progress import Progress, progress
 from emogap.records import count_rows, row_seed
+from emogap.store.artefacts import sha256_text
+from emogap.store.progress import Progress, progress
 from emogap.text.reading import read_text
 
 Stage = Literal["augment", "rewrite"]

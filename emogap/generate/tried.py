@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from emogap.journal import Journal
-from emogap.locks import lock
+from emogap.store.journal import Journal
+from emogap.store.locks import lock
 
 _KIND = "tried replies"
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from emogap.artefacts import Artefact, sha256_text
 from emogap.cluster import Advance, Workers, workers
 from emogap.config import Augment, Config, Rewrite, Sampling, Writer
 from emogap.errors import InputError, LockHeld, reading_parquet
@@ -25,9 +24,10 @@ from emogap.generate.open_engine import open_engine
 from emogap.generate.prompts import Message
 from emogap.generate.tried import Tried
 from emogap.hub import identify
-from emogap.journal import Journal
-from emogap.locks import lock
 from emogap.records import REJECTED, row_seed
+from emogap.store.artefacts import Artefact, sha256_text
+from emogap.store.journal import Journal
+from emogap.store.locks import lock
 
 BATCHES_A_CALL = 4
 """An engine is asked for so many of its batches at once: slots that fall free are filled, and a kill loses no more."""

@@ -13,12 +13,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from emogap.artefacts import Artefact, Draft, Recipe, Summary
 from emogap.cluster import Advance, Here, Workers, workers
 from emogap.config import Config
 from emogap.data.classify import classifier_identity
 from emogap.errors import LockHeld, MadeMeanwhile
-from emogap.exhibits import draw_if_new
 from emogap.generate.judging import JUDGING_RULE, Judging, judge
 from emogap.generate.tried import Tried
 from emogap.generate.writing import (
@@ -36,9 +34,11 @@ from emogap.generate.writing import (
 )
 from emogap.hub import identify
 from emogap.paths import Home
-from emogap.progress import progress
 from emogap.records import KEPT, RowType, write_rows
 from emogap.stages import make_shared, stage
+from emogap.store.artefacts import Artefact, Draft, Recipe, Summary
+from emogap.store.exhibits import draw_if_new
+from emogap.store.progress import progress
 
 Maker = Callable[[Artefact], LockHeld | None]
 """Makes an artefact, or gives back why that is left to another process."""

@@ -11,12 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from emogap.artefacts import RULE
 from emogap.config import HubModel
 from emogap.errors import ModelError
 from emogap.hub import settings_in, with_bases
 from emogap.lm.attention_reach import bounds
 from emogap.paths import from_root
+from emogap.store.artefacts import RULE
 
 SENTENCE, PASSAGE = 64, 1024
 """Tokens that no sentence of a minimal pair, and no passage or question with its answer, has more of."""

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from emogap.data.composition_log import composition_rows
-from emogap.exhibits import Exhibit, read_table, save_figure, save_table
 from emogap.paths import Home
 from emogap.show.style import EMOTION_ORDER, nothing_figure, use_style
+from emogap.store.exhibits import Exhibit, read_table, save_figure, save_table
 
 _TRAIN, _HELD_OUT = "#0072b2", "#56b4e9"
 

@@ -11,15 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emogap.artefacts import Draft, Piece, Recipe, Summary, package_versions, sha256_text
 from emogap.config import Config, load_config
-from emogap.exhibits import CAPTIONS, DPI, Exhibit, exhibits, read_table
 from emogap.paths import Home
 from emogap.published import PublishedTable, published
 from emogap.show import report_facts as facts
 from emogap.show.study_order import PLACES, Place, place_of
 from emogap.stages import STAGES, Stage, run
 from emogap.state import StageState, inspect_all
+from emogap.store.artefacts import Draft, Piece, Recipe, Summary, package_versions, sha256_text
+from emogap.store.exhibits import CAPTIONS, DPI, Exhibit, exhibits, read_table
 
 if TYPE_CHECKING:
     import pandas as pd

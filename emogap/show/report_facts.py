@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from emogap.artefacts import made_fingerprint, read_manifest
 from emogap.config import Config
 from emogap.data.registry import DATA_SETS
 from emogap.paths import Home, from_root
 from emogap.state import StageState
+from emogap.store.artefacts import made_fingerprint, read_manifest
 
 HASH_CHARACTERS = 16
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from emogap.exhibits import read_table
+from emogap.store.exhibits import read_table
 
 ROWS_UNFOLDED = 30
 ROWS_SHOWN = 200

@@ -13,9 +13,9 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from emogap.artefacts import write_text
-from emogap.exhibits import Exhibit, read_table, save_figure, save_table, told_apart, withdraw
 from emogap.show.style import EMOTION_ORDER, METHOD_COLOURS, SEQUENTIAL, nothing_figure, use_style
+from emogap.store.artefacts import write_text
+from emogap.store.exhibits import Exhibit, read_table, save_figure, save_table, told_apart, withdraw
 
 if TYPE_CHECKING:
     from emogap.evaluate.textstats import Kind, Statistics

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emogap.artefacts import RULE
+from emogap.store.artefacts import RULE
 from emogap.text.words import plain, runs
 
 LIKENESS_RULE = {f"{RULE}near-duplicates": "2 (likeness is counted, not guessed)"}

@@ -21,8 +21,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from emogap.artefacts import RULE
 from emogap.errors import InputError, MissingInput, UsageError, reading_parquet
+from emogap.store.artefacts import RULE
 
 DEFAULT_COLUMN = "text"
 Kind = Literal["text", "CSV", "TSV", "JSON", "JSON lines", "Parquet"]

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from emogap.artefacts import RULE
 from emogap.errors import reading_parquet
+from emogap.store.artefacts import RULE
 
 T = TypeVar("T")
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emogap.artefacts import Artefact, Summary
 from emogap.config import Config
 from emogap.errors import InputError
 from emogap.records import CORPUS, read_rows
+from emogap.store.artefacts import Artefact, Summary
 from emogap.train.rules import changed
 from emogap.train.strategies import Parts, Run, artefact
 from emogap.train.trainable import trainable

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from emogap.artefacts import write_text
 from emogap.errors import DiskError
+from emogap.store.artefacts import write_text
 
 _RECIPE = "recipe.sha256"
 _STATE = "trainer_state.json"

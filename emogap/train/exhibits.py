@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from emogap.config import Config, Task
-from emogap.exhibits import Exhibit, save_figure, save_table
+from emogap.store.exhibits import Exhibit, save_figure, save_table
 from emogap.train.history import history_table, recorded_history
 from emogap.train.model_folder import TASKS, read_record
 from emogap.train.trainable import nothing_to_train, trainable

@@ -5,12 +5,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from emogap.artefacts import package_versions, write_json, write_text
 from emogap.config import Lora
 from emogap.errors import DiskError, ModelError, one_line
 from emogap.hub import with_bases
 from emogap.lm.adapters import LowRank, low_rank
 from emogap.lm.loading import load_tokenizer
+from emogap.store.artefacts import package_versions, write_json, write_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from emogap.artefacts import RULE
 from emogap.config import Config, HubModel
 from emogap.hub import settings_in
 from emogap.paths import from_root
+from emogap.store.artefacts import RULE
 from emogap.train.strategies import Run
 
 COUNTED = {RULE + "training loss": "2 (a mean over what is predicted; the first token of a row is not)"}

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from emogap.artefacts import Artefact, Summary
 from emogap.config import Config
 from emogap.data.alpaca import FIELDS, load_records
 from emogap.errors import InputError, MissingInput
 from emogap.generate.answer_form import load_answer_form
 from emogap.paths import from_root
 from emogap.records import KEPT, REWRITES, read_rows, row_seed
+from emogap.store.artefacts import Artefact, Summary
 from emogap.text.reading import RECORD_ENDINGS
 from emogap.train.rules import changed
 from emogap.train.sft_rows import encode, preflight

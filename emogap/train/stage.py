@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emogap import errors
-from emogap.artefacts import Artefact, Draft, Summary, fingerprint
 from emogap.config import Config, Task
 from emogap.device import check_device
-from emogap.exhibits import draw_if_new
 from emogap.hub import LocalModel, study_model
 from emogap.stages import make_each
+from emogap.store.artefacts import Artefact, Draft, Summary, fingerprint
+from emogap.store.exhibits import draw_if_new
 from emogap.train import checkpoints
 from emogap.train.checks import check_settings, check_tracker, is_main, process_count, training_device
 from emogap.train.strategies import Run, artefact, kind, settings_of

@@ -7,10 +7,10 @@ from types import ModuleType
 from typing import Any
 
 from emogap import hub
-from emogap.artefacts import RULE, Artefact, Recipe
 from emogap.config import Config, Strategy, Task, Training
 from emogap.errors import UsageError
 from emogap.paths import from_root
+from emogap.store.artefacts import RULE, Artefact, Recipe
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,11 @@ from transformers import (
 )
 from transformers.loss.loss_utils import ForCausalLMLoss
 
-from emogap.artefacts import write_json
 from emogap.config import Training
 from emogap.device import pick_dtype
 from emogap.errors import TrainingError
-from emogap.progress import Progress
+from emogap.store.artefacts import write_json
+from emogap.store.progress import Progress
 from emogap.train import checks
 from emogap.train.blocks import IGNORED
 from emogap.train.checkpoints import last_complete

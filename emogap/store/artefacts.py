@@ -25,8 +25,8 @@ from typing import Any, Literal
 
 from emogap.device import machine
 from emogap.errors import DiskError, InputError, MissingInput
-from emogap.locks import lock
 from emogap.paths import ROOT, cache_dir
+from emogap.store.locks import lock
 
 VERSIONED_PACKAGES = (
     "torch", "transformers", "datasets", "accelerate", "trl", "peft", "vllm", "pandas", "polars", "numpy", "nltk",

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from emogap.artefacts import Artefact, sha256_text, write_json, write_text
 from emogap.errors import InputError
-from emogap.locks import lock
+from emogap.store.artefacts import Artefact, sha256_text, write_json, write_text
+from emogap.store.locks import lock
 
 if TYPE_CHECKING:
     import pandas as pd
