@@ -8,7 +8,6 @@ from emogap.empty import what_is_empty
 from emogap.errors import InputError, MissingInput
 from emogap.stages import STAGES, Stage, stage
 from emogap.store.artefacts import Freshness, verify
-from emogap.store.exhibits import is_drawn
 
 
 @dataclass(frozen=True)
@@ -41,16 +40,16 @@ class StageState:
 def inspect(config: Config, chosen: Stage, stale_before: set[str] = frozenset()) -> StageState:
     """State of one stage. ``stale_before``: stages above it that must run again."""
     try:
-        artefacts = chosen.artefacts(config)
-        states = [artefact.freshness() for artefact in artefacts]
+        states = [(piece, piece.freshness()) for piece in chosen.pieces(config)]
     except MissingInput as error:
         return StageState(chosen, "missing", (f"needs {error}",), ())
     except InputError as error:  # a damaged or unreadable file: said here, so that the other stages are shown
         return StageState(chosen, "missing", (str(error),), ())
-    manifests = tuple(a.manifest() for a, f in zip(artefacts, states, strict=True) if f.state != "missing")
-    state, reasons = _worst(states)
-    if state == "fresh" and chosen.draws_last and not is_drawn(chosen.exhibits_folder(config), chosen.name, artefacts):
-        state, reasons = "stale", ("its tables and figures are not drawn",)
+    made = [(piece, freshness) for piece, freshness in states if not piece.is_drawing]
+    manifests = tuple(piece.manifest() for piece, freshness in made if freshness.state != "missing")
+    state, reasons = _worst([freshness for _, freshness in made])
+    if state == "fresh":
+        state, reasons = _drawn([freshness for piece, freshness in states if piece.is_drawing])
     if state == "fresh" and stale_before:
         state, reasons = "stale", (f"{', '.join(sorted(stale_before))} will be made again",)
     return StageState(chosen, state, reasons, manifests, what_is_empty(config, chosen.name))
@@ -62,6 +61,12 @@ def _worst(states: list[Freshness]) -> tuple[str, tuple[str, ...]]:
         return "missing", (f"{missing} of {len(states)} artefacts",)
     reasons = tuple(dict.fromkeys(reason for freshness in states for reason in freshness.reasons))
     return ("stale", reasons) if reasons else ("fresh", ())
+
+
+def _drawn(states: list[Freshness]) -> tuple[str, tuple[str, ...]]:
+    """What was made stands; whether it is shown as it is."""
+    state, reasons = _worst(states)
+    return ("stale", ("its tables and figures are not drawn",)) if state == "missing" else (state, reasons)
 
 
 def inspect_all(config: Config) -> list[StageState]:

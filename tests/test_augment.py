@@ -12,7 +12,7 @@ from emogap.emotions import INDEX, LABELS
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.generate import augment as stories
 from emogap.generate.engines import Reply
-from emogap.generate.outcomes import show_stories, story_examples, story_outcomes
+from emogap.generate.outcomes import story_examples, story_outcomes
 from emogap.records import PROCESSED, STORIES, read_rows, write_rows
 from emogap.store.artefacts import Artefact, Recipe
 from emogap.store.exhibits import exhibits
@@ -284,9 +284,9 @@ def test_the_shipped_prompts_serve_every_emotion(make_config):
 
 def test_missing_and_empty_input(config, engine, capsys):
     with pytest.raises(MissingInput, match="process_pretrain_data"):
-        stories.augment_artefacts(config)
+        stories.augment_pieces(config)
     save_lines(config, [])
-    assert stories.augment_artefacts(config) == [] and stories.read_stories(config).empty
+    assert all(piece.is_drawing for piece in stories.augment_pieces(config)) and stories.read_stories(config).empty
     assert stories.augment(config).made == []
     assert (
         capsys.readouterr().out
@@ -299,7 +299,6 @@ def test_shares_per_method_and_reason_are_saved_and_drawn(make_config, engine, c
     config = make_config(*SMALL)
     save_lines(config, ["joy"] * 4)
     stories.augment(config)
-    show_stories(config.home)
     assert "m1: kept 3 (75%), too_short 1 (25%)" in capsys.readouterr().out
     shown = exhibits(config.home.root / "babylm_augment")
     assert [(e.name, e.kind) for e in shown] == [

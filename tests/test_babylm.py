@@ -347,7 +347,7 @@ def figures():
 def no_figures(request, monkeypatch):
     if "figures" not in request.fixturenames:
         monkeypatch.setattr("emogap.show.process_figures.emotion_shares", lambda table: None)
-        monkeypatch.setattr(babylm, "save_figure", lambda *_: None)
+        monkeypatch.setattr("emogap.store.exhibits.save_figure", lambda *_: None)
 
 
 def scored_by(classifier, text: str) -> np.ndarray:
@@ -404,7 +404,7 @@ def test_other_members_of_an_archive_make_the_lines_stale(make_config, fake_clas
     zipped(tmp_path / "raw/x.zip", "a.train", "a.dev", "README")
 
     def lines(*more: str):
-        return babylm.process_artefacts(make_config(f"process.raw_dirs=['{tmp_path / 'raw'}']", *more))[0]
+        return babylm.process_pieces(make_config(f"process.raw_dirs=['{tmp_path / 'raw'}']", *more))[0]
 
     assert lines().recipe.identities == {}, "what is read by default was never told, and homes made so stay fresh"
     babylm.process(make_config(f"process.raw_dirs=['{tmp_path / 'raw'}']"))

@@ -23,6 +23,7 @@ from emogap.evaluate.sentence_scores import Scored, SentenceScorer
 from emogap.evaluate.tasks import score_cases
 from emogap.hub import LocalModel
 from emogap.paths import from_root
+from emogap.store import pieces
 from emogap.store.artefacts import read_manifest
 
 SAMPLE = from_root("data/sample/blimp")
@@ -286,13 +287,13 @@ def load_phenomena() -> list[str]:
 def test_the_stage_keeps_a_table_a_model_and_says_what_changed(gpt2, make_config):
     settings = (f'bases.tiny={{name="{gpt2}"}}', 'respond.models=["tiny"]', "blimp.items=2")
     config = make_config(*settings)
-    summary = BLIMP.measure(config)
+    summary = pieces.run("blimp", BLIMP.pieces(config))
     assert summary.counts == {"pairs": 24, "ties": 0}
-    assert BLIMP.measure(config).fresh == ["blimp.parquet"]
+    assert pieces.run("blimp", BLIMP.pieces(config)).fresh == ["blimp.parquet"]
     manifest = read_manifest(config.home.task_scores("tiny", "blimp"))
     assert manifest["notes"]["empty context"] == "<|endoftext|>"
     changed = make_config(*settings, "blimp.empty_context=none", "blimp.token_budget=64")
-    [artefact] = BLIMP.artefacts(changed)
+    [artefact] = BLIMP.pieces(changed)
     assert artefact.freshness().reasons == ('blimp.empty_context "bos" → "none"',)
 
 

@@ -186,7 +186,7 @@ def fill(home: Path) -> None:
         return "kept" if pa.types.is_string(kind) else 1
 
     for one in STAGES:
-        for artefact in one.artefacts(config):
+        for artefact in (piece for piece in one.pieces(config) if not piece.is_drawing):
             table = RESPONSES if artefact.path.parent.name == "responses" else tables.get(one.name)
             with artefact.making() as draft:
                 if artefact.is_folder:

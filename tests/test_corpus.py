@@ -8,7 +8,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from emogap.data.corpus import corpus, corpus_artefacts
+from emogap.data.corpus import corpus, corpus_pieces
 from emogap.data.wiki import form_of, read_articles
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.records import CORPUS, STORIES, read_rows, write_rows
@@ -57,7 +57,7 @@ def fill(config, lines: int = 60, methods=("m1", "m2", "m3")) -> None:
 def undrawn(monkeypatch, request):
     """Figures take longer than all the rest; one test draws."""
     if request.node.name != "test_composition_is_shown":
-        monkeypatch.setattr(corpus_figures, "show_composition", lambda home, name: None)
+        monkeypatch.setattr(corpus_figures, "composition_exhibits", lambda path: [])
 
 
 @pytest.fixture
@@ -321,11 +321,11 @@ def test_the_form_found_is_told_and_only_a_new_one_makes_old_corpora_stale(make_
     blank.write_bytes(gzip.compress("\n\n".join(f"Title {n}\n" + "word " * 9 + str(n) for n in range(7)).encode()))
     config = make_config(f"corpus.factual=['{wiki}']")
     fill(config, lines=4)
-    assert corpus_artefacts(config)[0].recipe.identities == {}
+    assert corpus_pieces(config)[0].recipe.identities == {}
     corpus(config)
     assert "wiki.train: 10 articles under headings" in capsys.readouterr().out
     config = make_config(f"corpus.factual=['{wiki}', '{blank}']")
-    assert corpus_artefacts(config)[0].recipe.identities["rule articles"].startswith("2 (without headings")
+    assert corpus_pieces(config)[0].recipe.identities["rule articles"].startswith("2 (without headings")
     corpus(config)
     rows, log = result(config)
     assert (rows["source"] == "simple").sum() == 7 and rows.query("source == 'simple'")["words"].eq(12).all()
@@ -355,14 +355,14 @@ def test_what_is_too_long_for_the_budget_or_a_share_is_told_with_the_remedy(make
 def test_missing_and_bad_input_is_one_clear_line(make_config, wiki):
     config = make_config(f"corpus.factual=['{wiki}']")
     with pytest.raises(MissingInput, match=r"babylm_augment/m1/chunk_\*\.parquet not found .*pretrain_data_augment"):
-        corpus_artefacts(config)
+        corpus_pieces(config)
     fill(config)
     with pytest.raises(MissingInput, match="nowhere.train not found"):
-        corpus_artefacts(make_config("corpus.factual=['/nowhere.train']"))
+        corpus_pieces(make_config("corpus.factual=['/nowhere.train']"))
     with pytest.raises(MissingInput, match="chunk 7 of m1 is not there"):
-        corpus_artefacts(make_config("corpus.factual=[]", "corpus.chunks={ m1 = '0,7' }"))
+        corpus_pieces(make_config("corpus.factual=[]", "corpus.chunks={ m1 = '0,7' }"))
     with pytest.raises(UsageError, match="give all, or numbers"):
-        corpus_artefacts(make_config("corpus.factual=[]", "corpus.chunks={ m1 = 'some' }"))
+        corpus_pieces(make_config("corpus.factual=[]", "corpus.chunks={ m1 = 'some' }"))
     with pytest.raises(UsageError, match="not one document fits"):
         corpus(make_config("corpus.factual=[]", "corpus.words=5"))
     wiki.write_bytes(b" = \xff = \n")

@@ -7,9 +7,9 @@ import pytest
 from emogap.config import HubModel
 from emogap.evaluate.blimp import BLIMP
 from emogap.evaluate.emobench import EMOBENCH
-from emogap.evaluate.fluency import plain_text_artefacts
-from emogap.evaluate.lens import lens_artefacts
-from emogap.evaluate.respond import respond_artefacts
+from emogap.evaluate.fluency import plain_text_pieces
+from emogap.evaluate.lens import lens_pieces
+from emogap.evaluate.respond import respond_pieces
 from emogap.lm.corrections import PASSAGE, SENTENCE, continuation_rule, replies_rule, scores_rule
 from emogap.store.artefacts import RULE
 
@@ -89,8 +89,8 @@ def test_the_rules_stand_in_the_recipes_of_their_models_alone(make_config, tmp_p
             "strategies=[]", 'lens.models=["smollm2-135m"]',
         )  # fmt: skip
         made = {
-            "blimp": BLIMP.artefacts, "emobench": EMOBENCH.artefacts, "plain text": plain_text_artefacts,
-            "respond": respond_artefacts, "lens": lens_artefacts,
+            "blimp": BLIMP.artefacts, "emobench": EMOBENCH.artefacts, "plain text": plain_text_pieces,
+            "respond": respond_pieces, "lens": lens_pieces,
         }  # fmt: skip
         return {
             stage: {key for a in artefacts(config) for key in a.recipe.identities if key.startswith(RULE)}

@@ -12,12 +12,13 @@ from emogap.cli import main
 from emogap.errors import InputError
 from emogap.evaluate import emobench_tables
 from emogap.evaluate.emobench import EMOBENCH, question_cases
-from emogap.evaluate.emobench_exhibits import emobench_exhibits
+from emogap.evaluate.emobench_exhibits import emobench_drawing
 from emogap.evaluate.emobench_questions import Question, listing, load_questions, load_wording
 from emogap.evaluate.sentence_scores import Scored
 from emogap.evaluate.tasks import score_cases
 from emogap.paths import from_root
 from emogap.store.exhibits import exhibits
+from emogap.store.pieces import run
 
 SAMPLE = from_root("data/sample/emobench")
 EA = {
@@ -256,14 +257,14 @@ def test_the_command_writes_scores_tables_and_figures(gpt2, tmp_path, capsys, mo
 def test_the_stage_and_what_it_shows_where_there_are_no_questions(gpt2, make_config, tmp_path):
     model = (f'bases.tiny={{name="{gpt2}"}}', 'respond.models=["tiny"]')
     config = make_config(*model, "emobench.items=1", "emobench.orders=1")
-    assert EMOBENCH.measure(config).counts == {"questions": 3}
-    assert EMOBENCH.measure(config).made == []
-    emobench_exhibits(config)
+    assert run("emobench", EMOBENCH.pieces(config)).counts == {"questions": 3}
+    assert run("emobench", EMOBENCH.pieces(config)).made == []
+    run("drawing", [emobench_drawing(config)])
     shown = {(e.kind, e.name) for e in exhibits(config.home.evaluation)}
     assert ("figure", "emobench_accuracy") in shown
     without = make_config(*model, f"emobench.data={tmp_path}")
-    assert EMOBENCH.artefacts(without) == []
-    emobench_exhibits(without)
+    assert EMOBENCH.pieces(without) == []
+    run("drawing", [emobench_drawing(without)])
     table = (config.home.evaluation / "tables/emobench_accuracy.csv").read_text()
     assert f"EA.jsonl and EU.jsonl in {tmp_path}" in table
     assert not any(character.isdigit() for character in table.replace(str(tmp_path), ""))

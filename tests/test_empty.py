@@ -20,7 +20,8 @@ from emogap.show import corpus_figures
 from emogap.show.report_tables import read_cells
 from emogap.stages import STAGES
 from emogap.state import inspect_all
-from emogap.store.exhibits import Exhibit, exhibits, save_table, withdraw
+from emogap.store.exhibits import Exhibit, drawing, exhibits
+from emogap.store.pieces import run
 from emogap.train.trainable import nothing_to_train, trainable, untrained
 
 NOT_ONE = "training and validation need one each"
@@ -123,7 +124,7 @@ def log_of(config) -> dict:
 
 
 def test_without_a_kept_story_the_corpus_has_the_factual_text_and_says_so(make_config, monkeypatch, capsys):
-    monkeypatch.setattr(corpus_figures, "show_composition", lambda home, name: None)
+    monkeypatch.setattr(corpus_figures, "composition_exhibits", lambda path: [])
     config = make_config("corpus.shares.kind={ story = 0.7, factual = 0.3 }", "corpus.shares.method={ m2 = 0.5 }")
     stories(config)
     corpus(config)
@@ -160,7 +161,7 @@ def test_with_nothing_at_all_the_corpus_is_empty_and_shown_as_empty(make_config,
 
 
 def test_one_method_without_a_kept_story_is_no_share_s_end(make_config, monkeypatch):
-    monkeypatch.setattr(corpus_figures, "show_composition", lambda home, name: None)
+    monkeypatch.setattr(corpus_figures, "composition_exhibits", lambda path: [])
     config = make_config("corpus.factual=[]", "corpus.shares.method={ m1 = 0.5, m2 = 0.5 }")
     stories(config, {"m1": 5, "m3": 5})
     corpus(config)
@@ -172,12 +173,18 @@ def test_one_method_without_a_kept_story_is_no_share_s_end(make_config, monkeypa
 
 
 def test_an_exhibit_that_there_is_nothing_for_any_more_is_taken_away(tmp_path):
-    for name in ("a", "b"):
-        save_table(tmp_path, Exhibit(name, "table", name, 1), pd.DataFrame({"x": [1]}))
-    withdraw(tmp_path, "table", "a")
-    withdraw(tmp_path, "figure", "b")
-    assert [exhibit.name for exhibit in exhibits(tmp_path)] == ["b"]
-    assert sorted(file.name for file in (tmp_path / "tables").iterdir()) == ["b.csv", "b.tex"]
+    def draw(*names: str) -> None:
+        shown = [(Exhibit(name, "table", name, 1), pd.DataFrame({"x": [1]})) for name in names]
+        optional = ("tables/a", "figures/b")
+        inputs = {"rows": tmp_path / "rows"}
+        inputs["rows"].write_text(" ".join(names))
+        run("stage", [drawing(tmp_path, "stage", "tables/b", inputs, lambda: shown, optional=optional)])
+
+    draw("a", "b", "c")
+    (tmp_path / ".drawn-stage.manifest.json").unlink()  # what was drawn is known no more
+    draw("b")
+    assert [exhibit.name for exhibit in exhibits(tmp_path)] == ["b", "c"]
+    assert sorted(file.name for file in (tmp_path / "tables").iterdir()) == ["b.csv", "b.tex", "c.csv", "c.tex"]
 
 
 class Refusing(Writer):
@@ -331,7 +338,7 @@ def test_labels_that_no_line_has_make_no_draw(make_config, monkeypatch):
     monkeypatch.setattr("emogap.data.classify.load", lambda *_: classifier)
     monkeypatch.setattr(babylm, "classifier_identity", lambda model: model.name)
     monkeypatch.setattr("emogap.show.process_figures.emotion_shares", lambda table: None)
-    monkeypatch.setattr(babylm, "save_figure", lambda *_: None)
+    monkeypatch.setattr("emogap.store.exhibits.save_figure", lambda *_: None)
     config = make_config("process.balance=true")
     assert babylm.process(config).counts["emotional, drawn"] == 0
     assert babylm.nothing_emotional(config)

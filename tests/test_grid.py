@@ -139,7 +139,7 @@ def test_the_command_prints_and_registers_tables_and_figures(config, engine, cap
 
 def test_rewrites_have_the_study_s_table_3_and_what_is_left_of_the_meaning(make_config, engine, monkeypatch):
     config = make_config("writer.batch_size=4")
-    monkeypatch.setattr(grid_exhibits, "_draw", lambda *_: None)
+    monkeypatch.setattr(grid_exhibits, "_figures", lambda *_: [])
     monkeypatch.setattr(
         judging, "similarities", lambda texts, others: [0.9 - 0.8 * ("nothing else" in t) for t in texts]
     )

@@ -1,6 +1,7 @@
 """Emotions, row types, prompts, near-duplicates, exhibits, published numbers, benchmarks, models by name."""
 
 import multiprocessing
+import os
 from functools import partial
 
 import matplotlib.pyplot as plt
@@ -15,8 +16,8 @@ from emogap.generate.prompts import load_template, parse_template
 from emogap.hub import identify, packaged_file, resolve
 from emogap.published import published
 from emogap.records import PROCESSED, STORIES, count_rows, read_rows, row_seed, stream_rows, write_rows
-from emogap.store.artefacts import Artefact, Recipe
-from emogap.store.exhibits import Exhibit, draw_if_new, exhibits, save_figure, save_table
+from emogap.store.exhibits import Drawing, Exhibit, drawing, exhibits, save_figure, save_table
+from emogap.store.pieces import run
 from emogap.text import near_duplicates as neardup
 from tools import bench
 
@@ -138,26 +139,46 @@ def test_exhibits_are_registered_in_order(tmp_path):
 
 
 def test_figures_are_drawn_once_for_what_they_show_and_again_after_a_kill(tmp_path):
-    def artefact(text: str) -> Artefact:
-        made = Artefact(tmp_path / "rows.txt", Recipe("stage", settings={"text": text}))
-        with made.making() as draft:
-            draft.path.write_text(text)
-        return made
+    rows, drawn = tmp_path / "rows.txt", []
 
-    drawn = []
+    def draw(text: str, names: str, settings: dict | None = None) -> Drawing:
+        """The tables ``names`` of a file with this text."""
+        rows.write_text(text)
 
-    def draw(text: str) -> None:
-        save_table(tmp_path, Exhibit(text.replace(" ", "_"), "table", "A table.", 10), pd.DataFrame({"a": [1]}))
-        drawn.append(text)
+        def tables():
+            for name in names:
+                yield Exhibit(name, "table", "A table.", 10), pd.DataFrame({"a": [1 / (name != "x")]})
+            drawn.append(f"{text} {names}")
+
+        piece = drawing(tmp_path, "stage", "tables/a", {"rows": rows}, tables, settings)
+        run("stage", [piece])
+        return piece
 
     with pytest.raises(ZeroDivisionError):
-        draw_if_new(tmp_path, "stage", [artefact("one")], lambda: drawn.append(1 / 0))
-    draw_if_new(tmp_path, "stage", [artefact("one")], lambda: draw("one"))
-    draw_if_new(tmp_path, "stage", [artefact("one")], lambda: draw("one again"))
-    draw_if_new(tmp_path, "stage", [artefact("two")], lambda: draw("two"))
+        draw("one", "ax")
+    draw("one", "ab")
+    draw("one", "ab")
+    assert drawn == ["one ab"]
+    assert {file.name for file in (tmp_path / "tables").iterdir()} == {"a.csv", "a.tex", "b.csv", "b.tex"}
+    draw("two", "a")
+    assert [exhibit.name for exhibit in exhibits(tmp_path)] == ["a"]
+    assert {file.name for file in (tmp_path / "tables").iterdir()} == {"a.csv", "a.tex"}
+    draw("two", "a", {"resamples": 2})
     (tmp_path / "captions.json").unlink()
-    draw_if_new(tmp_path, "stage", [artefact("two")], lambda: draw("two anew"))
-    assert drawn == ["one", "two", "two anew"]
+    draw("two", "a", {"resamples": 2})
+    assert drawn == ["one ab", "two a", "two a", "two a"]
+
+
+def test_what_was_drawn_before_drawings_had_manifests_stands_while_it_is_no_older_than_its_rows(tmp_path):
+    rows = tmp_path / "rows.txt"
+    rows.write_text("one")
+    csv = save_table(tmp_path, Exhibit("a", "table", "A table.", 10), pd.DataFrame({"a": [1]}))
+    piece = drawing(tmp_path, "stage", "tables/a", {"rows": rows}, lambda: pytest.fail("drawn"))
+    run("stage", [piece])
+    os.utime(rows, (csv.stat().st_mtime + 1,) * 2)
+    assert piece.freshness().state == "missing"
+    rows.unlink()
+    assert piece.freshness().state == "missing"
 
 
 def _register_many(folder, name):

@@ -29,7 +29,7 @@ def old_record(number: int, **changes) -> dict:
 @pytest.fixture
 def old(tmp_path, monkeypatch):
     monkeypatch.setattr(judging, "classifier", lambda model: FakeClassifier())
-    monkeypatch.setattr(importing, "show_stories", lambda home: None)
+    monkeypatch.setattr("emogap.generate.outcomes._stories_shown", lambda home: [])
     folder = tmp_path / "old"
     folder.mkdir()
     return folder

@@ -5,7 +5,7 @@ import pytest
 
 from emogap.data.composition import pools
 from emogap.data.composition_log import composition
-from emogap.data.corpus import corpus_artefacts
+from emogap.data.corpus import corpus_pieces
 from emogap.errors import UsageError
 from emogap.evaluate import blimp_tables, emobench_tables
 from emogap.evaluate.preference import Votes, build_questionnaire, prompts_table
@@ -115,7 +115,7 @@ def test_a_method_and_a_wiki_file_called_like_a_chunk_of_it_are_two_inputs(make_
     chunk = config.home.chunk("factual", 0)
     chunk.parent.mkdir(parents=True)
     pd.DataFrame({"text": ["A line."]}).to_parquet(chunk)
-    inputs = corpus_artefacts(config)[0].recipe.inputs
+    inputs = corpus_pieces(config)[0].recipe.inputs
     assert inputs == {"factual/chunk_00000": chunk, "factual/chunk_00000 (file)": wiki}
 
 

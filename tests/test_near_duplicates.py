@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from emogap.config import Gates
-from emogap.data.babylm import process_artefacts
-from emogap.data.corpus import corpus_artefacts
+from emogap.data.babylm import process_pieces
+from emogap.data.corpus import corpus_pieces
 from emogap.generate.quality import clean, duplicates
 from emogap.records import STORIES, write_rows
 from emogap.store.artefacts import RULE
@@ -141,14 +141,14 @@ def test_a_corpus_names_the_rules_that_can_change_it(make_config):
     only = ("corpus.factual=[]", "corpus.methods=['m1']")
     config = make_config(*only)
     chunk(config, "It’s a well-known café, isn't it?")
-    assert rules(corpus_artefacts(config)[0]) == set()
-    assert rules(corpus_artefacts(make_config(*only, "corpus.near_duplicates=0.8"))[0]) == {"near-duplicates"}
+    assert rules(corpus_pieces(config)[0]) == set()
+    assert rules(corpus_pieces(make_config(*only, "corpus.near_duplicates=0.8"))[0]) == {"near-duplicates"}
     for odd in ("! ! !", "a cafe\u0301"):
         chunk(config, "It’s a well-known café, isn't it?", odd)
-        assert rules(corpus_artefacts(config)[0]) == {"equal texts"}
+        assert rules(corpus_pieces(config)[0]) == {"equal texts"}
 
 
 def test_lines_name_the_rule_where_near_ones_are_dropped(make_config):
-    assert [rules(artefact) for artefact in process_artefacts(make_config())] == [set()] * 3
+    assert [rules(artefact) for artefact in process_pieces(make_config())] == [set()] * 3
     near = make_config("process.duplicates=near")
-    assert [rules(artefact) for artefact in process_artefacts(near)] == [{"equal texts"}, set(), set()]
+    assert [rules(artefact) for artefact in process_pieces(near)] == [{"equal texts"}, set(), set()]

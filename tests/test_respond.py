@@ -192,7 +192,7 @@ def test_changed_sampling_sets_the_old_answers_aside(config, monkeypatch, tmp_pa
 def test_an_untrained_model_is_named_with_what_trains_it(make_config):
     config = make_config("respond.models=['smollm2-135m-instr']")
     with pytest.raises(MissingInput, match=r"models/smollm2-135m-instr not found .*sft_instruction\.ipynb"):
-        respond.respond_artefacts(config)
+        respond.respond_pieces(config)
 
 
 @pytest.fixture(scope="module")

@@ -125,9 +125,9 @@ def test_bad_input_is_said_in_one_line_and_leaves_nothing(make_config, engine, t
     with pytest.raises(InputError, match="no record is left"):
         rewrites.rewrite(config)
     with pytest.raises(MissingInput, match=r"none\.json not found"):
-        rewrites.rewrite_artefacts(make_config(f"rewrite.records={tmp_path}/none.json"))
+        rewrites.rewrite_pieces(make_config(f"rewrite.records={tmp_path}/none.json"))
     with pytest.raises(UsageError, match="'happy' is not one of the 28"):
-        rewrites.rewrite_artefacts(make_config("rewrite.emotions=['happy']"))
+        rewrites.rewrite_pieces(make_config("rewrite.emotions=['happy']"))
     with pytest.raises(UsageError, match="version 'v9' has no template"):
         make_config("rewrite.versions=['v9']")
     assert engine.opened == 0
@@ -147,7 +147,7 @@ def test_a_table_that_was_judged_with_verdicts_is_judged_anew_and_nothing_is_wri
     replies = table(config)["reply"].tolist()
     verdicts = config.home.rewrite_rows("v3").with_name("emotion_alpaca_v3.verdicts.jsonl")
     verdicts.write_text('{"row": "a verdict"')
-    (artefact,) = rewrites.rewrite_artefacts(config)
+    artefact, _ = rewrites.rewrite_pieces(config)
     assert artefact.freshness().state == "fresh"
     manifest = artefact.manifest()
     manifest["inputs"]["verdicts"] = {"path": str(verdicts), "sha256": "0" * 64}

@@ -12,10 +12,10 @@ import pytest
 from fakes import reworded, use_fakes
 from test_augment import a_story, save_lines
 
-from emogap import stages
 from emogap.generate import augment as stories
 from emogap.generate import rewrite as rewrites
 from emogap.records import REWRITES, STORIES, read_rows
+from emogap.store import pieces
 
 fork = multiprocessing.get_context("fork")
 SMALL = ("augment.lines=0", "augment.order=file", "augment.chunk_size=4", "writer.batch_size=1", "rewrite.count=6",
@@ -26,9 +26,9 @@ TIMED = ["seconds"]
 @pytest.fixture
 def written(tmp_path, monkeypatch):
     """Ids of the texts that any process has written, a line each."""
-    monkeypatch.setattr(stories, "show_stories", lambda home: None)
-    monkeypatch.setattr(rewrites, "show_rewrites", lambda home: None)
-    monkeypatch.setattr(stages, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("emogap.generate.outcomes._stories_shown", lambda home: [])
+    monkeypatch.setattr("emogap.generate.outcomes._rewrites_shown", lambda home: [])
+    monkeypatch.setattr("emogap.store.pieces.LOOK_SECONDS", 0.05)
     return tmp_path / "written.txt"
 
 
@@ -97,7 +97,7 @@ def test_what_a_killed_holder_has_begun_is_taken_over_by_who_waits_for_it(make_c
     config = make_config(*SMALL, "augment.methods=['m1']", "augment.chunk_size=8")
     save_lines(config, ["joy"] * 8)
     begun, waits = fork.Event(), fork.Event()
-    monkeypatch.setattr(stages, "print", lambda *said, **_: waits.set(), raising=False)
+    monkeypatch.setattr(pieces, "print", lambda *said, **_: waits.set(), raising=False)
 
     def reply(conversation):
         note(written, conversation)

@@ -22,7 +22,7 @@ from emogap.evaluate.word_counts import PRESETS, count_words
 from emogap.hub import LocalModel
 from emogap.published import published_methods
 from emogap.records import REWRITES, STORIES, read_rows, write_rows
-from emogap.show import textstats_figures
+from emogap.store import exhibits as store
 from emogap.store.exhibits import exhibits
 
 # What nltk 3.8.1 itself makes of these; the rules of later releases differ in the first, third, fifth and sixth.
@@ -249,7 +249,7 @@ def write_stories(config) -> None:
 
 def test_story_stage_writes_the_table_and_its_exhibits(config, models, monkeypatch):
     drawn = []  # composed, but not rendered: that takes longer than all other tests here
-    monkeypatch.setattr(textstats_figures, "save_figure", lambda folder, exhibit, figure: drawn.append(exhibit.name))
+    monkeypatch.setattr(store, "save_figure", lambda folder, exhibit, figure: drawn.append(exhibit.name))
     write_stories(config)
     summary = textstats.story_stats(config)
     assert summary.counts["texts"] == 24
@@ -284,7 +284,7 @@ def test_story_stage_writes_the_table_and_its_exhibits(config, models, monkeypat
 def test_a_method_without_an_accepted_story_is_a_group_of_none(config, models, monkeypatch, capsys, kept):
     captions = {}
     monkeypatch.setattr(
-        textstats_figures, "save_figure", lambda _, exhibit, figure: captions.update({exhibit.name: exhibit.caption})
+        store, "save_figure", lambda _, exhibit, figure: captions.update({exhibit.name: exhibit.caption})
     )
     write_stories(config)
     for method, count in (("m1", kept), ("m2", 0)):
@@ -312,10 +312,10 @@ def test_a_method_without_an_accepted_story_is_a_group_of_none(config, models, m
 
 
 def test_rewrite_stage_needs_its_rows_and_reads_kept_ones(make_config, models, monkeypatch):
-    monkeypatch.setattr(textstats, "_show", lambda *_: None)  # drawn in the test above
+    monkeypatch.setattr(textstats, "_exhibits", lambda *_: [])  # drawn in the test above
     config = make_config("rewrite.versions=['v2', 'v3']")
     with pytest.raises(MissingInput, match=r"emotion_alpaca_v2.rows.parquet not found"):
-        textstats.rewrite_stats_artefacts(config)
+        textstats.rewrite_stats_pieces(config)
     for version in ("v2", "v3"):
         path = config.home.rewrite_rows(version)
         path.parent.mkdir(parents=True, exist_ok=True)

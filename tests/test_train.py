@@ -16,12 +16,12 @@ from emogap.generate import writing
 from emogap.generate.answer_form import load_answer_form
 from emogap.records import CORPUS, KEPT, REJECTED, REWRITES, write_rows
 from emogap.store.artefacts import read_manifest
-from emogap.store.exhibits import exhibits
+from emogap.store.exhibits import exhibits, show
 from emogap.train import checkpoints
 from emogap.train.blocks import IGNORED, columns, cut, wrap
-from emogap.train.causal_lm import clm, clm_artefacts
-from emogap.train.exhibits import save_exhibits
-from emogap.train.sft import held_out, sft, sft_artefacts
+from emogap.train.causal_lm import clm, clm_pieces
+from emogap.train.exhibits import training_exhibits
+from emogap.train.sft import held_out, sft, sft_pieces
 from emogap.train.sft_rows import TrainingRow, encode, preflight, show_mask
 from emogap.train.strategies import runs
 
@@ -49,7 +49,7 @@ def tiny(tmp_path_factory):
 def drawn(monkeypatch):
     """The stages whose curves were asked for; they are not drawn, which would take longer than the training."""
     tasks = []
-    monkeypatch.setattr("emogap.train.exhibits.save_exhibits", lambda config, task: tasks.append(task))
+    monkeypatch.setattr("emogap.train.exhibits.training_exhibits", lambda config, task: tasks.append(task) or [])
     return tasks
 
 
@@ -184,9 +184,9 @@ def test_a_seed_without_a_parent_is_an_error(study):
 
 def test_a_missing_parent_and_a_missing_corpus_say_what_makes_them(study):
     with pytest.raises(MissingInput, match=r"models/tiny-baby not found.*run casual_lm"):
-        sft_artefacts(study())
+        list(sft_pieces(study()))
     with pytest.raises(MissingInput, match="other.parquet not found.*run pretrain_data_corpus"):
-        clm_artefacts(study(BABY | {"data": "other"}))
+        list(clm_pieces(study(BABY | {"data": "other"})))
 
 
 def test_any_order_of_trainings_is_a_matter_of_rows(study):
@@ -264,8 +264,8 @@ def test_curves_and_tables_are_registered(study, drawn):
     clm(config)
     sft(config)
     assert drawn == ["clm", "sft"]
-    save_exhibits(config, "clm")
-    save_exhibits(config, "sft")
+    for task in ("clm", "sft"):
+        show(config.home.models, training_exhibits(config, task))
     found = {exhibit.name: exhibit.kind for exhibit in exhibits(config.home.root / "models")}
     assert found == {
         "training_clm": "table", "curves_clm": "figure", "history_clm": "table",
@@ -547,7 +547,8 @@ def test_only_adapters_kept_on_adapters_are_stale_by_the_rule_for_them(study, ti
         manifest = read_manifest(config.home.model(name))
         manifest["identities"].pop("rule adapter on adapter", None)
         write_json(config.home.model(name).with_name(f"{name}.manifest.json"), manifest)
-    states = {artefact.path.name: artefact.freshness() for artefact in [*clm_artefacts(config), *sft_artefacts(config)]}
+    pieces = [piece for piece in (*clm_pieces(config), *sft_pieces(config)) if not piece.is_drawing]
+    states = {piece.path.name: piece.freshness() for piece in pieces}
     assert {name: state.state for name, state in states.items()} == {
         "tiny-baby": "fresh", "tiny-instr": "fresh", "tiny-baby-instr": "stale",
     }  # fmt: skip

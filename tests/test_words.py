@@ -127,7 +127,7 @@ def test_a_recipe_names_the_rule_where_a_kept_text_needs_it(tmp_path):
 
 def test_statistics_of_kept_texts_name_the_rule_where_they_need_it(make_config, monkeypatch):
     from emogap.evaluate import textstats
-    from emogap.evaluate.emotions_found import answer_scores_artefacts
+    from emogap.evaluate.emotions_found import answer_scores_pieces
 
     monkeypatch.setattr(textstats, "identify", lambda model: "a model")
     monkeypatch.setattr(textstats, "identify_classifier", lambda name, revision: "a classifier")
@@ -137,12 +137,12 @@ def test_statistics_of_kept_texts_name_the_rule_where_they_need_it(make_config, 
     for output, named in (("It's here.", False), ("It’s here.", True)):
         row = dict.fromkeys(REWRITES.columns, "") | {"output": output, "status": "kept"}
         write_rows(path, pd.DataFrame([row]), REWRITES)
-        assert (SPELLING in textstats.rewrite_stats_artefacts(config)[0].recipe.identities) == named
-    assert not any(SPELLING in artefact.recipe.identities for artefact in answer_scores_artefacts(config))
-    scored = answer_scores_artefacts(config)[1]
+        assert (SPELLING in textstats.rewrite_stats_pieces(config)[0].recipe.identities) == named
+    assert not any(SPELLING in artefact.recipe.identities for artefact in answer_scores_pieces(config))
+    scored = answer_scores_pieces(config)[1]
     answers = scored.recipe.inputs["responses"]
     answers.parent.mkdir(parents=True, exist_ok=True)
     row = dict.fromkeys(RESPONSES.columns, "") | {"response": "It’s joy.", "train_seed": 0, "sample": 0}
     write_rows(answers, pd.DataFrame([row | {"finished": True}]), RESPONSES)
-    named = [a.path for a in answer_scores_artefacts(config) if SPELLING in a.recipe.identities]
+    named = [a.path for a in answer_scores_pieces(config) if SPELLING in a.recipe.identities]
     assert named == [scored.path]

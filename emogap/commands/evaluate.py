@@ -97,8 +97,8 @@ def _build_questionnaire(arguments: argparse.Namespace) -> None:
 
 def _analyse_questionnaire(arguments: argparse.Namespace) -> None:
     from emogap.evaluate.preference import KEY, read_votes
-    from emogap.evaluate.preference_exhibits import preference_exhibits
+    from emogap.evaluate.preference_exhibits import show_preference
 
     config = config_from(arguments)
     key = arguments.key or config.home.evaluation / "questionnaire" / KEY
-    print(preference_exhibits(config, read_votes(arguments.answers, key)))
+    print(show_preference(config, read_votes(arguments.answers, key)))

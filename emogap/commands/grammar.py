@@ -1,7 +1,7 @@
 """Commands that measure grammar and the understanding of emotions: blimp, emobench."""
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from emogap.options import a_path
 if TYPE_CHECKING:
     from emogap.config import Config, HubModel
     from emogap.evaluate.tasks import Task
+    from emogap.store.exhibits import Shown
 
 
 def register(commands: Commands) -> None:
@@ -74,32 +75,34 @@ def _add(
 
 def _blimp(arguments: argparse.Namespace) -> None:
     from emogap.evaluate.blimp import BLIMP
-    from emogap.evaluate.blimp_exhibits import draw, printed
+    from emogap.evaluate.blimp_exhibits import blimp_exhibits, printed
 
-    _measure(BLIMP, arguments, printed, draw, published=arguments.published)
+    _measure(BLIMP, arguments, printed, blimp_exhibits, published=arguments.published)
 
 
 def _emobench(arguments: argparse.Namespace) -> None:
     from emogap.evaluate.emobench import EMOBENCH
-    from emogap.evaluate.emobench_exhibits import draw, printed
+    from emogap.evaluate.emobench_exhibits import emobench_exhibits, printed
 
-    _measure(EMOBENCH, arguments, printed, draw)
+    _measure(EMOBENCH, arguments, printed, emobench_exhibits)
 
 
 def _measure(
     task: "Task",
     arguments: argparse.Namespace,
     printed: Callable[..., str],
-    draw: Callable[..., None],
+    exhibits: "Callable[..., Iterator[Shown]]",
     **beside: Path | None,
 ) -> None:
+    from emogap.store.exhibits import show
+
     config = config_from(arguments)
     models, bases = _models(config, arguments)
     out = arguments.out
     found = task.to_file(config, models, bases, out) if out else task.of_models(config, models, bases)
     print(printed(config, found, **beside))
     if arguments.tables:
-        draw(config, arguments.tables, found, **beside)
+        show(arguments.tables, exhibits(config, found, **beside))
         print(f"tables and figures: {arguments.tables}")
     if out:
         print(f"scores: {out}")

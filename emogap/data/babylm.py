@@ -30,9 +30,9 @@ from emogap.emotions import EMOTIONS, INDEX, LABELS, NEUTRAL, labels_over
 from emogap.errors import InputError
 from emogap.paths import from_root
 from emogap.records import PROCESSED, count_rows, row_seed
-from emogap.stages import run
-from emogap.store.artefacts import Draft, Piece, Recipe, Summary, read_manifest
-from emogap.store.exhibits import Exhibit, read_table, save_figure, save_table, told_apart
+from emogap.store.artefacts import Draft, Recipe, read_manifest
+from emogap.store.exhibits import Exhibit, Shown, drawing, read_table, told_apart
+from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
 from emogap.text.near_duplicates import EQUALITY_RULE
 
@@ -48,14 +48,17 @@ def process(config: Config) -> Summary:
     """
     if config.scale.executor == "plain":
         check_device(config.process.device, "process.device")
-    summary = run("process", process_artefacts(config))
+    summary = run("process", process_pieces(config))
     discard_shards(config.home.processed)
     _print_tables(config)
     return summary
 
 
-def process_artefacts(config: Config) -> list[Piece]:
-    """``lines``, ``babylm``, ``babylm_filtered``. Raises ``MissingInput`` if there is no text."""
+def process_pieces(config: Config) -> list[Piece]:
+    """``lines``, ``babylm``, ``babylm_filtered``, and what is seen of them.
+
+    Raises ``MissingInput`` if there is no text.
+    """
     home, settings = config.home, config.process
     raw: dict[str, Path] = {}
     sources = _sources(config)
@@ -86,10 +89,12 @@ def process_artefacts(config: Config) -> list[Piece]:
         settings=config.flat("process", "threshold", "balance") | drawn,
         seed=config.seed if settings.balance else 0,
     )
+    tables = {path.stem: path for path in (home.lines, home.processed, home.filtered)}
     return [
         Piece(home.lines, lines, make=partial(_make_lines, config)),
         Piece(home.processed, scored, make=partial(_make_scored, config)),
         Piece(home.filtered, filtered, make=partial(_make_filtered, config)),
+        drawing(home.filtered.parent, "process", "tables/cleaning", tables, partial(_exhibits, config)),
     ]
 
 
@@ -244,8 +249,6 @@ def _make_filtered(config: Config, draft: Draft) -> None:
     _write_filtered(draft.path, file, emotional, thresholds)
     draft.notes["threshold"] = settings.threshold
     draft.notes["thresholds"] = dict(zip(LABELS, np.round(thresholds, 6).tolist(), strict=True))
-    # Drawn before the table is published: where it stands, they stand too.
-    _save_exhibits(config, draft.path)
 
 
 def _emotional(rows: "pa.Table", thresholds: np.ndarray) -> np.ndarray:
@@ -342,26 +345,22 @@ def cleaning_table(config: Config) -> "pd.DataFrame":
     return table.drop(columns=unseen)
 
 
-def _save_exhibits(config: Config, filtered: Path) -> None:
+def _exhibits(config: Config) -> Iterator[Shown]:
     from emogap.show.process_figures import emotion_shares
 
-    folder = config.home.filtered.parent
     cleaned = cleaning_table(config)
     kept, read = int(cleaned["kept"].iloc[-1]), int(cleaned["lines"].iloc[-1])
-    save_table(
-        folder,
-        Exhibit("cleaning", "table", f"The line rules keep {kept:,} of {read:,} lines: why the others go.", 10),
-        cleaned,
-    )
-    table = emotions_by_source(config.home.processed, filtered)
+    caption = f"The line rules keep {kept:,} of {read:,} lines: why the others go."
+    yield Exhibit("cleaning", "table", caption, 10), cleaned
+    table = emotions_by_source(config.home.processed, config.home.filtered)
     lines, emotional = int(table["all"].sum()), int(table["emotional"].sum())
     caption = (
         f"Top emotion of {lines:,} lines by source; {emotional:,} are emotional: not neutral, score over "
         f"{_threshold(config)}{', drawn evenly' if config.process.balance else ''}."
     )
-    save_table(folder, Exhibit("emotions_by_source", "table", caption, 11), table)
+    yield Exhibit("emotions_by_source", "table", caption, 11), table
     alt = "Heat map: 27 emotions by source, the share of the source's lines that have it as their top emotion."
-    save_figure(folder, Exhibit("emotions_by_source", "figure", caption, 12, alt=alt), emotion_shares(table))
+    yield Exhibit("emotions_by_source", "figure", caption, 12, alt=alt), emotion_shares(table)
 
 
 def _threshold(config: Config) -> str:

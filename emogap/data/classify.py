@@ -21,8 +21,8 @@ from emogap.data.emotion_model import EmotionClassifier, identify_classifier, lo
 from emogap.device import check_device
 from emogap.emotions import LABELS, labels_over
 from emogap.errors import UsageError
-from emogap.stages import run
-from emogap.store.artefacts import Artefact, Draft, Piece, Recipe, Summary, write_json
+from emogap.store.artefacts import Artefact, Draft, Recipe, write_json
+from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
 from emogap.text.reading import count_texts, read_texts, texts_rule
 

@@ -26,9 +26,9 @@ from emogap.errors import MissingInput, UsageError
 from emogap.options import chunk_numbers
 from emogap.paths import MAKERS, from_root
 from emogap.records import CORPUS, KEPT, ROWS_AT_ONCE, STORIES, stream_rows, to_arrow
-from emogap.stages import run
-from emogap.store.artefacts import RULE, Draft, Piece, Recipe, Summary, content_hashes, portable, write_json, write_text
-from emogap.store.exhibits import draw_if_new, told_apart
+from emogap.store.artefacts import RULE, Draft, Recipe, content_hashes, portable, write_json, write_text
+from emogap.store.exhibits import Shown, drawing, told_apart
+from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import Progress, progress
 from emogap.text.near_duplicates import EQUALITY_RULE, LIKENESS_RULE, near_duplicates, text_key
 
@@ -47,26 +47,28 @@ def corpus(config: Config) -> Summary:
     Raises ``MissingInput`` (chunks or wiki files), ``InputError`` (unreadable ones) and ``UsageError`` (unknown chunk,
     share of something unknown, a budget into which nothing fits).
     """
-    artefacts = corpus_artefacts(config)
-    summary = run("corpus", artefacts)
-    draw_if_new(artefacts[0].path.parent, "corpus", artefacts, lambda: _show(config))
-    return summary
+    return run("corpus", corpus_pieces(config))
 
 
-def _show(config: Config) -> None:
-    from emogap.show.corpus_figures import show_composition
+def _drawn(path: Path) -> "Iterator[Shown]":
+    from emogap.show.corpus_figures import composition_exhibits
 
-    show_composition(config.home, config.corpus.name)
+    return composition_exhibits(path)
 
 
-def corpus_artefacts(config: Config) -> list[Piece]:
-    """The one corpus. Raises ``MissingInput`` while a method has no chunk, or a wiki file is not there."""
+def corpus_pieces(config: Config) -> list[Piece]:
+    """The one corpus, and what is seen of it.
+
+    Raises ``MissingInput`` while a method has no chunk, or a wiki file is not there.
+    """
     chunks = {f"{path.parent.name}/{path.stem}": path for path in story_chunks(config)}
     factual = factual_files(config)
     wiki = {told_apart(f"factual/{source}", chunks, "file"): path for source, path in factual.items()}
     rules = _rules(config, chunks.values(), factual.values())
     recipe = Recipe("corpus", chunks | wiki, config.flat("corpus"), rules, config.seed)
-    return [Piece(config.home.corpus(config.corpus.name), recipe, make=partial(_make, config))]
+    path = config.home.corpus(config.corpus.name)
+    drawn = drawing(path.parent, "corpus", "tables/composition", {"corpus": path}, partial(_drawn, path))
+    return [Piece(path, recipe, make=partial(_make, config)), drawn]
 
 
 def _rules(config: Config, chunks: Iterable[Path], factual: Iterable[Path]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The report's tables and figures about grammar, drawn from tables of scores alone."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from emogap.evaluate import blimp_tables
 from emogap.evaluate.blimp import BLIMP
 from emogap.evaluate.models import NO_TRAINED
 from emogap.evaluate.tasks import Measured
-from emogap.store.exhibits import Exhibit, save_figure, save_table
+from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,39 +19,44 @@ _ORDERS = {"phenomenon": 70, "paradigm": 74}
 _TESTS = "exact paired test over the pairs, p also corrected for the number of comparisons (Holm)"
 
 
-def blimp_exhibits(config: Config) -> None:
+def blimp_drawing(config: Config) -> Drawing:
     """The study's: every model it measures, each against its base."""
+    settings, shown = config.flat("blimp", "paradigms"), partial(_of_study, config)
+    return drawing(config.home.evaluation, "blimp", "tables/blimp_accuracy", BLIMP.tables(config), shown, settings)
+
+
+def _of_study(config: Config) -> Iterator[Shown]:
     found = BLIMP.of_study(config)
-    draw(config, config.home.evaluation, found)
+    yield from blimp_exhibits(config, found)
     if all(model == base for model, base in found.bases.items()):
         correct = blimp_tables.correct_pairs(found.scores)
-        _no_differences(config.home.evaluation, blimp_tables.differences(correct, found.bases))
+        yield from _no_differences(blimp_tables.differences(correct, found.bases))
 
 
-def _no_differences(folder: Path, table: "pd.DataFrame") -> None:
+def _no_differences(table: "pd.DataFrame") -> Iterator[Shown]:
     """Bases alone: said in the place of the differences, which the report and the notebook show."""
     from emogap.show.style import nothing_figure
 
     name, order = "blimp_differences", _ORDERS["phenomenon"] + 2
-    save_table(folder, Exhibit(name, "table", f"{NO_TRAINED}.", order), table.rename(columns={"group": "phenomenon"}))
+    yield Exhibit(name, "table", f"{NO_TRAINED}.", order), table.rename(columns={"group": "phenomenon"})
     figure = nothing_figure(f"{NO_TRAINED}.")
-    save_figure(folder, Exhibit(name, "figure", f"{NO_TRAINED}.", order, alt=NO_TRAINED), figure)
+    yield Exhibit(name, "figure", f"{NO_TRAINED}.", order, alt=NO_TRAINED), figure
 
 
-def draw(config: Config, folder: Path, found: Measured, published: Path | None = None) -> None:
+def blimp_exhibits(config: Config, found: Measured, published: Path | None = None) -> Iterator[Shown]:
     """Tables and figures of any scores."""
     correct = blimp_tables.correct_pairs(found.scores)
     accuracies = blimp_tables.accuracies(correct)
-    _accuracies(folder, accuracies, "phenomenon")
-    _differences(folder, correct, found.bases, "phenomenon")
+    yield from _accuracies(accuracies, "phenomenon")
+    yield from _differences(correct, found.bases, "phenomenon")
     if config.blimp.paradigms:
         correct = blimp_tables.by_paradigm(correct)
-        _accuracies(folder, blimp_tables.accuracies(correct), "paradigm")
-        _differences(folder, correct, found.bases, "paradigm")
-    _beside_published(folder, accuracies, published)
+        yield from _accuracies(blimp_tables.accuracies(correct), "paradigm")
+        yield from _differences(correct, found.bases, "paradigm")
+    yield from _beside_published(accuracies, published)
 
 
-def _accuracies(folder: Path, accuracies: "pd.DataFrame", group: str) -> None:
+def _accuracies(accuracies: "pd.DataFrame", group: str) -> Iterator[Shown]:
     ending = _ending(group)
     caption = (
         "Accuracy on minimal pairs in percent, with 95 % intervals (items pooled): the share of pairs whose "
@@ -59,14 +65,14 @@ def _accuracies(folder: Path, accuracies: "pd.DataFrame", group: str) -> None:
     wide = blimp_tables.side_by_side(_renamed(accuracies, group), group)
     order = _ORDERS[group]
     known = BLIMP.name if group == "phenomenon" else None
-    save_table(folder, Exhibit(f"blimp_accuracy{ending}", "table", caption, order, published=known), wide)
+    yield Exhibit(f"blimp_accuracy{ending}", "table", caption, order, published=known), wide
     if group == "phenomenon":
         caption = "The same as numbers: pairs pooled, and beside it the mean of the paradigms' accuracies."
         numbers = accuracies.rename(columns={"group": group}).round(2)
-        save_table(folder, Exhibit("blimp_accuracy_numbers", "table", caption, order + 1), numbers)
+        yield Exhibit("blimp_accuracy_numbers", "table", caption, order + 1), numbers
 
 
-def _differences(folder: Path, correct: "pd.DataFrame", bases: Mapping[str, str], group: str) -> None:
+def _differences(correct: "pd.DataFrame", bases: Mapping[str, str], group: str) -> Iterator[Shown]:
     from emogap.show.task_figures import differences_figure
 
     table = _renamed(blimp_tables.differences(correct, bases), group)
@@ -75,19 +81,19 @@ def _differences(folder: Path, correct: "pd.DataFrame", bases: Mapping[str, str]
     name, order = f"blimp_differences{_ending(group)}", _ORDERS[group]
     caption = f"Accuracy of each model minus its base's over the same pairs, in percentage points; {_TESTS}."
     rounded = table.round({"difference": 2, "low": 2, "high": 2}).rename(columns={"group": group})
-    save_table(folder, Exhibit(name, "table", caption, order + 2), rounded)
+    yield Exhibit(name, "table", caption, order + 2), rounded
     caption = f"What fine-tuning did to grammar: accuracy minus the base model's, by {group}, with 95 % intervals."
     alt = f"for each {group}, points with intervals for each model around a zero line"
     figure = differences_figure(table, list(dict.fromkeys(bases.values())))
-    save_figure(folder, Exhibit(name, "figure", caption, order + 2, alt=alt), figure)
+    yield Exhibit(name, "figure", caption, order + 2, alt=alt), figure
 
 
-def _beside_published(folder: Path, accuracies: "pd.DataFrame", file: Path | None) -> None:
+def _beside_published(accuracies: "pd.DataFrame", file: Path | None) -> Iterator[Shown]:
     """Only where a model of that name was published."""
     table = blimp_tables.beside_published(accuracies, blimp_tables.published_accuracies(file))
     if not table.empty:
         caption = "Beside the published accuracies, in percent. " + blimp_tables.what_differs(int(table["pairs"].max()))
-        save_table(folder, Exhibit("blimp_beside_published", "table", caption, 73), table.round(2))
+        yield Exhibit("blimp_beside_published", "table", caption, 73), table.round(2)
 
 
 def _renamed(table: "pd.DataFrame", group: str) -> "pd.DataFrame":

@@ -1,6 +1,7 @@
 """The report's tables and figures about the understanding of emotions, drawn from tables of scores alone."""
 
-from pathlib import Path
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from emogap.config import Config
@@ -8,7 +9,7 @@ from emogap.evaluate import emobench_tables
 from emogap.evaluate.emobench import EMOBENCH
 from emogap.evaluate.statistics import LEVEL
 from emogap.evaluate.tasks import Measured
-from emogap.store.exhibits import Exhibit, save_figure, save_table
+from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,24 +22,30 @@ _WAYS = (
 )
 
 
-def emobench_exhibits(config: Config) -> None:
+def emobench_drawing(config: Config) -> Drawing:
     """The study's: every model it measures, each against its base; where there was nothing to ask, that."""
+    shown = partial(_of_study, config)
+    folder, inputs, settings = config.home.evaluation, EMOBENCH.tables(config), config.flat("sentiment", "bootstrap")
+    return drawing(folder, "emobench", "tables/emobench_accuracy", inputs, shown, settings, config.seed)
+
+
+def _of_study(config: Config) -> Iterator[Shown]:
     if EMOBENCH.is_there(config):
-        draw(config, config.home.evaluation, EMOBENCH.of_study(config))
+        yield from emobench_exhibits(config, EMOBENCH.of_study(config))
     else:
-        _missing(config)
+        yield _missing(config)
 
 
-def _missing(config: Config) -> None:
+def _missing(config: Config) -> Shown:
     import pandas as pd
 
     remedy = "emogap fetch emobench, or --set emobench.data=DIR"
     table = pd.DataFrame([{"missing": f"EA.jsonl and EU.jsonl in {config.emobench.data}", "remedy": remedy}])
     caption = "EmoBench was not measured: its questions are not there."
-    save_table(config.home.evaluation, Exhibit("emobench_accuracy", "table", caption, _ORDER), table)
+    return Exhibit("emobench_accuracy", "table", caption, _ORDER), table
 
 
-def draw(config: Config, folder: Path, found: Measured) -> None:
+def emobench_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
     """Tables and figures of any scores."""
     from emogap.show.task_figures import accuracy_figure, positions_figure
 
@@ -49,35 +56,35 @@ def draw(config: Config, folder: Path, found: Measured) -> None:
         f"{_FORM}, accuracy in percent with 95 % intervals over questions: {_WAYS}; + above chance, - below it, "
         "unmarked: at chance."
     )
-    _table(folder, "emobench_accuracy", caption, 0, emobench_tables.side_by_side(accuracies))
+    yield _table("emobench_accuracy", caption, 0, emobench_tables.side_by_side(accuracies))
     caption = f"{_FORM}: accuracy by task and way of asking, with 95 % intervals; the line is chance."
     alt = "A panel a task, a row a way of asking, a point with an interval for each model, a dashed line at chance."
-    _figure(folder, "emobench_accuracy", caption, alt, accuracy_figure(accuracies, colour_bases))
-    _table(folder, "emobench_accuracy_numbers", f"{_FORM}: accuracies as numbers.", 1, accuracies.round(2))
+    yield _figure("emobench_accuracy", caption, alt, accuracy_figure(accuracies, colour_bases))
+    yield _table("emobench_accuracy_numbers", f"{_FORM}: accuracies as numbers.", 1, accuracies.round(2))
     changed = emobench_tables.differences(questions, found.bases, config.sentiment.bootstrap, config.seed)
     if not changed.empty:
         caption = (
             f"{_FORM}: each model minus its base over the same questions, in percentage points; paired test, p also "
             "corrected for the number of comparisons (Holm)."
         )
-        _table(folder, "emobench_differences", caption, 2, changed.round({"difference": 2, "low": 2, "high": 2}))
+        yield _table("emobench_differences", caption, 2, changed.round({"difference": 2, "low": 2, "high": 2}))
     positions = emobench_tables.positions(found.scores)
     caption = (
         f"{_FORM}: how often each place of the list was taken, in percent. Over all orders each choice stands in each "
         "place once, so that only the place itself can make a difference."
     )
-    _table(folder, "emobench_positions", caption, 3, positions.round(2))
+    yield _table("emobench_positions", caption, 3, positions.round(2))
     alt = "A panel a task, lines over the places of the list, one a model, a dashed line where there is no bias."
-    _figure(folder, "emobench_positions", caption, alt, positions_figure(positions, colour_bases))
+    yield _figure("emobench_positions", caption, alt, positions_figure(positions, colour_bases))
 
 
-def _table(folder: Path, name: str, caption: str, place: int, table: "pd.DataFrame") -> None:
-    save_table(folder, Exhibit(name, "table", caption, _ORDER + place), table)
+def _table(name: str, caption: str, place: int, table: "pd.DataFrame") -> Shown:
+    return Exhibit(name, "table", caption, _ORDER + place), table
 
 
-def _figure(folder: Path, name: str, caption: str, alt: str, figure) -> None:
+def _figure(name: str, caption: str, alt: str, figure) -> Shown:
     place = 3 if name.endswith("positions") else 0
-    save_figure(folder, Exhibit(name, "figure", caption, _ORDER + place, alt=alt), figure)
+    return Exhibit(name, "figure", caption, _ORDER + place, alt=alt), figure
 
 
 def printed(config: Config, found: Measured) -> str:

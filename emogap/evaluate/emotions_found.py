@@ -15,8 +15,8 @@ from emogap.evaluate.fluency import distinct_share, repeated_share
 from emogap.evaluate.models import StudyModel, study_models
 from emogap.evaluate.respond import Condition, conditions, read_responses, responses_path
 from emogap.records import EMOTIONS, SCORES, read_rows, write_rows
-from emogap.stages import run
-from emogap.store.artefacts import Draft, Piece, Recipe, Summary
+from emogap.store.artefacts import Draft, Recipe
+from emogap.store.pieces import Piece
 from emogap.text.words import spelling_rule
 
 ANSWER = ["model", "train_seed", "prompt_id", "sample"]
@@ -28,23 +28,18 @@ def emotions_path(config: Config, condition: Condition) -> Path:
     return config.home.evaluation / f"emotions{condition.suffix}.parquet"
 
 
-def emotions_artefacts(config: Config) -> list[Piece]:
+def emotions_pieces(config: Config) -> list[Piece]:
     """A table of emotions for every condition: all models, all classifiers."""
-    return [_emotions_artefact(config, condition) for condition in conditions(config)]
+    return [_emotions_piece(config, condition) for condition in conditions(config)]
 
 
-def _emotions_artefact(config: Config, condition: Condition) -> Piece:
+def _emotions_piece(config: Config, condition: Condition) -> Piece:
     inputs = {f"responses {m.key}": responses_path(config, condition, m) for m in study_models(config)}
     identities = {
         f"classifier {place}": classifier_identity(model) for place, model in enumerate(config.sentiment.classifiers)
     }
     recipe = Recipe("emotions", inputs=inputs, identities=identities)
     return Piece(emotions_path(config, condition), recipe, make=partial(_make_emotions, config, condition))
-
-
-def find_emotions(config: Config) -> Summary:
-    """Classify every answer of every condition with every classifier."""
-    return run("emotions", emotions_artefacts(config))
 
 
 def _make_emotions(config: Config, condition: Condition, draft: Draft) -> None:
@@ -84,15 +79,15 @@ def judged(config: Config, answers: "pd.DataFrame") -> "pd.DataFrame":
     return answers[answers["classifier"] == config.sentiment.classifiers[0].name].reset_index(drop=True)
 
 
-def answer_scores_artefacts(config: Config) -> list[Piece]:
+def answer_scores_pieces(config: Config) -> list[Piece]:
     """``sentiment`` and ``answers`` scores of every model, made from the study's own answers."""
     own = conditions(config)[0]
     read = cache(lambda: judged(config, read_answers(config, own)))
     models = study_models(config)
-    return [_scores_artefact(config, own, model, task, read) for model in models for task in ("sentiment", "answers")]
+    return [_scores_piece(config, own, model, task, read) for model in models for task in ("sentiment", "answers")]
 
 
-def _scores_artefact(
+def _scores_piece(
     config: Config, condition: Condition, model: StudyModel, task: str, read: Callable[[], pd.DataFrame]
 ) -> Piece:
     inputs = {"responses": responses_path(config, condition, model)}
@@ -103,11 +98,6 @@ def _scores_artefact(
     rule = spelling_rule(inputs.values(), "response") if task == "answers" else {}
     path = config.home.task_scores(model.key, task)
     return Piece(path, Recipe(task, inputs, settings, rule), make=partial(_make_scores, config, model, task, read))
-
-
-def score_answers(config: Config) -> Summary:
-    """Write the scores of the answers: their sentiment, and what kind of text they are."""
-    return run("scores of the answers", answer_scores_artefacts(config))
 
 
 def _make_scores(config: Config, model: StudyModel, task: str, read: Callable[[], pd.DataFrame], draft: Draft) -> None:

@@ -17,8 +17,8 @@ from emogap.evaluate.models import StudyModel, recipe_parts, study_models, weigh
 from emogap.lm.corrections import PASSAGE, scores_rule
 from emogap.paths import from_root
 from emogap.records import SCORES, write_rows
-from emogap.stages import run
-from emogap.store.artefacts import Draft, Piece, Recipe, Summary
+from emogap.store.artefacts import Draft, Recipe
+from emogap.store.pieces import Piece
 from emogap.text import reading
 from emogap.text.reading import given_file, passages_rule
 from emogap.text.words import MARKS, distinct_n, ngrams, plain
@@ -50,23 +50,18 @@ def read_passages(path: str | Path) -> list[str]:
     return reading.read_passages(file)
 
 
-def plain_text_artefacts(config: Config) -> list[Piece]:
+def plain_text_pieces(config: Config) -> list[Piece]:
     """``plain_text`` scores of every model."""
-    return [_artefact(config, model) for model in study_models(config)]
+    return [_piece(config, model) for model in study_models(config)]
 
 
-def _artefact(config: Config, model: StudyModel) -> Piece:
+def _piece(config: Config, model: StudyModel) -> Piece:
     parts = recipe_parts(config, model)
     parts["identities"] |= scores_rule(weights(config, model), PASSAGE)
     parts["inputs"]["plain text"] = from_root(config.sentiment.plain_text)
     parts["identities"] |= passages_rule(from_root(config.sentiment.plain_text))
     path = config.home.task_scores(model.key, "plain_text")
     return Piece(path, Recipe("plain_text", **parts), make=partial(_make, config, model))
-
-
-def score_plain_text(config: Config) -> Summary:
-    """How well each model predicts the plain text: nats, tokens and characters of every passage."""
-    return run("plain_text", plain_text_artefacts(config))
 
 
 def _make(config: Config, model: StudyModel, draft: Draft) -> None:

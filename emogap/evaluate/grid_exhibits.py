@@ -1,7 +1,6 @@
 """The tables and figures of a grid, and what is printed of it."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pandas as pd
 
@@ -18,7 +17,7 @@ from emogap.evaluate.grid_scores import (
 )
 from emogap.generate.grid import grid_path
 from emogap.generate.preview import verdict
-from emogap.store.exhibits import Exhibit, save_figure, save_table
+from emogap.store.exhibits import Exhibit, Shown, show
 
 _ORDER = {"augment": 26, "rewrite": 46}
 _PUBLISHED = {"augment": "story_statistics", "rewrite": "rewrite_statistics"}
@@ -41,26 +40,26 @@ def show_grid(config: Config, stage: str) -> None:
     scores = grid_scores(rows, stage)
     for line in [*printed_cells(scores.cells), "", *printed_differences(scores.differences)]:
         print(line)
-    _save(folder, stage, rows, scores)
+    show(folder, _exhibits(stage, rows, scores))
     print(f"\nto read: tables/grid_*.csv and figures/grid_*.png in {config.home.relative(folder)}/")
 
 
-def _save(folder: Path, stage: str, rows: pd.DataFrame, scores: Scores) -> None:
+def _exhibits(stage: str, rows: pd.DataFrame, scores: Scores) -> Iterator[Shown]:
     lines, order = rows["source_id"].nunique(), _ORDER[stage]
     over = f"over {lines} lines, with 95 % intervals"
-    save_table(folder, Exhibit("grid_scores", "table", f"Every cell of the grid {over}.", order), scores.cells)
+    yield Exhibit("grid_scores", "table", f"Every cell of the grid {over}.", order), scores.cells
     caption = f"Prompts and samplings against each other {over}, paired over lines; p corrected by Holm."
-    save_table(folder, Exhibit("grid_differences", "table", caption, order), scores.differences)
+    yield Exhibit("grid_differences", "table", caption, order), scores.differences
     caption = f"Words of the replies, counted as the study did, {over} of the average."
     words = Exhibit("grid_words", "table", caption, order, published=_PUBLISHED[stage])
-    save_table(folder, words, word_statistics(rows, stage))
-    save_table(folder, Exhibit("grid_one_line", "table", "One line in every cell.", order), _one_line(rows))
+    yield words, word_statistics(rows, stage)
+    yield Exhibit("grid_one_line", "table", "One line in every cell.", order), _one_line(rows)
     caption = "The five replies of each cell that are least like each other."
-    save_table(folder, Exhibit("grid_to_read", "table", caption, order), _for_reading(most_different(rows, stage)))
-    _draw(folder, stage, scores.cells, lines)
+    yield Exhibit("grid_to_read", "table", caption, order), _for_reading(most_different(rows, stage))
+    yield from _figures(stage, scores.cells, lines)
 
 
-def _draw(folder: Path, stage: str, cells: pd.DataFrame, lines: int) -> None:
+def _figures(stage: str, cells: pd.DataFrame, lines: int) -> Iterator[Shown]:
     from emogap.show.grid_figures import heat_map, interval_panels
 
     def title(name: str) -> str:
@@ -71,11 +70,11 @@ def _draw(folder: Path, stage: str, cells: pd.DataFrame, lines: int) -> None:
     caption = f"Every cell of the grid over {lines} lines; the colours go from a column's lowest to its highest value."
     alt = "Heat map with a row for each prompt and sampling and a column for each measure."
     figure = heat_map(shown, title, lambda name, value: measure_of(name).text(value))
-    save_figure(folder, Exhibit("grid_heat_map", "figure", caption, _ORDER[stage], alt=alt), figure)
+    yield Exhibit("grid_heat_map", "figure", caption, _ORDER[stage], alt=alt), figure
     caption = f"Each prompt at each sampling, {lines} lines, 95 % intervals."
     alt = "A panel for each measure: points with intervals, a colour a prompt, from left to right the samplings."
     figure = interval_panels(shown, title, lambda name: 100.0 if measure_of(name).unit == "%" else 1.0)
-    save_figure(folder, Exhibit("grid_intervals", "figure", caption, _ORDER[stage], alt=alt), figure)
+    yield Exhibit("grid_intervals", "figure", caption, _ORDER[stage], alt=alt), figure
 
 
 def _on_the_map(cells: pd.DataFrame) -> list[str]:

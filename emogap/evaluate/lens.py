@@ -24,9 +24,9 @@ from emogap.hub import study_model
 from emogap.lm.corrections import continuation_rule
 from emogap.paths import from_root
 from emogap.records import LENS, read_rows, write_rows
-from emogap.stages import run
-from emogap.store.artefacts import Artefact, Draft, Piece, Recipe, Summary
-from emogap.store.exhibits import draw_if_new
+from emogap.store.artefacts import Artefact, Draft, Recipe
+from emogap.store.exhibits import Shown, drawing
+from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
 from emogap.text.forms import Label, Text, check
 from emogap.text.reading import given_file, passages_rule, read_json, read_passages
@@ -44,13 +44,17 @@ TOKENS_AT_ONCE = 512
 _OPENINGS = ".openings"
 
 
-def lens_artefacts(config: Config) -> list[Piece]:
-    """For each model that the settings name, a table of readings of the sentences and one of the openings."""
-    return [
-        artefact
+def lens_pieces(config: Config) -> list[Piece]:
+    """For each model that the settings name, a table of readings of the sentences and one of the openings; and what is
+    seen of them."""
+    readings = [
+        piece
         for model in lens_models(config)
-        for artefact in (_sentences_artefact(config, model), _openings_artefact(config, model))
+        for piece in (_sentences_piece(config, model), _openings_piece(config, model))
     ]
+    inputs = {piece.path.stem: piece.path for piece in readings}
+    settings, shown = config.flat("lens", "bootstrap"), partial(_exhibits, config)
+    return [*readings, drawing(config.home.lens, "lens", "tables/by_layer", inputs, shown, settings, config.seed)]
 
 
 def lens_models(config: Config) -> list[StudyModel]:
@@ -69,20 +73,20 @@ def wanted_lens_models(config: Config) -> list[StudyModel]:
     return [known[name] for name in config.lens.models]
 
 
-def _sentences_artefact(config: Config, model: StudyModel) -> Piece:
+def _sentences_piece(config: Config, model: StudyModel) -> Piece:
     file = from_root(config.lens.sentences)
     rules = passages_rule(file)
     if config.lens.new_tokens:
         rules = rules | continuation_rule(weights(config, model))
-    return _artefact(config, model, model.key, {"sentences": file}, ("new_tokens", "top_k", "words"), rules)
+    return _piece(config, model, model.key, {"sentences": file}, ("new_tokens", "top_k", "words"), rules)
 
 
-def _openings_artefact(config: Config, model: StudyModel) -> Piece:
+def _openings_piece(config: Config, model: StudyModel) -> Piece:
     inputs = {"openings": from_root(config.lens.prompts)}
-    return _artefact(config, model, model.key + _OPENINGS, inputs, ("top_k", "words"))
+    return _piece(config, model, model.key + _OPENINGS, inputs, ("top_k", "words"))
 
 
-def _artefact(
+def _piece(
     config: Config,
     model: StudyModel,
     name: str,
@@ -105,14 +109,15 @@ def lens(config: Config) -> Summary:
 
     Raises ``MissingInput``, ``InputError``, ``ModelError`` or ``UsageError``.
     """
-    from emogap.evaluate.lens_exhibits import draw
-
     for line in not_measured(config, wanted_lens_models(config)):
         print(line)
-    artefacts = lens_artefacts(config)
-    summary = run("lens", artefacts)
-    draw_if_new(config.home.lens, "lens", artefacts, lambda: draw(config))
-    return summary
+    return run("lens", lens_pieces(config))
+
+
+def _exhibits(config: Config) -> "Iterator[Shown]":
+    from emogap.evaluate.lens_exhibits import lens_exhibits
+
+    return lens_exhibits(config)
 
 
 def load_sentences(path: str | Path) -> list[str]:
@@ -241,12 +246,12 @@ class TextReader:
 
 def readings(config: Config) -> "pd.DataFrame":
     """All readings of the sentences in the home, one table. Raises ``MissingInput``."""
-    return _tables(config, [_sentences_artefact(config, model) for model in lens_models(config)])
+    return _tables(config, [_sentences_piece(config, model) for model in lens_models(config)])
 
 
 def opening_readings(config: Config) -> "pd.DataFrame":
     """All readings of the openings in the home, one table. Raises ``MissingInput``."""
-    return _tables(config, [_openings_artefact(config, model) for model in lens_models(config)])
+    return _tables(config, [_openings_piece(config, model) for model in lens_models(config)])
 
 
 def _tables(config: Config, artefacts: Sequence[Artefact]) -> "pd.DataFrame":

@@ -1,14 +1,13 @@
 """The report's tables and figures of the lens, drawn from the tables of readings alone."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from emogap.config import Config
 from emogap.emotions import LABELS
 from emogap.evaluate import emotion_lens
 from emogap.evaluate.lens import lens_models, load_sentences, mean_by_layer, opening_readings, readings
-from emogap.store.exhibits import Exhibit, save_figure, save_table
+from emogap.store.exhibits import Exhibit, Shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,20 +16,21 @@ PAGE = 7
 """Positions of a sentence that the report shows."""
 
 
-def draw(config: Config) -> None:
+def lens_exhibits(config: Config) -> Iterator[Shown]:
     """Every table and figure of the stage."""
-    folder, table, openings = config.home.lens, readings(config), opening_readings(config)
+    table, openings = readings(config), opening_readings(config)
     bases = {model.key: model.base for model in lens_models(config)}
     known = list(config.bases)
-    draw_layers(folder, table, known)
-    draw_emotions(folder, openings, bases, known, config.lens.bootstrap, config.seed)
-    draw_words(folder, openings, bases, known, config.lens.bootstrap, config.seed)
+    yield from layers(table, known)
+    depths = emotion_depths(openings, bases, config.lens.bootstrap, config.seed)
+    yield from emotions(openings, depths, bases, known, config.lens.bootstrap, config.seed)
+    yield from words(openings, bases, known, config.lens.bootstrap, config.seed)
     texts = {f"s{number}": text for number, text in enumerate(load_sentences(config.lens.sentences))}
-    draw_ranks(folder, table, bases, texts)
+    yield from ranks(table, bases, texts)
     for prompt_id, text in texts.items():
         # In the report the end of each sentence; notebook and command show the rest, slice by slice.
         one = table[table["prompt_id"] == prompt_id]
-        draw_heat_maps(folder, given(one), bases, prompt_id, text, "rank", PAGE)
+        yield from heat_maps_of(given(one), bases, prompt_id, text, "rank", PAGE)
 
 
 def families(models: Sequence[str], bases: Mapping[str, str]) -> list[list[str]]:
@@ -48,17 +48,15 @@ def _named(family: Sequence[str]) -> str:
     return family[-1]
 
 
-def draw_layers(folder: Path, table: "pd.DataFrame", known: list[str]) -> None:
+def layers(table: "pd.DataFrame", known: list[str]) -> Iterator[Shown]:
     """The measures of each layer, averaged over positions and texts: a table and a figure."""
     from emogap.show.lens_figures import layer_curves
 
-    save_table(
-        folder,
+    yield (
         Exhibit("by_layer", "table", "What each layer knows of the next token, averaged over all positions.", 80),
         mean_by_layer(table),
     )
-    save_figure(
-        folder,
+    yield (
         Exhibit(
             "by_layer",
             "figure",
@@ -71,18 +69,22 @@ def draw_layers(folder: Path, table: "pd.DataFrame", known: list[str]) -> None:
     )
 
 
-def draw_emotions(
-    folder: Path, table: "pd.DataFrame", bases: dict[str, str], known: list[str], resamples: int, seed: int
-) -> "pd.DataFrame":
-    """The emotion lens: curves, the map of all emotions, and at which depth half of the mass is there (returned)."""
+def emotion_depths(table: "pd.DataFrame", bases: dict[str, str], resamples: int, seed: int) -> "pd.DataFrame":
+    """At which depth half of the mass on the words of each quantity is there; see ``emotion_lens.depths``."""
+    mass = emotion_lens.mass_at_ends(table)
+    return emotion_lens.depths(mass, bases, [*emotion_lens.quantities(mass), *LABELS], resamples, seed)
+
+
+def emotions(
+    table: "pd.DataFrame", depths: "pd.DataFrame", bases: dict[str, str], known: list[str], resamples: int, seed: int
+) -> Iterator[Shown]:
+    """The emotion lens: curves, the map of all emotions, and at which depth half of the mass is there."""
     from emogap.show.lens_figures import emotion_curves, emotion_map
 
     mass = emotion_lens.mass_at_ends(table)
     wanted = emotion_lens.quantities(mass)
-    depths = emotion_lens.depths(mass, bases, [*wanted, *LABELS], resamples, seed)
     statements = " ".join(emotion_lens.shift_statements(depths))
-    save_table(
-        folder,
+    yield (
         Exhibit(
             "emotion_depth",
             "table",
@@ -96,15 +98,13 @@ def draw_emotions(
     )
     curves = emotion_lens.curves(mass, wanted, resamples, seed)
     every = emotion_lens.curves(mass, LABELS, resamples, seed)
-    save_table(
-        folder,
+    yield (
         Exhibit("emotion_mass", "table", "Mean probability mass on emotions' words, layer by layer.", 83),
         every.assign(**{n: every[n].map(lambda value: float(f"{value:.3g}")) for n in ("mean", "low", "high")}),
     )
     for family in families(mass.models, bases):
         caption = f"{' and '.join(family)}: where in the depth the words of an emotion come up"
-        save_figure(
-            folder,
+        yield (
             Exhibit(
                 f"emotion_curves_{_named(family)}",
                 "figure",
@@ -115,8 +115,7 @@ def draw_emotions(
             ),
             emotion_curves(curves, depths, family, known),
         )
-        save_figure(
-            folder,
+        yield (
             Exhibit(
                 f"emotion_map_{_named(family)}",
                 "figure",
@@ -126,20 +125,16 @@ def draw_emotions(
             ),
             emotion_map(every, family),
         )
-    return depths
 
 
-def draw_words(
-    folder: Path, table: "pd.DataFrame", bases: dict[str, str], known: list[str], resamples: int, seed: int
-) -> None:
+def words(table: "pd.DataFrame", bases: dict[str, str], known: list[str], resamples: int, seed: int) -> Iterator[Shown]:
     """Target words over the layers; nothing where no word is followed."""
     from emogap.show.lens_figures import word_curves
 
     if not table["measure"].eq("word_probability").any():
         return
     for family in families(list(dict.fromkeys(table["model"])), bases):
-        save_figure(
-            folder,
+        yield (
             Exhibit(
                 f"words_{_named(family)}",
                 "figure",
@@ -152,15 +147,14 @@ def draw_words(
         )
 
 
-def draw_ranks(folder: Path, table: "pd.DataFrame", bases: dict[str, str], texts: Mapping[str, str]) -> None:
+def ranks(table: "pd.DataFrame", bases: dict[str, str], texts: Mapping[str, str]) -> Iterator[Shown]:
     """The rank view of each text that was continued."""
     from emogap.show.lens_figures import rank_view
 
     for prompt_id, text in texts.items():
         one = table[(table["prompt_id"] == prompt_id) & table["generated"]]
         for family in families(list(dict.fromkeys(one["model"])), bases):
-            save_figure(
-                folder,
+            yield (
                 Exhibit(
                     f"lens_ranks_{prompt_id}_{_named(family)}",
                     "figure",
@@ -179,16 +173,15 @@ def given(table: "pd.DataFrame") -> "pd.DataFrame":
     return table[table["position"] < table["prompt_id"].map(end)]
 
 
-def draw_heat_maps(
-    folder: Path,
+def heat_maps_of(
     table: "pd.DataFrame",
     bases: dict[str, str],
     prompt_id: str,
     text: str,
     measure: str,
     last_positions: int,
-) -> int:
-    """Layers × positions of one text, a figure a slice, for its last so many positions; how many positions it has."""
+) -> Iterator[Shown]:
+    """Layers × positions of one text, a figure a slice, for its last so many positions."""
     from emogap.show.lens_figures import PAIR_POSITIONS, SINGLE_POSITIONS, heat_maps, measure_label, slices
 
     positions = sorted(table["position"].unique().tolist())
@@ -204,5 +197,4 @@ def draw_heat_maps(
                 86,
                 alt="a heat map of layers against positions for each model",
             )
-            save_figure(folder, exhibit, heat_maps(one, measure, first, last))
-    return len(positions)
+            yield exhibit, heat_maps(one, measure, first, last)

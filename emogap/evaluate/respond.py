@@ -22,9 +22,9 @@ from emogap.evaluate.models import StudyModel, recipe_parts, study_models, weigh
 from emogap.lm.corrections import replies_rule
 from emogap.paths import from_root
 from emogap.records import RESPONSES, read_rows, row_seed, write_rows
-from emogap.stages import run
-from emogap.store.artefacts import Draft, Piece, Recipe, Summary
+from emogap.store.artefacts import Draft, Recipe
 from emogap.store.journal import Journal
+from emogap.store.pieces import Piece, Summary, run
 from emogap.text.forms import Label, check
 from emogap.text.reading import given_file, read_json, shown
 
@@ -119,12 +119,12 @@ def responses_path(config: Config, condition: Condition, model: StudyModel) -> P
     return config.home.responses(model.key, condition.suffix)
 
 
-def respond_artefacts(config: Config) -> list[Piece]:
+def respond_pieces(config: Config) -> list[Piece]:
     """A table of answers for every model and condition. Raises ``MissingInput`` for a model that is not there."""
-    return [_artefact(config, c, m) for c in conditions(config) for m in study_models(config)]
+    return [_piece(config, c, m) for c in conditions(config) for m in study_models(config)]
 
 
-def _artefact(config: Config, condition: Condition, model: StudyModel) -> Piece:
+def _piece(config: Config, condition: Condition, model: StudyModel) -> Piece:
     parts = recipe_parts(config, model)
     settings = config.flat("respond", "per_emotion", "samples", "batch_size", "dtype", "sampling")
     if condition.suffix == "_empty":
@@ -142,7 +142,7 @@ def _artefact(config: Config, condition: Condition, model: StudyModel) -> Piece:
 def respond(config: Config) -> Summary:
     """Let every model answer; what is answered is not asked again."""
     check_device(config.respond.device, "respond.device")
-    return run("respond", respond_artefacts(config))
+    return run("respond", respond_pieces(config))
 
 
 def _make(config: Config, condition: Condition, model: StudyModel, draft: Draft) -> None:

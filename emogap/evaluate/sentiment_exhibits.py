@@ -1,5 +1,7 @@
 """The report's tables and figures about the emotion of answers: which there are, and what their captions say."""
 
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,12 +10,12 @@ import pandas as pd
 from emogap.config import Config
 from emogap.emotions import GROUPINGS
 from emogap.evaluate import sentiment
-from emogap.evaluate.emotions_found import judged, read_answers
+from emogap.evaluate.emotions_found import emotions_path, judged, read_answers
 from emogap.evaluate.models import NO_TRAINED, study_models
-from emogap.evaluate.respond import conditions
+from emogap.evaluate.respond import conditions, responses_path
 from emogap.records import SCORES, read_rows
 from emogap.store.artefacts import write_text
-from emogap.store.exhibits import Exhibit, save_figure, save_table
+from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,77 +50,94 @@ _FIGURES = {
 }  # fmt: skip
 
 
-def sentiment_exhibits(config: Config) -> None:
-    """Draw every table and figure about the answers from the files of the run."""
-    everyone = read_answers(config, conditions(config)[0])
-    answers = judged(config, everyone)
-    bases = {model.name: model.base for model in study_models(config)}
-    _shares(config, answers)
-    _changes(config, answers, bases)
-    _asked_and_found(config, answers)
-    _controls(config, answers)
-    _table(config, "classifier_agreement", sentiment.agreement_table(everyone, config.sentiment.grouping))
-    _language(config, answers, bases)
+def sentiment_drawings(config: Config) -> Iterator[Drawing]:
+    """Every table and figure about the answers, with the files of the run that each is drawn from."""
+    own, *others = conditions(config)
+    emotions = {path.stem: path for path in (emotions_path(config, condition) for condition in (own, *others))}
+    answers = dict(list(emotions.items())[:1])
+    answers |= {f"responses {model.key}": responses_path(config, own, model) for model in study_models(config)}
+    settings, cached = config.flat("sentiment", "grouping", "bootstrap"), cache(partial(read_answers, config, own))
+
+    def one(name: str, lead: str, inputs: Mapping[str, Path], draw: Callable[..., Iterator[Shown]]) -> Drawing:
+        shown = lambda: draw(config, cached())  # noqa: E731
+        return drawing(config.home.evaluation, name, f"tables/{lead}", inputs, shown, settings, config.seed)
+
+    yield one("sentiment", "sentiment_groups", answers, _shares)
+    yield one("change", "sentiment_change_groups", answers, _changes)
+    yield one("asked-and-found", "asked_and_found", answers, _asked_and_found)
+    yield one("conditions", "sentiment_conditions", answers | emotions, _controls)
+    yield one("agreement", "classifier_agreement", answers, _agreement)
+    yield one("language", "language", answers | _language_files(config), _language)
 
 
 def _filled(config: Config, text: str, **values: str) -> str:
     return text.format(judge=config.sentiment.classifiers[0].name, **values)
 
 
-def _table(config: Config, name: str, table: "pd.DataFrame", **values: str) -> None:
+def _table(config: Config, name: str, table: "pd.DataFrame", **values: str) -> Shown:
     order, caption = _TABLES[name]
-    save_table(config.home.evaluation, Exhibit(name, "table", _filled(config, caption, **values), order), table)
+    return Exhibit(name, "table", _filled(config, caption, **values), order), table
 
 
-def _figure(config: Config, name: str, figure: "Figure", model: str = "") -> None:
+def _figure(config: Config, name: str, figure: "Figure", model: str = "") -> Shown:
     order, caption, alt = _FIGURES[name]
     caption = _filled(config, caption, model=model)
     name = f"{name}_{model}" if model else name
-    save_figure(config.home.evaluation, Exhibit(name, "figure", caption, order, alt=alt), figure)
+    return Exhibit(name, "figure", caption, order, alt=alt), figure
 
 
 def _drawing(config: Config) -> dict[str, int]:
     return {"resamples": config.sentiment.bootstrap, "seed": config.seed}
 
 
-def _shares(config: Config, answers: "pd.DataFrame") -> None:
+def _bases(config: Config) -> dict[str, str]:
+    return {model.name: model.base for model in study_models(config)}
+
+
+def _agreement(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
+    yield _table(config, "classifier_agreement", sentiment.agreement_table(everyone, config.sentiment.grouping))
+
+
+def _shares(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
     from emogap.show.sentiment_figures import stacked_groups
 
+    answers = judged(config, everyone)
     for grouping in GROUPINGS:
         name = "sentiment" if grouping == config.sentiment.grouping else "other_grouping"
         groups = sentiment.sentiment_table(answers, "group", grouping, **_drawing(config))
         emotions = sentiment.sentiment_table(answers, "emotion", grouping, **_drawing(config))
-        _table(config, f"{name}_groups", groups, grouping=grouping)
-        _table(config, f"{name}_emotions", emotions, grouping=grouping)
+        yield _table(config, f"{name}_groups", groups, grouping=grouping)
+        yield _table(config, f"{name}_emotions", emotions, grouping=grouping)
         if name == "sentiment":
-            _figure(config, "sentiment_groups", stacked_groups(groups))
+            yield _figure(config, "sentiment_groups", stacked_groups(groups))
 
 
-def _changes(config: Config, answers: "pd.DataFrame", bases: dict[str, str]) -> None:
+def _changes(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
     from emogap.show.sentiment_figures import change_per_emotion
     from emogap.show.style import nothing_figure
 
-    grouping = config.sentiment.grouping
+    answers, bases, grouping = judged(config, everyone), _bases(config), config.sentiment.grouping
     groups = sentiment.change_table(answers, bases, "group", grouping, **_drawing(config))
     emotions = sentiment.change_table(answers, bases, "emotion", grouping, **_drawing(config))
-    _table(config, "sentiment_change_groups", groups)
-    _table(config, "sentiment_change_emotions", emotions)
+    yield _table(config, "sentiment_change_groups", groups)
+    yield _table(config, "sentiment_change_emotions", emotions)
     figure = (
         change_per_emotion(emotions, groups, list(config.bases)) if len(emotions) else nothing_figure(f"{NO_TRAINED}.")
     )
-    _figure(config, "sentiment_change", figure)
+    yield _figure(config, "sentiment_change", figure)
 
 
-def _asked_and_found(config: Config, answers: "pd.DataFrame") -> None:
+def _asked_and_found(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
     from emogap.show.sentiment_figures import asked_found_heatmap
 
+    answers = judged(config, everyone)
     table = sentiment.asked_and_found(answers)
-    _table(config, "asked_and_found", table)
+    yield _table(config, "asked_and_found", table)
     for model in answers["model"].unique():
-        _figure(config, "asked_and_found", asked_found_heatmap(table, model), model)
+        yield _figure(config, "asked_and_found", asked_found_heatmap(table, model), model)
 
 
-def _controls(config: Config, answers: "pd.DataFrame") -> None:
+def _controls(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
     grouping = config.sentiment.grouping
     tables = []
     for condition in conditions(config):
@@ -127,21 +146,25 @@ def _controls(config: Config, answers: "pd.DataFrame") -> None:
         tables.append(table.drop(columns="row").assign(condition=_CONDITIONS[condition.suffix]))
     together = pd.concat(tables, ignore_index=True)
     together.insert(1, "condition", together.pop("condition"))
-    _table(config, "sentiment_conditions", together)
-    shuffled = sentiment.shuffled_control(answers, grouping, config.sentiment.bootstrap, config.seed)
-    _table(config, "sentiment_shuffled", shuffled)
+    yield _table(config, "sentiment_conditions", together)
+    shuffled = sentiment.shuffled_control(judged(config, everyone), grouping, config.sentiment.bootstrap, config.seed)
+    yield _table(config, "sentiment_shuffled", shuffled)
 
 
-def _language(config: Config, answers: "pd.DataFrame", bases: dict[str, str]) -> None:
+def _language(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
     from emogap.show.sentiment_figures import language_and_sentiment
 
-    tasks = ("sentiment", "answers", "plain_text")
-    paths = [config.home.task_scores(model.key, task) for model in study_models(config) for task in tasks]
-    scores = pd.concat([read_rows(path, SCORES) for path in paths], ignore_index=True)
+    answers = judged(config, everyone)
+    scores = pd.concat([read_rows(path, SCORES) for path in _language_files(config).values()], ignore_index=True)
     language = sentiment.language_table(scores, **_drawing(config))
     positive = sentiment.sentiment_table(answers, "all", config.sentiment.grouping, **_drawing(config))
-    _table(config, "language", language)
-    _figure(config, "language", language_and_sentiment(positive, language, bases))
+    yield _table(config, "language", language)
+    yield _figure(config, "language", language_and_sentiment(positive, language, _bases(config)))
+
+
+def _language_files(config: Config) -> dict[str, Path]:
+    tasks = ("sentiment", "answers", "plain_text")
+    return {f"{m.key} {task}": config.home.task_scores(m.key, task) for m in study_models(config) for task in tasks}
 
 
 def counts_exhibits(counts: Path, out: Path, grouping: str, resamples: int, seed: int) -> list[Path]:

@@ -19,8 +19,8 @@ from emogap.evaluate.models import StudyModel, recipe_parts, study_models, weigh
 from emogap.hub import LocalModel
 from emogap.lm.corrections import scores_rule
 from emogap.records import SCORES, read_rows, write_rows
-from emogap.stages import run
-from emogap.store.artefacts import Draft, Piece, Recipe, Summary
+from emogap.store.artefacts import Draft, Recipe
+from emogap.store.pieces import Piece, run
 from emogap.store.progress import progress
 
 if TYPE_CHECKING:
@@ -81,11 +81,11 @@ class Task:
     is_there: Callable[[Config], bool] = lambda config: True
     """Whether there is anything to measure; a study does without what is not there."""
 
-    def artefacts(self, config: Config) -> list[Piece]:
+    def pieces(self, config: Config) -> list[Piece]:
         """A table of scores for each model of the study; none where there is nothing to measure."""
-        return [self._artefact(config, model) for model in study_models(config)] if self.is_there(config) else []
+        return [self._piece(config, model) for model in study_models(config)] if self.is_there(config) else []
 
-    def _artefact(self, config: Config, model: StudyModel) -> Piece:
+    def _piece(self, config: Config, model: StudyModel) -> Piece:
         parts = recipe_parts(config, model)
         identities = parts["identities"] | scores_rule(weights(config, model), self.longest)
         recipe = self._recipe(config, parts["inputs"], identities)
@@ -104,24 +104,23 @@ class Task:
         """Raises ``UsageError`` naming the setting, if the device is not there."""
         check_device(getattr(config, self.name).device, f"{self.name}.device")
 
-    def measure(self, config: Config) -> Summary:
-        """Score with every model of the study whose table is missing or stale."""
-        self.check_device(config)
-        return run(self.name, self.artefacts(config))
-
     def _make(self, score: Callable[[], tuple["pd.DataFrame", Any]], draft: Draft) -> None:
         table, draft.notes[_CONTEXT] = score()
         write_rows(draft.path, table, SCORES)
         draft.counts |= self.counts(table)
 
+    def tables(self, config: Config) -> dict[str, Path]:
+        """Model of the study → its table of scores; none where there is nothing to measure."""
+        models = study_models(config) if self.is_there(config) else []
+        return {model.key: config.home.task_scores(model.key, self.name) for model in models}
+
     def of_study(self, config: Config) -> Measured:
         """The tables of all models of the study, under the names of their files."""
         import pandas as pd
 
-        models = study_models(config)
-        paths = {model.key: config.home.task_scores(model.key, self.name) for model in models}
-        tables = [read_rows(path, SCORES).assign(model=key) for key, path in paths.items()]
-        return Measured(pd.concat(tables, ignore_index=True), {model.key: model.base for model in models}, {})
+        tables = [read_rows(path, SCORES).assign(model=key) for key, path in self.tables(config).items()]
+        bases = {model.key: model.base for model in study_models(config)}
+        return Measured(pd.concat(tables, ignore_index=True), bases, {})
 
     def of_models(self, config: Config, models: Mapping[str, HubModel], bases: Mapping[str, str]) -> Measured:
         """Score with models by name (label → model)."""

@@ -12,6 +12,7 @@ from emogap.evaluate.emotion_lens import shift_statements
 from emogap.evaluate.lens import TextReader
 from emogap.evaluate.named_models import named_models
 from emogap.records import LENS, write_rows
+from emogap.store.exhibits import show
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,14 +57,17 @@ def lens_of_texts(
     write_rows(out / READINGS, table, LENS)
     shown = list(models)
     bases = dict.fromkeys(shown, shown[0])
-    lens_exhibits.draw_layers(out, table, shown[:1])
-    depths = lens_exhibits.draw_emotions(out, table, bases, shown[:1], settings.bootstrap, config.seed)
-    lens_exhibits.draw_words(out, table, bases, shown[:1], settings.bootstrap, config.seed)
+    known, drawn = shown[:1], (settings.bootstrap, config.seed)
+    depths = lens_exhibits.emotion_depths(table, bases, *drawn)
+    show(out, lens_exhibits.layers(table, known))
+    show(out, lens_exhibits.emotions(table, depths, bases, known, *drawn))
+    show(out, lens_exhibits.words(table, bases, known, *drawn))
+    show(out, lens_exhibits.ranks(table, bases, texts))
     inside, lines = lens_exhibits.given(table), []
     for prompt_id, text in texts.items():
-        lens_exhibits.draw_ranks(out, table, bases, {prompt_id: text})
         one = inside[inside["prompt_id"] == prompt_id]
-        count = lens_exhibits.draw_heat_maps(out, one, bases, prompt_id, text, measure, positions)
+        show(out, lens_exhibits.heat_maps_of(one, bases, prompt_id, text, measure, positions))
+        count = one["position"].nunique()
         if count > positions:
             lines.append(f"{prompt_id}: the last {positions} of {count} positions are drawn; --positions N draws more")
         lines += [f"{prompt_id} {model}: {what_follows(table, prompt_id, model)}" for model in shown]

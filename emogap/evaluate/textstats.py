@@ -1,7 +1,7 @@
 """Statistics of stories and rewrites: the published counts, and what else the texts are like."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -23,12 +23,16 @@ from emogap.hub import identify, resolve
 from emogap.lm.loading import tokenizer_folder
 from emogap.paths import MAKERS
 from emogap.records import KEPT, row_seed
-from emogap.stages import run
-from emogap.store.artefacts import Draft, Piece, Recipe, Summary, write_text
+from emogap.store.artefacts import Draft, Recipe, write_text
+from emogap.store.exhibits import Shown, drawing, read_table, show
+from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
 from emogap.text.words import spelling_rule
 
 STATISTICS = "text_statistics.csv"
+TABLES = "tables"
+OPTIONAL = ("tables/comparisons", "tables/words_by_emotion", "tables/names_and_openings")
+"""Exhibits that there are where they have a row."""
 _PER_TEXT = ("words", "sentences", "tokens", "flesch_reading_ease", "flesch_kincaid_grade")
 _TOP = 20
 _LENGTH_BINS = 30
@@ -53,11 +57,14 @@ class Kind:
 
     def run(self, config: Config) -> Summary:
         """Statistics of a home's accepted texts. Raises ``MissingInput``, ``InputError`` or ``ModelError``."""
-        return run(self.stage, self.artefacts(config))
+        return run(self.stage, self.pieces(config))
 
-    def artefacts(self, config: Config) -> list[Piece]:
-        """One table. Raises ``MissingInput``."""
-        return [_artefact(config, self, self.folder(config), self.inputs(config))]
+    def pieces(self, config: Config) -> list[Piece]:
+        """One table, and what is seen of it and of those beside it. Raises ``MissingInput``."""
+        folder = self.folder(config)
+        made, shown = _piece(config, self, folder, self.inputs(config)), partial(_exhibits, folder, self)
+        lead = "tables/word_counts"
+        return [made, drawing(folder, self.stage, lead, {"statistics": made.path}, shown, optional=OPTIONAL)]
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,17 @@ class Statistics:
     """group, asked, found, texts."""
     counts: pd.DataFrame
     """group, source, emotion, texts: of texts whose emotion is known."""
+
+    def write(self, folder: Path) -> None:
+        """A file ``<name>.csv`` for each."""
+        for name, table in vars(self).items():
+            write_text(folder / f"{name}.csv", table.to_csv(index=False))
+
+    @classmethod
+    def read(cls, folder: Path) -> "Statistics":
+        """What ``write`` wrote; a table without rows may have been taken away."""
+        files = {field.name: folder / f"{field.name}.csv" for field in fields(cls)}
+        return cls(**{name: read_table(file) if file.exists() else pd.DataFrame() for name, file in files.items()})
 
 
 def _stories(config: Config) -> dict[str, Path]:
@@ -110,11 +128,11 @@ REWRITES = Kind(
     "rewrites", "alpaca-stats", REWRITE_PRESETS, REWRITE_COLUMNS, "rewrite_statistics", "version",
     lambda config: config.home.rewrite_stats, _rewrites,
 )  # fmt: skip
-story_stats, story_stats_artefacts = STORIES.run, STORIES.artefacts
-rewrite_stats, rewrite_stats_artefacts = REWRITES.run, REWRITES.artefacts
+story_stats, story_stats_pieces = STORIES.run, STORIES.pieces
+rewrite_stats, rewrite_stats_pieces = REWRITES.run, REWRITES.pieces
 
 
-def _artefact(config: Config, kind: Kind, folder: Path, inputs: dict[str, Path]) -> Piece:
+def _piece(config: Config, kind: Kind, folder: Path, inputs: dict[str, Path]) -> Piece:
     kept = {"filters": [("status", "==", KEPT)]}
     recipe = Recipe(
         kind.stage,
@@ -136,8 +154,8 @@ def _make(config: Config, kind: Kind, draft: Draft) -> None:
         print(f"{kind.stage}: {kind.group} {name} has no text: none of its {kind.name} was kept")
     statistics = describe(texts, kind, config)
     statistics.statistics.to_csv(draft.path, index=False)
-    # Before the artefact is published: once it is fresh, nobody would draw them again.
-    _show(draft.artefact.path.parent, statistics, kind)
+    # Before the artefact is published: once it is fresh, nobody would write them again.
+    statistics.write(draft.artefact.path.parent / TABLES)
     draft.counts |= {"texts": len(texts), "measures": len(statistics.statistics)}
 
 
@@ -174,7 +192,8 @@ def describe_files(
     texts = read_texts(paths, kind.columns, column, group)
     if preset is None:
         statistics = describe(texts, kind, config)
-        _show(out, statistics, kind)
+        statistics.write(out / TABLES)
+        show(out, _exhibits(out, kind))
         table = statistics.statistics
     else:
         table = _tidy(_word_counts(scan(texts, Job((preset,)), config.stats.workers)))
@@ -182,10 +201,10 @@ def describe_files(
     return table
 
 
-def _show(folder: Path, statistics: Statistics, kind: Kind) -> None:
-    from emogap.show.textstats_figures import show_statistics
+def _exhibits(folder: Path, kind: Kind) -> Iterator[Shown]:
+    from emogap.show.textstats_figures import statistics_exhibits
 
-    show_statistics(folder, statistics, kind)
+    return statistics_exhibits(folder, kind)
 
 
 def describe(texts: pd.DataFrame, kind: Kind, config: Config) -> Statistics:

@@ -12,7 +12,7 @@ from emogap.data.babylm import NO_LINE
 from emogap.emotions import LABELS, NEUTRAL
 from emogap.errors import UsageError
 from emogap.generate.judging import Judging
-from emogap.generate.outcomes import show_stories
+from emogap.generate.outcomes import story_drawing
 from emogap.generate.prompts import StoryExample, Template, load_examples, load_template
 from emogap.generate.quality import STORY_GATES
 from emogap.generate.writing import Ask, Row
@@ -20,7 +20,8 @@ from emogap.generate.writing_stage import Part, WritingStage, part_recipes
 from emogap.options import chunk_numbers
 from emogap.paths import from_root
 from emogap.records import PROCESSED, STORIES, count_rows, read_rows, row_seed
-from emogap.store.artefacts import Artefact, Recipe, Summary, fingerprint
+from emogap.store.artefacts import Artefact, Recipe, fingerprint
+from emogap.store.pieces import Summary
 
 Examples = Mapping[str, list[dict[str, str]]]
 
@@ -58,7 +59,8 @@ class Stories(WritingStage):
     name, written, counted, rows, parts_apart = "augment", "stories", "lines", STORIES, True
 
     def __init__(self, config: Config):
-        super().__init__(config, story_chunks(config), story_judging(config), config.home.tried_stories, show_stories)
+        shown = augment_pieces(config)[-1]
+        super().__init__(config, story_chunks(config), story_judging(config), config.home.tried_stories, shown)
 
     def size(self, part: Chunk) -> int:
         return part.size
@@ -78,9 +80,13 @@ class Stories(WritingStage):
         return lines, templates, examples
 
 
-def augment_artefacts(config: Config) -> list[Artefact]:
-    """The chunks that the settings ask for; none where no line is emotional. Raises ``MissingInput``."""
-    return [chunk.artefact for chunk in story_chunks(config)]
+def augment_pieces(config: Config) -> list[Artefact]:
+    """The chunks that the settings ask for, none where no line is emotional, and what became of the stories.
+
+    Raises ``MissingInput``.
+    """
+    chunks = [chunk.artefact for chunk in story_chunks(config)]
+    return [*chunks, story_drawing(config.home, "augment", chunks)]
 
 
 def story_chunks(config: Config) -> list[Chunk]:

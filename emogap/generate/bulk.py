@@ -11,7 +11,8 @@ from emogap.errors import UsageError
 from emogap.generate import augment, rewrite
 from emogap.generate.trial import Bench, Trial
 from emogap.paths import from_root
-from emogap.store.artefacts import Summary, portable, write_text
+from emogap.store.artefacts import portable, write_text
+from emogap.store.pieces import Summary
 
 
 def bulk_config(bench: Bench, name: str, template: Path, sampling: Sampling, count: int) -> Config:

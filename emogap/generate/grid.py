@@ -23,8 +23,8 @@ from emogap.generate.trial import Bench, Way, open_bench, sampling_of
 from emogap.hub import identify
 from emogap.paths import from_root
 from emogap.records import KEPT
-from emogap.stages import run
-from emogap.store.artefacts import Draft, Piece, Recipe, Summary, fingerprint
+from emogap.store.artefacts import Draft, Recipe, fingerprint
+from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
 
 MIN_LINES, MAX_LINES = 2, 5000

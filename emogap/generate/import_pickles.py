@@ -14,13 +14,12 @@ from emogap.config import Config
 from emogap.data.classify import classifier_identity
 from emogap.errors import InputError, MissingInput, UsageError, one_line
 from emogap.generate.judging import JUDGING_RULE, Judging, judge
-from emogap.generate.outcomes import show_stories
+from emogap.generate.outcomes import story_drawing
 from emogap.generate.quality import STORY_GATES
 from emogap.paths import LAST_CHUNK
 from emogap.records import KEPT, STORIES, write_rows
-from emogap.stages import run
-from emogap.store.artefacts import Artefact, Draft, Piece, Recipe, Summary
-from emogap.store.exhibits import draw_if_new
+from emogap.store.artefacts import Artefact, Draft, Recipe
+from emogap.store.pieces import Piece, Summary, run
 from emogap.text.forms import Form, Label, Text, check
 from emogap.text.reading import Row, check_texts, read_table
 
@@ -110,9 +109,8 @@ def import_pickles(config: Config, folder: Path, method: str) -> Summary:
             )
 
     chunks = [_artefact(config, path, file, method) for path, file in artefacts.items()]
-    summary = run(STAGE, chunks)
-    draw_if_new(config.home.stories, f"{STAGE}-{method}", chunks, lambda: show_stories(config.home))
-    return summary
+    shown = story_drawing(config.home, f"{STAGE}-{method}", chunks)
+    return run(STAGE, [*chunks, shown])
 
 
 def _numbered(folder: Path) -> dict[int, Path]:

@@ -1,6 +1,7 @@
 """What became of the replies: shares of kept and rejected rows by reason, as a table, a figure and a few examples."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,8 @@ from emogap.data.babylm import NO_LINE
 from emogap.errors import reading_parquet
 from emogap.paths import Home
 from emogap.records import KEPT
-from emogap.store.exhibits import Exhibit, save_figure, save_table, told_apart
+from emogap.store.artefacts import Artefact
+from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing, told_apart
 
 _EXAMPLE_ROWS = 4
 _EXAMPLE_CHARACTERS = 1500
@@ -57,50 +59,60 @@ def outcome_table(rows: pd.DataFrame, by: str) -> pd.DataFrame:
     return long
 
 
-def show_stories(home: Home) -> None:
-    """Print and register what became of all stories of this home."""
-    folder = home.stories
+def story_drawing(home: Home, name: str, chunks: Iterable[Artefact]) -> Drawing:
+    """What became of all stories of this home, drawn anew when these chunks change."""
+    inputs = {f"{chunk.path.parent.name}/{chunk.path.stem}": chunk.path for chunk in chunks}
+    return drawing(home.stories, name, "tables/story_outcomes", inputs, partial(_stories_shown, home))
+
+
+def rewrite_drawing(home: Home, versions: Iterable[Artefact]) -> Drawing:
+    """What became of all rewrites of this home, drawn anew when these tables of rows change."""
+    inputs = {version.path.stem: version.path for version in versions}
+    return drawing(home.alpaca, "rewrite", "tables/rewrite_outcomes", inputs, partial(_rewrites_shown, home))
+
+
+def _stories_shown(home: Home) -> Iterator[Shown]:
+    """Prints it too."""
     table = story_outcomes(home)
     if table.empty:
-        _show_no_stories(folder, table)
+        yield from _no_stories(table)
         return
     examples = story_examples(home)
     caption = "One line and the stories that each method made of it, side by side, as the writer wrote them."
-    _show(folder, ("story", "stories", "method"), 20, table, examples, caption)
+    yield from _shown(("story", "stories", "method"), 20, table, examples, caption)
 
 
-def _show_no_stories(folder: Path, outcomes: pd.DataFrame) -> None:
+def _no_stories(outcomes: pd.DataFrame) -> Iterator[Shown]:
     """Where there was no line to write about, that is what table, figure and examples say."""
     from emogap.show.style import nothing_figure
 
     said = f"No story was written: {NO_LINE}."
-    save_table(folder, Exhibit("story_outcomes", "table", said, 20), outcomes)
-    save_figure(folder, Exhibit("story_outcomes", "figure", said, 21, alt=said), nothing_figure(said))
-    save_table(folder, Exhibit("story_examples", "table", said, 22), pd.DataFrame(columns=["emotion", "line"]))
+    yield Exhibit("story_outcomes", "table", said, 20), outcomes
+    yield Exhibit("story_outcomes", "figure", said, 21, alt=said), nothing_figure(said)
+    yield Exhibit("story_examples", "table", said, 22), pd.DataFrame(columns=["emotion", "line"])
 
 
-def show_rewrites(home: Home) -> None:
-    """Print and register what became of all rewrites of this home."""
+def _rewrites_shown(home: Home) -> Iterator[Shown]:
+    """Prints it too."""
     examples = rewrite_examples(home)
     caption = "One record and its answer rewritten by each version, side by side; the emotion asked for stands before."
-    _show(home.alpaca, ("rewrite", "rewrites", "version"), 40, rewrite_outcomes(home), examples, caption)
+    yield from _shown(("rewrite", "rewrites", "version"), 40, rewrite_outcomes(home), examples, caption)
 
 
-def _show(
-    folder: Path, called: tuple[str, str, str], order: int, table: pd.DataFrame, examples: pd.DataFrame, caption: str
-) -> None:
+def _shown(
+    called: tuple[str, str, str], order: int, table: pd.DataFrame, examples: pd.DataFrame, caption: str
+) -> Iterator[Shown]:
     """``called``: one of them, many of them, the column of the way they were asked in. ``caption``: the examples'."""
     from emogap.show.generate_figures import outcome_shares
 
     one, many, by = called
     _print(table, by)
     outcomes, name = _caption(table, many, by), f"{one}_outcomes"
-    save_table(folder, Exhibit(name, "table", outcomes, order), table)
+    yield Exhibit(name, "table", outcomes, order), table
     alt = f"Stacked horizontal bars, one a {by}: shares of kept {many} and of each reason for a rejection."
-    figure = outcome_shares(table, by, many)
-    save_figure(folder, Exhibit(name, "figure", outcomes, order + 1, alt=alt), figure)
+    yield Exhibit(name, "figure", outcomes, order + 1, alt=alt), outcome_shares(table, by, many)
     caption = f"No {one} was kept, so that there is none to show." if examples.empty else caption
-    save_table(folder, Exhibit(f"{one}_examples", "table", caption, order + 2), examples)
+    yield Exhibit(f"{one}_examples", "table", caption, order + 2), examples
 
 
 def story_examples(home: Home) -> pd.DataFrame:

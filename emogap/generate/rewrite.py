@@ -11,14 +11,15 @@ from emogap.data.first_cleaning import cleaning_rule
 from emogap.emotions import check_label
 from emogap.errors import InputError, UsageError
 from emogap.generate.judging import Judging
-from emogap.generate.outcomes import show_rewrites
+from emogap.generate.outcomes import rewrite_drawing
 from emogap.generate.prompts import SeedRewrite, Template, load_examples, load_template
 from emogap.generate.quality import REWRITE_GATES
 from emogap.generate.writing import Ask, Row
 from emogap.generate.writing_stage import Part, WritingStage, part_recipes
 from emogap.paths import from_root
 from emogap.records import KEPT, REWRITES, row_seed
-from emogap.store.artefacts import Artefact, Draft, Recipe, Summary, fingerprint
+from emogap.store.artefacts import Artefact, Draft, Recipe, fingerprint
+from emogap.store.pieces import Summary
 
 PLACEHOLDERS = ("emotion", "instruction", "input", "output", "emotion_example", "seed_1", "seed_2", "seed_3")
 
@@ -37,9 +38,8 @@ class Rewrites(WritingStage):
     name, written, counted, rows = "rewrite", "rewrites", "records", REWRITES
 
     def __init__(self, config: Config):
-        super().__init__(
-            config, rewrite_versions(config), rewrite_judging(config), config.home.tried_rewrites, show_rewrites
-        )
+        shown = rewrite_pieces(config)[-1]
+        super().__init__(config, rewrite_versions(config), rewrite_judging(config), config.home.tried_rewrites, shown)
 
     def size(self, part: Part) -> int:
         return len(self._chosen)
@@ -74,9 +74,10 @@ def cleaned_records(config: Config) -> Cleaned:
     return cleaned
 
 
-def rewrite_artefacts(config: Config) -> list[Artefact]:
-    """The tables of all rows, one a version; the plain JSON is their companion."""
-    return [version.artefact for version in rewrite_versions(config)]
+def rewrite_pieces(config: Config) -> list[Artefact]:
+    """The tables of all rows, one a version, with the plain JSON as companion, and what became of the rewrites."""
+    versions = [version.artefact for version in rewrite_versions(config)]
+    return [*versions, rewrite_drawing(config.home, versions)]
 
 
 def rewrite_versions(config: Config) -> list[Part]:

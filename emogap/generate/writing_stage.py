@@ -33,11 +33,10 @@ from emogap.generate.writing import (
     write,
 )
 from emogap.hub import identify
-from emogap.paths import Home
 from emogap.records import KEPT, RowType, write_rows
-from emogap.stages import make_shared, stage
-from emogap.store.artefacts import Artefact, Draft, Recipe, Summary
-from emogap.store.exhibits import draw_if_new
+from emogap.store.artefacts import Artefact, Draft, Recipe
+from emogap.store.exhibits import Drawing
+from emogap.store.pieces import Summary, run
 from emogap.store.progress import progress
 
 Maker = Callable[[Artefact], LockHeld | None]
@@ -92,10 +91,8 @@ class WritingStage(ABC):
     parts_apart = False
     """Whether a worker of a cluster makes parts of its own; else the workers share the asks of each part."""
 
-    def __init__(
-        self, config: Config, parts: Iterable[Part], judging: Judging, tried: Path, show: Callable[[Home], None]
-    ):
-        self.config, self.judging, self.show = config, judging, show
+    def __init__(self, config: Config, parts: Iterable[Part], judging: Judging, tried: Path, shown: Drawing):
+        self.config, self.judging, self.shown = config, judging, shown
         self.parts = {part.artefact.path: part for part in parts}
         self.artefacts = [part.artefact for part in self.parts.values()]
         self.tried = Tried(tried)
@@ -115,11 +112,10 @@ class WritingStage(ABC):
         """Make all parts that are not fresh, then draw. Raises ``MissingInput``, ``InputError`` and ``UsageError``."""
         total = sum(self.size(part) for part in self.parts.values() if part.artefact.freshness().state != "fresh")
         with progress(self.written, total, self.written) as bar, self._makers(bar.advance) as makers:
-            summary = make_shared(self.name, self.artefacts, makers.run)
+            summary = run(self.name, self.artefacts, makers.run)
         for part in self.parts.values():
             clear_journal(part.artefact, part.replies.sha256())
-        folder, home = stage(self.name).exhibits_folder(self.config), self.config.home
-        draw_if_new(folder, self.name, self.artefacts, lambda: self.show(home))
+        run(self.name, [self.shown])
         return summary
 
     @contextmanager

@@ -1,6 +1,8 @@
 """Figures of the corpus: what it is made of."""
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -9,16 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from emogap.data.composition_log import composition_rows
-from emogap.paths import Home
 from emogap.show.style import EMOTION_ORDER, nothing_figure, use_style
-from emogap.store.exhibits import Exhibit, read_table, save_figure, save_table
+from emogap.store.exhibits import Exhibit, Shown
 
 _TRAIN, _HELD_OUT = "#0072b2", "#56b4e9"
 
 
-def show_composition(home: Home, name: str) -> None:
-    """Register the composition of a corpus, read from its log, as a table and a figure."""
-    path = home.corpus(name)
+def composition_exhibits(path: Path) -> Iterator[Shown]:
+    """The composition of the corpus at ``path``, read from its log, as a table and a figure."""
+    name = path.stem
     log = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     totals, averages = log["totals"], log["averages"]
     drawn = f"What corpus {name} is made of: words by source, method and emotion, training and held-out part."
@@ -32,9 +33,10 @@ def show_composition(home: Home, name: str) -> None:
     else:
         caption = drawn = alt = f"Corpus {name} has no document: {log['notes'][0]}."
     table = Exhibit("composition", "table", caption, 30, published="composition")
-    csv = save_table(path.parent, table, composition_rows(log))
-    figure = composition(read_table(csv)) if totals["documents"] else nothing_figure(caption)
-    save_figure(path.parent, Exhibit("composition", "figure", drawn, 30, alt=alt), figure)
+    rows = composition_rows(log)
+    yield table, rows
+    figure = composition(rows) if totals["documents"] else nothing_figure(caption)
+    yield Exhibit("composition", "figure", drawn, 30, alt=alt), figure
 
 
 def composition(table: pd.DataFrame) -> Figure:

@@ -16,10 +16,11 @@ from emogap.paths import Home
 from emogap.published import PublishedTable, published
 from emogap.show import report_facts as facts
 from emogap.show.study_order import PLACES, Place, place_of
-from emogap.stages import STAGES, Stage, run
+from emogap.stages import STAGES, Stage
 from emogap.state import StageState, inspect_all
-from emogap.store.artefacts import Draft, Piece, Recipe, Summary, package_versions, sha256_text
+from emogap.store.artefacts import Draft, Recipe, package_versions, sha256_text
 from emogap.store.exhibits import CAPTIONS, DPI, Exhibit, exhibits, read_table
+from emogap.store.pieces import Piece, Summary, run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +83,7 @@ class Beyond:
     entries: list[Entry]
 
 
-def report_artefacts(config: Config) -> list[Piece]:
+def report_pieces(config: Config) -> list[Piece]:
     """The page, made from whatever is registered in the home."""
     inputs = {}
     for folder in exhibit_folders(config.home):
@@ -100,7 +101,7 @@ def report_artefacts(config: Config) -> list[Piece]:
 def report(config: Config) -> Summary:
     """Write ``report/index.html``. What has not run is shown as missing."""
 
-    return run("report", report_artefacts(config))
+    return run("report", report_pieces(config))
 
 
 def _make(config: Config, draft: Draft) -> None:

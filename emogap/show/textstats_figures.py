@@ -1,6 +1,6 @@
 """Figures and tables of the statistics of texts, each figure drawn from one file under ``tables/`` alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from emogap.show.style import EMOTION_ORDER, METHOD_COLOURS, SEQUENTIAL, nothing_figure, use_style
-from emogap.store.artefacts import write_text
-from emogap.store.exhibits import Exhibit, read_table, save_figure, save_table, told_apart, withdraw
+from emogap.store.exhibits import Exhibit, Shown, read_table, told_apart
 
 if TYPE_CHECKING:
     from emogap.evaluate.textstats import Kind, Statistics
@@ -24,8 +23,6 @@ _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#
 _LINES = ("-", "--", ":", "-.")
 _MARKS = "osD^vP*"
 _WORDS_SHOWN = 8
-_OPTIONAL = frozenset(("comparisons", "words_by_emotion", "names_and_openings"))
-"""Tables that are registered where they have a row."""
 _PROFILE = {
     "average_words": "words a text",
     "words_a_sentence": "words a sentence",
@@ -39,16 +36,12 @@ _PROFILE = {
 }
 
 
-def show_statistics(folder: Path, statistics: "Statistics", kind: "Kind") -> None:
-    """Write every table under ``folder/tables`` and register what the report shows of them."""
+def statistics_exhibits(folder: Path, kind: "Kind") -> Iterator[Shown]:
+    """What the report shows of the tables of statistics under ``folder/tables``."""
+    from emogap.evaluate.textstats import Statistics
+
     tables = folder / "tables"
-    shown = _tables(statistics, kind)
-    for name in _OPTIONAL - {exhibit.name for exhibit, _ in shown}:
-        withdraw(folder, "table", name)
-    for name, table in vars(statistics).items():
-        write_text(tables / f"{name}.csv", table.to_csv(index=False))
-    for exhibit, table in shown:
-        save_table(folder, exhibit, table)
+    yield from _tables(Statistics.read(tables), kind)
     for order, drawing in enumerate(_DRAWINGS):
         table = read_table(tables / f"{drawing.table}.csv")
         caption, alt, draw = drawing.caption, drawing.alt, drawing.draw
@@ -58,7 +51,7 @@ def show_statistics(folder: Path, statistics: "Statistics", kind: "Kind") -> Non
         exhibit = Exhibit(
             drawing.name, "figure", caption.format(kind=kind.name), 92 + order, alt=alt.format(kind=kind.name)
         )
-        save_figure(folder, exhibit, draw(table))
+        yield exhibit, draw(table)
 
 
 def _nothing(said: str, _: pd.DataFrame) -> Figure:

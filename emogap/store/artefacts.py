@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from emogap.device import machine
 from emogap.errors import DiskError, InputError, MissingInput
@@ -118,6 +118,8 @@ class Artefact:
     is_folder: bool = False
     keep_superseded: bool = False
     """Rows that cost hours are set aside, not overwritten, when the recipe changes."""
+    is_drawing: ClassVar[bool] = False
+    """Whether it is tables and figures, which stand for themselves: no summary counts them."""
 
     @property
     def manifest_path(self) -> Path:
@@ -203,14 +205,6 @@ class Artefact:
             self.manifest_path.unlink(missing_ok=True)
             if self.is_folder:
                 _remove(self.path)
-
-
-@dataclass(frozen=True)
-class Piece(Artefact):
-    """An artefact that knows how to make itself."""
-
-    make: Callable[[Draft], None] = field(kw_only=True)
-    """Writes the draft's path and fills in its counts and notes."""
 
 
 def manifest_path(path: Path) -> Path:
@@ -447,20 +441,3 @@ def _git(*arguments: str) -> str:
     return subprocess.run(
         ["git", "-C", str(ROOT), *arguments], capture_output=True, encoding="utf-8", errors="replace", check=True
     ).stdout.strip()
-
-
-@dataclass
-class Summary:
-    """What a stage says when it is done."""
-
-    stage: str
-    made: list[str] = field(default_factory=list)
-    fresh: list[str] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-
-    def __str__(self) -> str:
-        counts = ", ".join(f"{name} {value:,}" for name, value in self.counts.items())
-        made = f"made {len(self.made)}" if self.made else "nothing to do"
-        fresh = f", {len(self.fresh)} already fresh" if self.fresh else ""
-        return f"{self.stage}: {made}{fresh} in {self.seconds:.1f} s" + (f" ({counts})" if counts else "")

@@ -6,14 +6,15 @@ published table or figure that it stands beside.
 """
 
 import json
-from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union
 
 from emogap.errors import InputError
-from emogap.store.artefacts import Artefact, sha256_text, write_json, write_text
+from emogap.store.artefacts import Draft, Freshness, Recipe, write_json, write_text
 from emogap.store.locks import lock
+from emogap.store.pieces import Piece
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +49,10 @@ class Exhibit:
     """Key of the published table in ``published.toml`` that it stands beside."""
     alt: str = ""
     """For a figure: what is on it, for who cannot see it."""
+
+
+Shown = tuple[Exhibit, Union["pd.DataFrame", "Figure"]]
+"""An exhibit and what is on it."""
 
 
 def told_apart(name: str, fixed: Collection[str], kind: str) -> str:
@@ -102,15 +107,14 @@ def save_figure(folder: Path, exhibit: Exhibit, figure: "Figure") -> Path:
     return png
 
 
-def withdraw(folder: Path, kind: Literal["table", "figure"], name: str) -> None:
-    """Take a table or figure away that was made before and that there is nothing for any more."""
+def _withdraw(folder: Path, kinds: str, name: str) -> None:
     file = folder / CAPTIONS
-    if f"{kind}s/{name}" not in _entries(file):
+    if f"{kinds}/{name}" not in _entries(file):
         return
     with lock(file, wait=True):
-        write_json(file, {key: entry for key, entry in _entries(file).items() if key != f"{kind}s/{name}"})
-    for suffix in (".csv", ".tex") if kind == "table" else (".png", ".pdf"):
-        (folder / f"{kind}s" / f"{name}{suffix}").unlink(missing_ok=True)
+        write_json(file, {key: entry for key, entry in _entries(file).items() if key != f"{kinds}/{name}"})
+    for suffix in (".csv", ".tex") if kinds == "tables" else (".png", ".pdf"):
+        (folder / kinds / f"{name}{suffix}").unlink(missing_ok=True)
 
 
 def exhibits(folder: Path) -> list[Exhibit]:
@@ -126,28 +130,71 @@ def exhibits(folder: Path) -> list[Exhibit]:
     return sorted(found, key=lambda exhibit: (exhibit.order, exhibit.name))
 
 
-def draw_if_new(folder: Path, stage: str, artefacts: list[Artefact], draw: Callable[[], None]) -> None:
-    """Draw a stage's tables and figures unless they were drawn from these very artefacts.
+def show(folder: Path, shown: Iterable[Shown]) -> list[str]:
+    """Write and register tables and figures as they come; their names, ``tables/<name>`` or ``figures/<name>``."""
+    names = []
+    for exhibit, content in shown:
+        (save_table if exhibit.kind == "table" else save_figure)(folder, exhibit, content)
+        names.append(f"{exhibit.kind}s/{exhibit.name}")
+    return names
 
-    A stage killed after its last artefact and before its last figure draws them when it is run again.
+
+@dataclass(frozen=True)
+class Drawing(Piece):
+    """Tables and figures that are drawn together, and anew when what they are drawn from has changed.
+
+    Its file lists them: what was drawn before and is not any more is taken away.
     """
-    if not is_drawn(folder, stage, artefacts):
-        draw()
-        write_text(_stamp(folder, stage), _contents(artefacts))
+
+    lead: str = field(kw_only=True)
+    """One that is always among them, as ``tables/<name>``."""
+    is_drawing: ClassVar[bool] = True
+
+    def freshness(self) -> Freshness:
+        if not self.manifest_path.exists():
+            return Freshness("fresh" if self._stands() else "missing")
+        registered = _entries(self.path.parent / CAPTIONS)
+        return super().freshness() if all(name in registered for name in self.names()) else Freshness("missing")
+
+    def names(self) -> list[str]:
+        """What was drawn the last time, by the names that ``lead`` has."""
+        known = self.path.exists() and self.manifest_path.exists()
+        return self.path.read_text(encoding="utf-8").splitlines() if known else []
+
+    def _stands(self) -> bool:
+        """Whether it is registered without a manifest, as all exhibits once were, and no older than its inputs."""
+        folder, (kind, name) = self.path.parent, self.lead.split("/")
+        file = folder / kind / f"{name}.{'csv' if kind == 'tables' else 'png'}"
+        if not file.exists() or self.lead not in _entries(folder / CAPTIONS):
+            return False
+        inputs = self.recipe.inputs.values()
+        return all(path.exists() and path.stat().st_mtime <= file.stat().st_mtime for path in inputs)
 
 
-def is_drawn(folder: Path, stage: str, artefacts: list[Artefact]) -> bool:
-    """Whether ``draw_if_new`` has come to its end for these artefacts."""
-    stamp = _stamp(folder, stage)
-    return stamp.exists() and (folder / CAPTIONS).exists() and stamp.read_text(encoding="utf-8") == _contents(artefacts)
+def drawing(
+    folder: Path,
+    name: str,
+    lead: str,
+    inputs: Mapping[str, Path],
+    draw: Callable[[], Iterable[Shown]],
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    optional: Collection[str] = (),
+) -> Drawing:
+    """The piece that shows what ``draw`` gives in a stage's folder.
 
+    ``settings``: those that shape what is seen. ``optional``: exhibits that are drawn only where there is something to
+    show, by the names that ``lead`` has; they are taken away also where it is not known that they were drawn.
+    """
 
-def _stamp(folder: Path, stage: str) -> Path:
-    return folder / f".drawn-{stage}"
+    def make(draft: Draft) -> None:
+        names = show(folder, draw())
+        for gone in {*draft.artefact.names(), *optional} - {*names}:
+            _withdraw(folder, *gone.split("/", 1))
+        write_text(draft.path, "".join(f"{one}\n" for one in names))
 
-
-def _contents(artefacts: list[Artefact]) -> str:
-    return sha256_text(json.dumps([artefact.manifest()["files"] for artefact in artefacts]))
+    recipe = Recipe(f"drawing {name}", dict(inputs), dict(settings or {}), seed=seed)
+    return Drawing(folder / f".drawn-{name}", recipe, make=make, lead=lead)
 
 
 def _register(folder: Path, exhibit: Exhibit) -> None:

@@ -1,15 +1,15 @@
 """Causal language modelling on the corpus: documents between BOS and EOS, concatenated, cut into blocks."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emogap.config import Config
 from emogap.errors import InputError
 from emogap.records import CORPUS, read_rows
-from emogap.store.artefacts import Artefact, Summary
+from emogap.store.pieces import Piece, Summary
 from emogap.train.rules import changed
-from emogap.train.strategies import Parts, Run, artefact
-from emogap.train.trainable import trainable
+from emogap.train.strategies import Parts, Run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,9 +23,11 @@ Row = dict[str, "np.ndarray"]
 """What a model is given of a block: name → (tokens,)."""
 
 
-def clm_artefacts(config: Config) -> list[Artefact]:
+def clm_pieces(config: Config) -> Iterator[Piece]:
     """The models of this stage. Raises ``MissingInput`` while a corpus or a parent is not there."""
-    return [artefact(config, run) for run in trainable(config, "clm")]
+    from emogap.train.stage import model_pieces
+
+    return model_pieces(config, "clm")
 
 
 def clm(config: Config, watch: "Watch | None" = None) -> Summary:

@@ -1,11 +1,12 @@
 """Tables and figures about the trainings, made from the records in the model folders."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
 
 from emogap.config import Config, Task
-from emogap.store.exhibits import Exhibit, save_figure, save_table
+from emogap.store.exhibits import Exhibit, Shown
 from emogap.train.history import history_table, recorded_history
 from emogap.train.model_folder import TASKS, read_record
 from emogap.train.trainable import nothing_to_train, trainable
@@ -39,44 +40,41 @@ def summary_table(records: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=_SUMMARY)
 
 
-def save_exhibits(config: Config, task: Task) -> None:
-    """Curves and a table of all finished models of that kind, registered in the models' folder."""
+def training_exhibits(config: Config, task: Task) -> Iterator[Shown]:
+    """Curves and a table of all finished models of that kind."""
     from emogap.show.style import use_style
     from emogap.show.training_figures import curves
 
     records = [read_record(config.home.model(run.name)) for run in trainable(config, task)]
-    folder = config.home.models
     order = 50 if task == "clm" else 55
     kind = TASKS[task]
     if not records:
-        _save_nothing(config, task, order)
+        yield from _nothing(config, task, order)
         return
     histories = pd.concat([recorded_history(record) for record in records])
     before_after = ", ".join(
         f"{r['model']} {r['perplexity_before']:.1f} → {r['perplexity_after']:.1f}" for r in records
     )
     caption = f"Validation perplexity before and after {kind}: {before_after}."
-    save_table(folder, Exhibit(f"training_{task}", "table", caption, order), summary_table(records))
+    yield Exhibit(f"training_{task}", "table", caption, order), summary_table(records)
     measured = histories.dropna(subset=["validation_loss"])
     history = f"Loss and validation loss at every evaluation of {kind}; step 0 is the parent."
-    save_table(folder, Exhibit(f"history_{task}", "table", history, order + 2), measured)
+    yield Exhibit(f"history_{task}", "table", history, order + 2), measured
     use_style()
     alt = "Four panels over steps: training and validation loss, validation perplexity, learning rate, gradient norm."
     figure = curves(histories, list(config.bases))
-    save_figure(
-        folder, Exhibit(f"curves_{task}", "figure", f"{caption[:-1]}; curves over steps.", order + 1, alt=alt), figure
-    )
+    yield Exhibit(f"curves_{task}", "figure", f"{caption[:-1]}; curves over steps.", order + 1, alt=alt), figure
 
 
-def _save_nothing(config: Config, task: Task, order: int) -> None:
+def _nothing(config: Config, task: Task, order: int) -> Iterator[Shown]:
     """No model of that kind was made: said in the place of its curves and its table."""
     from emogap.show.style import nothing_figure
 
     said = "; ".join(nothing_to_train(config, task)) or f"no strategy of the settings is of the kind {TASKS[task]}"
-    folder, caption = config.home.models, f"No model was trained by {TASKS[task]}: {said}."
-    save_table(folder, Exhibit(f"training_{task}", "table", caption, order), summary_table([]))
-    save_table(folder, Exhibit(f"history_{task}", "table", caption, order + 2), pd.DataFrame(columns=_HISTORY))
-    save_figure(folder, Exhibit(f"curves_{task}", "figure", caption, order + 1, alt=caption), nothing_figure(caption))
+    caption = f"No model was trained by {TASKS[task]}: {said}."
+    yield Exhibit(f"training_{task}", "table", caption, order), summary_table([])
+    yield Exhibit(f"history_{task}", "table", caption, order + 2), pd.DataFrame(columns=_HISTORY)
+    yield Exhibit(f"curves_{task}", "figure", caption, order + 1, alt=caption), nothing_figure(caption)
 
 
 class LiveCurves:

@@ -1,5 +1,6 @@
 """Supervised fine-tuning on the rewritten Alpaca records, in the form that the models are asked in later."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +13,11 @@ from emogap.errors import InputError, MissingInput
 from emogap.generate.answer_form import load_answer_form
 from emogap.paths import from_root
 from emogap.records import KEPT, REWRITES, read_rows, row_seed
-from emogap.store.artefacts import Artefact, Summary
+from emogap.store.pieces import Piece, Summary
 from emogap.text.reading import RECORD_ENDINGS
 from emogap.train.rules import changed
 from emogap.train.sft_rows import encode, preflight
-from emogap.train.strategies import Parts, Run, artefact
-from emogap.train.trainable import trainable
+from emogap.train.strategies import Parts, Run
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 _SEED_RANGE = 2**63
 
 
-def sft_artefacts(config: Config) -> list[Artefact]:
+def sft_pieces(config: Config) -> Iterator[Piece]:
     """The models of this stage. Raises ``MissingInput`` while rewrites or a parent are not there."""
-    return [artefact(config, run) for run in trainable(config, "sft")]
+    from emogap.train.stage import model_pieces
+
+    return model_pieces(config, "sft")
 
 
 def sft(config: Config, watch: "Watch | None" = None) -> Summary:

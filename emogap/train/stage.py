@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,9 @@ from emogap import errors
 from emogap.config import Config, Task
 from emogap.device import check_device
 from emogap.hub import LocalModel, study_model
-from emogap.stages import make_each
-from emogap.store.artefacts import Artefact, Draft, Summary, fingerprint
-from emogap.store.exhibits import draw_if_new
+from emogap.store.artefacts import Artefact, Draft, fingerprint
+from emogap.store.exhibits import Shown, drawing
+from emogap.store.pieces import Piece, Summary, run
 from emogap.train import checkpoints
 from emogap.train.checks import check_settings, check_tracker, is_main, process_count, training_device
 from emogap.train.strategies import Run, artefact, kind, settings_of
@@ -41,32 +42,22 @@ class Prepared:
     """The form in which the model is asked (SFT)."""
 
 
-def train_stage(config: Config, stage: Task, watch: Watch | None) -> Summary:
+def train_stage(config: Config, stage: Task, watch: Watch | None = None) -> Summary:
     """Train every model of a stage that is not fresh and has something to learn from; draw their curves."""
     settings = settings_of(config, stage)
     check_device(settings.device, f"{stage}.device")
-    by_name = {run.name: run for run in trainable(config, stage)}
-    if by_name and settings.processes > 1 and "WORLD_SIZE" not in os.environ:
+    models = trainable(config, stage)
+    if models and settings.processes > 1 and "WORLD_SIZE" not in os.environ:
         check_settings(stage, settings, settings.processes)
         _launch(settings.processes, stage, config)
     if is_main():
         for line in nothing_to_train(config, stage):
             print(line)
-    # One by one: the recipe of a model whose parent is made in this stage too needs the parent.
-    artefacts = (artefact(config, run) for run in by_name.values())
-    summary = make_each(stage, artefacts, lambda made: _make(config, by_name[made.path.name], made, watch))
+    summary = run(stage, (piece for piece in model_pieces(config, stage, watch) if is_main() or not piece.is_drawing))
     if is_main():
-        for run in by_name.values():  # left by a kill between publishing and clearing up
-            shutil.rmtree(checkpoints.folder(config.home.model(run.name)), ignore_errors=True)
-        artefacts = [artefact(config, run) for run in by_name.values()]
-        draw_if_new(config.home.models, stage, artefacts, lambda: _draw(config, stage))
+        for model in models:  # left by a kill between publishing and clearing up
+            shutil.rmtree(checkpoints.folder(config.home.model(model.name)), ignore_errors=True)
     return summary
-
-
-def _draw(config: Config, name: Task) -> None:
-    from emogap.train.exhibits import save_exhibits
-
-    save_exhibits(config, name)
 
 
 def _launch(processes: int, name: Task, config: Config) -> None:
@@ -74,14 +65,12 @@ def _launch(processes: int, name: Task, config: Config) -> None:
     from accelerate import notebook_launcher
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    from emogap.stages import stage
-
     # Of an error it would print the whole way first, and it is raised here.
     logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)
     # Port 0: whichever is free, so that two trainings on one machine do not meet.
     try:
         notebook_launcher(
-            stage(name).run, (config,), num_processes=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0"
+            train_stage, (config, name), num_processes=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0"
         )
     except ChildFailedError as error:
         raise _first_said(error) from error
@@ -95,27 +84,51 @@ def _first_said(error: Any) -> Exception:
     return kind(message) if kind and issubclass(kind, errors.EmogapError) else error
 
 
-def _make(config: Config, run: Run, made: Artefact, watch: Watch | None) -> None:
+def model_pieces(config: Config, stage: Task, watch: Watch | None = None) -> Iterator[Piece]:
+    """The models of a stage, each when those before it are there, which it may start from, and what is seen of them.
+
+    Raises ``MissingInput`` while data or a parent are not there.
+    """
+    models = {}
+    for one in trainable(config, stage):
+        made = artefact(config, one)
+        models[one.name] = made.path
+        yield Model(**vars(made), make=partial(_make, config, one, made, watch))
+    lead, shown = f"tables/training_{stage}", partial(_exhibits, config, stage)
+    yield drawing(config.home.models, stage, lead, models, shown)
+
+
+def _exhibits(config: Config, stage: Task) -> Iterator[Shown]:
+    from emogap.train.exhibits import training_exhibits
+
+    return training_exhibits(config, stage)
+
+
+@dataclass(frozen=True)
+class Model(Piece):
+    """A model that several processes train."""
+
+    @contextmanager
+    def making(self) -> Iterator[Draft | None]:
+        """The draft; None in processes other than the first, which alone writes it."""
+        if is_main():
+            with super().making() as draft:
+                yield draft
+        else:
+            yield None
+        _wait_for_all()
+
+
+def _make(config: Config, one: Run, made: Artefact, watch: Watch | None, draft: Draft | None) -> None:
     from emogap.generate.writing import close_kept_engine
 
     close_kept_engine()
-    recipe_sha256 = made.recipe.sha256()
-    with _publishing(made) as draft:
-        folder = checkpoints.folder_for(made.path, recipe_sha256) if is_main() else checkpoints.folder(made.path)
-        _train(config, run, draft, folder, watch)
-    if is_main():
-        shutil.rmtree(folder)
-    _wait_for_all()
-
-
-@contextmanager
-def _publishing(made: Artefact) -> Iterator[Draft | None]:
-    """The draft of a model; None in processes other than the first, which alone writes it."""
-    if is_main():
-        with made.making() as draft:
-            yield draft
+    if draft:
+        folder = checkpoints.folder_for(made.path, made.recipe.sha256())
+        draft.afterwards.append(partial(shutil.rmtree, folder))
     else:
-        yield None
+        folder = checkpoints.folder(made.path)
+    _train(config, one, draft, folder, watch)
 
 
 def _wait_for_all() -> None:
