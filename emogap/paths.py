@@ -134,6 +134,11 @@ def _named(name: str) -> str:
     return name
 
 
+def _at(*parts: str) -> property:
+    """A path that lies at the same place in every home."""
+    return property(lambda home: home.root.joinpath(*parts))
+
+
 @dataclass(frozen=True)
 class Home:
     """One run's folder. Every path of an artefact is made here and nowhere else.
@@ -143,21 +148,24 @@ class Home:
 
     root: Path
 
-    @property
-    def lines(self) -> Path:
-        return self.root / "processed_data" / "lines.parquet"
-
-    @property
-    def processed(self) -> Path:
-        return self.root / "processed_data" / "babylm.parquet"
-
-    @property
-    def filtered(self) -> Path:
-        return self.root / "processed_data" / "babylm_filtered.parquet"
-
-    @property
-    def stories(self) -> Path:
-        return self.root / "babylm_augment"
+    lines = _at("processed_data", "lines.parquet")
+    processed = _at("processed_data", "babylm.parquet")
+    filtered = _at("processed_data", "babylm_filtered.parquet")
+    stories = _at("babylm_augment")
+    tried_stories = _at("babylm_augment", "tried.jsonl")
+    story_grid = _at("babylm_augment", "grid", "replies.parquet")
+    alpaca = _at("alpaca-instruction")
+    tried_rewrites = _at("alpaca-instruction", "tried.jsonl")
+    rewrite_grid = _at("alpaca-instruction", "grid", "replies.parquet")
+    models = _at("models")
+    evaluation = _at("quantitative_analysis")
+    emotions = _at("quantitative_analysis", "emotions.parquet")
+    scores = _at("quantitative_analysis", "scores.parquet")
+    lens = _at("model_analysis")
+    story_stats = _at("prompt_analysis_babylm")
+    rewrite_stats = _at("prompt_analysis")
+    report = _at("report", "index.html")
+    notebooks = _at("notebooks")
 
     def chunk(self, method: str, number: int) -> Path:
         """A chunk of a method's stories. Raises ``UsageError`` for a number that none can have."""
@@ -172,20 +180,8 @@ class Home:
         files = sorted((self.stories / _named(method)).glob("chunk_*.parquet"))
         return {int(file.stem[6:]): file for file in files if re.fullmatch(r"chunk_[0-9]{5}", file.stem)}
 
-    @property
-    def tried_stories(self) -> Path:
-        return self.stories / "tried.jsonl"
-
-    @property
-    def story_grid(self) -> Path:
-        return self.stories / "grid" / "replies.parquet"
-
     def corpus(self, name: str) -> Path:
         return self.root / "babylm_pretrain_corpus" / f"{_free(_named(name), 'corpus')}.parquet"
-
-    @property
-    def alpaca(self) -> Path:
-        return self.root / "alpaca-instruction"
 
     def rewrites(self, version: str) -> Path:
         return self.alpaca / f"emotion_alpaca_{_named(version)}.json"
@@ -193,62 +189,18 @@ class Home:
     def rewrite_rows(self, version: str) -> Path:
         return self.alpaca / f"emotion_alpaca_{_named(version)}.rows.parquet"
 
-    @property
-    def tried_rewrites(self) -> Path:
-        return self.alpaca / "tried.jsonl"
-
-    @property
-    def rewrite_grid(self) -> Path:
-        return self.alpaca / "grid" / "replies.parquet"
-
-    @property
-    def models(self) -> Path:
-        return self.root / "models"
-
     def model(self, name: str) -> Path:
         return self.models / _free(_named(name), "model")
-
-    @property
-    def evaluation(self) -> Path:
-        return self.root / "quantitative_analysis"
 
     def responses(self, model: str, condition: str = "") -> Path:
         """A model's answers. ``condition``: how it was asked, ``_greedy`` or ``_empty``; none for the study's own."""
         return self.evaluation / f"responses{condition}" / f"{_named(model)}.parquet"
 
-    @property
-    def emotions(self) -> Path:
-        return self.evaluation / "emotions.parquet"
-
     def task_scores(self, model: str, task: str) -> Path:
         return self.evaluation / "scores" / _named(model) / f"{task}.parquet"
 
-    @property
-    def scores(self) -> Path:
-        return self.evaluation / "scores.parquet"
-
-    @property
-    def lens(self) -> Path:
-        return self.root / "model_analysis"
-
     def lens_readings(self, name: str) -> Path:
         return self.lens / f"{_named(name)}.parquet"
-
-    @property
-    def story_stats(self) -> Path:
-        return self.root / "prompt_analysis_babylm"
-
-    @property
-    def rewrite_stats(self) -> Path:
-        return self.root / "prompt_analysis"
-
-    @property
-    def report(self) -> Path:
-        return self.root / "report" / "index.html"
-
-    @property
-    def notebooks(self) -> Path:
-        return self.root / "notebooks"
 
     def relative(self, path: Path) -> str:
         """``path`` as people read it: from the home when it lies there, else as it is."""
