@@ -55,11 +55,11 @@ def _run(stage: str, arguments: argparse.Namespace) -> None:
         raise UsageError("--out DIR is missing: where the statistics of these files go")
     from emogap.evaluate.textstats import REWRITES, STORIES, describe_files
 
-    kind = STORIES if stage == STORIES.stage else REWRITES
+    genre = STORIES if stage == STORIES.stage else REWRITES
     table = describe_files(
         arguments.files,
         arguments.out,
-        kind,
+        genre,
         config_from(arguments),
         arguments.column,
         arguments.group,
@@ -67,4 +67,4 @@ def _run(stage: str, arguments: argparse.Namespace) -> None:
     )
     texts = table[table["measure"] == "texts"].drop_duplicates("group")
     groups = ", ".join(f"{group} {int(value):,}" for group, value in zip(texts["group"], texts["value"], strict=True))
-    print(f"{stage}: {arguments.out / 'text_statistics.csv'} written ({groups} {kind.name})")
+    print(f"{stage}: {arguments.out / 'text_statistics.csv'} written ({groups} {genre.name})")

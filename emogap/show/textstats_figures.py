@@ -17,7 +17,7 @@ from emogap.show.style import EMOTION_ORDER, METHOD_COLOURS, SEQUENTIAL, nothing
 from emogap.store.exhibits import Exhibit, Shown, read_table, told_apart
 
 if TYPE_CHECKING:
-    from emogap.evaluate.textstats import Kind, Statistics
+    from emogap.evaluate.textstats import Genre, Statistics
 
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#000000")
 _LINES = ("-", "--", ":", "-.")
@@ -36,7 +36,7 @@ _PROFILE = {
 }
 
 
-def statistics_exhibits(folder: Path, kind: "Kind") -> Iterator[Shown]:
+def statistics_exhibits(folder: Path, kind: "Genre") -> Iterator[Shown]:
     """What the report shows of the tables of statistics under ``folder/tables``."""
     from emogap.evaluate.textstats import Statistics
 
@@ -58,7 +58,7 @@ def _nothing(said: str, _: pd.DataFrame) -> Figure:
     return nothing_figure(said)
 
 
-def _tables(statistics: "Statistics", kind: "Kind") -> list[tuple[Exhibit, pd.DataFrame]]:
+def _tables(statistics: "Statistics", kind: "Genre") -> list[tuple[Exhibit, pd.DataFrame]]:
     found = [
         (
             Exhibit(
