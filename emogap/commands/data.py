@@ -130,7 +130,7 @@ def _fetch(arguments: argparse.Namespace) -> None:
 
     if not arguments.names:
         for known in DATA_SETS.values():
-            print(f"{known.name:<13}{known.title}\n{'':<13}{known.licence}\n{'':<13}{known.home}")
+            print(f"{known.name:<13}{known.title}\n{'':<13}{known.licence}\n{'':<13}{known.repository}")
     chosen = [data_set(name) for name in arguments.names]
     for wanted in chosen:
         fetch(wanted, (arguments.to or RAW) / wanted.folder)
