@@ -11,11 +11,21 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable
+from functools import reduce
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)  # fmt: skip
 
 from emogap.emotions import LABELS, REWRITE_EMOTIONS
 from emogap.errors import UsageError
@@ -35,6 +45,14 @@ def execution(default: Any, **constraints: Any) -> Any:
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        wanted = cls.model_fields[info.field_name].annotation
+        if isinstance(value, bool) and {wanted, *get_args(wanted)} & {int, float}:
+            raise ValueError("a number is wanted, not true or false")
+        return value
 
     def shaping(self, *keys: str) -> dict[str, Any]:
         """Key → value of those fields that shape the result (all of them, or the ones named), JSON-able."""
@@ -622,8 +640,9 @@ def load_config(
     path = given_path(profile) if profile.endswith(".toml") else CONFIGS / f"{profile}.toml"
     values = _read_profile(path)
     for setting in settings.items() if isinstance(settings, dict) else settings:
-        key, value = _parse_setting(setting) if isinstance(setting, str) else _typed_setting(*setting)
-        _set(values, key, value)
+        key, value = _split_setting(setting) if isinstance(setting, str) else setting
+        parts = _key_parts(key)
+        _set(values, parts, _read(value, _type_at(parts)) if isinstance(value, str) else value)
     values["profile"] = path.stem
     try:
         config = Config.model_validate(values)
@@ -640,7 +659,7 @@ def _read_profile(path: Path) -> dict[str, Any]:
         wanted = path.stem if path.is_relative_to(CONFIGS) else path
         raise UsageError(f"unknown profile '{wanted}'; choose among {', '.join(profiles())} or give a TOML file")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from error
     if "extends" not in values:
@@ -657,20 +676,13 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return both
 
 
-def _parse_setting(setting: str) -> tuple[list[str], Any]:
-    """The parts of the key and the value of ``section.key=value``; a text may stand in TOML's quotation marks."""
+def _split_setting(setting: str) -> tuple[str, str]:
+    """The key and the value of ``section.key=value``; a text may stand in TOML's quotation marks."""
     key, separator, text = setting.partition("=")
     if not separator or not key.strip():
         raise UsageError(f"--set takes section.key=value, not {setting!r}")
-    parts = _key_parts(key)
-    wanted = _type_at(parts)
     unquoted = _toml(text)
-    return parts, _read(unquoted if isinstance(unquoted, str) else text, wanted)
-
-
-def _typed_setting(key: str, value: Any) -> tuple[list[str], Any]:
-    parts = _key_parts(key)
-    return parts, _read(value, _type_at(parts)) if isinstance(value, str) else value
+    return key, unquoted if isinstance(unquoted, str) else text
 
 
 def _key_parts(key: str) -> list[str]:
@@ -686,22 +698,19 @@ def _key_parts(key: str) -> list[str]:
     return parts or [part.strip() for part in key.split(".")]
 
 
-def _type_at(parts: list[str]) -> Any:
+def _type_at(parts: Iterable[int | str]) -> Any:
     """The type of the setting of that key; ``Any`` where there is no such setting."""
-    wanted: Any = Config
-    for part in parts:
-        wanted = _type_inside(wanted, part)
-    return wanted
+    return reduce(_type_inside, parts, Config)
 
 
-def _type_inside(outer: Any, key: str | None = None) -> Any:
-    """The type of what a section, a table (by its key) or a list (without one) of that type holds."""
+def _type_inside(outer: Any, key: int | str) -> Any:
+    """The type of what a section, a table or a list of that type holds under a key or number."""
     if isinstance(outer, type) and issubclass(outer, BaseModel):
         field = outer.model_fields.get(key)
         return field.annotation if field else Any
-    if get_origin(outer) is tuple and key is None:
+    if get_origin(outer) is tuple:
         return get_args(outer)[0]
-    return get_args(outer)[-1] if get_origin(outer) is (list if key is None else dict) else Any
+    return get_args(outer)[-1] if get_origin(outer) is (list if isinstance(key, int) else dict) else Any
 
 
 def _read(text: str, wanted: Any) -> Any:
@@ -728,7 +737,7 @@ def _read_inside(value: Any, wanted: Any) -> Any:
     if isinstance(value, dict):
         return {key: _read_inside(inner, _type_inside(wanted, key)) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_read_inside(inner, _type_inside(wanted)) for inner in value]
+        return [_read_inside(inner, _type_inside(wanted, number)) for number, inner in enumerate(value)]
     return _read(value, wanted) if isinstance(value, str) else value
 
 
@@ -788,10 +797,7 @@ def _shown(value: Any) -> str:
 
 def _suggestion(location: tuple[int | str, ...]) -> str:
     """The nearest known key beside the unknown one."""
-    model: Any = Config
-    for part in location[:-1]:
-        field = model.model_fields.get(part) if isinstance(part, str) and hasattr(model, "model_fields") else None
-        model = field.annotation if field else None
+    model = _type_at(location[:-1])
     if not hasattr(model, "model_fields"):
         return ""
     close = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
