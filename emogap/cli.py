@@ -9,9 +9,9 @@ from importlib import import_module
 from emogap import __version__
 from emogap.errors import EmogapError, UsageError
 from emogap.options import Parser
-from emogap.paths import given_path
+from emogap.paths import given_path, is_utf8
 
-TOPICS = ("study", "data", "generate", "train", "evaluate", "grammar", "lens", "stats", "report", "scale", "tools")
+TOPICS = ("study", "data", "generate", "evaluate", "grammar", "lens", "tools")
 """Modules of ``emogap.commands``, in the order of ``emogap --help``."""
 GONE = {
     "push": "hf upload OWNER/NAME HOME/models/MODEL --private",
@@ -101,12 +101,8 @@ def _settle_environment() -> None:
 
 def _check_words(words: list[str]) -> None:
     for word in words:
-        try:
-            word.encode()
-        except UnicodeEncodeError:
-            raise UsageError(
-                f"{word!r} on the command line is no UTF-8, or this locale is not; set PYTHONUTF8=1"
-            ) from None
+        if not is_utf8(word):
+            raise UsageError(f"{word!r} on the command line is no UTF-8, or this locale is not; set PYTHONUTF8=1")
 
 
 def _check_gone(words: list[str]) -> None:

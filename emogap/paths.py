@@ -74,13 +74,16 @@ def _expanded(path: str | Path) -> Path:
 
 def _speakable(path: Path) -> Path:
     """The path itself. Raises ``UsageError`` for one that manifests and notebooks, which are UTF-8, cannot name."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
+    if not is_utf8(str(path)):
         raise UsageError(
             f"the name of {str(path)!r} is no UTF-8, or this locale (LC_ALL) is not; rename it, or set PYTHONUTF8=1"
-        ) from None
+        )
     return path
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name that the system gave is text: in place of bytes that are none Python gives halves of pairs."""
+    return not re.search("[\ud800-\udfff]", name)
 
 
 def cache_dir() -> Path:

@@ -1,8 +1,10 @@
-"""Commands about the whole study: run, status, doctor."""
+"""Commands about the whole study: run, status, doctor, plan, report."""
 
 import argparse
 
-from emogap.commands import Commands, add_run_options, config_from
+from emogap.commands import Commands, add_run_options, config_from, run_stage
+from emogap.options import a_path
+from emogap.stages import stage
 
 
 def register(commands: Commands) -> None:
@@ -21,6 +23,41 @@ def register(commands: Commands) -> None:
     doctor = commands.add_parser("doctor", help="what this machine can run")
     add_run_options(doctor)
     doctor.set_defaults(run=_doctor)
+    _add_plan(commands)
+    _add_report(commands)
+
+
+def _add_plan(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "plan",
+        help="hours and disk of a whole study, from what was done",
+        description="Price every stage of a profile by what was done in a home that has begun it, in one like it, or "
+        "by tables of rates. What is too little to tell, or was made under other settings, gets no number.",
+    )
+    add_run_options(parser)
+    parser.add_argument(
+        "--from", dest="sources", nargs="+", type=a_path, metavar="HOME",
+        help="homes, tables of rates or a folder of them; the first that can price a row does (the profile's own home)",
+    )  # fmt: skip
+    for gone in ("--calibrate", "--rates", "--only"):
+        parser.add_argument(gone, dest="gone", nargs="*", help=argparse.SUPPRESS)
+    parser.set_defaults(run=_plan)
+
+
+def _add_report(commands: Commands) -> None:
+    described = stage("report")
+    parser = commands.add_parser(
+        "report",
+        help=described.title,
+        description=f"{described.title}: {described.writes} in the home. With two homes, both runs side by side, with "
+        "the settings that differ on top: report/beside-<second>.html in the first.",
+        conflict_handler="resolve",
+    )
+    add_run_options(parser)
+    parser.add_argument(
+        "--home", dest="homes", action="append", default=[], metavar="HOME", help="of a run; given twice: of two runs"
+    )
+    parser.set_defaults(run=_report)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -49,3 +86,42 @@ def _doctor(arguments: argparse.Namespace) -> None:
 
     for line in examine(config_from(arguments)):
         print(line)
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    from emogap.errors import UsageError
+    from emogap.gpu_rates import FOLDER
+
+    if arguments.gone is not None:
+        raise UsageError(
+            "--calibrate, --rates and --only are gone: prices come from what was done; give --from HOME, a home that "
+            "has begun this profile or one like it, or --from FILE.csv, a table of rates"
+        )
+    config = config_from(arguments)
+    sources = arguments.sources or [config.home.root]
+    for source in sources:
+        if arguments.sources and source != FOLDER and not source.exists():
+            raise UsageError(f"--from {source}: there is no such home or table; give one that is there")
+    from emogap.plan import plan
+
+    for line in plan(config, sources):
+        print(line)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from emogap.errors import UsageError
+
+    if len(arguments.homes) > 2:
+        raise UsageError(f"--home is given {len(arguments.homes)} times; one run, or two side by side")
+    if len(arguments.homes) == 2:
+        _report_pair(arguments)
+        return
+    arguments.home = next(iter(arguments.homes), None)
+    run_stage("report", arguments)
+
+
+def _report_pair(arguments: argparse.Namespace) -> None:
+    from emogap.show.report_pair import report_pair
+
+    homes = [config_from(argparse.Namespace(**vars(arguments) | {"home": home})).home for home in arguments.homes]
+    print(report_pair(*homes))

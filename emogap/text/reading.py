@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import re
 import sys
 import zlib
@@ -39,6 +40,10 @@ _SEPARATORS = (",", ";", "\t")
 _LOOKED_AT = 50
 """Rows of a table that its separator is told by."""
 _HEAD = 1 << 16
+MOST_RATIO = 100
+"""Text is packed to a quarter or a tenth; what shrinks to less than a hundredth was made to fill a disk."""
+UNCHECKED_BYTES = 64 << 20
+"""So much may come out of any archive."""
 _BRING_AGAIN = "bring it again"
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _FOREIGN = (
@@ -131,6 +136,20 @@ def _parsed(text: str) -> Any:
 # --- bytes and text --------------------------------------------------------------------------------------------------
 
 
+def check_unpacked(name: object, packed: int, unpacked: int) -> None:
+    """Raises ``InputError`` if so many bytes are too many to have come out of so many packed ones."""
+    if unpacked > max(UNCHECKED_BYTES, MOST_RATIO * packed):
+        raise InputError(f"{name} unpacks to over {MOST_RATIO} times its size; unpack it by hand")
+
+
+class _Unpacked(gzip.GzipFile):
+    """The content of a gzip file, which is held to ``check_unpacked`` where it is read on as text."""
+
+    def read1(self, size: int = -1) -> bytes:
+        check_unpacked(self.name, os.fstat(self.fileobj.fileno()).st_size, self.tell())
+        return super().read1(size)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
     """The bytes of a file, unpacked where it is gzip, and whether it was. Raises ``InputError`` for a damaged one."""
@@ -140,7 +159,7 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
             packed = file.read(2) == _GZIP
             file.seek(0)
             if packed:
-                with gzip.open(file) as stream:
+                with _Unpacked(fileobj=file) as stream:
                     yield stream, True
             else:
                 yield file, False
