@@ -455,15 +455,11 @@ class Sentiment(Section):
     """Plain text that no model was trained on, a passage a line, for perplexity."""
 
 
-class Blimp(Section):
-    """Minimal pairs: is the grammatical sentence the likelier one?"""
+class Scored(Section):
+    """What measurements by the likelihood of sentences share."""
 
-    data: str = "data/sample/blimp"
-    """A folder of ``<UID>.jsonl`` or ``.jsonl.gz``, one a paradigm."""
-    subset: str = ""
-    """A list of items, JSON: paradigm → ids of the pairs that are scored; none named scores them all."""
     items: int = Field(0, ge=0)
-    """Pairs of each paradigm; 0 is all."""
+    """Pairs of each paradigm, or records of each file; 0 is all."""
     empty_context: Literal["bos", "eos", "none"] = "bos"
     """What the first token is predicted from: the tokenizer's BOS (EOS where it has none), its EOS, or nothing, and
     then the first token has no score."""
@@ -471,26 +467,27 @@ class Blimp(Section):
     device: str = execution("auto")
     token_budget: int = execution(2048, ge=64)
     """Tokens of a batch."""
+
+
+class Blimp(Scored):
+    """Minimal pairs: is the grammatical sentence the likelier one?"""
+
+    data: str = "data/sample/blimp"
+    """A folder of ``<UID>.jsonl`` or ``.jsonl.gz``, one a paradigm."""
+    subset: str = ""
+    """A list of items, JSON: paradigm → ids of the pairs that are scored; none named scores them all."""
     paradigms: bool = execution(False)
     """Tables and a figure for every paradigm, beside those for the phenomena."""
 
 
-class Emobench(Section):
+class Emobench(Scored):
     """Multiple-choice questions on emotions."""
 
     data: str = "data/sample/emobench"
     """A folder of ``EA.jsonl`` and ``EU.jsonl``; where it has neither, the study does without them."""
     language: Literal["en", "zh"] = "en"
-    items: int = Field(0, ge=0)
-    """Records of each file; 0 is all."""
     orders: int = Field(0, ge=0)
     """In how many orders the choices are listed; 0: each choice stands in each place once."""
-    empty_context: Literal["bos", "eos", "none"] = "bos"
-    """What stands before the question, as in ``blimp.empty_context``."""
-    dtype: Dtype = "fp32"
-    device: str = execution("auto")
-    token_budget: int = execution(2048, ge=64)
-    """Tokens of a batch."""
 
 
 class Stats(Section):

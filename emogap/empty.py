@@ -8,8 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from emogap.config import Config
+from emogap.data.babylm import NO_LINE, nothing_emotional
 from emogap.errors import InputError
+from emogap.evaluate.lens import wanted_lens_models
+from emogap.evaluate.models import not_measured, wanted_models
 from emogap.records import CORPUS, KEPT, REWRITES, STORIES, RowType, read_rows
+from emogap.train.trainable import nothing_to_train
 
 
 def what_is_empty(config: Config, stage: str) -> tuple[str, ...]:
@@ -20,15 +24,7 @@ def what_is_empty(config: Config, stage: str) -> tuple[str, ...]:
         return ()
 
 
-def _process(config: Config) -> list[str]:
-    from emogap.data.babylm import NO_LINE, nothing_emotional
-
-    return [NO_LINE] if nothing_emotional(config) else []
-
-
 def _stories(config: Config) -> list[str]:
-    from emogap.data.babylm import NO_LINE, nothing_emotional
-
     if nothing_emotional(config):
         return [f"nothing to write about: {NO_LINE}"]
     return _none_kept(STORIES, {m: config.home.chunks(m).values() for m in config.augment.methods})
@@ -61,40 +57,15 @@ def _corpus(config: Config) -> list[str]:
     return [] if has_what_it_wants else [f"the corpus {config.corpus.name} has no story"]
 
 
-def _clm(config: Config) -> list[str]:
-    from emogap.train.trainable import nothing_to_train
-
-    return nothing_to_train(config, "clm")
-
-
-def _sft(config: Config) -> list[str]:
-    from emogap.train.trainable import nothing_to_train
-
-    return nothing_to_train(config, "sft")
-
-
-def _evaluate(config: Config) -> list[str]:
-    from emogap.evaluate.models import not_measured, wanted_models
-
-    return not_measured(config, wanted_models(config))
-
-
-def _lens(config: Config) -> list[str]:
-    from emogap.evaluate.lens import wanted_lens_models
-    from emogap.evaluate.models import not_measured
-
-    return not_measured(config, wanted_lens_models(config))
-
-
 _OF_STAGE: Mapping[str, Callable[[Config], list[str]]] = {
-    "process": _process,
+    "process": lambda config: [NO_LINE] if nothing_emotional(config) else [],
     "augment": _stories,
     "corpus": _corpus,
     "rewrite": _rewrites,
-    "clm": _clm,
-    "sft": _sft,
-    "evaluate": _evaluate,
-    "lens": _lens,
+    "clm": lambda config: nothing_to_train(config, "clm"),
+    "sft": lambda config: nothing_to_train(config, "sft"),
+    "evaluate": lambda config: not_measured(config, wanted_models(config)),
+    "lens": lambda config: not_measured(config, wanted_lens_models(config)),
     "babylm-stats": _stories,
     "alpaca-stats": _rewrites,
 }

@@ -1,5 +1,6 @@
 """Where a run stands: each stage missing, fresh or stale, told from manifests alone."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +27,9 @@ class StageState:
     @property
     def counts(self) -> dict[str, int]:
         """What the stage counted, added up over its artefacts."""
-        total: dict[str, int] = {}
+        total = Counter()
         for manifest in self.manifests:
-            for name, value in manifest["counts"].items():
-                total[name] = total.get(name, 0) + value
+            total.update(manifest["counts"])
         return total
 
     @property
@@ -41,10 +41,9 @@ def inspect(config: Config, chosen: Stage, stale_before: set[str] = frozenset())
     """State of one stage. ``stale_before``: stages above it that must run again."""
     try:
         states = [(piece, piece.freshness()) for piece in chosen.pieces(config)]
-    except MissingInput as error:
-        return StageState(chosen, "missing", (f"needs {error}",), ())
-    except InputError as error:  # a damaged or unreadable file: said here, so that the other stages are shown
-        return StageState(chosen, "missing", (str(error),), ())
+    except InputError as error:  # also a damaged file: said here, so that the other stages are shown
+        needs = "needs " if isinstance(error, MissingInput) else ""
+        return StageState(chosen, "missing", (f"{needs}{error}",), ())
     made = [(piece, freshness) for piece, freshness in states if not piece.is_drawing]
     manifests = tuple(piece.manifest() for piece, freshness in made if freshness.state != "missing")
     state, reasons = _worst([freshness for _, freshness in made])
