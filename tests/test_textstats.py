@@ -311,6 +311,18 @@ def test_a_method_without_an_accepted_story_is_a_group_of_none(config, models, m
         pd.read_csv(folder / "tables" / f"{name}.csv")  # a header at least, which notebooks read
 
 
+def test_sources_of_one_name_in_two_folders_are_two(config, models, tmp_path):
+    write_stories(config)
+    assert "rule sources" not in textstats.story_stats_pieces(config)[0].recipe.identities
+    path = config.home.chunk("m1", 0)
+    names = ["10M/cbt", "100M/cbt", "data/babylm_100M/cbt.train"]
+    rows = read_rows(path, STORIES).head(3).assign(source=names, status="kept")
+    write_rows(path, rows, STORIES)
+    assert read_texts([path], STORY_COLUMNS[::-1])["source"].tolist() == ["10M/cbt", "100M/cbt", "cbt"]
+    rule = textstats.story_stats_pieces(config)[0].recipe.identities["rule sources"]
+    assert rule == "2 (10M/cbt and 100M/cbt are two)"
+
+
 def test_rewrite_stage_needs_its_rows_and_reads_kept_ones(make_config, models, monkeypatch):
     monkeypatch.setattr(textstats, "_exhibits", lambda *_: [])  # drawn in the test above
     config = make_config("rewrite.versions=['v2', 'v3']")

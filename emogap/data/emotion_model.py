@@ -52,8 +52,7 @@ _READ_AS_BEFORE = {
 }  # fmt: skip
 """Encoders whose scores are the same by either rule."""
 _PROBE = ("No.", "The cat that the dog saw sleeps.", "She was so happy that she sang all the way home.")
-_PROBE_TOLERANCE = {"float32": 1e-3}
-_ROUGH_TOLERANCE = 0.02
+_TOLERANCE, _ROUGH_TOLERANCE = 1e-3, 0.02
 """How far a score in company may lie from the one alone: rounding, of fp32 and of shorter formats."""
 
 Progress = Callable[[int], None]
@@ -72,11 +71,6 @@ class EmotionClassifier(ABC):
     revision: str | None
     sha256: str
     thresholds: np.ndarray | None
-
-    @property
-    def identity(self) -> str:
-        """For manifests: ``<name>@<commit>`` or ``<name>@sha256:<hash>``."""
-        return f"{self.name}@{self.revision or f'sha256:{self.sha256}'}"
 
     @abstractmethod
     def scores(
@@ -137,7 +131,7 @@ class EncoderClassifier(EmotionClassifier):
             raise ModelError(
                 f"classifier '{self.name}' cannot score a text by itself ({one_line(error)}); use '{MINILM}'"
             ) from error
-        tolerance = _PROBE_TOLERANCE.get(str(self.model.dtype).removeprefix("torch."), _ROUGH_TOLERANCE)
+        tolerance = _TOLERANCE if str(self.model.dtype) == "torch.float32" else _ROUGH_TOLERANCE
         try:
             self.in_company = bool(np.abs(self._score_batch(tokens) - alone).max() <= tolerance)
         except (ValueError, IndexError, RuntimeError):  # without a padding token it takes no texts of several lengths
@@ -259,7 +253,7 @@ def load_classifier(
 
 
 def identify_classifier(name: str, revision: str | None = None) -> str:
-    """What a recipe says of a classifier, without loading it; as ``EmotionClassifier.identity`` once it is resolved.
+    """What a recipe says of a classifier, without loading it: ``<name>@<revision>`` or ``<name>@sha256:<hash>``.
 
     Of a folder whose model was once scored otherwise than it is now, the rule's revision too.
     """

@@ -17,7 +17,7 @@ from emogap.errors import MissingInput, UsageError
 from emogap.evaluate import text_comparison as comparison
 from emogap.evaluate import text_measures as measures
 from emogap.evaluate.text_scan import Job, Scan, scan
-from emogap.evaluate.text_sources import COLUMNS, REWRITE_COLUMNS, STORY_COLUMNS, read_texts
+from emogap.evaluate.text_sources import COLUMNS, REWRITE_COLUMNS, STORY_COLUMNS, read_texts, sources_rule
 from emogap.evaluate.word_counts import PRESETS, REWRITE_PRESETS, STORY_PRESETS
 from emogap.hub import identify, resolve
 from emogap.lm.loading import tokenizer_folder
@@ -152,7 +152,8 @@ def _piece(config: Config, genre: Genre, folder: Path, inputs: dict[str, Path]) 
             "stats.tokenizer": identify(config.bases[_tokenizer_name(config)]),
             "stats.classifier": identify_classifier(config.stats.classifier.name, config.stats.classifier.revision),
         }
-        | spelling_rule(inputs.values(), genre.columns[-1], **kept),
+        | spelling_rule(inputs.values(), genre.columns[-1], **kept)
+        | (sources_rule(inputs.values()) if genre is STORIES else {}),
         config.seed,
     )
     return Piece(folder / STATISTICS, recipe, make=partial(_make, config, genre))
