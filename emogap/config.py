@@ -899,7 +899,10 @@ def _toml(text: str) -> Any:
 def _set(values: dict[str, Any], parts: list[str], value: Any) -> None:
     *parents, last = parts
     for parent in parents:
-        values = values.setdefault(parent, {})
+        inner = values.setdefault(parent, {})
+        if isinstance(inner, str) and inner in SAMPLINGS:  # the name of a whole table, of which a part is set
+            inner = values[parent] = dict(SAMPLINGS[inner])
+        values = inner
         if not isinstance(values, dict):
             raise UsageError(f"--set {_dotted(parts)}: '{_dotted([parent])}' is not a section")
     values[last] = value
@@ -936,15 +939,11 @@ def _suggestion(location: tuple[int | str, ...]) -> str:
     *section, name = map(str, location)
     inside = [key for key in setting_keys() if list(key[: len(section)]) == section]
     beside = list(dict.fromkeys(key[len(section)] for key in inside))
-    for keys in (inside, setting_keys()):
-        if meant := [key for key in keys if _may_mean(name, key[-1])]:
-            return f"; did you mean '{'.'.join(meant[0])}'?"
-        close = difflib.get_close_matches(name, beside, n=1) or difflib.get_close_matches(
-            name, [key[-1] for key in keys], n=1
-        )
-        if close:
-            near = [key for key in keys if close[0] in (key[-1], key[len(section)] if key in inside else "")]
-            return f"; did you mean '{close[0] if close[0] in beside else '.'.join(near[0])}'?"
+    if close := difflib.get_close_matches(name, beside, n=1):
+        return f"; did you mean '{close[0]}'?"
+    meant = [key for key in (*inside, *setting_keys()) if _may_mean(name, key[-1])]
+    if meant:
+        return f"; did you mean '{'.'.join(meant[0])}'?"
     return f"; known keys here: {', '.join(beside)}" if beside else ""
 
 
