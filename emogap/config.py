@@ -939,10 +939,11 @@ def _suggestion(location: tuple[int | str, ...]) -> str:
     *section, name = map(str, location)
     inside = [key for key in setting_keys() if list(key[: len(section)]) == section]
     beside = list(dict.fromkeys(key[len(section)] for key in inside))
+    if meant := [key for key in inside if _may_mean(name, key[-1])]:
+        return f"; did you mean '{'.'.join(meant[0])}'?"
     if close := difflib.get_close_matches(name, beside, n=1):
         return f"; did you mean '{close[0]}'?"
-    meant = [key for key in (*inside, *setting_keys()) if _may_mean(name, key[-1])]
-    if meant:
+    if meant := [key for key in setting_keys() if _may_mean(name, key[-1])]:
         return f"; did you mean '{'.'.join(meant[0])}'?"
     return f"; known keys here: {', '.join(beside)}" if beside else ""
 
