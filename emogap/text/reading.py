@@ -659,9 +659,8 @@ def texts_rule(path: Path, column: str | None, count: int) -> dict[str, str]:
     file_format = format_of(path)
     otherwise = file_format != format_by_name(path.name) or path.suffix.lower() in (".json", ".tab")
     if file_format in ("CSV", "TSV"):
-        otherwise |= _style(path, file_format, [column or DEFAULT_COLUMN])["delimiter"] != (
-            "\t" if file_format == "TSV" else ","
-        )
+        separator = _style(path, file_format, [column or DEFAULT_COLUMN])["delimiter"]
+        otherwise |= separator != ("\t" if file_format == "TSV" else ",")
     if file_format == "text":
         with _opened(path) as (stream, _):
             otherwise |= sum(1 for _ in stream) != count
