@@ -44,9 +44,11 @@ LEFT_OUT = "cleaning, judging, the corpus, EmoBench, emotions of answers, lens, 
 
 
 class Work(NamedTuple):
-    """Work of a kind with a model as manifests name it; ``piece``: items of one artefact, ``call``: of a whole call.
+    """Work of one kind with one model, called as manifests call it.
 
-    ``count``: items in all, 0 where not known, a star where published; of a training words or records, held out or not.
+    ``count``: how many items there are in all (of a training: words or records, also those held out); 0 where that is
+    not known. ``star``: ``*`` if it is the published number. ``piece``: items of one artefact. ``call``: items that one
+    call of the model takes when it is full.
     """
 
     kind: str

@@ -22,9 +22,9 @@ _JOINED = re.compile(r"\s*@([-,.])@\s*")
 _SENTENCE_END = re.compile(r"(?<=[.!?])(?<!\s[A-Z]\.)(\s*[\"'”’)\]]*)\s+(?=[A-Z0-9<\"'“‘(])")
 _UNKNOWN = "<unk>"
 _BEGINNING = 1000
-"""Headings and paragraphs that tell the layout of a file."""
+"""How many headings and paragraphs are read to tell the layout of a file."""
 _COMMON = 0.01
-"""A level that fewer of the headings have is a line that only looks like one."""
+"""A level that a smaller share of the headings has is none: such lines only look like headings."""
 
 LAYOUTS = {
     "headings": "under headings",
