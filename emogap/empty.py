@@ -1,7 +1,7 @@
-"""What of a study is there and empty: nothing emotional, nothing kept, nothing to train. Told from files alone.
+"""Which parts of a study are empty: no emotional line, nothing kept, nothing to train. Told from files alone.
 
-A stage whose input is empty makes what can be made, and the stages behind it go on without the rest. What that is, is
-said by each stage while it runs, and from here by status, run and report.
+A stage whose input is empty makes what can be made, and the stages after it go on without the rest. Each stage says so
+while it runs; this module says it for `status`, `run` and the report.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -30,7 +30,7 @@ _TAKEN = ("figures", "tables", "captions", "captions.json", "superseded")
 """What a stage's folder holds beside its artefacts."""
 
 
-def _free(name: str, what: str) -> str:
+def _not_taken(name: str, what: str) -> str:
     if name in _TAKEN:
         raise UsageError(f"a {what} cannot be called '{name}': its folder keeps other files there; call it otherwise")
     return name
@@ -52,7 +52,7 @@ def given_path(path: str | Path) -> Path:
     if not str(path):
         raise UsageError("an empty path; name a file or folder, or leave the option out")
     try:
-        return _speakable(_expanded(path).resolve())
+        return _in_utf8(_expanded(path).resolve())
     except (OSError, RuntimeError) as error:  # the working directory is gone, or links go round in a ring
         raise UsageError(f"{path} cannot be looked up from here ({one_line(error)}); give the whole path") from None
 
@@ -72,7 +72,7 @@ def _expanded(path: str | Path) -> Path:
         raise UsageError(f"{path}: it is not known what ~ stands for here (HOME); give the whole path") from None
 
 
-def _speakable(path: Path) -> Path:
+def _in_utf8(path: Path) -> Path:
     """The path itself. Raises ``UsageError`` for one that manifests and notebooks, which are UTF-8, cannot name."""
     if not is_utf8(str(path)):
         raise UsageError(
@@ -115,7 +115,7 @@ def choose_home(profile: str, home: str | Path | None = None) -> Path:
     Raises ``UsageError`` for what can be no folder.
     """
     chosen = os.environ.get("EMOGAP_HOME") if home is None else home
-    root = _speakable(ROOT / "runs" / profile) if home is None and not chosen else given_path(chosen)
+    root = _in_utf8(ROOT / "runs" / profile) if home is None and not chosen else given_path(chosen)
     there = next(path for path in (root, *root.parents) if path.exists())
     if not there.is_dir():
         raise UsageError(f"the home {root} cannot be: {there} is a file; name a folder with --home")
@@ -127,7 +127,7 @@ def is_name(name: str) -> bool:
     return name.isprintable() and name == name.strip() and not re.search(r"[/\\]|^\.|^$", name)
 
 
-def _named(name: str) -> str:
+def _checked_name(name: str) -> str:
     """``name`` itself if it can be that of a file. Raises ``UsageError``: it must not lead out of its folder."""
     if not is_name(name):
         raise UsageError(
@@ -176,34 +176,34 @@ class Home:
             raise UsageError(
                 f"there is no chunk {number}; chunks are numbered from 0 to {LAST_CHUNK}; make larger ones"
             )
-        return self.stories / _named(method) / f"chunk_{number:05d}.parquet"
+        return self.stories / _checked_name(method) / f"chunk_{number:05d}.parquet"
 
     def chunks(self, method: str) -> dict[int, Path]:
         """Number → file of the chunks of a method that are there, in order."""
-        files = sorted((self.stories / _named(method)).glob("chunk_*.parquet"))
+        files = sorted((self.stories / _checked_name(method)).glob("chunk_*.parquet"))
         return {int(file.stem[6:]): file for file in files if re.fullmatch(r"chunk_[0-9]{5}", file.stem)}
 
     def corpus(self, name: str) -> Path:
-        return self.root / "babylm_pretrain_corpus" / f"{_free(_named(name), 'corpus')}.parquet"
+        return self.root / "babylm_pretrain_corpus" / f"{_not_taken(_checked_name(name), 'corpus')}.parquet"
 
     def rewrites(self, version: str) -> Path:
-        return self.alpaca / f"emotion_alpaca_{_named(version)}.json"
+        return self.alpaca / f"emotion_alpaca_{_checked_name(version)}.json"
 
     def rewrite_rows(self, version: str) -> Path:
-        return self.alpaca / f"emotion_alpaca_{_named(version)}.rows.parquet"
+        return self.alpaca / f"emotion_alpaca_{_checked_name(version)}.rows.parquet"
 
     def model(self, name: str) -> Path:
-        return self.models / _free(_named(name), "model")
+        return self.models / _not_taken(_checked_name(name), "model")
 
     def responses(self, model: str, condition: str = "") -> Path:
         """A model's answers. ``condition``: how it was asked, ``_greedy`` or ``_empty``; none for the study's own."""
-        return self.evaluation / f"responses{condition}" / f"{_named(model)}.parquet"
+        return self.evaluation / f"responses{condition}" / f"{_checked_name(model)}.parquet"
 
     def task_scores(self, model: str, task: str) -> Path:
-        return self.evaluation / "scores" / _named(model) / f"{task}.parquet"
+        return self.evaluation / "scores" / _checked_name(model) / f"{task}.parquet"
 
     def lens_readings(self, name: str) -> Path:
-        return self.lens / f"{_named(name)}.parquet"
+        return self.lens / f"{_checked_name(name)}.parquet"
 
     def relative(self, path: Path) -> str:
         """``path`` as people read it: from the home when it lies there, else as it is."""

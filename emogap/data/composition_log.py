@@ -157,10 +157,10 @@ def render(log: dict[str, Any]) -> str:
         *(f"NOTE {note}" for note in log["notes"]),
         "",
         "Words a sample on average",
-        f"  all documents {_shown(averages['words_per_document'])}",
-        f"  stories alone {_shown(averages['words_per_story'])}",
-        f"  articles alone {_shown(averages['words_per_article'])}",
-        f"  each wiki file counted as one sample {_shown(averages['words_per_sample_wiki_files_whole'])}",
+        f"  all documents {_average_text(averages['words_per_document'])}",
+        f"  stories alone {_average_text(averages['words_per_story'])}",
+        f"  articles alone {_average_text(averages['words_per_article'])}",
+        f"  each wiki file counted as one sample {_average_text(averages['words_per_sample_wiki_files_whole'])}",
         "",
         "Split by source line and by article",
         *(
@@ -192,7 +192,7 @@ def _rendered_table(table: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _shown(average: float | None) -> str:
+def _average_text(average: float | None) -> str:
     return "–" if average is None else f"{average:,.2f}"
 
 

@@ -19,7 +19,7 @@ from emogap.config import Config, Corpus
 from emogap.data.babylm import nothing_emotional
 from emogap.data.composition import FACTUAL, STORY, pools, seeded_order, split, take, word_budget
 from emogap.data.composition_log import InputFile, composition, render
-from emogap.data.wiki import form_of, read_articles, said_articles, wiki_file
+from emogap.data.wiki import layout_of, read_articles, said_articles, wiki_file
 from emogap.emotions import LABELS, NEUTRAL
 from emogap.errors import MissingInput, UsageError
 from emogap.options import chunk_numbers
@@ -74,7 +74,7 @@ def _rules(config: Config, chunks: Iterable[Path], factual: Iterable[Path]) -> d
     """Rules that have changed since corpora were first made, where they can change this one."""
     likeness = LIKENESS_RULE if config.corpus.near_duplicates else {}
     equality = EQUALITY_RULE if any(map(_has_odd_line, chunks)) else {}
-    return likeness | equality | (_ARTICLES if any(form_of(path).is_new for path in factual) else {})
+    return likeness | equality | (_ARTICLES if any(layout_of(path).is_new for path in factual) else {})
 
 
 def _has_odd_line(chunk: Path) -> bool:
@@ -234,7 +234,7 @@ def _input_files(config: Config) -> Iterator[tuple[InputFile, Iterator[Document 
     for path in story_chunks(config):
         yield _input_file(config, path, STORY), stories(path)
     for source, path in factual_files(config).items():
-        yield _input_file(config, path, FACTUAL, form_of(path).name), _articles(source, path, config)
+        yield _input_file(config, path, FACTUAL, layout_of(path).name), _articles(source, path, config)
 
 
 def _input_file(config: Config, path: Path, kind: str, form: str = "") -> InputFile:

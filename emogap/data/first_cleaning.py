@@ -1,6 +1,7 @@
 """The first revision of the cleaning of Alpaca records, to the letter: what tells which homes chose others than now.
 
-It makes nothing. Where it and ``emogap.data.alpaca`` keep and drop the same of a file's records, rewrites made before stay fresh.
+It makes nothing. Where it and ``emogap.data.alpaca`` keep and drop the same records of a file, rewrites made before
+stay fresh.
 """
 
 import re

@@ -124,16 +124,16 @@ def _files_in(archive: Path) -> list[str]:
 
 
 def _is_hidden(member: PurePosixPath) -> bool:
-    """As on a disk, what begins with a point; and the shadow of every file that archives of macOS carry."""
+    """Whether a part of the path begins with a dot, or belongs to the copies of files that macOS adds to archives."""
     return any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in member.parts)
 
 
 def members_read(archive: Path, sources: Sequence[Source]) -> str:
-    """What a recipe must say beside the bytes of an archive: the members that are read of it.
+    """What a recipe says beside the bytes of an archive: which of its members are read.
 
-    Nothing where these bytes have one reading: where it is that of the default extension, which recipes never told,
-    and where all files of the archive are of one kind and read. For all else an artefact that does not tell its members
-    may have been made from others.
+    Empty where the bytes alone tell it: the members are those of the default extension, which recipes never named, or
+    all files of the archive have one extension and all are read. In any other case an artefact without this entry may
+    have been made from other members.
     """
     read = [source.member for source in sources if source.path == archive and source.member]
     files = _files_in(archive) if read else []
@@ -145,7 +145,7 @@ def members_read(archive: Path, sources: Sequence[Source]) -> str:
 def _refuse_repeats(sources: Sequence[Source], stems: Sequence[str]) -> None:
     """Raise ``InputError`` for one file under two paths, and for one text under one name, packed once and once not.
 
-    Two plain files in directories that were both asked for may be equal: that is for who asks.
+    Two plain files in two directories may be equal: whoever names both directories gets both.
     """
     seen: dict[tuple[int, int, str | None], Source] = {}
     for source in sources:
