@@ -291,7 +291,7 @@ def _write_filtered(path: Path, file, chosen: np.ndarray, thresholds: np.ndarray
 
 
 def _name_of(source: str) -> str:
-    """A source in tables that have columns and a row of their own beside the sources'."""
+    """The name of a source in tables, where it must differ from the names of their other columns and rows."""
     return told_apart(source, ("emotion", "all", "emotional"), "source")
 
 

@@ -45,8 +45,8 @@ def pools(
     """The pools that the shares ask for. Raises ``UsageError`` for a share of something that there is not.
 
     ``may_lack``: dimension → names that are known, though there may be no text of them; their share stays unfilled.
-    Shares of methods and emotions are of the stories' words. Where ``kind`` says nothing of how much the stories are
-    to be, they are as much of the whole as they are of the supply.
+    Shares of methods and emotions are of the stories' words. If no share of a ``kind`` is asked, each kind gets the
+    share that it has of all the text there is.
     """
     asked = {dimension: dict(getattr(shares, dimension)) for dimension in DIMENSIONS}
     if not asked["kind"] and (asked["method"] or asked["emotion"]):
@@ -91,8 +91,8 @@ def _pools_of(
 
 
 def word_budget(catalogue: pd.DataFrame, wanted: int, shares: list[Pool]) -> int:
-    """How many words the corpus may have: what is wanted, or for 0 the most at which every share can be filled of which
-    there is any text."""
+    """How many words the corpus may have: the number wanted, or for 0 the largest number at which every share can be
+    filled, shares without any text aside."""
     if wanted:
         return wanted
     words = catalogue["words"].to_numpy()

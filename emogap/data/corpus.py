@@ -211,7 +211,8 @@ def _make(config: Config, draft: Draft) -> None:
 
 
 def _may_lack(settings: Corpus, frame: pd.DataFrame) -> dict[str, Collection[str]]:
-    """What the settings may ask a share of though nothing of it was accepted: it is known, or cannot be known."""
+    """Of what a share may be asked although no text of it was accepted: of what the settings name, and, where there is
+    no story at all, of any source."""
     kinds = {STORY} if settings.methods else set()
     no_stories = not frame["kind"].eq(STORY).any()
     return {

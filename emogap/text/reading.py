@@ -493,8 +493,8 @@ def _with_header(
 
 
 def _even(path: Path, rows: Iterator[tuple[int, list[str]]], count: int) -> Iterator[tuple[str, list[str]]]:
-    """The rows, each ``count`` fields. Separators at the end are no fields where all rows have as many of them; blank
-    lines are none of the rows of a table of several columns."""
+    """The rows, each ``count`` fields. Separators at the ends of lines are no fields if all rows have equally many of
+    them. In a table of several columns a blank line is no row."""
     width = None
     for number, row in rows:
         if not row:
