@@ -698,13 +698,15 @@ def load_config(
     home: str | Path | None = None,
     settings: Iterable[Setting] | dict[str, Any] = (),
     keep: bool = False,
+    on: str | Path | None = None,
 ) -> Config:
     """Read a profile (a name under ``configs/`` or the path of a TOML file), apply what the home sets beside it, then
     ``settings``, and validate.
 
     ``settings``: of several for one key the last holds. The key's type decides how a value given as text is read: a
     text setting takes it as it is, everything else is TOML (see ``_read``). ``keep``: those of them that shape results
-    are the home's own from now on (``home_settings``), which a line says. Raises ``UsageError``.
+    are the home's own from now on (``home_settings``), which a line says. ``on``: another home, of which this one is a
+    variant from now on: what has an equal recipe there is taken from there. Raises ``UsageError``.
     """
     path = given_path(profile) if profile.endswith(".toml") else CONFIGS / f"{profile}.toml"
     folder = choose_home(path.stem, home)
@@ -713,6 +715,8 @@ def load_config(
     config = _validated(path, own | given, f"{path.name}, {folder / home_settings.FILE}" if own else path.name)
     config._source = str(path) if profile.endswith(".toml") else profile
     config._home = Home(folder)
+    if on is not None:
+        home_settings.set_parent(folder, given_path(str(on)))
     if keep:
         _keep(path, folder, own, given)
     return config

@@ -1,6 +1,10 @@
-"""What a home sets beside its profile: ``settings.toml`` in it, read by every notebook and command of that home."""
+"""What a home says of itself: what it sets beside its profile, and which other home it is a variant of.
+
+Every notebook and command of the home reads it.
+"""
 
 import json
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +13,7 @@ from typing import Any
 from emogap.errors import UsageError
 
 FILE = "settings.toml"
+PARENT = ".variant-of"
 _HEAD = "# What this home sets beside its profile. `emogap settings --forget KEY` takes one back.\n"
 
 
@@ -27,12 +32,10 @@ def kept(home: Path) -> dict[str, Any]:
 
 def write(home: Path, settings: Mapping[str, Any]) -> None:
     """Write what a home sets; no file where it sets nothing."""
-    from emogap.store.artefacts import write_text
-
     file = home / FILE
     if settings:
         lines = [f"{json.dumps(key, ensure_ascii=False)} = {toml(settings[key])}\n" for key in sorted(settings)]
-        write_text(file, _HEAD + "".join(lines))
+        _write(file, _HEAD + "".join(lines))
     else:
         file.unlink(missing_ok=True)
 
@@ -45,3 +48,31 @@ def toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(toml, value))}]"
     return json.dumps(value, ensure_ascii=False)
+
+
+def set_parent(home: Path, parent: Path) -> None:
+    """Make a home a variant of another. Raises ``UsageError`` for a home that is none, the same, or a variant of it."""
+    home, parent = home.absolute(), parent.absolute()
+    if not parent.is_dir():
+        raise UsageError(f"--on {parent}: there is no such home; give one that is there")
+    chain = [parent]
+    while (above := parent_of(chain[-1])) and above not in chain:
+        chain.append(above)
+    if home in chain:
+        raise UsageError(f"--on {parent}: the home {home} cannot be a variant of itself; give another --home")
+    if parent_of(home) != parent:
+        _write(home / PARENT, f"{parent}\n")
+        print(f"{home} is a variant of {parent}: what is equal there is taken from there")
+
+
+def parent_of(home: Path) -> Path | None:
+    """The parent of a home that is a variant."""
+    file = home / PARENT
+    return Path(file.read_text(encoding="utf-8").strip()) if file.exists() else None
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.tmp-{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, file)

@@ -16,6 +16,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="embedded", help="a profile under configs/, or a TOML file (embedded)")
     parser.add_argument("--home", help="where the run lies ($EMOGAP_HOME, else runs/<profile>/)")
     parser.add_argument(
+        "--on", metavar="HOME", help="make the home a variant of this one: what is equal there is taken from there"
+    )
+    parser.add_argument(
         "--set",
         dest="settings",
         action="append",
@@ -40,7 +43,7 @@ def config_from(arguments: argparse.Namespace, keep: bool = False) -> Config:
     """
     given = {key: getattr(arguments, name) for name, key in getattr(arguments, "shorthands", {}).items()}
     given = {key: str(value) if isinstance(value, Path) else value for key, value in given.items() if value is not None}
-    return load_config(arguments.profile, arguments.home, [*arguments.settings, *given.items()], keep)
+    return load_config(arguments.profile, arguments.home, [*arguments.settings, *given.items()], keep, arguments.on)
 
 
 def add_stage(commands: Commands, name: str, settings: Mapping[str, str] | None = None) -> argparse.ArgumentParser:

@@ -102,16 +102,18 @@ def _settings(arguments: argparse.Namespace) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> None:
-    from emogap.home_settings import kept
+    from emogap.home_settings import kept, parent_of
     from emogap.state import inspect_all, verify_all
 
     config = config_from(arguments)
-    own = ", ".join(kept(config.home.root))
+    own, parent = ", ".join(kept(config.home.root)), parent_of(config.home.root)
     print(f"{config.profile} in {config.home.root}{f', which sets {own}' if own else ''}")
     for state in inspect_all(config):
         seconds = f"{state.seconds:,.0f} s" if state.manifests else ""
         rows = ", ".join(f"{value:,} {name}" for name, value in state.counts.items())
-        said = "; ".join(filter(None, [*state.reasons, *state.empty, rows]))
+        taken = sum("from" in manifest for manifest in state.manifests)
+        taken_over = f"{taken} of {len(state.manifests)} from {parent}" if taken else ""
+        said = "; ".join(filter(None, [*state.reasons, *state.empty, taken_over, rows]))
         print(f"{state.stage.name:<13} {state.state:<8} {seconds:>8}  {said}")
     if arguments.verify:
         print(f"{verify_all(config)} artefacts verified")

@@ -177,7 +177,7 @@ class Artefact:
         hashes = {name: content_hashes(path) for name, path in files.items()}
         for path in files.values():
             _flush(path)
-        self._retire()
+        self.retire()
         for name, path in files.items():
             os.replace(path, self.path.with_name(name))
         manifest = {
@@ -195,7 +195,7 @@ class Artefact:
         }
         write_json(self.manifest_path, manifest)
 
-    def _retire(self) -> None:
+    def retire(self) -> None:
         """Take the old artefact away first, its manifest before the rest: no mixture ever looks complete."""
         if not self.path.exists():
             return

@@ -10,6 +10,7 @@ from emogap.errors import LockHeld, MadeMeanwhile
 from emogap.store.artefacts import Artefact, Draft, Recipe
 from emogap.store.locks import lock
 from emogap.store.parts import clear
+from emogap.store.variants import came_from, take_over
 
 LOOK_SECONDS = 1.0
 """How often a lock that another process holds is tried, when nothing else is left to be made."""
@@ -141,6 +142,9 @@ def _made(name: str, pieces: list[Piece], make_all: MakeAll) -> set[Path]:
 
 def _is_fresh(piece: Piece) -> bool:
     freshness = piece.freshness()
+    if freshness.state != "fresh" and not piece.is_drawing and take_over(piece):
+        print(f"{piece.path.name} is taken from {came_from(piece)}")
+        return True
     if freshness.state == "stale" and not piece.is_drawing:
         kept = " (the old one is kept under superseded/)" if piece.keep_superseded else ""
         print(f"{piece.path.name} is stale: {'; '.join(freshness.reasons)}; making it again{kept}")
