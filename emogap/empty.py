@@ -62,13 +62,13 @@ def _corpus(config: Config) -> list[str]:
 
 
 def _clm(config: Config) -> list[str]:
-    from emogap.train.trainable import nothing_to_train
+    from emogap.train.strategies import nothing_to_train
 
     return nothing_to_train(config, "clm")
 
 
 def _sft(config: Config) -> list[str]:
-    from emogap.train.trainable import nothing_to_train
+    from emogap.train.strategies import nothing_to_train
 
     return nothing_to_train(config, "sft")
 

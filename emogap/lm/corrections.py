@@ -1,11 +1,15 @@
-"""Which models' numbers were corrected, told from the files beside their weights, for recipes.
+"""Which models' numbers were corrected, told without fetching anything, for recipes.
 
 Models were once all scored from their heads alone, in trees whatever their windows, decoded in slots whatever their
 cache, and continued under the defaults for generation of their folder. Where that gave other numbers than a model's
 own, an artefact of it carries the rule's new revision; artefacts of all other models stay as they are. Of a hub's model
 that is not in the local cache nothing is said.
+
+A training is told by the base that it comes from in the end: by its folder, or its name where that says enough. Of any
+other base the kind is not known, and its trainings carry the new revision.
 """
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -45,6 +49,12 @@ _SHAPES_GREEDY = {
      "prompt_lookup_num_tokens", "force_words_ids", "constraints", "watermarking_config", "stop_strings", "max_time")
 )  # fmt: skip
 """Defaults for generation that change a greedy continuation → the value that does nothing, as None does."""
+_TELLS_DOCUMENTS_APART = {
+    "codegen", "cohere", "exaone4", "gemma", "gemma2", "gemma3_text", "glm", "gpt2", "gpt_bigcode", "gpt_neo",
+    "gpt_neox", "gptj", "granite", "llama", "mistral", "mixtral", "nemotron", "olmo", "olmo2", "persimmon", "phi",
+    "phi3", "qwen2", "qwen2_moe", "qwen3", "smollm3", "stablelm", "starcoder2",
+}  # fmt: skip
+"""Types of models whose attention masks are made of positions that begin anew; each training tries it by itself."""
 _ROW_TEXTS, _ROW = 4, 128
 """How many texts' room a row of a tree had, and how many nodes at least."""
 
@@ -75,6 +85,39 @@ def continuation_rule(model: HubModel | Path) -> dict[str, str]:
     if any(_any_set(settings, _SHAPES_GREEDY) for settings in found):
         return {f"{RULE}continuation": "2 (the likeliest tokens, whatever generation_config.json says)"}
     return {}
+
+
+def training_rules(base: HubModel, *, labels_first_token: bool, documents_share_rows: bool) -> dict[str, str]:
+    """The entries of a recipe for a training that comes from a base; none where it is what it was.
+
+    ``labels_first_token``: a row's first token had a label. ``documents_share_rows``: documents that must not see each
+    other stand in one row.
+    """
+    model_type, architecture = _type_and_architecture(base)
+    rules = {}
+    # By the ending of its name, Trainer knows that a model's loss leaves a row's first token out.
+    if labels_first_token and not architecture.endswith("ForCausalLM"):
+        rules[f"{RULE}training loss"] = "2 (a mean over what is predicted; the first token of a row is not)"
+    if documents_share_rows and model_type not in _TELLS_DOCUMENTS_APART:
+        rules[f"{RULE}documents apart"] = (
+            "2 (in padded rows, where the model does not tell them apart by their positions)"
+        )
+    return rules
+
+
+def _type_and_architecture(base: HubModel) -> tuple[str, str]:
+    """Empty where they cannot be told. Neither the cache of the hub nor what an adapter stands on is looked at: recipes
+    that were written without them stay as they are."""
+    if base.name.startswith("embedded:"):
+        return "llama", "LlamaForCausalLM"
+    file = from_root(base.name) / "config.json"
+    if file.is_file():
+        settings = settings_in(file)
+        with suppress(LookupError, TypeError):
+            return settings["model_type"], settings["architectures"][0]
+        return "", ""
+    gpt2 = re.fullmatch(r"(openai-community/)?gpt2(-medium|-large|-xl)?", base.name)
+    return ("gpt2", "GPT2LMHeadModel") if gpt2 else ("", "")
 
 
 def _any_set(settings: Mapping[str, Any], neutral: Mapping[str, Any]) -> bool:

@@ -18,15 +18,14 @@ def folder(model: Path) -> Path:
     return model.with_name(f".{model.name}.checkpoints")
 
 
-def folder_for(model: Path, recipe_sha256: str) -> Path:
-    """The folder of a model's checkpoints, emptied if they belong to other settings or inputs."""
+def bind(model: Path, recipe_sha256: str) -> None:
+    """Empty the folder of a model's checkpoints if they belong to other settings or inputs; mark it with the recipe."""
     bound = folder(model)
     mark = bound / _RECIPE
     if bound.exists() and not (mark.exists() and mark.read_text(encoding="utf-8") == recipe_sha256):
         print(f"{model.name}: the checkpoints of an unfinished training with other settings or inputs are removed")
         shutil.rmtree(bound)
     write_text(mark, recipe_sha256)
-    return bound
 
 
 def last_complete(checkpoints: Path) -> Path | None:
@@ -62,17 +61,13 @@ def _is_complete(checkpoint: Path) -> bool:
     return True
 
 
-def bytes_needed(parameters: int, trainable: int) -> int:
-    """Disk that a training fills at most: two checkpoints, a third while it is written, and the finished model.
+def check_disk(place: Path, name: str, parameters: int, trainable: int) -> None:
+    """Raise ``DiskError`` if a training would fill the disk that ``place`` lies on.
 
-    A checkpoint holds what is trained and two moments of it (AdamW), all in fp32.
+    It fills at most two checkpoints, a third while it is written, and the finished model. A checkpoint holds what is
+    trained and two moments of it (AdamW), all in fp32.
     """
-    return 3 * 12 * trainable + 4 * parameters
-
-
-def check_disk(place: Path, needed: int, name: str) -> None:
-    """Raise ``DiskError`` if fewer than ``needed`` bytes are free where ``place`` lies."""
-    free = shutil.disk_usage(place).free
+    needed, free = 3 * 12 * trainable + 4 * parameters, shutil.disk_usage(place).free
     if free < needed:
         raise DiskError(
             f"training {name} needs {needed / 1e9:.1f} GB under {place.parent} and {free / 1e9:.1f} GB are free; "

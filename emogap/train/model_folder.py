@@ -49,7 +49,7 @@ def write_model(
 
     ``below``: what the parent's adapters do, where the parent is one and this model is kept as one too.
     """
-    from emogap.train.history import recorded_history
+    from emogap.train.exhibits import recorded_history
 
     if lora.keeps_adapter:
         _write_adapter(folder, model, parent, below)

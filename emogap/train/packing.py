@@ -16,7 +16,7 @@ from transformers import Trainer
 
 from emogap.errors import ModelError, one_line
 from emogap.lm.own_numbers import architecture, not_causal
-from emogap.train.blocks import IGNORED, bounds
+from emogap.train.rows import IGNORED, bounds
 
 Batch = Mapping[str, Any]
 Document = tuple[int, int, int]

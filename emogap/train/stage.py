@@ -1,4 +1,4 @@
-"""What the two training stages share: which models are to be made, the making of one, processes, exhibits."""
+"""What the two training stages share: the recipe of a model, the making of it, processes, exhibits."""
 
 import dataclasses
 import logging
@@ -9,20 +9,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from emogap import errors
 from emogap.config import Config, Task
 from emogap.device import check_device
-from emogap.hub import LocalModel, study_model
-from emogap.store.artefacts import Artefact, Draft, fingerprint
+from emogap.hub import LocalModel, identify, is_adapter, study_model
+from emogap.paths import from_root
+from emogap.store.artefacts import RULE, Draft, Recipe, fingerprint
 from emogap.store.exhibits import Shown, drawing
 from emogap.store.pieces import Piece, Summary, run
 from emogap.train import checkpoints
 from emogap.train.checks import check_settings, check_tracker, is_main, process_count, training_device
-from emogap.train.strategies import Run, artefact, kind, settings_of
-from emogap.train.trainable import nothing_to_train, trainable
+from emogap.train.strategies import Run, nothing_to_train, settings_of, trainable
 
 if TYPE_CHECKING:
     from emogap.train.trainer import History, Plan, StudyTrainer
@@ -91,11 +93,34 @@ def model_pieces(config: Config, stage: Task, watch: Watch | None = None) -> Ite
     """
     models = {}
     for one in trainable(config, stage):
-        made = artefact(config, one)
-        models[one.name] = made.path
-        yield Model(**vars(made), make=partial(_make, config, one, made, watch))
+        piece = model_piece(config, one, watch)
+        models[one.name] = piece.path
+        yield piece
     lead, shown = f"tables/training_{stage}", partial(_exhibits, config, stage)
     yield drawing(config.home.models, stage, lead, models, shown)
+
+
+def model_piece(config: Config, run: Run, watch: Watch | None = None) -> "Model":
+    """The model folder of a training. Raises ``MissingInput`` if its data or its parent is not there."""
+    task, own = run.strategy.task, kind(run.strategy.task).own_recipe(config, run)
+    shaping = {key: value for key, value in config.flat(task).items() if key != f"{task}.seeds"}
+    inputs, identities = own.inputs, own.identities
+    if run.parent in config.bases:
+        parent = from_root(config.bases[run.parent].name)
+        identities = identities | {"parent": identify(config.bases[run.parent])}
+    else:
+        parent = config.home.require(config.home.model(run.parent))
+        inputs = inputs | {"parent": parent}
+    if settings_of(config, task).lora.keeps_adapter and is_adapter(parent):
+        identities = identities | {RULE + "adapter on adapter": "2 (one adapter holds both)"}
+    recipe = Recipe(task, inputs, shaping | own.settings, identities, run.seed)
+    make = partial(_make, config, run, watch)
+    return Model(config.home.model(run.name), recipe, is_folder=True, keep_superseded=True, make=make)
+
+
+def kind(task: Task) -> ModuleType:
+    """The module of a kind of training: its ``own_recipe`` and ``prepare``."""
+    return import_module({"clm": "emogap.train.causal_lm", "sft": "emogap.train.sft"}[task])
 
 
 def _exhibits(config: Config, stage: Task) -> Iterator[Shown]:
@@ -119,16 +144,15 @@ class Model(Piece):
         _wait_for_all()
 
 
-def _make(config: Config, one: Run, made: Artefact, watch: Watch | None, draft: Draft | None) -> None:
+def _make(config: Config, run: Run, watch: Watch | None, draft: Draft | None) -> None:
     from emogap.generate.writing import close_kept_engine
 
     close_kept_engine()
+    folder = checkpoints.folder(config.home.model(run.name))
     if draft:
-        folder = checkpoints.folder_for(made.path, made.recipe.sha256())
+        checkpoints.bind(config.home.model(run.name), draft.artefact.recipe.sha256())
         draft.afterwards.append(partial(shutil.rmtree, folder))
-    else:
-        folder = checkpoints.folder(made.path)
-    _train(config, one, draft, folder, watch)
+    _train(config, run, draft, folder, watch)
 
 
 def _wait_for_all() -> None:
@@ -159,8 +183,7 @@ def _train(config: Config, run: Run, draft: Draft | None, folder: Path, watch: W
     model = with_adapters(model, settings.lora)
     parameters = {"parameters": _count(model, False), "trainable": _count(model, True)}
     if draft:
-        needed = checkpoints.bytes_needed(parameters["parameters"], parameters["trainable"])
-        checkpoints.check_disk(folder, needed, run.name)
+        checkpoints.check_disk(folder, run.name, **parameters)
         rehearse_writing(folder, model, parent.path, settings.lora, below)
     show = (lambda history: watch(run.name, history)) if watch else None
     plan = Plan(run.name, run.strategy.task, settings, run.seed, model, tokenizer, prepared.make_trainer, folder, show)

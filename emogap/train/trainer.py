@@ -36,9 +36,9 @@ from emogap.errors import TrainingError
 from emogap.store.artefacts import write_json
 from emogap.store.progress import Progress
 from emogap.train import checks
-from emogap.train.blocks import IGNORED
 from emogap.train.checkpoints import last_complete
 from emogap.train.packing import keep_apart, see_only_what_precedes
+from emogap.train.rows import IGNORED
 
 History = list[dict[str, float]]
 """One entry a step or evaluation: ``step``, ``epoch``, what was spent so far (``seconds``, ``training_seconds``,
