@@ -14,7 +14,7 @@ import pytest
 from emogap.config import Sampling
 from emogap.errors import ModelError, UsageError
 from emogap.generate import server_engine
-from emogap.generate.engines import Conversation, known_tokens
+from emogap.generate.engines import Conversation
 from emogap.generate.server_engine import ServerEngine
 from emogap.records import RowType, to_arrow
 
@@ -582,6 +582,8 @@ def test_a_key_is_read_without_the_line_break_behind_it(serve, monkeypatch):
 
 
 def test_rates_in_tokens_need_servers_that_count():
+    from tools.benchmarks.generate import known_tokens
+
     assert known_tokens([3, 0], "tiny@server") == [3, 0]
     with pytest.raises(ModelError, match="tiny@server does not say how many tokens a reply has"):
         known_tokens([3, None], "tiny@server")

@@ -1,17 +1,13 @@
-"""Drawing the next token of many rows at once, each row from its own stream of uniform numbers.
+"""Sampling the next token of many rows at once, each row by its own stream of uniform numbers.
 
-A row's draw depends on its own logits and its own uniform number alone: neither on the rows beside it nor on where it
+A row's token depends on its own logits and its own uniform number alone: neither on the rows beside it nor on where it
 stands in the batch.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+import torch
 
 from emogap.config import Sampling
-
-if TYPE_CHECKING:
-    import torch
 
 CANDIDATES = 1024
 """How many of the likeliest tokens are looked at first; sorting a whole vocabulary costs ten times as much."""
@@ -22,20 +18,18 @@ def uniforms(seed: int, count: int) -> np.ndarray:
     return np.random.Generator(np.random.PCG64(seed)).random(count)
 
 
-def penalise(logits: "torch.Tensor", seen: "torch.Tensor", penalty: float) -> "torch.Tensor":
+def penalise(logits: torch.Tensor, seen: torch.Tensor, penalty: float) -> torch.Tensor:
     """Make tokens that a row has seen less likely (Keskar et al. 2019, as ``transformers`` defines it).
 
     ``logits`` (rows, vocabulary) and ``seen`` (the same shape, bool; tokens of the prompt count too). A positive
     logit is divided by the penalty, a negative one multiplied.
     """
-    import torch
-
     return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
 
 
-def draw(
-    logits: "torch.Tensor", uniform: "torch.Tensor", sampling: Sampling, candidates: int = CANDIDATES
-) -> "torch.Tensor":
+def sample_tokens(
+    logits: torch.Tensor, uniform: torch.Tensor, sampling: Sampling, candidates: int = CANDIDATES
+) -> torch.Tensor:
     """The next token of each row.
 
     ``logits`` (rows, vocabulary) float32, the repetition penalty already applied; ``uniform`` (rows,) float64 in
@@ -59,14 +53,14 @@ def draw(
     if sampling.top_k or width == vocabulary or bool(reached.all()):
         return tokens
     wide = ~reached
-    tokens[wide] = draw(logits[wide], uniform[wide], sampling.model_copy(update={"temperature": 1.0}), vocabulary)
+    tokens[wide] = sample_tokens(
+        logits[wide], uniform[wide], sampling.model_copy(update={"temperature": 1.0}), vocabulary
+    )
     return tokens
 
 
-def _invert(weights: "torch.Tensor", uniform: "torch.Tensor") -> "torch.Tensor":
+def _invert(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
     """The first index whose cumulative weight passes ``uniform`` of the whole; (rows, n), (rows,) → (rows,)."""
-    import torch
-
     cumulative = weights.cumsum(-1)
     target = uniform[:, None] * cumulative[:, -1:]
     return torch.searchsorted(cumulative, target, right=True)[:, 0].clamp_(max=weights.shape[-1] - 1)

@@ -3,17 +3,15 @@
 import inspect
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from transformers import DynamicCache, PreTrainedModel
 
 from emogap.config import Sampling
 from emogap.generate.engines import Conversation
-from emogap.generate.next_token import draw, penalise
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import DynamicCache, PreTrainedModel
+from emogap.generate.kv_slots import SlotCache, copy_for
+from emogap.generate.next_token import penalise, sample_tokens
 
 SHARED_PREFIX = 16
 """A common beginning shorter than this many tokens is not worth a pass of its own."""
@@ -40,11 +38,7 @@ class Row:
 class RowBatch:
     """The rows that are decoded together, one to a slot, and their cache."""
 
-    def __init__(self, model: "PreTrainedModel", slots: int, sampling: Sampling, ends: frozenset[int]):
-        import torch
-
-        from emogap.generate.kv_slots import SlotCache
-
+    def __init__(self, model: PreTrainedModel, slots: int, sampling: Sampling, ends: frozenset[int]):
         self.slots = slots
         self.rows: list[Row] = []
         self._model, self._sampling, self._ends = model, sampling, ends
@@ -60,16 +54,12 @@ class RowBatch:
 
     def share(self, prefix: list[int]) -> None:
         """Compute once what the prompts of all rows to come begin with."""
-        from transformers import DynamicCache
-
         if len(prefix) >= SHARED_PREFIX:
             self._prefix, self._shared = DynamicCache(), len(prefix)
             self._read([prefix], self._prefix)
 
     def admit(self, rows: list[Row]) -> None:
         """Read the prompts of new rows, all but their last token: that one is the input of their first step."""
-        from emogap.generate.kv_slots import copy_for
-
         started = time.perf_counter()
         filled = copy_for(self._prefix, len(rows))
         rests = [row.prompt[self._shared : -1] for row in rows]
@@ -83,10 +73,8 @@ class RowBatch:
         self.rows += rows
         share_time(rows, time.perf_counter() - started)
 
-    def _read(self, texts: list[list[int]], cache: "DynamicCache") -> None:
+    def _read(self, texts: list[list[int]], cache: DynamicCache) -> None:
         """Fill a cache. Padding stands on the right, where causal attention never looks back at it."""
-        import torch
-
         width = max(map(len, texts))
         ids = torch.tensor([text + [0] * (width - len(text)) for text in texts], device=self._device)
         # The body without the head: no logits are needed of a prompt.
@@ -109,22 +97,18 @@ class RowBatch:
         return done[::-1]
 
     def _next_tokens(self) -> list[int]:
-        import torch
-
         logits = self.next_logits()
         count = len(self.rows)
         if self._seen is not None:
             logits = penalise(logits, self._seen[:count], self._sampling.repetition_penalty)
         uniform = torch.tensor([row.uniforms[len(row.new)] for row in self.rows], dtype=torch.float64)
-        tokens = draw(logits, uniform.to(self._device), self._sampling)
+        tokens = sample_tokens(logits, uniform.to(self._device), self._sampling)
         if self._seen is not None:
             self._seen[:count].scatter_(1, tokens[:, None], True)
         return tokens.tolist()
 
-    def next_logits(self) -> "torch.Tensor":
+    def next_logits(self) -> torch.Tensor:
         """Logits of every row's next token: float32 (rows, vocabulary)."""
-        import torch
-
         ids = [row.new[-1] if row.new else row.prompt[-1] for row in self.rows]
         self._cache.before_step()
         output = self._model(
@@ -146,7 +130,7 @@ class RowBatch:
                 self._seen[slot] = self._seen[len(self.rows)]
 
 
-def cache_argument(model: "PreTrainedModel") -> str:
+def cache_argument(model: PreTrainedModel) -> str:
     """What a model calls the keys and values that it is given: newer releases of transformers renamed them."""
     return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 

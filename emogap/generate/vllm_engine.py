@@ -27,7 +27,7 @@ from emogap.config import Sampling, Writer
 from emogap.device import pick_device, pick_dtype
 from emogap.errors import ModelError
 from emogap.generate.chat_format import ChatFormat, end_tokens
-from emogap.generate.engines import Conversation, Reply
+from emogap.generate.engines import Conversation, Reply, without_room
 from emogap.generate.server_engine import ServerEngine
 from emogap.hub import LocalModel
 from emogap.lm.loading import context_length, load_tokenizer, read_config
@@ -73,7 +73,7 @@ class VllmEngine:
         tokenizer = load_tokenizer(local.path)
         self._format = ChatFormat(tokenizer)
         self._ends = sorted(end_tokens(local.path, tokenizer))
-        self._context = min(context_of(local.path) or LONGEST_CONTEXT, LONGEST_CONTEXT)
+        self._context = min(context_length(read_config(local.path)) or LONGEST_CONTEXT, LONGEST_CONTEXT)
         self._words = serve_words(local.path, writer, self._context)
         self._asked: dict[str, dict[str, Any]] = {}
         self._server: Server | None = Server(self._words)
@@ -107,10 +107,10 @@ class VllmEngine:
         self._asked = {}
         for index, conversation in enumerate(conversations):
             prompt = self._format.encode(conversation)
-            if 0 < len(prompt) < self._context:
-                self._asked[str(index)] = self._content(prompt, sampling)
+            if unfit := without_room(conversation, prompt, self._context):
+                finish(index, unfit)
             else:
-                finish(index, _unfit(conversation, prompt, self._context))
+                self._asked[str(index)] = self._content(prompt, sampling)
         if self._server is None:
             self._server = Server(self._words)
             self._engine = self._connect()
@@ -188,15 +188,6 @@ def _check_plugin(command: Sequence[str]) -> None:
             f"writer.quantization=nf4: vLLM in {python.parent.parent} needs the package vllm-bnb-plugin; run "
             f"`{python} -m pip install --no-deps bitsandbytes vllm-bnb-plugin`, or use writer.quantization=none"
         )
-
-
-def context_of(folder: Path) -> int | None:
-    return context_length(read_config(folder))
-
-
-def _unfit(conversation: Conversation, prompt: list[int], context: int) -> Reply:
-    reason = f"the prompt has {len(prompt)} tokens, the model reads {context}" if prompt else "the prompt has no tokens"
-    return Reply(conversation.id, "", len(prompt), 0, "error", 0.0, reason)
 
 
 class Server:

@@ -24,7 +24,7 @@ def smallest_window(settings: Mapping[str, Any]) -> int | None:
     return min((one for one in each if type(one) is int and one > 0), default=None)
 
 
-def rotary_turn(settings: Mapping[str, Any]) -> int | None:
+def rotary_limit(settings: Mapping[str, Any]) -> int | None:
     """The length beyond which all positions of a batch are turned otherwise (``longrope``); None if there is none."""
     found = [
         rope.get("original_max_position_embeddings", settings.get("original_max_position_embeddings"))
@@ -36,7 +36,7 @@ def rotary_turn(settings: Mapping[str, Any]) -> int | None:
 
 def bounds(settings: Mapping[str, Any]) -> list[int]:
     """The lengths of both kinds, rising."""
-    return sorted({bound for bound in (smallest_window(settings), rotary_turn(settings)) if bound is not None})
+    return sorted({bound for bound in (smallest_window(settings), rotary_limit(settings)) if bound is not None})
 
 
 def _ropes(settings: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

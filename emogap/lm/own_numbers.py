@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emogap.errors import ModelError, one_line
-from emogap.lm.attention_reach import rotary_turn, smallest_window
+from emogap.lm.attention_reach import rotary_limit, smallest_window
 from emogap.lm.loading import context_length
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def probe_texts(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") 
     window = smallest_window(settings)
     longest = window + 16 if window and window <= SMALL_WINDOW else PROBE_TOKENS
     # One token of room for an empty context before it.
-    room = [limit - 1 for limit in (context_length(model.config), rotary_turn(settings)) if limit]
+    room = [limit - 1 for limit in (context_length(model.config), rotary_limit(settings)) if limit]
     longest = max(4, min([longest, *room]))
     first, second = (draw.choices(ordinary, k=longest) for _ in range(2))
     half = longest // 2
