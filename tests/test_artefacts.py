@@ -9,12 +9,14 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from emogap.errors import DiskError, InputError, LockHeld, MissingInput
 from emogap.store.artefacts import Artefact, Recipe, fingerprint, manifest_path, verify
-from emogap.store.journal import Journal
 from emogap.store.locks import lock
+from emogap.store.parts import Arrays, Rows, clear
+from emogap.store.pieces import Piece, run
 
 
 @pytest.fixture
@@ -172,15 +174,15 @@ def test_who_waits_for_a_lock_gets_it_when_its_owner_is_gone(tmp_path, holder):
 
 def test_journal_survives_a_torn_line_and_keeps_recipes_apart(tmp_path):
     path = tmp_path / "chunk_00000.partial.jsonl"
-    journal = Journal(path, "recipe-a")
+    journal = Rows(path, "recipe-a")
     journal.append([{"id": 1, "text": "line\u2028separator"}])
     with path.open("a") as file:
         file.write('{"id": 2, "te')
-    again = Journal(path, "recipe-a")
+    again = Rows(path, "recipe-a")
     assert again.rows == [{"id": 1, "text": "line\u2028separator"}]
     again.append([{"id": 3}])
-    assert [row["id"] for row in Journal(path, "recipe-a").rows] == [1, 3]
-    assert Journal(path, "recipe-b").rows == []
+    assert [row["id"] for row in Rows(path, "recipe-a").rows] == [1, 3]
+    assert Rows(path, "recipe-b").rows == []
     aside = [p for p in tmp_path.iterdir() if p != path]
     assert len(aside) == 1
     assert json.loads(aside[0].read_text().splitlines()[0]) == {"recipe": "recipe-a"}
@@ -324,21 +326,45 @@ def test_verify_reads_the_bytes_whatever_is_remembered(source, monkeypatch):
 @pytest.mark.parametrize("line", ['{"id": 2, "te', '{"id": 2}}', "7", "\udcff"])
 def test_a_damaged_line_inside_a_journal_is_named_with_its_number(tmp_path, line):
     path = tmp_path / "chunk_00000.partial.jsonl"
-    Journal(path, "recipe-a").append([{"id": 1}, {"id": 2}, {"id": 3}])
+    Rows(path, "recipe-a").append([{"id": 1}, {"id": 2}, {"id": 3}])
     lines = path.read_text().splitlines()
     lines[2] = line
     path.write_bytes(("\n".join(lines) + "\n").encode("utf-8", "surrogateescape"))
     with pytest.raises(InputError, match=rf"{path}, line 3, is damaged \(.*\); delete that line") as error:
-        Journal(path, "recipe-a")
+        Rows(path, "recipe-a")
     assert "\n" not in str(error.value)
     path.write_text("\n".join(lines[:2] + lines[3:]) + "\n")
-    assert [row["id"] for row in Journal(path, "recipe-a").rows] == [1, 3]
+    assert [row["id"] for row in Rows(path, "recipe-a").rows] == [1, 3]
 
 
 @pytest.mark.parametrize("head", ["{", "[]", "{}"])
 def test_a_damaged_head_of_a_journal_is_named(tmp_path, head):
     path = tmp_path / "chunk_00000.partial.jsonl"
-    Journal(path, "recipe-a").append([{"id": 1}])
+    Rows(path, "recipe-a").append([{"id": 1}])
     path.write_text("\n".join([head, *path.read_text().splitlines()[1:]]) + "\n")
     with pytest.raises(InputError, match=r"line 1, is damaged .* delete the file"):
-        Journal(path, "recipe-a")
+        Rows(path, "recipe-a")
+
+
+def test_parts_left_by_a_kill_after_publishing_are_cleared_and_those_of_other_settings_stay(tmp_path):
+    def piece(text: str) -> Piece:
+        recipe = Recipe("stage", settings={"text": text})
+
+        def make(draft):
+            Rows(draft.artefact.parts, recipe.sha256()).append([{"id": text}])
+            draft.path.write_text(text)
+
+        return Piece(tmp_path / "out.txt", recipe, make=make, parts=tmp_path / "out.partial.jsonl")
+
+    one, other = piece("one"), piece("other")
+    run("stage", [one])
+    assert not one.parts.exists(), "cleared once it is published"
+    for left, stays in ((one, False), (other, True)):
+        Rows(one.parts, left.recipe.sha256()).append([{"id": 1}])
+        assert run("stage", [one]).made == []
+        assert one.parts.exists() == stays
+    Arrays(tmp_path / "shards", {"recipe": "a"}).put("0", np.zeros(2))
+    clear(tmp_path / "shards", "b")
+    assert (tmp_path / "shards").exists()
+    clear(tmp_path / "shards", "a")
+    assert not (tmp_path / "shards").exists()

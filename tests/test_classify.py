@@ -11,10 +11,11 @@ from fakes import HashClassifier
 from emogap.cli import main
 from emogap.config import HubModel
 from emogap.data import classify
-from emogap.data.classify import Shards, classify_file, thresholds_of, top_labels
+from emogap.data.classify import classify_file, thresholds_of, top_labels
 from emogap.emotions import INDEX, LABELS
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.store.artefacts import read_manifest
+from emogap.store.parts import Arrays
 from emogap.text.reading import count_texts, read_texts
 
 TEXTS = ["plain words", "", 'say "hi", now', "tab\tand, comma", "Bär 🙂\u2028same line", "last"]
@@ -152,10 +153,10 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_file(tmp_path, fake_classif
 
 def test_shards_of_something_else_are_emptied(tmp_path):
     scores = np.full((2, 28), 0.5, dtype=np.float32)
-    Shards(tmp_path / "a.parquet", {"recipe": "one"}).put(0, scores)
-    again = Shards(tmp_path / "a.parquet", {"recipe": "one"})
-    assert again.has(0) and np.array_equal(again.read(0), scores)
-    assert not Shards(tmp_path / "a.parquet", {"recipe": "two"}).has(0)
+    Arrays(tmp_path / "a.partial", {"recipe": "one"}).put("0", scores)
+    again = Arrays(tmp_path / "a.partial", {"recipe": "one"})
+    assert again.has("0") and np.array_equal(again.read("0"), scores)
+    assert not Arrays(tmp_path / "a.partial", {"recipe": "two"}).has("0")
 
 
 def test_the_output_must_be_another_parquet_file(tmp_path, fake_classifier):

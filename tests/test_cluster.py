@@ -264,7 +264,7 @@ def test_shards_scored_by_a_cluster_are_those_of_one_process_and_go_on_after_a_k
     monkeypatch.setattr(classify, "SHARD_LINES", 8)
     options = {"model": HubModel(name="emotion-tfidf"), "dtype": "fp32", "device": "cpu"}
     classify.classify_file(source, tmp_path / "plain.parquet", **options)
-    keep, kept = classify.Shards.put, []
+    keep, kept = classify.Arrays.put, []
 
     def keep_three(self, number, scores) -> None:
         if len(kept) == 3:
@@ -273,14 +273,14 @@ def test_shards_scored_by_a_cluster_are_those_of_one_process_and_go_on_after_a_k
         keep(self, number, scores)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(classify.Shards, "put", keep_three)
+        patched.setattr(classify.Arrays, "put", keep_three)
         classify.classify_file(source, tmp_path / "ray.parquet", **options, scale=RAY)
     before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "ray.parquet.partial").glob("*.npy")}
     assert len(before) == 3
     put_again = []
-    monkeypatch.setattr(classify.Shards, "put", lambda self, n, s: (put_again.append(n), keep(self, n, s)))
+    monkeypatch.setattr(classify.Arrays, "put", lambda self, n, s: (put_again.append(n), keep(self, n, s)))
     classify.classify_file(source, tmp_path / "ray.parquet", **options, scale=RAY)
-    assert sorted([*kept, *put_again]) == list(range(8))
+    assert sorted(map(int, [*kept, *put_again])) == list(range(8))
     pd.testing.assert_frame_equal(
         pd.read_parquet(tmp_path / "ray.parquet"), pd.read_parquet(tmp_path / "plain.parquet")
     )

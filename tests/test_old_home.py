@@ -4,18 +4,23 @@
 """
 
 import json
+import shutil
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from emogap.cli import main
 from emogap.config import load_config
+from emogap.evaluate.models import study_models
 from emogap.generate.grid import make_grid
 from emogap.stages import STAGES
 from emogap.state import inspect_all
 from emogap.store.artefacts import Artefact
+from emogap.store.exhibits import exhibits, read_table
+from emogap.store.pieces import run
 
 OLD = Path(__file__).parent / "fixtures" / "old_home"
 EXPECTED = json.loads((OLD / "expected.json").read_text(encoding="utf-8"))
@@ -70,3 +75,24 @@ def test_a_grid_is_not_made_again(home, stage, templates):
 def test_its_bytes_are_those_of_its_manifests(home, capsys):
     assert main(["status", "--verify", "--profile", PROFILE, "--home", str(home)]) == 0
     assert capsys.readouterr().out.endswith("59 artefacts verified\n")
+
+
+def test_the_worked_example_of_a_measurement_is_one_piece_and_one_function(home, tmp_path):
+    document = Path(__file__).parents[1] / "docs" / "extend.md"
+    example = document.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    names: dict = {}
+    exec(compile(example, str(document), "exec"), names)
+    config = load_config(PROFILE, shutil.copytree(home, tmp_path / "home"))
+    before = {exhibit.name for exhibit in exhibits(config.home.evaluation)}
+    piece = names["exclamations_drawing"](config)
+    assert run("evaluate", [piece]).drawn and not run("evaluate", [piece]).drawn
+    assert {exhibit.name for exhibit in exhibits(config.home.evaluation)} - before == {"exclamations"}
+    shown = read_table(config.home.evaluation / "tables" / "exclamations.csv").set_index("model")["share"]
+    for model in study_models(config):
+        path = config.home.responses(model.key)
+        said = pq.read_table(path)["response"].to_pylist()
+        assert shown[model.name] == pytest.approx(sum("!" in text for text in said) / len(said))
+    manifest = json.loads(path.with_name(f"{path.name}.manifest.json").read_text())
+    manifest["files"][path.name] = {"": "0" * 64}  # as if it had been answered anew
+    path.with_name(f"{path.name}.manifest.json").write_text(json.dumps(manifest))
+    assert names["exclamations_drawing"](config).freshness().reasons == (f"input {model.key} changed",)

@@ -19,7 +19,7 @@ from emogap.data.classify import (
     SHARD_LINES,
     Scoring,
     classifier_identity,
-    discard_shards,
+    shards_folder,
     thresholds_of,
     top_labels,
 )
@@ -49,7 +49,6 @@ def process(config: Config) -> Summary:
     if config.scale.executor == "plain":
         check_device(config.process.device, "process.device")
     summary = run("process", process_pieces(config))
-    discard_shards(config.home.processed)
     _print_tables(config)
     return summary
 
@@ -92,7 +91,7 @@ def process_pieces(config: Config) -> list[Piece]:
     tables = {path.stem: path for path in (home.lines, home.processed, home.filtered)}
     return [
         Piece(home.lines, lines, make=partial(_make_lines, config)),
-        Piece(home.processed, scored, make=partial(_make_scored, config)),
+        Piece(home.processed, scored, make=partial(_make_scored, config), parts=shards_folder(home.processed)),
         Piece(home.filtered, filtered, make=partial(_make_filtered, config)),
         drawing(home.filtered.parent, "process", "tables/cleaning", tables, partial(_exhibits, config)),
     ]

@@ -4,10 +4,6 @@ A shard is a fixed run of texts. Which texts are batched together is a function 
 was killed and went on ends with the same scores as one that was not.
 """
 
-import hashlib
-import json
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -21,7 +17,8 @@ from emogap.data.emotion_model import EmotionClassifier, identify_classifier, lo
 from emogap.device import check_device
 from emogap.emotions import LABELS, labels_over
 from emogap.errors import UsageError
-from emogap.store.artefacts import Artefact, Draft, Recipe, write_json
+from emogap.store.artefacts import Artefact, Draft, Recipe
+from emogap.store.parts import Arrays
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
 from emogap.text.reading import count_texts, read_texts, texts_rule
@@ -55,48 +52,8 @@ def loaded_as(classifier: EmotionClassifier) -> dict[str, str | list[float] | No
 
 
 def shards_folder(artefact: Path) -> Path:
+    """Where the finished shards of an artefact lie while it is made: ``00000.npy`` …, float32 (texts, 28) each."""
     return artefact.with_name(artefact.name + ".partial")
-
-
-def discard_shards(artefact: Path) -> None:
-    """Remove what is left of the shards of an artefact that is published."""
-    shutil.rmtree(shards_folder(artefact), ignore_errors=True)
-
-
-class Shards:
-    """Finished scores beside an artefact that is being made: ``<name>.partial/00000.npy``, float32 (texts, 28) each.
-
-    Bound to whatever shapes the scores: a folder bound to something else is emptied, never mixed in.
-    """
-
-    def __init__(self, artefact: Path, binding: dict):
-        self.folder = shards_folder(artefact)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        digest = hashlib.sha256(json.dumps(binding, sort_keys=True).encode()).hexdigest()
-        bound = self.folder / "binding.json"
-        if not bound.exists() or json.loads(bound.read_text(encoding="utf-8"))["sha256"] != digest:
-            for file in self.folder.iterdir():
-                file.unlink()
-            write_json(bound, {"sha256": digest, **binding})
-
-    def has(self, number: int) -> bool:
-        return self._file(number).exists()
-
-    def read(self, number: int) -> np.ndarray:
-        return np.load(self._file(number), allow_pickle=False)
-
-    def put(self, number: int, scores: np.ndarray) -> None:
-        """Keep the scores of a shard; they are on the disk when this returns."""
-        file = self._file(number)
-        temporary = file.with_suffix(".tmp")
-        with temporary.open("wb") as handle:
-            np.save(handle, scores, allow_pickle=False)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, file)
-
-    def _file(self, number: int) -> Path:
-        return self.folder / f"{number:05d}.npy"
 
 
 @dataclass(frozen=True)
@@ -120,20 +77,25 @@ class Scoring:
         with workers(self.scale, partial(open_scorer, self), advance, lambda piece, _: len(piece[1])) as scorers:
 
             @cache
-            def shards() -> Shards:
+            def shards() -> Arrays:
                 # What the classifier is loaded as binds them.
-                return Shards(artefact.path, {"recipe": artefact.recipe.sha256(), "classifier": scorers.description()})
+                binding = {"recipe": artefact.recipe.sha256(), "classifier": scorers.description()}
+                return Arrays(shards_folder(artefact.path), binding)
 
             def missing() -> Iterator[tuple[int, Sequence[str]]]:
                 for number, shard in enumerate(texts()):
                     sizes.append(len(shard))
-                    if shards().has(number):
+                    if shards().has(_key(number)):
                         advance(len(shard))
                     else:
                         yield number, shard
 
-            scorers.run(missing(), lambda piece, scores: shards().put(piece[0], scores))
-            return scorers.description(), map(shards().read, range(len(sizes)))
+            scorers.run(missing(), lambda piece, scores: shards().put(_key(piece[0]), scores))
+            return scorers.description(), map(shards().read, map(_key, range(len(sizes))))
+
+
+def _key(shard: int) -> str:
+    return f"{shard:05d}"
 
 
 def open_scorer(
@@ -214,9 +176,7 @@ def classify_file(
                     writer.write_table(_classified_table(block, scores, thresholds))
         draft.counts["classified"] = total
 
-    summary = run("classify", [Piece(out, recipe, make=make)])
-    discard_shards(out)
-    return summary
+    return run("classify", [Piece(out, recipe, make=make, parts=shards_folder(out))])
 
 
 def _classified_schema():

@@ -23,7 +23,7 @@ from emogap.lm.corrections import replies_rule
 from emogap.paths import from_root
 from emogap.records import RESPONSES, read_rows, row_seed, write_rows
 from emogap.store.artefacts import Draft, Recipe
-from emogap.store.journal import Journal
+from emogap.store.parts import Rows
 from emogap.store.pieces import Piece, Summary, run
 from emogap.text.forms import Label, check
 from emogap.text.reading import given_file, read_json, shown
@@ -135,8 +135,8 @@ def _piece(config: Config, condition: Condition, model: StudyModel) -> Piece:
     if condition.suffix != "_empty":
         parts["inputs"] |= {"prompts": from_root(config.respond.prompts)}
     recipe = Recipe("respond", settings=settings, seed=config.seed, **parts)
-    make = partial(_make, config, condition, model)
-    return Piece(responses_path(config, condition, model), recipe, keep_superseded=True, make=make)
+    path, make = responses_path(config, condition, model), partial(_make, config, condition, model)
+    return Piece(path, recipe, keep_superseded=True, make=make, parts=path.with_suffix(".partial.jsonl"))
 
 
 def respond(config: Config) -> Summary:
@@ -148,8 +148,7 @@ def respond(config: Config) -> Summary:
 def _make(config: Config, condition: Condition, model: StudyModel, draft: Draft) -> None:
     """All answers of one model. Finished ones are in the journal, and a rerun goes on where a call to the engine began:
     bf16 answers are the same only for the same call."""
-    journal = Journal(draft.artefact.path.with_suffix(".partial.jsonl"), draft.artefact.recipe.sha256())
-    draft.afterwards.append(journal.discard)
+    journal = Rows(draft.artefact.parts, draft.artefact.recipe.sha256())
     rows = _rows(config, condition, model)
     if len(journal.rows) < len(rows):
         draft.notes["model"] = _answer_rows(config, condition, model, rows, journal)
@@ -182,7 +181,7 @@ def _rows(config: Config, condition: Condition, model: StudyModel) -> list[dict[
 
 
 def _answer_rows(
-    config: Config, condition: Condition, model: StudyModel, rows: list[dict[str, Any]], journal: Journal
+    config: Config, condition: Condition, model: StudyModel, rows: list[dict[str, Any]], journal: Rows
 ) -> str:
     """Answer the rows that the journal does not hold yet, batch by batch; the identity of the model that did."""
     from emogap.store.progress import progress

@@ -6,13 +6,13 @@ and wherever it lies. A run that was killed finds every group that it had finish
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from emogap.paths import cache_dir, cache_folder
+from emogap.store.parts import Arrays
 
 if TYPE_CHECKING:
     from emogap.evaluate.sentence_scores import Scored, SentenceScorer
@@ -40,18 +40,16 @@ def remembered_scores(
     scorer: "SentenceScorer", groups: "Sequence[Sequence[Scored]]", on_done: OnDone
 ) -> list[np.ndarray]:
     """The same from the cache, as far as a group is in it; what is not is scored and put there, group by group."""
-    name = f"scores/{scorer.weights_sha256()[:32]}"
-    folder = cache_dir() / name
-    files = [folder / f"{_name(group, _way(scorer, group))}.npy" for group in groups]
-    missing = {file: group for file, group in zip(files, groups, strict=True) if not file.exists()}
+    place = f"scores/{scorer.weights_sha256()[:32]}"
+    kept = Arrays(cache_dir() / place)
+    keys = [_name(group, _way(scorer, group)) for group in groups]
+    missing = {key: group for key, group in zip(keys, groups, strict=True) if not kept.has(key)}
     if missing:
-        cache_folder(name)
+        cache_folder(place)
     on_done(len({one for group in groups for one in group} - {one for group in missing.values() for one in group}))
-    for file, found in zip(missing, scored_in_groups(scorer, list(missing.values()), on_done), strict=True):
-        temporary = file.with_name(f".{file.stem}.tmp-{os.getpid()}.npy")
-        np.save(temporary, found, allow_pickle=False)
-        os.replace(temporary, file)
-    return [np.load(file, allow_pickle=False) for file in files]
+    for key, found in zip(missing, scored_in_groups(scorer, list(missing.values()), on_done), strict=True):
+        kept.put(key, found)
+    return [kept.read(key) for key in keys]
 
 
 def _batches(groups: "Sequence[Sequence[Scored]]", tokens: int) -> "Iterator[list[Sequence[Scored]]]":

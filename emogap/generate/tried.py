@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from emogap.store.journal import Journal
-from emogap.store.locks import lock
+from emogap.store.parts import Rows
 
 _KIND = "tried replies"
 
@@ -17,8 +16,8 @@ class Tried:
     """A file of replies, one a line, each under the key of ``writing.reply_keys``. Several processes may add to it."""
 
     def __init__(self, path: Path):
-        self._path = path
-        self._answers: dict[str, dict[str, Any]] = self._read() if path.exists() else {}
+        self._kept = Rows(path, _KIND, shared=True)
+        self._answers = _by_key(self._kept.rows)
 
     def any(self) -> bool:
         return bool(self._answers)
@@ -29,14 +28,8 @@ class Tried:
 
     def add(self, answers: Mapping[str, Mapping[str, Any]]) -> None:
         """Key → answer; they are on the disk when this returns. What another process added is read in too."""
-        with lock(self._path, wait=True):
-            journal = Journal(self._path, _KIND)
-            journal.append({"key": key, **answer} for key, answer in answers.items())
-            self._answers = _by_key(journal.rows)
-
-    def _read(self) -> dict[str, dict[str, Any]]:
-        with lock(self._path, wait=True):
-            return _by_key(Journal(self._path, _KIND).rows)
+        self._kept.append({"key": key, **answer} for key, answer in answers.items())
+        self._answers = _by_key(self._kept.rows)
 
 
 def _by_key(rows: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -25,8 +25,8 @@ from emogap.generate.tried import Tried
 from emogap.hub import identify
 from emogap.records import REJECTED, row_seed
 from emogap.store.artefacts import Artefact, sha256_text
-from emogap.store.journal import Journal
 from emogap.store.locks import lock
+from emogap.store.parts import Rows
 
 BATCHES_A_CALL = 4
 """An engine is asked for so many of its batches at once: slots that fall free are filled, and a kill loses no more."""
@@ -153,13 +153,13 @@ def _first_attempts(call: Call, answers: list[Row]) -> int:
     return 0 if call.attempt else len(answers)
 
 
-def journal_of(artefact: Artefact, replies_sha: str) -> Journal:
+def journal_of(artefact: Artefact, replies_sha: str) -> Rows:
     """The journal beside an artefact, bound to what shapes its replies.
 
     When only the judging changed since the artefact was made, its replies are taken over: nothing is generated twice.
     To be called while the artefact's lock is held.
     """
-    journal = Journal(_journal_path(artefact), replies_sha)
+    journal = Rows(_journal_path(artefact), replies_sha)
     if not journal.rows and artefact.path.exists() and artefact.manifest_path.exists():
         made = artefact.manifest()
         if made["notes"].get("replies") == replies_sha:
@@ -203,7 +203,7 @@ def begun(root: Path, way: str) -> Iterator[tuple[Path, str, list[Row]]]:
 
 def write(
     asks: Sequence[Ask],
-    journal: Journal,
+    journal: Rows,
     answer_all: Answering,
     config: Config,
     settings: Augment | Rewrite,
@@ -243,7 +243,7 @@ def write(
     return sorted(rows, key=lambda row: (place[row["ask"]], row["attempt"]))
 
 
-def _take_over(asks: Sequence[Ask], journal: Journal, tried: Tried, config: Config, sampling: Sampling) -> None:
+def _take_over(asks: Sequence[Ask], journal: Rows, tried: Tried, config: Config, sampling: Sampling) -> None:
     """Put the replies that were made while trying out into the journal, marked, so that every resume sees them."""
     answered = {answer["ask"] for answer in journal.rows}
     waiting = [ask for ask in asks if ask.id not in answered] if tried.any() else []

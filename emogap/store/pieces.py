@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from emogap.errors import LockHeld, MadeMeanwhile
-from emogap.store.artefacts import Artefact, Draft
+from emogap.store.artefacts import Artefact, Draft, Recipe
+from emogap.store.locks import lock
+from emogap.store.parts import clear
 
 LOOK_SECONDS = 1.0
 """How often a lock that another process holds is tried, when nothing else is left to be made."""
@@ -19,6 +21,10 @@ class Piece(Artefact):
 
     make: Callable[[Draft], None] = field(kw_only=True)
     """Writes the draft's path and fills in its counts and notes."""
+    parts: Path | None = field(default=None, kw_only=True)
+    """Where what is finished of it is kept (``store/parts``); cleared away when it is published."""
+    parts_recipe: Recipe | None = field(default=None, kw_only=True)
+    """What shapes the parts, where that is not the whole recipe."""
 
     @contextmanager
     def making(self) -> Iterator[Draft]:
@@ -26,7 +32,18 @@ class Piece(Artefact):
         with super().making() as draft:
             if self.freshness().state == "fresh":
                 raise MadeMeanwhile(f"{self.path} was made by another process just now; run the stage again")
+            draft.afterwards.append(self._clear_parts)
             yield draft
+
+    def clear_leftovers(self) -> None:
+        """Clear away parts that a kill between publishing and clearing up has left."""
+        if self.parts and self.parts.exists():
+            with suppress(LockHeld), lock(self.path):  # whoever holds it is at work on it, under other settings
+                self._clear_parts()
+
+    def _clear_parts(self) -> None:
+        if self.parts:
+            clear(self.parts, (self.parts_recipe or self.recipe).sha256())
 
 
 @dataclass
@@ -77,6 +94,8 @@ def run(name: str, pieces: Iterable[Piece], make_all: MakeAll | None = None) -> 
     for group in [[*pieces]] if make_all else ([piece] for piece in pieces):
         made = _made(name, group, make_all or _make_each)
         for piece in group:
+            if isinstance(piece, Piece):
+                piece.clear_leftovers()
             summary.add(piece, piece.path in made)
     summary.seconds = time.monotonic() - started
     return summary
