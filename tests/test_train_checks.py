@@ -16,7 +16,7 @@ from emogap.train import checks, packing
 from emogap.train.causal_lm import make_clm_trainer
 from emogap.train.rows import IGNORED, TrainingRow, block_rows, cut, wrap
 from emogap.train.sft import make_sft_trainer
-from emogap.train.stage import kind
+from emogap.train.stage import module_of
 from emogap.train.trainer import Plan, arguments_for, fit
 
 SIZE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -314,15 +314,15 @@ def test_settings_that_no_training_could_run_with_are_refused():
 
 
 def test_an_error_in_one_of_several_processes_is_raised_as_it_was():
-    from emogap.train.stage import _first_said
+    from emogap.train.stage import _first_error
 
     def failed(message):
         return SimpleNamespace(get_first_failure=lambda: (1, SimpleNamespace(message=message)))
 
-    said = _first_said(failed({"message": "UsageError: clm.block_size=512: too long"}))
+    said = _first_error(failed({"message": "UsageError: clm.block_size=512: too long"}))
     assert isinstance(said, UsageError) and str(said) == "clm.block_size=512: too long"
     for other in (failed({"message": "KeyError: 'x'"}), failed("Signal 9 (SIGKILL) received by PID 7")):
-        assert _first_said(other) is other
+        assert _first_error(other) is other
 
 
 def test_a_device_is_the_one_that_was_named_or_refused(tmp_path, monkeypatch):
@@ -373,7 +373,7 @@ def rules_of(tmp_path):
         config.home.rewrite_rows("v3").parent.mkdir(parents=True, exist_ok=True)
         config.home.rewrite_rows("v3").touch()
         run = next(run for stage in ("clm", "sft") for run in runs(config, stage) if run.name == "grandchild")
-        return {name for name in kind(task).own_recipe(config, run).identities if name.startswith(RULE)}
+        return {name for name in module_of(task).own_recipe(config, run).identities if name.startswith(RULE)}
 
     return found
 

@@ -5,14 +5,14 @@ and a waiting row takes it, so that no step is spent past a row's end. What all 
 their beginning is computed once. Rows of a model that takes no slots (``slot_check``) are decoded one by one.
 """
 
-import gc
 import time
 from collections.abc import Callable, Sequence
 
 import torch
+from accelerate.utils.memory import clear_device_cache
 
 from emogap.config import Sampling
-from emogap.device import pick_device, pick_dtype
+from emogap.device import is_out_of_memory, pick_device, pick_dtype
 from emogap.errors import one_line
 from emogap.generate.chat_format import ChatFormat, end_tokens
 from emogap.generate.engines import Conversation, Reply, failed, without_room
@@ -21,7 +21,7 @@ from emogap.generate.row_batch import Row, RowBatch, common_prefix
 from emogap.generate.slot_check import decoding_mode
 from emogap.hub import LocalModel
 from emogap.lm.attention_reach import rotary_limit
-from emogap.lm.continuing import continued
+from emogap.lm.generation import continued
 from emogap.lm.loading import context_length, load_causal
 
 
@@ -76,7 +76,7 @@ class TransformersEngine:
     def close(self) -> None:
         """Give the model's memory back."""
         self._model = None
-        _free_memory()
+        clear_device_cache(garbage_collection=True)
 
     def _row(self, index: int, conversation: Conversation, sampling: Sampling) -> Row | Reply:
         prompt = self._format.encode(conversation)
@@ -97,14 +97,14 @@ class TransformersEngine:
                     self._decode(batch, waiting, finish)
                 return
             except RuntimeError as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 row = (batch.rows or waiting)[0] if slots == 1 else None
             waiting[:0] = batch.rows
             for unfinished in waiting:
                 unfinished.restart()
             del batch
-            _free_memory()
+            clear_device_cache(garbage_collection=True)
             if row is not None:
                 waiting.remove(row)
                 finish(row.index, self._too_large(row))
@@ -135,8 +135,8 @@ class TransformersEngine:
         try:
             continued(self._model, row.prompt, row.limit, self._ends, choose, cached=self._mode != "uncached")
         except Exception as error:  # a dozen kinds, all of which mean: not this row
-            _free_memory()
-            if _is_out_of_memory(error):
+            clear_device_cache(garbage_collection=True)
+            if is_out_of_memory(error):
                 return self._too_large(row)
             return failed(row.conversation, len(row.prompt), one_line(error))
         row.seconds = time.perf_counter() - started
@@ -173,13 +173,3 @@ class TransformersEngine:
             finish="stop" if ended else "length",
             seconds=row.seconds,
         )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def _free_memory() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

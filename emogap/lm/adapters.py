@@ -5,7 +5,6 @@ A low-rank update B·A adds to a weight, so two of them, each with its scaling, 
 
 import math
 import re
-import warnings
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,12 +39,6 @@ def merge(model: "PreTrainedModel", folder: Path) -> "PreTrainedModel":
 
     Raises ``ModelError`` if a part of the adapter is not there or has no place, or if it cannot be merged exactly.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is made sure of here
-        return _merge(model, folder)
-
-
-def _merge(model: "PreTrainedModel", folder: Path) -> "PreTrainedModel":
     import torch
     from peft import PeftModel
 

@@ -5,6 +5,7 @@ without a word is refused here: weights that are not in the folder and would be 
 or with ids that the model has no rows for, a model that is not of the kind asked for.
 """
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -187,8 +188,9 @@ def _weights(
 
     brought = {key.removeprefix(PREFIX) for adapter in adapters for key in load_peft_weights(adapter, device="cpu")}
     model = _whole(whole, auto, torch.float32, brought, options)
-    for adapter in adapters:
-        model = merge(model.eval(), adapter)
+    with warnings.catch_warnings(action="ignore"):  # of what merging makes sure of
+        for adapter in adapters:
+            model = merge(model.eval(), adapter)
     return _as_loaded_in(dtype, model).to(device)
 
 

@@ -1,6 +1,7 @@
 """Causal language modelling on the corpus: documents between BOS and EOS, concatenated, cut into blocks."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,10 +9,10 @@ from emogap.config import Config
 from emogap.errors import InputError
 from emogap.lm.corrections import training_rules
 from emogap.records import CORPUS, read_rows
-from emogap.store.artefacts import Recipe
+from emogap.store.artefacts import Recipe, fingerprint
 from emogap.store.pieces import Piece, Summary
 from emogap.train.rows import block_rows, cut, wrap
-from emogap.train.stage import Prepared, Watch, data_facts, model_pieces, train_stage
+from emogap.train.stage import Prepared, Watch, model_pieces, train_stage
 from emogap.train.strategies import Run, base_of, require_data
 
 if TYPE_CHECKING:
@@ -53,19 +54,15 @@ def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> P
         counts[split] = len(texts)
         blocks[split] = cut(wrap(tokenizer, texts), config.clm.block_size, f"{path.name} ({split})")
         datasets[split] = block_rows(blocks[split], config.clm.boundaries == "closed")
-    facts = data_facts(
-        path,
-        counts["train"],
-        counts["validation"],
-        train_tokens=blocks["train"].ids.size,
-        validation_tokens=blocks["validation"].ids.size,
-        dropped_tokens=blocks["train"].dropped + blocks["validation"].dropped,
-    )
-
-    def make_trainer(plan: "Plan", callbacks: "list[TrainerCallback]") -> "StudyTrainer":
-        return make_clm_trainer(plan, callbacks, datasets["train"], datasets["validation"])
-
-    return Prepared(make_trainer, facts)
+    facts = {
+        "sha256": fingerprint(path),
+        "train_rows": counts["train"],
+        "validation_rows": counts["validation"],
+        "train_tokens": blocks["train"].ids.size,
+        "validation_tokens": blocks["validation"].ids.size,
+        "dropped_tokens": blocks["train"].dropped + blocks["validation"].dropped,
+    }
+    return Prepared(partial(make_clm_trainer, **datasets), facts)
 
 
 def make_clm_trainer(

@@ -9,8 +9,6 @@ from emogap.errors import DiskError
 from emogap.store.artefacts import write_text
 
 _RECIPE = "recipe.sha256"
-_STATE = "trainer_state.json"
-"""Written last into a checkpoint."""
 
 
 def folder(model: Path) -> Path:
@@ -30,13 +28,9 @@ def bind(model: Path, recipe_sha256: str) -> None:
 
 def last_complete(checkpoints: Path) -> Path | None:
     """The newest checkpoint that was written to its end; torn ones are removed."""
-    complete = []
-    for checkpoint in checkpoints.glob("checkpoint-*"):
-        if _is_complete(checkpoint):
-            complete.append(checkpoint)
-        else:
-            shutil.rmtree(checkpoint)
-    return max(complete, key=step_of, default=None)
+    for torn in [folder for folder in checkpoints.glob("checkpoint-*") if read_state(folder) is None]:
+        shutil.rmtree(torn)
+    return max(checkpoints.glob("checkpoint-*"), key=step_of, default=None)
 
 
 def last_state(model: Path, recipe_sha256: str) -> dict[str, Any] | None:
@@ -45,20 +39,20 @@ def last_state(model: Path, recipe_sha256: str) -> dict[str, Any] | None:
     bound = folder(model)
     if not (bound / _RECIPE).exists() or (bound / _RECIPE).read_text(encoding="utf-8") != recipe_sha256:
         return None
-    newest = max(filter(_is_complete, bound.glob("checkpoint-*")), key=step_of, default=None)
-    return json.loads((newest / _STATE).read_text(encoding="utf-8")) if newest else None
+    states = (read_state(checkpoint) for checkpoint in sorted(bound.glob("checkpoint-*"), key=step_of, reverse=True))
+    return next(filter(None, states), None)
 
 
 def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
-def _is_complete(checkpoint: Path) -> bool:
+def read_state(checkpoint: Path) -> dict[str, Any] | None:
+    """The trainer's state in a checkpoint; None where it was not written to its end."""
     try:
-        json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+        return json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))  # written last
     except (FileNotFoundError, json.JSONDecodeError):
-        return False
-    return True
+        return None
 
 
 def check_disk(place: Path, name: str, parameters: int, trainable: int) -> None:

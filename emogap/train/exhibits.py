@@ -34,11 +34,8 @@ def history_table(model: str, history: list[dict[str, float]], loss_before: floa
     if loss_before is not None:
         measured.insert(0, (0, loss_before))
     evaluations = pd.DataFrame(measured, columns=["step", "validation_loss"])
-    table = steps[["step", "epoch", "loss", "learning_rate", "grad_norm"]]
-    table = table.merge(evaluations, on="step", how="outer").sort_values("step", ignore_index=True)
-    table["validation_perplexity"] = np.exp(table["validation_loss"])
-    table.insert(0, "model", model)
-    return table
+    table = steps.merge(evaluations, on="step", how="outer").sort_values("step", ignore_index=True)
+    return table.assign(model=model, validation_perplexity=np.exp(table["validation_loss"]))[list(_HISTORY)]
 
 
 def recorded_history(record: dict[str, Any]) -> pd.DataFrame:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 RECORD = "training.json"
+TASKS = {"clm": "causal language modelling", "sft": "supervised fine-tuning"}
 
 
 def with_adapters(model: "PreTrainedModel", lora: Lora) -> "PreTrainedModel":
@@ -121,9 +122,6 @@ def inherited(record: dict[str, Any]) -> str:
         f"{data['sha256'][:12]}) from {record['parent']['name']}, {record['steps']:,} steps, seed {record['seed']}, "
         f"validation perplexity {record['perplexity_before']:.2f} → {record['perplexity_after']:.2f}"
     )
-
-
-TASKS = {"clm": "causal language modelling", "sft": "supervised fine-tuning"}
 
 
 def model_card(record: dict[str, Any], is_adapter: bool = False) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import Trainer
 
+from emogap.device import is_out_of_memory
 from emogap.errors import ModelError, one_line
 from emogap.lm.own_numbers import architecture, not_causal
 from emogap.train.rows import IGNORED, bounds
@@ -68,18 +69,18 @@ def keep_apart(trainer: Trainer, name: str, remedy: str) -> None:
     batch = _shared(trainer)
     if batch is None or _keeps_apart(trainer, batch):
         return
-    kind, tokenizer = architecture(trainer.model), trainer.processing_class
+    model, tokenizer = architecture(trainer.model), trainer.processing_class
     fill = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     try:
         alike = _alike_when_padded(trainer, batch, fill)
     except Exception as error:
         _raise_if_memory(error)
-        raise ModelError(f"{name}: {kind} reads no padded rows ({one_line(error)}); {remedy}") from error
+        raise ModelError(f"{name}: {model} reads no padded rows ({one_line(error)}); {remedy}") from error
     if not alike:
-        raise ModelError(f"{name}: {kind} does not keep the documents of a batch apart, even in padded rows; {remedy}")
+        raise ModelError(f"{name}: {model} does not keep the documents of a batch apart, even in padded rows; {remedy}")
     trainer.data_collator = InRowsOfTheirOwn(trainer.data_collator, fill)
     if trainer.is_world_process_zero():
-        print(f"{name}: {kind} does not tell documents of one row apart; each is read in a padded row of its own")
+        print(f"{name}: {model} does not tell documents of one row apart; each is read in a padded row of its own")
 
 
 def see_only_what_precedes(trainer: Trainer, name: str, text: list[int], remedy: str) -> None:
@@ -87,13 +88,13 @@ def see_only_what_precedes(trainer: Trainer, name: str, text: list[int], remedy:
 
     Raises ``ModelError`` if it cannot, if what it says is no number, or if it depends on what comes later.
     """
-    kind, batch = architecture(trainer.model), {"input_ids": torch.tensor([text])}
+    model, batch = architecture(trainer.model), {"input_ids": torch.tensor([text])}
     try:
         logits = _logits(trainer, batch)
         loss = trainer.compute_loss_func({"logits": logits}, batch["input_ids"].to(logits.device)).item()
     except Exception as error:
         _raise_if_memory(error)
-        raise ModelError(f"{name}: {kind} does not read {len(text):,} tokens ({one_line(error)}); {remedy}") from error
+        raise ModelError(f"{name}: {model} does not read {len(text):,} tokens ({one_line(error)}); {remedy}") from error
     if not math.isfinite(loss):
         raise ModelError(f"{name}: its parent's loss is {loss} before the first step; get that model's weights anew")
     half = len(text) // 2
@@ -162,5 +163,5 @@ def _differ(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def _raise_if_memory(error: Exception) -> None:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "memory" in str(error):
+    if is_out_of_memory(error):
         raise error

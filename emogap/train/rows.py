@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import batched, groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,9 +34,8 @@ class Blocks:
 def wrap(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> Iterable[list[int]]:
     """The tokens of each document between BOS and EOS."""
     begin, end = begin_ids(tokenizer), end_ids(tokenizer)
-    for start in range(0, len(texts), _BATCH):
-        batch = tokenizer(list(texts[start : start + _BATCH]), add_special_tokens=False, verbose=False)["input_ids"]
-        for ids in batch:
+    for batch in batched(texts, _BATCH):
+        for ids in tokenizer(list(batch), add_special_tokens=False, verbose=False)["input_ids"]:
             yield begin + ids + end
 
 
@@ -148,11 +148,8 @@ def preflight(rows: list[TrainingRow], tokenizer: "PreTrainedTokenizerBase") -> 
 
 def show_mask(row: TrainingRow, tokenizer: "PreTrainedTokenizerBase") -> str:
     """The row decoded, with what is learnt between ⟦ and ⟧."""
-    parts, start = [], 0
-    for end in range(1, len(row.ids) + 1):
-        learnt = row.labels[start] != IGNORED
-        if end == len(row.ids) or (row.labels[end] != IGNORED) != learnt:
-            text = tokenizer.decode(row.ids[start:end])
-            parts.append(f"⟦{text}⟧" if learnt else text)
-            start = end
+    parts = []
+    for learnt, places in groupby(range(len(row.ids)), lambda place: row.labels[place] != IGNORED):
+        text = tokenizer.decode([row.ids[place] for place in places])
+        parts.append(f"⟦{text}⟧" if learnt else text)
     return "".join(parts)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -12,11 +13,11 @@ from emogap.errors import InputError
 from emogap.generate.answer_form import load_answer_form
 from emogap.lm.corrections import training_rules
 from emogap.records import KEPT, REWRITES, read_rows, row_seed
-from emogap.store.artefacts import Recipe
+from emogap.store.artefacts import Recipe, fingerprint
 from emogap.store.pieces import Piece, Summary
 from emogap.train.checks import is_main
 from emogap.train.rows import TrainingRow, encode, preflight
-from emogap.train.stage import Prepared, Watch, data_facts, model_pieces, train_stage
+from emogap.train.stage import Prepared, Watch, model_pieces, train_stage
 from emogap.train.strategies import Run, base_of, require_data
 
 if TYPE_CHECKING:
@@ -94,17 +95,14 @@ def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> P
     seen = {"train": preflight(train, tokenizer), "validation": preflight(validation, tokenizer)}
     if is_main():
         print(f"{run.name}: {seen['train']}")
-    facts = data_facts(
-        path,
-        len(train),
-        len(validation),
-        preflight={name: asdict(found) for name, found in seen.items()},
-        validation_ids=sorted(row.id for row in validation),
-    )
-
-    def make_trainer(plan: "Plan", callbacks: "list[TrainerCallback]") -> "StudyTrainer":
-        return make_sft_trainer(plan, callbacks, train, validation)
-
+    facts = {
+        "sha256": fingerprint(path),
+        "train_rows": len(train),
+        "validation_rows": len(validation),
+        "preflight": {name: asdict(found) for name, found in seen.items()},
+        "validation_ids": sorted(row.id for row in validation),
+    }
+    make_trainer = partial(make_sft_trainer, train=train, validation=validation)
     return Prepared(make_trainer, facts, form.render("…", "…"))
 
 

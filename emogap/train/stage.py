@@ -18,12 +18,16 @@ from emogap import errors
 from emogap.config import Config, Task
 from emogap.device import check_device
 from emogap.hub import LocalModel, identify, is_adapter, study_model
+from emogap.lm.adapters import low_rank_of
+from emogap.lm.loading import load_causal
 from emogap.paths import from_root
-from emogap.store.artefacts import RULE, Draft, Recipe, fingerprint
-from emogap.store.exhibits import Shown, drawing
+from emogap.store.artefacts import RULE, Draft, Recipe
+from emogap.store.exhibits import drawing
 from emogap.store.pieces import Piece, Summary, run
 from emogap.train import checkpoints
 from emogap.train.checks import check_settings, check_tracker, is_main, process_count, training_device
+from emogap.train.exhibits import training_exhibits
+from emogap.train.model_folder import inherited, read_record, rehearse_writing, with_adapters, write_model
 from emogap.train.strategies import Run, nothing_to_train, settings_of, trainable
 
 if TYPE_CHECKING:
@@ -39,7 +43,7 @@ class Prepared:
 
     make_trainer: Callable[["Plan", list], "StudyTrainer"]
     facts: dict[str, Any]
-    """For the record: at least ``train_rows`` and ``validation_rows``."""
+    """For the record: at least ``sha256`` of the data, ``train_rows`` and ``validation_rows``."""
     form: str = ""
     """The form in which the model is asked (SFT)."""
 
@@ -75,15 +79,15 @@ def _launch(processes: int, name: Task, config: Config) -> None:
             train_stage, (config, name), num_processes=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0"
         )
     except ChildFailedError as error:
-        raise _first_said(error) from error
+        raise _first_error(error) from error
 
 
-def _first_said(error: Any) -> Exception:
+def _first_error(error: Any) -> Exception:
     """The error with a remedy that the first failing process ended with; if it was none of these, the launcher's."""
-    said = error.get_first_failure()[1].message
-    name, _, message = said["message"].partition(": ") if isinstance(said, dict) else ("", "", "")
-    kind = getattr(errors, name, None)
-    return kind(message) if kind and issubclass(kind, errors.EmogapError) else error
+    failure = error.get_first_failure()[1].message
+    name, _, message = failure["message"].partition(": ") if isinstance(failure, dict) else ("", "", "")
+    error_type = getattr(errors, name, None)
+    return error_type(message) if error_type and issubclass(error_type, errors.EmogapError) else error
 
 
 def model_pieces(config: Config, stage: Task, watch: Watch | None = None) -> Iterator[Piece]:
@@ -96,13 +100,13 @@ def model_pieces(config: Config, stage: Task, watch: Watch | None = None) -> Ite
         piece = model_piece(config, one, watch)
         models[one.name] = piece.path
         yield piece
-    lead, shown = f"tables/training_{stage}", partial(_exhibits, config, stage)
-    yield drawing(config.home.models, stage, lead, models, shown)
+    exhibits = partial(training_exhibits, config, stage)
+    yield drawing(config.home.models, stage, f"tables/training_{stage}", models, exhibits)
 
 
 def model_piece(config: Config, run: Run, watch: Watch | None = None) -> "Model":
     """The model folder of a training. Raises ``MissingInput`` if its data or its parent is not there."""
-    task, own = run.strategy.task, kind(run.strategy.task).own_recipe(config, run)
+    task, own = run.strategy.task, module_of(run.strategy.task).own_recipe(config, run)
     shaping = {key: value for key, value in config.flat(task).items() if key != f"{task}.seeds"}
     inputs, identities = own.inputs, own.identities
     if run.parent in config.bases:
@@ -118,15 +122,9 @@ def model_piece(config: Config, run: Run, watch: Watch | None = None) -> "Model"
     return Model(config.home.model(run.name), recipe, is_folder=True, keep_superseded=True, make=make)
 
 
-def kind(task: Task) -> ModuleType:
-    """The module of a kind of training: its ``own_recipe`` and ``prepare``."""
+def module_of(task: Task) -> ModuleType:
+    """The module of a kind of training, with its ``own_recipe`` and ``prepare``."""
     return import_module({"clm": "emogap.train.causal_lm", "sft": "emogap.train.sft"}[task])
-
-
-def _exhibits(config: Config, stage: Task) -> Iterator[Shown]:
-    from emogap.train.exhibits import training_exhibits
-
-    return training_exhibits(config, stage)
 
 
 @dataclass(frozen=True)
@@ -165,9 +163,6 @@ def _wait_for_all() -> None:
 def _train(config: Config, run: Run, draft: Draft | None, folder: Path, watch: Watch | None) -> None:
     from transformers import set_seed
 
-    from emogap.lm.adapters import low_rank_of
-    from emogap.lm.loading import load_causal
-    from emogap.train.model_folder import rehearse_writing, with_adapters, write_model
     from emogap.train.trainer import Plan, fit
 
     settings = settings_of(config, run.strategy.task)
@@ -178,10 +173,10 @@ def _train(config: Config, run: Run, draft: Draft | None, folder: Path, watch: W
     inherits = _announce(run, parent)
     below = low_rank_of(parent.path) if settings.lora.keeps_adapter else None
     model, tokenizer = load_causal(parent.path)
-    prepared: Prepared = kind(run.strategy.task).prepare(config, run, tokenizer)
+    prepared: Prepared = module_of(run.strategy.task).prepare(config, run, tokenizer)
     set_seed(run.seed)
     model = with_adapters(model, settings.lora)
-    parameters = {"parameters": _count(model, False), "trainable": _count(model, True)}
+    parameters = {"parameters": model.num_parameters(), "trainable": model.num_parameters(only_trainable=True)}
     if draft:
         checkpoints.check_disk(folder, run.name, **parameters)
         rehearse_writing(folder, model, parent.path, settings.lora, below)
@@ -210,19 +205,8 @@ def _train(config: Config, run: Run, draft: Draft | None, folder: Path, watch: W
 
 def _announce(run: Run, parent: LocalModel) -> str:
     """Say what the model starts from; what its parent was trained on, empty for a base."""
-    from emogap.train.model_folder import inherited, read_record
-
     record = read_record(parent.path)
     inherits = inherited(record) if record else ""
     if is_main():
         print(f"{run.name} starts from {inherits or parent.identity}")
     return inherits
-
-
-def _count(model: Any, trainable_only: bool) -> int:
-    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)
-
-
-def data_facts(path: Path, train_rows: int, validation_rows: int, **more: Any) -> dict[str, Any]:
-    """What the record says of the data."""
-    return {"sha256": fingerprint(path), "train_rows": train_rows, "validation_rows": validation_rows, **more}
