@@ -177,7 +177,7 @@ def test_the_wait_that_a_server_asks_for_is_bounded():
     import httpx
 
     def asked(value):
-        return server_engine._asked_wait(httpx.Response(429, headers={} if value is None else {"retry-after": value}))
+        return server_engine._retry_after(httpx.Response(429, headers={} if value is None else {"retry-after": value}))
 
     longest = server_engine.LONGEST_WAIT
     assert [asked(v) for v in ("3", "0.25", "9999", "inf", "-5")] == [3, 0.25, longest, longest, 0]

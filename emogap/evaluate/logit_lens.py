@@ -15,8 +15,7 @@ from emogap.device import pick_device, pick_dtype
 from emogap.errors import InputError, ModelError, one_line
 from emogap.hub import LocalModel, with_bases
 from emogap.lm.attention_reach import rotary_limit
-from emogap.lm.continuing import continued
-from emogap.lm.generation import end_ids
+from emogap.lm.generation import continued, end_ids
 from emogap.lm.loading import context_length, load_causal
 from emogap.lm.own_numbers import close, holds, probe_texts, reads_head_alone, references
 

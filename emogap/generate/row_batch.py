@@ -12,6 +12,7 @@ from emogap.config import Sampling
 from emogap.generate.engines import Conversation
 from emogap.generate.kv_slots import SlotCache, copy_for
 from emogap.generate.next_token import penalise, sample_tokens
+from emogap.lm.own_numbers import shared_tokens
 
 SHARED_PREFIX = 16
 """A common beginning shorter than this many tokens is not worth a pass of its own."""
@@ -139,10 +140,8 @@ def common_prefix(prompts: list[list[int]]) -> list[int]:
     """What all prompts begin with, leaving each at least one token of its own; nothing for a single prompt."""
     if len(prompts) < 2:
         return []
-    first, last = min(prompts), max(prompts)
-    pairs = enumerate(zip(first, last, strict=False))
-    common = next((i for i, (a, b) in pairs if a != b), min(len(first), len(last)))
-    return first[: min(common, *(len(prompt) - 1 for prompt in prompts))]
+    common = shared_tokens(min(prompts), max(prompts))
+    return prompts[0][: min(common, *(len(prompt) - 1 for prompt in prompts))]
 
 
 def share_time(rows: list[Row], seconds: float) -> None:

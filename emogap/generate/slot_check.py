@@ -17,7 +17,7 @@ from emogap.errors import one_line
 from emogap.generate.engines import Conversation
 from emogap.generate.kv_slots import GROUPED, register_attention
 from emogap.generate.row_batch import Row, RowBatch, common_prefix
-from emogap.lm.continuing import continued
+from emogap.lm.generation import continued
 from emogap.lm.own_numbers import close, probe_texts, references
 
 Mode = Literal["slots", "alone", "uncached"]
@@ -77,43 +77,43 @@ class _Forced(RowBatch):
     """Takes the tokens of given texts, and keeps the logits that it would have sampled from."""
 
     texts: Sequence[Sequence[int]]
-    heard: list[list[torch.Tensor]]
+    logits_read: list[list[torch.Tensor]]
 
     def _next_tokens(self) -> list[int]:
         for row, logits in zip(self.rows, self.next_logits(), strict=True):
-            self.heard[row.index].append(logits)
+            self.logits_read[row.index].append(logits)
         return [self.texts[row.index][len(row.prompt) + len(row.new)] for row in self.rows]
 
 
 def _in_slots(model: PreTrainedModel, texts: Sequence[list[int]]) -> list[torch.Tensor]:
     """Logits of the last tokens of each text, decoded in slots: (steps, vocabulary) each."""
-    said = Conversation("probe", (), 0)
+    probe = Conversation("probe", (), 0)
     rows = [
-        Row(number, said, text[:-steps], steps, np.empty(0))
+        Row(number, probe, text[:-steps], steps, np.empty(0))
         for number, (text, steps) in enumerate(zip(texts, _STEPS, strict=True))
     ]
     batch = _Forced(model, len(rows), Sampling(temperature=0), frozenset())
-    batch.texts, batch.heard = texts, [[] for _ in texts]
+    batch.texts, batch.logits_read = texts, [[] for _ in texts]
     batch.share(common_prefix([row.prompt for row in rows]))
     batch.admit(rows[:2])
     batch.step()
     batch.admit(rows[2:])
     while batch.rows:
         batch.step()
-    return [torch.stack(heard) for heard in batch.heard]
+    return [torch.stack(logits_read) for logits_read in batch.logits_read]
 
 
 def _alone(model: PreTrainedModel, text: list[int]) -> torch.Tensor:
     """Logits of the last tokens of a text, decoded by the model's own way: (steps, vocabulary)."""
-    heard: list[torch.Tensor] = []
+    logits_read: list[torch.Tensor] = []
     steps = _STEPS[0]
 
     def choose(logits: torch.Tensor) -> int:
-        heard.append(logits)
-        return text[len(text) - steps + len(heard) - 1]
+        logits_read.append(logits)
+        return text[len(text) - steps + len(logits_read) - 1]
 
     continued(model, text[:-steps], steps, choose=choose)
-    return torch.stack(heard)
+    return torch.stack(logits_read)
 
 
 def _are_own(found: Sequence[torch.Tensor], own: Sequence[torch.Tensor], dtype: "torch.dtype") -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import batched, groupby
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,8 +34,9 @@ class Blocks:
 def wrap(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> Iterable[list[int]]:
     """The tokens of each document between BOS and EOS."""
     begin, end = begin_ids(tokenizer), end_ids(tokenizer)
-    for batch in batched(texts, _BATCH):
-        for ids in tokenizer(list(batch), add_special_tokens=False, verbose=False)["input_ids"]:
+    for start in range(0, len(texts), _BATCH):
+        batch = list(texts[start : start + _BATCH])
+        for ids in tokenizer(batch, add_special_tokens=False, verbose=False)["input_ids"]:
             yield begin + ids + end
 
 
