@@ -78,8 +78,8 @@ def describe(model: HubModel) -> Path:
 
 
 def settings_in(file: Path) -> dict[str, Any]:
-    """What a JSON file of a model says, such as ``config.json``; nothing where it is not there or holds no object: what
-    is wrong with it is said when the model is loaded."""
+    """The settings in a JSON file of a model, such as ``config.json``; none where it is not there or holds no
+    object: loading the model tells what is wrong with it."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -92,7 +92,7 @@ def is_adapter(folder: Path) -> bool:
 
 
 def stands_on(folder: Path) -> HubModel:
-    """What the adapter in a folder changes, as the adapter names it; a folder among it with its absolute path.
+    """The model below the adapter in a folder, as the adapter names it; a folder is given by its absolute path.
 
     Raises ``ModelError`` if it names nothing, or if a whole model lies in the same folder.
     """
@@ -116,7 +116,7 @@ def stands_on(folder: Path) -> HubModel:
 
 
 def with_bases(folder: Path, bring: Callable[[HubModel], Path] = lambda model: resolve(model).path) -> list[Path]:
-    """A model's folder, before it, if it is an adapter, what it stands on, and so on: the first is a whole model.
+    """The folders of a whole model and of the adapters on it, down to up; that of the model that is given is the last.
 
     ``bring`` puts a model onto the disk. Raises ``ModelError`` naming the adapter and what it misses.
     """
@@ -134,7 +134,7 @@ def with_bases(folder: Path, bring: Callable[[HubModel], Path] = lambda model: r
 
 
 def _below(folder: Path, seen: list[Path]) -> HubModel:
-    """What an adapter stands on; adapters that stand on one another in a circle stand on nothing."""
+    """The model below an adapter. Raises ``ModelError`` also for adapters that stand on one another in a circle."""
     if folder.resolve() in seen:
         raise ModelError(f"{folder} is an adapter that stands, by way of others, on itself; correct its {ADAPTER}")
     seen.append(folder.resolve())

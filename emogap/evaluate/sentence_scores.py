@@ -52,8 +52,9 @@ class SentenceScorer:
     model whose numbers depend on what stands after a token.
 
     Sentences that begin alike go through the model as one tree (``prefix_trees``), rows of several lengths together,
-    and the head reads the body's hidden states in slices. What of this does not give a model's own numbers is found out
-    on a few texts and left out: at the slowest, each sentence goes through the model by itself.
+    and the head reads the body's hidden states in slices. Each of these modes is tried on a few texts when the model is
+    opened, and not used where the log-probabilities are not the model's own; at the slowest, each sentence goes through
+    the model by itself.
     """
 
     def __init__(
@@ -75,10 +76,10 @@ class SentenceScorer:
         self.token_budget = token_budget
         self.reads_head = self.together = True
         self.shares = share and "position_ids" in inspect.signature(self.model.forward).parameters
-        self._find_way(local)
+        self._choose_modes(local)
 
-    def _find_way(self, local: LocalModel) -> None:
-        """Take the fastest way that gives the model's own numbers of the probes."""
+    def _choose_modes(self, local: LocalModel) -> None:
+        """Keep of the faster modes those that give the model's own log-probabilities of the probes."""
         texts = [[*self.prefix, *ids] for ids in probe_texts(self.model, self.tokenizer)]
         probes = [Scored(tuple(ids), 1) for ids in texts]
         may_share = self.shares
@@ -136,9 +137,9 @@ class SentenceScorer:
         place = {one: number for number, one in enumerate(distinct)}
         return found[[place[one] for one in scored]]
 
-    def way(self, longest: int) -> str:
-        """In words, how texts of up to so many tokens are scored, where that is another way than it once was for every
-        model: in trees wherever it took positions, in rows, and from the head alone."""
+    def scoring_mode(self, longest: int) -> str:
+        """How texts of up to so many tokens are scored, in words; empty for the usual mode: in trees where the model
+        takes positions, several rows together, read from the head alone. Part of the names of cached scores."""
         parts = {"own logits": not self.reads_head, "one by one": not self.together, "not shared": self.unshared}
         parts[f"parted at {self.bounds}"] = bool(self.bounds) and max(ROW_NODES, ROW_TEXTS * longest) > self.bounds[0]
         return ", ".join(part for part, holds_here in parts.items() if holds_here)

@@ -20,7 +20,7 @@ _PROBE = "zqxprobe"
 
 
 class ChatFormat:
-    """How one model is spoken to."""
+    """The prompt format of one model."""
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase"):
         self._tokenizer = tokenizer

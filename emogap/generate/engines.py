@@ -22,7 +22,7 @@ Finish = Literal["stop", "length", "error"]
 
 @dataclass(frozen=True)
 class Conversation:
-    """What a model is asked: chat messages, or for ``plain`` text the content of the only message as it is."""
+    """A prompt for a model: chat messages, or, if it is ``plain``, the content of its only message as it is."""
 
     id: str
     messages: tuple[Message, ...]
@@ -33,7 +33,7 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model said."""
+    """What a model wrote to a prompt."""
 
     id: str
     text: str

@@ -20,7 +20,7 @@ SHARED_PREFIX = 16
 
 @dataclass
 class Row:
-    """A conversation in work."""
+    """A conversation that is being decoded."""
 
     index: int
     conversation: Conversation
@@ -132,7 +132,7 @@ class RowBatch:
 
 
 def cache_argument(model: PreTrainedModel) -> str:
-    """What a model calls the keys and values that it is given: newer releases of transformers renamed them."""
+    """The name of a model's argument for its cache, which newer releases of transformers renamed."""
     return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 

@@ -1,4 +1,5 @@
-"""The engine that asks a server with an OpenAI-compatible interface: ``vllm serve``, llama.cpp's server, Ollama.
+"""The engine that sends its prompts to a server with an OpenAI-compatible interface: ``vllm serve``, llama.cpp's
+server, Ollama.
 
 Where the server is and its key come from the environment alone. The key is sent to that server and appears nowhere
 else: not in messages, not in manifests, not in the representation of any object here.
@@ -289,7 +290,8 @@ class ServerEngine:
         return _failed(conversation, problem, began)
 
     def _reply(self, conversation: Conversation, answer: Any, began: float) -> Reply:
-        """The reply in an answer. A server none of whose answers can be read ends the run, one answer only its row."""
+        """The reply in an answer. If no answer of the server could be read so far, this ends the run; else it is an
+        error of this row alone."""
         try:
             reply = _read(conversation, answer, time.monotonic() - began)
         except _Unreadable as lack:
@@ -391,7 +393,8 @@ def _key() -> str:
 
 
 def _unpacked(response: httpx.Response) -> tuple[int, str, Any]:
-    """An answer's status, what it says and its content. An error may come inside of an answer that calls itself good.
+    """The status of an answer, its message and its content. Some servers send an error inside of an answer of status
+    200.
 
     Raises ``_Unreadable`` for what is no JSON.
     """

@@ -1,8 +1,9 @@
 """In which mode a model can be decoded: found out, when it is opened, on three short texts.
 
-Slots of one cache ask of an architecture that it keeps a key and a value for each token and nothing else, and that
-positions and windows follow what the engine says. Where the logits are then not the model's own, its rows are decoded
-one by one, with its own cache; where even these are not, each token is read off a forward pass of the whole text.
+Slots of one cache work for an architecture that keeps a key and a value for each token and nothing else, and whose
+positions and windows follow what the engine tells it. Where the logits are then not the model's own, its rows are
+decoded one by one, with its own cache; where even these are not, each token is read off a forward pass of the whole
+text.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ _STEPS = (3, 5, 3)
 def decoding_mode(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> Mode:
     """The fastest mode that gives the model's own logits; a line is printed where it is not that of slots.
 
-    Sets the attention that decodes fastest. Raises ``ModelError`` for a model that reads no text from left to right.
+    Sets the attention that decodes fastest. Raises ``ModelError`` for a model that does not read from left to right.
     """
     first, second, third = probe_texts(model, tokenizer)
     # They begin alike, and the last, which comes when the others are in work, is the shortest.
@@ -68,7 +69,9 @@ def _why_not(
     try:
         model.set_attn_implementation(attention)
         found = _in_slots(model, texts) if mode == "slots" else [_alone(model, texts[0])]
-        return None if _are_own(found, own[: len(found)], model.dtype) else ""
+        # ``own`` has logits after each token of a text, ``found`` those that give its last tokens.
+        pairs = zip(found, own, strict=False)
+        return None if all(close(few, full[-1 - len(few) : -1], model.dtype) for few, full in pairs) else ""
     except Exception as error:  # a dozen kinds, all of which mean: not with this architecture
         return one_line(error)
 
@@ -114,8 +117,3 @@ def _alone(model: PreTrainedModel, text: list[int]) -> torch.Tensor:
 
     continued(model, text[:-steps], steps, choose=choose)
     return torch.stack(logits_read)
-
-
-def _are_own(found: Sequence[torch.Tensor], own: Sequence[torch.Tensor], dtype: "torch.dtype") -> bool:
-    """Whether the logits of each text's last tokens are the model's own; ``own``: those after each token of a text."""
-    return all(close(few, full[-1 - len(few) : -1], dtype) for few, full in zip(found, own, strict=True))

@@ -29,8 +29,8 @@ class TransformersEngine:
     """A causal language model, loaded, with its tokenizer. See ``emogap.generate.engines.Engine``."""
 
     def __init__(self, local: LocalModel, *, device: str, dtype: str, quantization: str, batch_size: int):
-        """Load the model. Raises ``ModelError`` if it is no causal language model, cannot be loaded that way, or does
-        not write what it says of a text."""
+        """Load the model. Raises ``ModelError`` if it is no causal language model, cannot be loaded that way, or
+        does not read from left to right."""
         self.identity = local.identity
         self._device = pick_device(device)
         self._batch_size = batch_size
@@ -88,7 +88,8 @@ class TransformersEngine:
         )
 
     def _decode_all(self, waiting: list[Row], sampling: Sampling, finish: Callable[[int, Reply], None]) -> None:
-        """Finish every row; out of memory, with half the slots again, and at last without the row that never fits."""
+        """Finish every row. When memory runs out, try again with half the slots, and at last without the row that
+        never fits."""
         slots = self._batch_size
         while waiting:
             batch = RowBatch(self._model, min(slots, len(waiting)), sampling, self._ends)
@@ -113,13 +114,13 @@ class TransformersEngine:
                 slots = self._halve(slots)
 
     def _goes_alone(self, row: Row) -> bool:
-        """Beyond the length at which positions turn otherwise, a row would turn those of the rows beside it."""
+        """A row that may pass the length at which rotary positions change would change those of the rows beside it."""
         return self._mode != "slots" or (
             self._rotary_limit is not None and len(row.prompt) + row.limit > self._rotary_limit
         )
 
     def _decode_alone(self, row: Row, sampling: Sampling) -> Reply:
-        """A row by itself, drawn as it would be in a slot."""
+        """Decode a row by itself; each token is sampled as it would be in a slot."""
 
         def choose(logits: torch.Tensor) -> int:
             logits = logits[None]

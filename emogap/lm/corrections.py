@@ -1,12 +1,12 @@
-"""Which models' numbers were corrected, told without fetching anything, for recipes.
+"""Which models' numbers a correction changed: entries of recipes, found without fetching or loading a model.
 
 Models were once all scored from their heads alone, in trees whatever their windows, decoded in slots whatever their
-cache, and continued under the defaults for generation of their folder. Where that gave other numbers than a model's
-own, an artefact of it carries the rule's new revision; artefacts of all other models stay as they are. Of a hub's model
-that is not in the local cache nothing is said.
+cache, and continued under the defaults for generation of their folder. Where that gave other numbers than the model's
+own, the recipe of an artefact has an entry with the rule's new revision; artefacts of all other models stay fresh. A
+model on the hub that is not in the local cache gets no entry.
 
-A training is told by the base that it comes from in the end: by its folder, or its name where that says enough. Of any
-other base the kind is not known, and its trainings carry the new revision.
+For a training the base counts that it comes from in the end: its folder, or its name if that is known here. Where a
+base's type cannot be told, its trainings get the entry.
 """
 
 import re
@@ -60,7 +60,7 @@ _ROW_TEXTS, _ROW = 4, 128
 
 
 def scores_rule(model: HubModel | Path, longest: int) -> dict[str, str]:
-    """The entry of a recipe for scores of texts of up to so many tokens; none where they are what they were."""
+    """The entry of a recipe for scores of texts of up to so many tokens; none where the correction changed nothing."""
     settings = _settings(model, "config.json")
     text = settings.get("text_config") if isinstance(settings.get("text_config"), dict) else settings
     if text.get("model_type") == "gpt_neo":  # its windows count the places in a row, not those in a text
@@ -72,7 +72,7 @@ def scores_rule(model: HubModel | Path, longest: int) -> dict[str, str]:
 
 
 def replies_rule(model: HubModel | Path) -> dict[str, str]:
-    """The entry of a recipe for replies of a model; none where they are what they were."""
+    """The entry of a recipe for replies of a model; none where the correction changed nothing."""
     settings = _settings(model, "config.json")
     if settings.get("model_type") in _OTHER_CACHES:
         return {f"{RULE}decoding": "2 (by the model's own cache where slots do not fit)"}
@@ -80,7 +80,7 @@ def replies_rule(model: HubModel | Path) -> dict[str, str]:
 
 
 def continuation_rule(model: HubModel | Path) -> dict[str, str]:
-    """The entry of a recipe for a greedy continuation; none where it is what it was."""
+    """The entry of a recipe for a greedy continuation; none where the correction changed nothing."""
     found = [_settings(model, name) for name in ("generation_config.json", "config.json")]
     if any(_any_set(settings, _SHAPES_GREEDY) for settings in found):
         return {f"{RULE}continuation": "2 (the likeliest tokens, whatever generation_config.json says)"}
@@ -88,7 +88,7 @@ def continuation_rule(model: HubModel | Path) -> dict[str, str]:
 
 
 def training_rules(base: HubModel, *, labels_first_token: bool, documents_share_rows: bool) -> dict[str, str]:
-    """The entries of a recipe for a training that comes from a base; none where it is what it was.
+    """The entries of a recipe for a training that comes from a base; none where the corrections changed nothing.
 
     ``labels_first_token``: a row's first token had a label. ``documents_share_rows``: documents that must not see each
     other stand in one row.
@@ -106,8 +106,8 @@ def training_rules(base: HubModel, *, labels_first_token: bool, documents_share_
 
 
 def _type_and_architecture(base: HubModel) -> tuple[str, str]:
-    """Empty where they cannot be told. Neither the cache of the hub nor what an adapter stands on is looked at: recipes
-    that were written without them stay as they are."""
+    """The two as the base's configuration names them, empty where they cannot be told. The hub's cache and the model
+    below an adapter are not read: recipes were first written without them and must stay equal."""
     if base.name.startswith("embedded:"):
         return "llama", "LlamaForCausalLM"
     file = from_root(base.name) / "config.json"

@@ -1,8 +1,8 @@
 """One text continued token by token, and a model's own defaults for generation, as they can be saved again.
 
 ``generate`` of ``transformers`` fills in what is not said from the model repository's ``generation_config.json`` and
-``config.json``: penalties, bans, beams, lengths. To what is continued here they never apply, but for the tokens that
-end a text; they are kept with what is trained.
+``config.json``: penalties, bans, beams, lengths. None of them applies to a text that is continued here. A model that is
+trained keeps them.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -32,8 +32,8 @@ def continued(
 ) -> list[int]:
     """The tokens that follow ``ids``: at most ``new_tokens``, up to and with the first that is among ``ends``.
 
-    Each is the likeliest, or the one that ``choose`` takes. ``cached``: by the model's own way of decoding, with its
-    own cache; else it reads the whole text anew for each token.
+    Each is the likeliest, or the one that ``choose`` takes. ``cached``: with the model's own cache; without it the
+    whole text is read anew for each token.
     """
     choose = choose or (lambda logits: int(logits.argmax()))
     with torch.inference_mode():
@@ -77,8 +77,9 @@ def _by_generate(
 def read_defaults(folder: Path, config: PreTrainedConfig, say: bool = True) -> GenerationConfig | None:
     """What a whole model's folder says of generation; None if it has no such file.
 
-    A file that cannot be read, or whose values contradict each other, could not be saved with a trained model: of it
-    the ids of tokens are kept, those that are none taken from the model's configuration. ``say``: with a line.
+    A file that cannot be read, or whose values contradict each other, could not be saved with a trained model. Of such
+    a file only the ids of tokens are kept; where one is no id, the model's configuration gives it. ``say``: print a
+    line about it.
     """
     file = folder / DEFAULTS
     if not file.is_file():
@@ -94,7 +95,7 @@ def read_defaults(folder: Path, config: PreTrainedConfig, say: bool = True) -> G
 
 
 def mend_defaults(folder: Path, model: PreTrainedModel) -> None:
-    """The same for what a model took from its ``config.json``, as older ones do."""
+    """The same for defaults that stand in a model's ``config.json``, as those of older models do."""
     if model.generation_config is None:
         return
     try:
@@ -105,7 +106,7 @@ def mend_defaults(folder: Path, model: PreTrainedModel) -> None:
 
 
 def end_ids(folder: Path) -> set[int]:
-    """Every token that ends a text by what a whole model's folder says of itself."""
+    """Ids of the tokens that end a text, as the folder of a whole model names them."""
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     named = read_defaults(folder, config, say=False) or config.get_text_config()
     return set(_ids(named.eos_token_id))
@@ -131,7 +132,7 @@ def _tokens_alone(values: dict[str, Any], config: PreTrainedConfig) -> Generatio
 
 
 def _ids(value: Any) -> list[int]:
-    """The ids of tokens in a value: one, several, or, if it is of another kind, none."""
+    """The ids of tokens in a value: one or several; none if it is anything else than numbers."""
     ids = value if isinstance(value, list) else [value]
     return ids if all(type(id_) is int and id_ >= 0 for id_ in ids) else []
 

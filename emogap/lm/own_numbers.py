@@ -1,9 +1,9 @@
-"""What a causal model itself says of a text that it reads alone, and whether it can be run in other ways too.
+"""A causal model's own logits, from a forward pass of one text alone, against which faster ways of running it are held.
 
 Scores, the lens and the engine lay several texts side by side, read hidden states through the head apart from the body,
 or decode in slots of one cache. Not every architecture can be run so, and one that cannot may give other numbers
-without a word. So each way is held, when a model is opened, against the model's own forward pass of a few texts of
-random tokens, one by one; what fails in any manner is not used.
+without an error. So, when a model is opened, each way is tried on a few texts of random tokens and compared with the
+model's own logits of each; a way that fails or differs is not used.
 """
 
 import inspect
@@ -52,7 +52,7 @@ def probe_texts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> l
 
 
 def own_logits(model: PreTrainedModel, ids: Sequence[int], name: str | Path) -> torch.Tensor:
-    """What follows each token of one text, as the model's forward pass says it: float32 logits (tokens, vocabulary).
+    """Logits of the token after each token of one text, by a plain forward pass: float32 (tokens, vocabulary).
 
     Raises ``ModelError`` if it has none to give.
     """
@@ -83,11 +83,11 @@ def forward(model: PreTrainedModel, ids: torch.Tensor, **inputs: object) -> obje
 def references(
     model: PreTrainedModel, texts: Sequence[Sequence[int]], name: str | Path
 ) -> Iterator[list[torch.Tensor]]:
-    """The model's own logits of the texts of ``probe_texts``, (tokens, vocabulary) each, to hold other ways against.
+    """The model's own logits of the texts of ``probe_texts``, (tokens, vocabulary) each, to compare other ways with.
 
-    They come once, or of a model in half precision twice: while it computes in float32, where only another way of
-    computing lies further off than rounding, and as it is. Raises ``ModelError`` for a model that gives none, or whose
-    numbers depend on what stands after a token.
+    They come once; of a model in half precision twice, first while it computes in float32, where rounding hides no
+    difference, then in its own format. Raises ``ModelError`` for a model that gives none, or whose logits depend on
+    later tokens.
     """
     _check_steady(model, name)
     if _can_be_float32(model):
@@ -105,7 +105,7 @@ def references(
 
 
 def _check_steady(model: PreTrainedModel, name: str | Path) -> None:
-    """Raises ``ModelError`` for attention that long texts draw at random, or that changes with the first short one."""
+    """Raises ``ModelError`` for attention that is random on long texts, or that changes with the first short one."""
     setting, value = _UNSTEADY.get(model.config.model_type, ("model_type", None))
     if value is not None and value in getattr(model.config, setting):
         raise ModelError(
@@ -137,7 +137,7 @@ def _in_float32(model: PreTrainedModel) -> Iterator[None]:
 def _check_causal(
     model: PreTrainedModel, texts: Sequence[Sequence[int]], own: Sequence[torch.Tensor], name: str | Path
 ) -> None:
-    """Raises ``ModelError`` if what the model says of a beginning depends on what stands after it."""
+    """Raises ``ModelError`` if the logits of a text's beginning depend on what follows it."""
     common = [shared_tokens(text, texts[0]) for text in texts]
     apart = [distances(one[:n], own[0][:n]).mean() for one, n in zip(own, common, strict=True)]
     if not max(apart) <= REFUSAL * TOLERANCE[str(model.dtype)]:
@@ -145,7 +145,7 @@ def _check_causal(
 
 
 def not_causal(model: torch.nn.Module, name: str | Path) -> ModelError:
-    """What is said of a model that looks ahead."""
+    """The error for a model whose logits depend on later tokens."""
     return ModelError(
         f"{name}: what a {architecture(model)} says of a token depends on the tokens after it; name a model that "
         "writes from left to right (some are one only with is_decoder in their config.json)"
@@ -210,7 +210,7 @@ def reads_head_alone(model: PreTrainedModel, ids: Sequence[int]) -> bool:
 
 
 def holds(claim: Callable[[], bool]) -> bool:
-    """Whether something can be done with a model; an error of any kind says that it cannot."""
+    """Whether a claim about a model is true; it is false where trying it ends in an error of any kind."""
     try:
         return claim()
     except Exception:  # a dozen kinds, all of which mean: not with this architecture

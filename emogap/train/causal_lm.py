@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emogap.config import Config
@@ -16,7 +15,6 @@ from emogap.train.stage import Prepared, Watch, model_pieces, train_stage
 from emogap.train.strategies import Run, base_of, require_data
 
 if TYPE_CHECKING:
-    import pandas as pd
     from transformers import PreTrainedTokenizerBase, TrainerCallback
 
     from emogap.train.trainer import Plan, StudyTrainer
@@ -50,7 +48,11 @@ def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> P
     documents = read_rows(path, CORPUS)
     blocks, datasets, counts = {}, {}, {}
     for split in ("train", "validation"):
-        texts = _texts(documents, split, path)
+        texts = documents.loc[documents["split"] == split, "text"].tolist()
+        if not texts:
+            raise InputError(
+                f"{path} has no {split} documents; raise the number of stories or set corpus.validation_share"
+            )
         counts[split] = len(texts)
         blocks[split] = cut(wrap(tokenizer, texts), config.clm.block_size, f"{path.name} ({split})")
         datasets[split] = block_rows(blocks[split], config.clm.boundaries == "closed")
@@ -82,10 +84,3 @@ def make_clm_trainer(
         processing_class=plan.tokenizer,
         callbacks=callbacks,
     )
-
-
-def _texts(documents: "pd.DataFrame", split: str, path: Path) -> list[str]:
-    texts = documents.loc[documents["split"] == split, "text"].tolist()
-    if not texts:
-        raise InputError(f"{path} has no {split} documents; raise the number of stories or set corpus.validation_share")
-    return texts

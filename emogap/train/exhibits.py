@@ -22,6 +22,9 @@ _HISTORY = (
     "model", "step", "epoch", "loss", "learning_rate", "grad_norm", "validation_loss", "validation_perplexity",
 )  # fmt: skip
 
+_PANELS = "Four panels over steps: training and validation loss, validation perplexity, learning rate, gradient norm."
+"""What is on the figure of curves."""
+
 
 def history_table(model: str, history: list[dict[str, float]], loss_before: float | None = None) -> pd.DataFrame:
     """One row a step: ``model, step, epoch, loss, learning_rate, grad_norm, validation_loss, validation_perplexity``.
@@ -64,40 +67,32 @@ def summary_table(records: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def training_exhibits(config: Config, task: Task) -> Iterator[Shown]:
-    """Curves and a table of all finished models of that kind."""
-    from emogap.show.style import use_style
+    """Curves and a table of all finished models of that kind; where there is none, the reason in their place."""
+    from emogap.show.style import nothing_figure, use_style
     from emogap.show.training_figures import curves
 
-    records = [read_record(config.home.model(run.name)) for run in trainable(config, task)]
-    order = 50 if task == "clm" else 55
-    kind = TASKS[task]
-    if not records:
-        yield from _nothing(config, task, order)
-        return
-    histories = pd.concat([recorded_history(record) for record in records])
-    before_after = ", ".join(
-        f"{r['model']} {r['perplexity_before']:.1f} → {r['perplexity_after']:.1f}" for r in records
-    )
-    caption = f"Validation perplexity before and after {kind}: {before_after}."
-    yield Exhibit(f"training_{task}", "table", caption, order), summary_table(records)
-    measured = histories.dropna(subset=["validation_loss"])
-    history = f"Loss and validation loss at every evaluation of {kind}; step 0 is the parent."
-    yield Exhibit(f"history_{task}", "table", history, order + 2), measured
     use_style()
-    alt = "Four panels over steps: training and validation loss, validation perplexity, learning rate, gradient norm."
-    figure = curves(histories, list(config.bases))
-    yield Exhibit(f"curves_{task}", "figure", f"{caption[:-1]}; curves over steps.", order + 1, alt=alt), figure
-
-
-def _nothing(config: Config, task: Task, order: int) -> Iterator[Shown]:
-    """No model of that kind was made: said in the place of its curves and its table."""
-    from emogap.show.style import nothing_figure
-
-    said = "; ".join(nothing_to_train(config, task)) or f"no strategy of the settings is of the kind {TASKS[task]}"
-    caption = f"No model was trained by {TASKS[task]}: {said}."
-    yield Exhibit(f"training_{task}", "table", caption, order), summary_table([])
-    yield Exhibit(f"history_{task}", "table", caption, order + 2), pd.DataFrame(columns=_HISTORY)
-    yield Exhibit(f"curves_{task}", "figure", caption, order + 1, alt=caption), nothing_figure(caption)
+    records = [read_record(config.home.model(run.name)) for run in trainable(config, task)]
+    order, kind = 50 if task == "clm" else 55, TASKS[task]
+    if records:
+        before_after = ", ".join(
+            f"{r['model']} {r['perplexity_before']:.1f} → {r['perplexity_after']:.1f}" for r in records
+        )
+        caption = f"Validation perplexity before and after {kind}: {before_after}."
+        of_history = f"Loss and validation loss at every evaluation of {kind}; step 0 is the parent."
+        of_curves = f"{caption[:-1]}; curves over steps."
+        alt = (
+            "Four panels over steps: training and validation loss, validation perplexity, learning rate, gradient norm."
+        )
+        histories = pd.concat([recorded_history(record) for record in records])
+        figure = curves(histories, list(config.bases))
+    else:
+        why = "; ".join(nothing_to_train(config, task)) or f"no strategy of the settings is of the kind {kind}"
+        caption = of_history = of_curves = alt = f"No model was trained by {kind}: {why}."
+        histories, figure = pd.DataFrame(columns=_HISTORY), nothing_figure(caption)
+    yield Exhibit(f"training_{task}", "table", caption, order), summary_table(records)
+    yield Exhibit(f"history_{task}", "table", of_history, order + 2), histories.dropna(subset=["validation_loss"])
+    yield Exhibit(f"curves_{task}", "figure", of_curves, order + 1, alt=alt), figure
 
 
 class LiveCurves:

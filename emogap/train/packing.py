@@ -1,8 +1,9 @@
-"""Documents that share a row and must not see each other: whether the model keeps them apart, and what if it does not.
+"""Documents that share a row and must not attend to each other: whether a model keeps them apart, and what is done if
+not.
 
 Rows say by ``position_ids``, which begin anew at 0, where a document begins. Many architectures make an attention mask
-of that. Others take no notice, in all layers or in some: what they learn, and what is measured, is then another text.
-Hence each training tries it on a row of its own before the first step.
+of that. Others ignore it, in all layers or in some, and would learn and be measured on another text. So each training
+tries it on one of its rows before the first step.
 """
 
 import math
@@ -64,7 +65,7 @@ def keep_apart(trainer: Trainer, name: str, remedy: str) -> None:
     """See to it that documents which share a row do not see each other, in training and in validation.
 
     A model that does not keep them apart by itself is given each in a padded row of its own. Raises ``ModelError`` with
-    the ``remedy`` if even then it says something else of a document than when that is alone.
+    the ``remedy`` if even then a document's logits are not those that it has alone.
     """
     batch = _shared(trainer)
     if batch is None or _keeps_apart(trainer, batch):
@@ -86,7 +87,7 @@ def keep_apart(trainer: Trainer, name: str, remedy: str) -> None:
 def see_only_what_precedes(trainer: Trainer, name: str, text: list[int], remedy: str) -> None:
     """Let the model read the tokens of the longest text once.
 
-    Raises ``ModelError`` if it cannot, if what it says is no number, or if it depends on what comes later.
+    Raises ``ModelError`` if it cannot, if its loss is no number, or if its logits depend on later tokens.
     """
     model, batch = architecture(trainer.model), {"input_ids": torch.tensor([text])}
     try:

@@ -83,7 +83,8 @@ def _launch(processes: int, name: Task, config: Config) -> None:
 
 
 def _first_error(error: Any) -> Exception:
-    """The error with a remedy that the first failing process ended with; if it was none of these, the launcher's."""
+    """The project's own error that the first failing process ended with; if it was another one, the launcher's
+    error."""
     failure = error.get_first_failure()[1].message
     name, _, message = failure["message"].partition(": ") if isinstance(failure, dict) else ("", "", "")
     error_type = getattr(errors, name, None)
@@ -91,7 +92,8 @@ def _first_error(error: Any) -> Exception:
 
 
 def model_pieces(config: Config, stage: Task, watch: Watch | None = None) -> Iterator[Piece]:
-    """The models of a stage, each when those before it are there, which it may start from, and what is seen of them.
+    """The models of a stage, each when those before it are there, which it may start from; at last their tables and
+    figures.
 
     Raises ``MissingInput`` while data or a parent are not there.
     """
@@ -133,13 +135,16 @@ class Model(Piece):
 
     @contextmanager
     def making(self) -> Iterator[Draft | None]:
-        """The draft; None in processes other than the first, which alone writes it."""
+        """The draft; None in processes other than the first, which alone writes it. All leave it together."""
+        import torch
+
         if is_main():
             with super().making() as draft:
                 yield draft
         else:
             yield None
-        _wait_for_all()
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()
 
 
 def _make(config: Config, run: Run, watch: Watch | None, draft: Draft | None) -> None:
@@ -151,13 +156,6 @@ def _make(config: Config, run: Run, watch: Watch | None, draft: Draft | None) ->
         checkpoints.bind(config.home.model(run.name), draft.artefact.recipe.sha256())
         draft.afterwards.append(partial(shutil.rmtree, folder))
     _train(config, run, draft, folder, watch)
-
-
-def _wait_for_all() -> None:
-    import torch
-
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
 
 
 def _train(config: Config, run: Run, draft: Draft | None, folder: Path, watch: Watch | None) -> None:

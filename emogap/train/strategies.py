@@ -1,7 +1,7 @@
 """The study's trainings as data: each row of ``[strategies]`` times each seed, and what it starts from and reads.
 
-Here is told too which of them have nothing to learn from: their data are there and hold too little. Data that are not
-there are missing, and other stages make them. Nothing is loaded but the columns that tell it.
+A training whose data exist but hold too little is left out, with the reason; data that do not exist yet are another
+stage's to make. Only the columns that tell it are read.
 """
 
 from dataclasses import dataclass

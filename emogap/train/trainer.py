@@ -97,7 +97,8 @@ def next_token_loss(
 
 
 class StudyTrainer(Trainer):
-    """Also the first base of ``SftTrainer``, before TRL's own."""
+    """Trainer with the study's loss, evaluation and record of time; for SFT it is the first base class, before TRL's
+    own."""
 
     plan: Plan
     seconds_before = 0.0
@@ -171,7 +172,7 @@ class StudyTrainer(Trainer):
         return self.seconds_before + time.monotonic() - self.started
 
     def go_on_from(self, checkpoint: Path | None) -> None:
-        """Count time and tokens on from where the checkpoint had them."""
+        """Go on counting time and tokens from what they were at a checkpoint."""
         if checkpoint:
             spent = read_state(checkpoint)["log_history"][-1]
             self.seconds_before, self.training_seconds = spent["seconds"], spent["training_seconds"]
@@ -291,14 +292,14 @@ def _place(arguments: TrainingArguments, device: torch.device) -> None:
 
 
 def _current(device: str) -> AbstractContextManager:
-    """While it lasts, a device that is named by its number may be made the current one."""
+    """Make a device that is named by its number torch's current one, for the time of a block."""
     index = torch.device(device).index
     return torch.accelerator.device_index(index) if index else nullcontext()
 
 
 @cache
 def _say_once(line: str) -> None:
-    """What holds of all models of a stage, and is met at each."""
+    """Print a line that holds for all models of a stage only for the first of them."""
     print(line)
 
 
@@ -358,7 +359,7 @@ def _train(plan: Plan, trainer: StudyTrainer) -> float:
 
 
 def _check(plan: Plan, trainer: StudyTrainer) -> None:
-    """What would otherwise fail in mid-training, or train on something else without a word."""
+    """Find what would otherwise fail in mid-training, or train on another text without an error."""
     longest = checks.check_rows(plan, trainer)
     see_only_what_precedes(trainer, plan.name, longest, f"lower {plan.task}.{checks.LENGTH[plan.task]}")
     open_rows = {"clm": "clm.boundaries=open", "sft": "sft.packing=false"}[plan.task]
