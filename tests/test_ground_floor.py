@@ -155,7 +155,8 @@ def test_figures_are_drawn_once_for_what_they_show_and_again_after_a_kill(tmp_pa
         return piece
 
     with pytest.raises(ZeroDivisionError):
-        draw("one", "ax")
+        draw("one", "abx")
+    assert not (tmp_path / "tables" / "a.csv").exists(), "the one that tells that all are there is written last"
     draw("one", "ab")
     draw("one", "ab")
     assert drawn == ["one ab"]

@@ -22,7 +22,9 @@ from transformers import (
 
 from emogap.emotions import LABELS
 from emogap.errors import InputError, ModelError, UsageError
-from emogap.evaluate.lens import TextReader, lens_models, load_openings, load_sentences, mean_by_layer
+from emogap.evaluate.lens import lens_models, load_openings, load_sentences
+from emogap.evaluate.lens_exhibits import mean_by_layer
+from emogap.evaluate.lens_reader import TextReader
 from emogap.evaluate.logit_lens import LogitLens, final_norm
 from emogap.hub import LocalModel
 

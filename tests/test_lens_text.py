@@ -9,8 +9,8 @@ from jupyter_lab import lab_address, lab_is_ready
 from tiny_models import SENTENCES, save_tiny_gpt2
 
 from emogap.cli import main
-from emogap.evaluate.lens import TextReader
 from emogap.evaluate.lens_exhibits import families, given
+from emogap.evaluate.lens_reader import TextReader
 from emogap.evaluate.logit_lens import LogitLens
 from emogap.hub import LocalModel
 from emogap.records import LENS, read_rows
@@ -207,7 +207,7 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 from tiny_models import SENTENCES, save_tiny_gpt2
-from emogap.evaluate.lens import TextReader
+from emogap.evaluate.lens_reader import TextReader
 from emogap.evaluate.logit_lens import LogitLens
 from emogap.hub import LocalModel
 from emogap.show.lens_widget import build

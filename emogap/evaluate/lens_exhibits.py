@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from emogap.config import Config
 from emogap.emotions import LABELS
 from emogap.evaluate import emotion_lens
-from emogap.evaluate.lens import lens_models, load_sentences, mean_by_layer, opening_readings, readings
+from emogap.evaluate.lens_reader import MEASURES
 from emogap.store.exhibits import Exhibit, Shown
 
 if TYPE_CHECKING:
@@ -16,16 +15,24 @@ PAGE = 7
 """Positions of a sentence that the report shows."""
 
 
-def lens_exhibits(config: Config) -> Iterator[Shown]:
-    """Every table and figure of the stage."""
-    table, openings = readings(config), opening_readings(config)
-    bases = {model.key: model.base for model in lens_models(config)}
-    known = list(config.bases)
+def lens_exhibits(
+    table: "pd.DataFrame",
+    openings: "pd.DataFrame",
+    texts: Mapping[str, str],
+    bases: dict[str, str],
+    known: list[str],
+    resamples: int,
+    seed: int,
+) -> Iterator[Shown]:
+    """Every table and figure of the stage.
+
+    ``table``: readings of the sentences ``texts`` (prompt id → text); ``openings``: of the openings. ``bases``: model →
+    its base; ``known``: the bases, in the order of their colours.
+    """
     yield from layers(table, known)
-    depths = emotion_depths(openings, bases, config.lens.bootstrap, config.seed)
-    yield from emotions(openings, depths, bases, known, config.lens.bootstrap, config.seed)
-    yield from words(openings, bases, known, config.lens.bootstrap, config.seed)
-    texts = {f"s{number}": text for number, text in enumerate(load_sentences(config.lens.sentences))}
+    depths = emotion_depths(openings, bases, resamples, seed)
+    yield from emotions(openings, depths, bases, known, resamples, seed)
+    yield from words(openings, bases, known, resamples, seed)
     yield from ranks(table, bases, texts)
     for prompt_id, text in texts.items():
         # In the report the end of each sentence; notebook and command show the rest, slice by slice.
@@ -198,3 +205,12 @@ def heat_maps_of(
                 alt="a heat map of layers against positions for each model",
             )
             yield exhibit, heat_maps(one, measure, first, last)
+
+
+def mean_by_layer(table: "pd.DataFrame") -> "pd.DataFrame":
+    """model, layer, and the mean over positions of each measure (the median for the rank, which is heavy-tailed)."""
+    wide = table[table["measure"].isin(MEASURES)].pivot_table(
+        index=["model", "prompt_id", "layer", "position"], columns="measure", values="value", sort=False
+    )
+    how = {measure: "median" if measure == "rank" else "mean" for measure in MEASURES}
+    return wide.groupby(["model", "layer"], sort=False).agg(how).round(3).reset_index()

@@ -6,7 +6,7 @@ published table or figure that it stands beside.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union
@@ -147,7 +147,7 @@ class Drawing(Piece):
     """
 
     lead: str = field(kw_only=True)
-    """One that is always among them, as ``tables/<name>``."""
+    """One that is always among them, as ``tables/<name>``; it is written last."""
     is_drawing: ClassVar[bool] = True
 
     def freshness(self) -> Freshness:
@@ -188,13 +188,24 @@ def drawing(
     """
 
     def make(draft: Draft) -> None:
-        names = show(folder, draw())
+        names = show(folder, _with_last(draw(), lead))
         for gone in {*draft.artefact.names(), *optional} - {*names}:
             _withdraw(folder, *gone.split("/", 1))
         write_text(draft.path, "".join(f"{one}\n" for one in names))
 
     recipe = Recipe(f"drawing {name}", dict(inputs), dict(settings or {}), seed=seed)
     return Drawing(folder / f".drawn-{name}", recipe, make=make, lead=lead)
+
+
+def _with_last(shown: Iterable[Shown], last: str) -> Iterator[Shown]:
+    """What is shown, one of them after all others."""
+    kept = []
+    for exhibit, content in shown:
+        if f"{exhibit.kind}s/{exhibit.name}" == last:
+            kept.append((exhibit, content))
+        else:
+            yield exhibit, content
+    yield from kept
 
 
 def _register(folder: Path, exhibit: Exhibit) -> None:

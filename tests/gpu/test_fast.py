@@ -234,7 +234,7 @@ def test_pairs_scored(models, device, add, paper):
 
 
 def test_texts_read_by_the_lens(models, device, add, paper):
-    from emogap.evaluate.lens import TextReader
+    from emogap.evaluate.lens_reader import TextReader
     from emogap.evaluate.logit_lens import LogitLens
 
     opened = LogitLens(models.local(GPT2), device=device)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from emogap.config import HubModel, load_config
 from emogap.errors import UsageError
-from emogap.evaluate.lens import TextReader, load_openings
+from emogap.evaluate.lens import load_openings
+from emogap.evaluate.lens_reader import TextReader
 from emogap.evaluate.logit_lens import LogitLens
 from emogap.evaluate.respond import load_prompts
 from emogap.hub import LocalModel, resolve
