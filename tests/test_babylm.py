@@ -24,10 +24,10 @@ from emogap.data.raw import find_sources
 from emogap.emotions import INDEX, LABELS
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.records import PROCESSED, read_rows
-from emogap.show.report_tables import read_cells
+from emogap.show.report_tables import to_cells
 from emogap.store import artefacts
 from emogap.store.artefacts import read_manifest
-from emogap.store.exhibits import exhibits
+from emogap.store.exhibits import exhibits, read_table
 from tools.benchmarks.clean import clean_line, make_text, plain_loop
 
 ELEVEN = "one two three four five six seven eight nine ten eleven"
@@ -434,7 +434,7 @@ def test_sources_called_like_columns_of_the_tables_stand_beside_them(make_config
     cleaned = babylm.cleaning_table(config).set_index("source")
     assert (cleaned.loc["all (source)", "kept"], cleaned.loc["all", "kept"]) == (1, 55)
     assert read_rows(config.home.processed, PROCESSED)["source"].isin(names).all(), "ids and rows keep the file's name"
-    cells = read_cells(config.home.filtered.parent / "tables/emotions_by_source.csv")
+    cells = to_cells(read_table(config.home.filtered.parent / "tables/emotions_by_source.csv"))
     assert [name for part in cells.parts for name in part.columns if name.startswith("cbt")] == [
         "cbt", "cbt high", "cbt low",
     ]  # fmt: skip

@@ -197,7 +197,10 @@ def test_two_processes_that_register_at_once_lose_nothing(tmp_path):
     assert sorted(e.name for e in exhibits(tmp_path)) == sorted(f"{n}{i}" for n in "ab" for i in range(25))
 
 
-@pytest.mark.parametrize("content", ["{", "[1]", '{"tables/a": {"name": "a"}}', '{"tables/a": 1}'])
+VIEW = '{"tables/a": {"name": "a", "kind": "table", "caption": "A.", "order": 1, "view": 5}}'
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"tables/a": {"name": "a"}}', '{"tables/a": 1}', VIEW])
 def test_a_damaged_registry_of_exhibits_is_one_line(tmp_path, content):
     (tmp_path / "captions.json").write_text(content)
     with pytest.raises(InputError, match=r"captions.json is damaged \(.*\); delete it"):

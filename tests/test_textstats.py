@@ -23,7 +23,7 @@ from emogap.hub import LocalModel
 from emogap.published import published_methods
 from emogap.records import REWRITES, STORIES, read_rows, write_rows
 from emogap.store import exhibits as store
-from emogap.store.exhibits import exhibits
+from emogap.store.exhibits import exhibits, read_table, shown_table
 
 # What nltk 3.8.1 itself makes of these; the rules of later releases differ in the first, third, fifth and sixth.
 TOKENS_381 = {
@@ -272,6 +272,16 @@ def test_story_stage_writes_the_table_and_its_exhibits(config, models, monkeypat
     comparisons = pd.read_csv(folder / "tables" / "comparisons.csv")
     assert set(comparisons["basis"]) == {"same lines"} and set(comparisons["n"]) == {6}
     assert set(comparisons["difference"]) == {0}
+    measured = read_table(folder / "tables" / "measures.csv").set_index(["measure", "group"])
+    ends = [values["m1", "words", f"average_words{end}"] for end in ("", "_low", "_high")]
+    assert measured.loc[("average_words", "m1")].tolist() == ends, "numbers in columns of their own, not rounded"
+    assert measured.loc[("total_words", "m1"), ["low", "high"]].isna().all()
+    shown = shown_table(folder, "measures").set_index("measure")
+    assert shown.loc["average_words", "m1"] == "{:.4g} [{:.4g}, {:.4g}]".format(*ends)
+    assert shown.loc["texts"].tolist() == ["12", "12"]
+    found = read_table(folder / "tables" / "names_and_openings.csv")
+    assert found[found["measure"] == "names"].iloc[0][["group", "found", "share"]].tolist() == ["m1", "Lily", 1.0]
+    assert shown_table(folder, "names_and_openings")["names"][0] == "Lily 100.0%"
     lengths = pd.read_csv(folder / "tables" / "lengths.csv")
     assert lengths.groupby(["group", "unit"])["texts"].sum().eq(12).all()
     shown = exhibits(folder)

@@ -31,9 +31,10 @@ from emogap.errors import InputError
 from emogap.paths import from_root
 from emogap.records import PROCESSED, count_rows, row_seed
 from emogap.store.artefacts import Draft, Recipe, read_manifest
-from emogap.store.exhibits import Exhibit, Shown, drawing, read_table, told_apart
+from emogap.store.exhibits import Exhibit, Shown, drawing, read_table
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
+from emogap.store.views import told_apart
 from emogap.text.near_duplicates import EQUALITY_RULE
 
 NO_LINE = "no line is emotional; give more text or lower process.threshold"

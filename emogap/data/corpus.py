@@ -27,9 +27,10 @@ from emogap.options import chunk_numbers
 from emogap.paths import MAKERS, from_root
 from emogap.records import CORPUS, KEPT, ROWS_AT_ONCE, STORIES, stream_rows, to_arrow
 from emogap.store.artefacts import RULE, Draft, Recipe, content_hashes, portable, write_json, write_text
-from emogap.store.exhibits import Shown, drawing, told_apart
+from emogap.store.exhibits import Shown, drawing
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import Progress, progress
+from emogap.store.views import told_apart
 from emogap.text.near_duplicates import EQUALITY_RULE, LIKENESS_RULE, near_duplicates, text_key
 
 REPEATED = "equal to an earlier document"
