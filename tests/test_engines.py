@@ -21,7 +21,7 @@ from emogap.config import HubModel, Sampling, Writer
 from emogap.errors import ModelError, UsageError
 from emogap.generate.chat_format import ChatFormat, fold_system
 from emogap.generate.engines import Conversation, open_engine
-from emogap.generate.next_token import penalise, sample_tokens, uniforms
+from emogap.generate.row_batch import penalise, sample_tokens, uniforms
 from emogap.generate.transformers_engine import TransformersEngine
 from emogap.hub import LocalModel
 

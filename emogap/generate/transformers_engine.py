@@ -16,8 +16,7 @@ from emogap.device import is_out_of_memory, pick_device, pick_dtype
 from emogap.errors import one_line
 from emogap.generate.chat_format import ChatFormat, end_tokens
 from emogap.generate.engines import Conversation, Reply, failed, without_room
-from emogap.generate.next_token import penalise, sample_tokens, uniforms
-from emogap.generate.row_batch import Row, RowBatch, common_prefix
+from emogap.generate.row_batch import Row, RowBatch, common_prefix, penalise, sample_tokens, uniforms
 from emogap.generate.slot_check import decoding_mode
 from emogap.hub import LocalModel
 from emogap.lm.attention_reach import rotary_limit
