@@ -176,7 +176,7 @@ def _train(config: Config, run: Run, draft: Draft | None, folder: Path, watch: W
     model = with_adapters(model, settings.lora)
     parameters = {"parameters": model.num_parameters(), "trainable": model.num_parameters(only_trainable=True)}
     if draft:
-        checkpoints.check_disk(folder, run.name, **parameters)
+        checkpoints.check_disk(folder, run.name, parameters["parameters"], parameters["trainable"])
         rehearse_writing(folder, model, parent.path, settings.lora, below)
     show = (lambda history: watch(run.name, history)) if watch else None
     plan = Plan(run.name, run.strategy.task, settings, run.seed, model, tokenizer, prepared.make_trainer, folder, show)
