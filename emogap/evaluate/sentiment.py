@@ -15,7 +15,7 @@ from emogap.emotions import GROUPINGS, INDEX, LABELS, group_of
 from emogap.errors import InputError
 from emogap.evaluate.statistics import bootstrap_interval, holm, paired_p
 from emogap.text.forms import Count, Form, Name, check, one_spelling, read_forms
-from emogap.text.reading import given_file, kind_of, read_json
+from emogap.text.reading import format_of, given_file, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +56,7 @@ def read_counts(path: Path, grouping: str = "study") -> "pd.DataFrame":
     import pandas as pd
 
     given_file(path, "counts", f"give a CSV file with the columns {', '.join(COUNT_COLUMNS)}")
-    counted = _study_counts(path) if kind_of(path) == "JSON" else read_forms(path, _Counted)
+    counted = _study_counts(path) if format_of(path) == "JSON" else read_forms(path, _Counted)
     spelt = one_spelling(given.model for _, given in counted)
     seen: dict[tuple[str, str, str], int] = {}
     for where, given in counted:

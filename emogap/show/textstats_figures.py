@@ -18,7 +18,7 @@ from emogap.store.exhibits import Exhibit, Shown, read_table
 from emogap.store.views import View
 
 if TYPE_CHECKING:
-    from emogap.evaluate.textstats import Kind, Statistics
+    from emogap.evaluate.textstats import Genre, Statistics
 
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#000000")
 _LINES = ("-", "--", ":", "-.")
@@ -37,7 +37,7 @@ _PROFILE = {
 }
 
 
-def statistics_exhibits(folder: Path, kind: "Kind") -> Iterator[Shown]:
+def statistics_exhibits(folder: Path, kind: "Genre") -> Iterator[Shown]:
     """What the report shows of the tables of statistics under ``folder/tables``."""
     from emogap.evaluate.textstats import Statistics
 
@@ -59,7 +59,7 @@ def _nothing(said: str, _: pd.DataFrame) -> Figure:
     return nothing_figure(said)
 
 
-def _tables(statistics: "Statistics", kind: "Kind") -> Iterator[Shown]:
+def _tables(statistics: "Statistics", kind: "Genre") -> Iterator[Shown]:
     caption = f"Words of the {kind.name} by each definition; the published counts are made by {kind.presets[0]}."
     exhibit = Exhibit("word_counts", "table", caption, 90, published=kind.published, view=View({"": 2}))
     yield exhibit, word_counts(statistics.statistics)
