@@ -95,6 +95,17 @@ def _ancestors(name: str) -> set[str]:
     return found
 
 
+def whats_next(config: Config, name: str) -> list[str]:
+    """What a stage leaves to be done behind it, in lines: which stages are stale and why, and what comes next."""
+    behind = [state for state in inspect_all(config) if name in _ancestors(state.stage.name)]
+    stale = [f"{state.stage.name} ({'; '.join(state.reasons)})" for state in behind if state.state == "stale"]
+    lines = [f"stale now: {', '.join(stale)}"] if stale else []
+    todo = next((state.stage for state in behind if state.state != "fresh"), None)
+    if todo is None:
+        return ["all that is made from it is fresh"]
+    return [*lines, f"next: {todo.source or f'emogap {todo.name}'} ({todo.title})"]
+
+
 def verify_all(config: Config) -> int:
     """Hash every artefact of the home again; how many there are. Raises ``InputError`` at the first that differs."""
     suffix = ".manifest.json"

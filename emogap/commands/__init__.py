@@ -33,11 +33,14 @@ def add_setting(parser: argparse.ArgumentParser, option: str, key: str, **option
     parser.set_defaults(shorthands={**(parser.get_default("shorthands") or {}), added.dest: key})
 
 
-def config_from(arguments: argparse.Namespace) -> Config:
-    """The settings that a command's options ask for. Options that are short for a setting come after ``--set``."""
+def config_from(arguments: argparse.Namespace, keep: bool = False) -> Config:
+    """The settings that a command's options ask for. Options that are short for a setting come after ``--set``.
+
+    ``keep``: they are those of the home from now on.
+    """
     given = {key: getattr(arguments, name) for name, key in getattr(arguments, "shorthands", {}).items()}
     given = {key: str(value) if isinstance(value, Path) else value for key, value in given.items() if value is not None}
-    return load_config(arguments.profile, arguments.home, [*arguments.settings, *given.items()])
+    return load_config(arguments.profile, arguments.home, [*arguments.settings, *given.items()], keep)
 
 
 def add_stage(commands: Commands, name: str, settings: Mapping[str, str] | None = None) -> argparse.ArgumentParser:
@@ -54,4 +57,4 @@ def add_stage(commands: Commands, name: str, settings: Mapping[str, str] | None 
 
 def run_stage(name: str, arguments: argparse.Namespace) -> None:
     """Run one stage in this process and print its summary."""
-    print(stage(name).run(config_from(arguments)))
+    print(stage(name).run(config_from(arguments, keep=True)))

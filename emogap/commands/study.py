@@ -23,8 +23,22 @@ def register(commands: Commands) -> None:
     doctor = commands.add_parser("doctor", help="what this machine can run")
     add_run_options(doctor)
     doctor.set_defaults(run=_doctor)
+    _add_settings(commands)
     _add_plan(commands)
     _add_report(commands)
+
+
+def _add_settings(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "settings",
+        help="what a home sets beside its profile; all settings, with the published ones and what they mean",
+        description="Without a name: what the home sets beside its profile (settings.toml in it). With names of "
+        "sections or settings: their values, the published ones, and what they mean.",
+    )
+    add_run_options(parser)
+    parser.add_argument("names", nargs="*", metavar="SECTION[.KEY]", help="whose settings to show; all for 'all'")
+    parser.add_argument("--forget", nargs="*", metavar="KEY", help="take these back, or all that the home sets")
+    parser.set_defaults(run=_settings)
 
 
 def _add_plan(commands: Commands) -> None:
@@ -64,14 +78,36 @@ def _run(arguments: argparse.Namespace) -> None:
     from emogap.runner import run_stages, select
 
     stages = select(arguments.first, arguments.last, arguments.only)
-    run_stages(config_from(arguments), stages, arguments.settings)
+    run_stages(config_from(arguments, keep=True), stages, arguments.settings)
+
+
+def _settings(arguments: argparse.Namespace) -> None:
+    from emogap.config import forget
+    from emogap.home_settings import kept, toml
+
+    config = config_from(arguments)
+    if arguments.forget is not None:
+        for key in forget(config, arguments.forget):
+            print(f"{config.home.root}: {key} is the profile's again")
+    elif arguments.names:
+        names = [] if arguments.names == ["all"] else arguments.names
+        for row in config.show(*names).itertuples():
+            published = f" (published: {row.published})" if row.published not in ("", row.value) else ""
+            print(f"{row.setting} = {row.value}{published}\n    {row.meaning}")
+    else:
+        own = kept(config.home.root)
+        for key, value in own.items():
+            print(f"{key} = {toml(value)}")
+        print(f"{config.home.root} sets {len(own) or 'nothing'} beside the profile {config.profile}")
 
 
 def _status(arguments: argparse.Namespace) -> None:
+    from emogap.home_settings import kept
     from emogap.state import inspect_all, verify_all
 
     config = config_from(arguments)
-    print(f"{config.profile} in {config.home.root}")
+    own = ", ".join(kept(config.home.root))
+    print(f"{config.profile} in {config.home.root}{f', which sets {own}' if own else ''}")
     for state in inspect_all(config):
         seconds = f"{state.seconds:,.0f} s" if state.manifests else ""
         rows = ", ".join(f"{value:,} {name}" for name, value in state.counts.items())
