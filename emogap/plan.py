@@ -194,7 +194,7 @@ def _begun(config: Config, work: Work) -> Iterator[Seen]:
         yield Seen(path, sum(not row["attempt"] for row in rows), sum(row["seconds"] for row in rows), problems)
 
 
-def rate_tables(source: Path) -> list[Path]:
+def tables(source: Path) -> list[Path]:
     """The file itself, or the tables of a folder; none, if it is something else."""
     return [source] if source.suffix == ".csv" else sorted(source.glob("*.csv"))
 
@@ -236,9 +236,7 @@ def _rated(config: Config, work: Work, files: Sequence[Path]) -> Iterator[Seen]:
 
 def price(config: Config, work: Work, manifests: dict[Path, dict]) -> Seen | None:
     """The measure of this work in that home, or the tables there, or why it is none; None if nothing of it is there."""
-    seen = list(
-        _rated(config, work, files) if (files := rate_tables(config.home.root)) else done(config, work, manifests)
-    )
+    seen = list(_rated(config, work, files) if (files := tables(config.home.root)) else done(config, work, manifests))
     good = [one for one in seen if not one.problems]
     if not good:
         return min(seen, key=lambda one: len(one.problems), default=None)
@@ -283,4 +281,4 @@ def plan(config: Config, sources: Sequence[Path]) -> Iterator[str]:
     yield f"Made on: {'; '.join(filter(None, machines)) or '–'}. Not priced: {LEFT_OUT}."
     yield from (f"Not known: {', '.join(names)}: {why}" for why, names in unknown.items())
     if unknown and RATES not in sources:
-        yield f"{portable(RATES)} {'has rates of cards, for --from' if rate_tables(RATES) else 'holds no rates of a card'}"
+        yield f"{portable(RATES)} {'has rates of cards, for --from' if tables(RATES) else 'holds no rates of a card'}"
