@@ -1,18 +1,23 @@
 """Models of the published shapes with random weights, texts for them, and the floors of what a card can do."""
 
+import csv
 import gc
+import io
 import json
 import random
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
+
+from emogap.plan import RATE_COLUMNS, read_rates
+from emogap.store.artefacts import write_text
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
 GPT2, MEDIUM = "openai-community/gpt2", "openai-community/gpt2-medium"
@@ -250,3 +255,31 @@ def measured(device: str) -> Iterator[Measured]:
         torch.cuda.synchronize(device)
         found.gigabytes = torch.cuda.max_memory_allocated(device) / 1e9
     found.seconds = time.perf_counter() - started
+
+
+# --- tables of rates -------------------------------------------------------------------------------------------------
+
+MEASURED = ("floor", "GB", "versions")
+"""Further columns that are no settings: the rate that the card's peak operations and bandwidth allow, empty for a card
+whose peaks are not known; the most memory that was held; what was measured with."""
+
+
+def write_rates(file: Path, rows: Sequence[dict[str, object]]) -> None:
+    """Write a card's table anew: the columns that every row has, then the settings that any has."""
+    settings = {key for row in rows for key in row} - {*RATE_COLUMNS, *MEASURED}
+    text = io.StringIO()
+    table = csv.DictWriter(text, [*RATE_COLUMNS, *MEASURED, *sorted(settings)], lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_text(file, text.getvalue())
+
+
+def markdown(file: Path) -> str:
+    """The table as a document shows it, with each rate's share of its floor."""
+    lines = ["| work | model | settings | rate | of the floor | GB |", "|---|---|---|---|---|---|"]
+    for _, row in read_rates([file]):
+        settings = [f"{key} {value}" for key, value in row.items() if value and key not in (*RATE_COLUMNS, *MEASURED)]
+        share = f"{float(row['rate']) / float(row['floor']):.0%}" if row.get("floor") else "–"
+        rate, gigabytes = f"{float(row['rate']):,.0f} {row['unit']}", row.get("GB") or "–"
+        lines.append(f"| {row['work']} | {row['model']} | {', '.join(settings)} | {rate} | {share} | {gigabytes} |")
+    return "\n".join(lines)
