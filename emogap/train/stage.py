@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from emogap import errors
 from emogap.config import Config, Task
 from emogap.device import check_device
+from emogap.errors import MissingInput
 from emogap.hub import LocalModel, identify, is_adapter, study_model
 from emogap.lm.adapters import low_rank_of
 from emogap.lm.loading import load_causal
@@ -24,6 +25,7 @@ from emogap.paths import from_root
 from emogap.store.artefacts import RULE, Draft, Recipe
 from emogap.store.exhibits import drawing
 from emogap.store.pieces import Piece, Summary, run
+from emogap.store.variants import take_over
 from emogap.train import checkpoints
 from emogap.train.checks import check_settings, check_tracker, is_main, process_count, training_device
 from emogap.train.exhibits import training_exhibits
@@ -55,6 +57,7 @@ def train_stage(config: Config, stage: Task, watch: Watch | None = None) -> Summ
     models = trainable(config, stage)
     if models and settings.processes > 1 and "WORLD_SIZE" not in os.environ:
         check_settings(stage, settings, settings.processes)
+        _take_over(config, stage)
         _launch(settings.processes, stage, config)
     if is_main():
         for line in nothing_to_train(config, stage):
@@ -64,6 +67,15 @@ def train_stage(config: Config, stage: Task, watch: Watch | None = None) -> Summ
         for model in models:  # left by a kill between publishing and clearing up
             shutil.rmtree(checkpoints.folder(config.home.model(model.name)), ignore_errors=True)
     return summary
+
+
+def _take_over(config: Config, stage: Task) -> None:
+    """What a variant has from its parent is taken over before several processes ask whether it is there."""
+    for one in trainable(config, stage):
+        with suppress(MissingInput):
+            piece = model_piece(config, one)
+            if piece.freshness().state != "fresh":
+                take_over(piece)
 
 
 def _launch(processes: int, name: Task, config: Config) -> None:
