@@ -667,7 +667,8 @@ class Config(Section):
         """
         from emogap.settings_shown import settings_table
 
-        return settings_table(self, sections)
+        fields = {".".join(key): field_at(key) for key in setting_keys()}
+        return settings_table(self.model_dump(mode="json"), fields, sections)
 
     def flat(self, section: str, *keys: str) -> dict[str, Any]:
         """``section.key`` → value of what shapes the result, for a recipe."""

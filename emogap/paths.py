@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -215,3 +216,24 @@ class Home:
             folder = path.relative_to(self.root).parts[0]
             raise MissingInput(f"{self.relative(path)} not found under {self.root}; run {MAKERS[folder]}")
         return path
+
+
+def chunk_numbers(text: str, setting: str, every: Iterable[int]) -> list[int]:
+    """``all`` (every one there is), or numbers and ranges such as ``0-9,33`` → chunk numbers, in order.
+
+    Raises ``UsageError``, which names the setting. Whether those chunks are there is for the caller to say.
+    """
+    if text.strip() == "all":
+        return sorted(every)
+    numbers: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if not match:
+            raise UsageError(f"{setting} = '{text}': give all, or numbers and ranges such as 0-9,33")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise UsageError(f"{setting} = '{text}': {part.strip()} ends before it begins")
+        if last > LAST_CHUNK:
+            raise UsageError(f"{setting} = '{text}': there is no chunk {last}; the last there can be is {LAST_CHUNK}")
+        numbers.update(range(first, last + 1))
+    return sorted(numbers)

@@ -21,8 +21,7 @@ from emogap.generate import augment, rewrite, writing
 from emogap.paths import ROOT
 from emogap.published import published
 from emogap.records import RESPONSES, REWRITES, STORIES, read_rows
-from emogap.show.report_facts import home_manifests
-from emogap.store.artefacts import counted, portable
+from emogap.store.artefacts import counted, home_manifests, portable
 from emogap.train import checkpoints, exhibits, model_folder, strategies
 from emogap.train.stage import model_piece
 

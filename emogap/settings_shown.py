@@ -1,34 +1,32 @@
 """The settings of a run as a table: what each is, what the published study had, and what it means."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
+from pydantic.fields import FieldInfo
 
-from emogap.config import Config, field_at, setting_keys
 from emogap.errors import UsageError
 from emogap.home_settings import toml
 from emogap.published import published
 
 
-def settings_table(config: Config, sections: Sequence[str] = ()) -> pd.DataFrame:
-    """What ``Config.show`` gives."""
-    known = [".".join(key) for key in setting_keys()]
+def settings_table(values: dict[str, Any], fields: Mapping[str, FieldInfo], sections: Sequence[str]) -> pd.DataFrame:
+    """What ``Config.show`` gives. ``values``: of all settings, section by section; ``fields``: key → field."""
     for name in sections:
-        if not any(_is_of(key, name) for key in known):
-            raise UsageError(
-                f"'{name}' is no section and no setting; sections are {', '.join(type(config).model_fields)}"
-            )
-    chosen = [key for key in known if not sections or any(_is_of(key, name) for name in sections)]
-    values, said = config.model_dump(mode="json"), {setting: value for setting, value, _ in published("settings").rows}
+        if not any(_is_of(key, name) for key in fields):
+            raise UsageError(f"'{name}' is no section and no setting; sections are {', '.join(values)}")
+    said = {setting: toml(value) for setting, value, _ in published("settings").rows}
     return pd.DataFrame(
         [
             {
                 "setting": key,
                 "value": toml(_at(values, key)),
-                "published": toml(said[key]) if key in said else "",
-                "meaning": " ".join((field_at(key.split(".")).description or "").split()),
+                "published": said.get(key, ""),
+                "meaning": " ".join((field.description or "").split()),
             }
-            for key in chosen
+            for key, field in fields.items()
+            if not sections or any(_is_of(key, name) for name in sections)
         ]
     )
 
@@ -37,7 +35,7 @@ def _is_of(key: str, name: str) -> bool:
     return key == name or key.startswith(f"{name}.")
 
 
-def _at(values: dict, key: str) -> object:
+def _at(values: dict[str, Any], key: str) -> Any:
     for part in key.split("."):
         values = values[part]
     return values

@@ -115,7 +115,7 @@ def test_models_by_name_and_files_are_checked_as_early(make_config, monkeypatch,
     from emogap.config import HubModel
     from emogap.data.classify import classify_file
     from emogap.evaluate.evaluate import TASKS
-    from emogap.generate.engines import open_engine
+    from emogap.generate.open_engine import open_engine
 
     no_work(monkeypatch)
     models = {"m": HubModel(name="someone/model")}

@@ -20,7 +20,8 @@ from transformers import (
 from emogap.config import HubModel, Sampling, Writer
 from emogap.errors import ModelError, UsageError
 from emogap.generate.chat_format import ChatFormat, fold_system
-from emogap.generate.engines import Conversation, open_engine
+from emogap.generate.engines import Conversation
+from emogap.generate.open_engine import open_engine
 from emogap.generate.row_batch import penalise, sample_tokens, uniforms
 from emogap.generate.transformers_engine import TransformersEngine
 from emogap.hub import LocalModel
@@ -435,7 +436,7 @@ def test_a_hub_model_that_cannot_write_is_refused_before_its_weights_are_fetched
     import huggingface_hub
 
     from emogap.config import HubModel, Writer
-    from emogap.generate.engines import open_engine
+    from emogap.generate.open_engine import open_engine
 
     (tmp_path / "config.json").write_text('{"model_type": "bert", "architectures": ["BertModel"]}')
     fetched = []

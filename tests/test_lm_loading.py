@@ -10,7 +10,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 
 from emogap.errors import ModelError
 from emogap.generate.chat_format import end_tokens
-from emogap.lm.loading import context_length, load_causal, load_encoder
+from emogap.lm.attention_reach import context_length
+from emogap.lm.loading import load_causal, load_encoder
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from emogap.config import HubModel, Writer
 from emogap.errors import ModelError
-from emogap.generate.engines import open_engine
+from emogap.generate.open_engine import open_engine
 from emogap.generate.vllm_engine import Server, serve_command
 
 

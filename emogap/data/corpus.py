@@ -22,8 +22,7 @@ from emogap.data.composition_log import InputFile, composition, render
 from emogap.data.wiki import layout_of, read_articles, said_articles, wiki_file
 from emogap.emotions import LABELS, NEUTRAL
 from emogap.errors import MissingInput, UsageError
-from emogap.options import chunk_numbers
-from emogap.paths import MAKERS, from_root
+from emogap.paths import MAKERS, chunk_numbers, from_root
 from emogap.records import CORPUS, KEPT, ROWS_AT_ONCE, STORIES, stream_rows, to_arrow
 from emogap.store.artefacts import RULE, Draft, Recipe, content_hashes, portable, remembered, write_json, write_text
 from emogap.store.exhibits import Shown, drawing

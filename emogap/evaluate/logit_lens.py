@@ -14,9 +14,9 @@ import numpy as np
 from emogap.device import pick_device, pick_dtype
 from emogap.errors import InputError, ModelError, one_line
 from emogap.hub import LocalModel, with_bases
-from emogap.lm.attention_reach import rotary_limit
+from emogap.lm.attention_reach import context_length, rotary_limit
 from emogap.lm.generation import continued, end_ids
-from emogap.lm.loading import context_length, load_causal
+from emogap.lm.loading import load_causal
 from emogap.lm.own_numbers import close, holds, probe_texts, reads_head_alone, references
 
 if TYPE_CHECKING:

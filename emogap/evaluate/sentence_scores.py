@@ -20,8 +20,8 @@ from emogap.device import pick_device, pick_dtype, read_one_behind
 from emogap.errors import InputError, ModelError, one_line
 from emogap.evaluate.prefix_trees import ROW_NODES, ROW_TEXTS, Tree, batches, grow_trees
 from emogap.hub import LocalModel
-from emogap.lm.attention_reach import bounds
-from emogap.lm.loading import context_length, load_causal
+from emogap.lm.attention_reach import bounds, context_length
+from emogap.lm.loading import load_causal
 from emogap.lm.own_numbers import (
     forward,
     holds,

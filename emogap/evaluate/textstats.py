@@ -1,7 +1,7 @@
 """Statistics of stories and rewrites: the published counts, and what else the texts are like."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -18,13 +18,14 @@ from emogap.evaluate import text_comparison as comparison
 from emogap.evaluate import text_measures as measures
 from emogap.evaluate.text_scan import Job, Scan, scan
 from emogap.evaluate.text_sources import COLUMNS, REWRITE_COLUMNS, STORY_COLUMNS, read_texts, sources_rule
+from emogap.evaluate.text_tables import Statistics
 from emogap.evaluate.word_counts import PRESETS, REWRITE_PRESETS, STORY_PRESETS
 from emogap.hub import identify, resolve
 from emogap.lm.loading import tokenizer_folder
 from emogap.paths import MAKERS
 from emogap.records import KEPT, row_seed
 from emogap.store.artefacts import Draft, Recipe, write_text
-from emogap.store.exhibits import Shown, drawing, read_table, show
+from emogap.store.exhibits import Shown, drawing, show
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
 from emogap.text.words import spelling_rule
@@ -75,41 +76,6 @@ class Genre:
         made, shown = _piece(config, self, folder, self.inputs(config)), partial(_exhibits, folder, self)
         lead = "tables/word_counts"
         return [made, drawing(folder, self.stage, lead, {"statistics": made.path}, shown, optional=OPTIONAL)]
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """All that was counted, as tidy tables; a table without rows says that there was nothing to count."""
-
-    statistics: pd.DataFrame
-    """group, preset, measure, value."""
-    lengths: pd.DataFrame
-    """Histograms with equal bins for all groups; the units are words, sentences and tokens."""
-    growth: pd.DataFrame
-    """Distinct words among the first so many."""
-    comparisons: pd.DataFrame
-    """Differences between two groups, on equal footing."""
-    openings: pd.DataFrame
-    """The commonest first words of texts, 3 or 8 of them."""
-    names: pd.DataFrame
-    """The commonest names."""
-    emotion_words: pd.DataFrame
-    """The words that set the texts of an emotion apart from all others'."""
-    confusion: pd.DataFrame
-    """How many texts of an emotion were found to have which."""
-    counts: pd.DataFrame
-    """How many texts there are, of those whose emotion is known."""
-
-    def write(self, folder: Path) -> None:
-        """A file ``<name>.csv`` for each."""
-        for name, table in vars(self).items():
-            write_text(folder / f"{name}.csv", table.to_csv(index=False))
-
-    @classmethod
-    def read(cls, folder: Path) -> "Statistics":
-        """What ``write`` wrote; a table without rows may have been taken away."""
-        files = {field.name: folder / f"{field.name}.csv" for field in fields(cls)}
-        return cls(**{name: read_table(file) if file.exists() else pd.DataFrame() for name, file in files.items()})
 
 
 def _stories(config: Config) -> dict[str, Path]:
@@ -215,7 +181,7 @@ def describe_files(
 def _exhibits(folder: Path, genre: Genre) -> Iterator[Shown]:
     from emogap.show.textstats_figures import statistics_exhibits
 
-    return statistics_exhibits(folder, genre)
+    return statistics_exhibits(folder, genre.name, genre.presets[0], genre.published)
 
 
 def describe(texts: pd.DataFrame, genre: Genre, config: Config) -> Statistics:

@@ -17,8 +17,7 @@ from emogap.generate.prompts import StoryExample, Template, load_examples, load_
 from emogap.generate.quality import STORY_GATES
 from emogap.generate.writing import Ask, Row
 from emogap.generate.writing_stage import Part, WritingStage, part_recipes
-from emogap.options import chunk_numbers
-from emogap.paths import from_root
+from emogap.paths import chunk_numbers, from_root
 from emogap.records import PROCESSED, STORIES, count_rows, read_rows, row_seed
 from emogap.store.artefacts import Artefact, Recipe, fingerprint
 from emogap.store.pieces import Summary

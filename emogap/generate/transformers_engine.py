@@ -19,9 +19,9 @@ from emogap.generate.engines import Conversation, Reply, failed, without_room
 from emogap.generate.row_batch import Row, RowBatch, common_prefix, penalise, sample_tokens, uniforms
 from emogap.generate.slot_check import decoding_mode
 from emogap.hub import LocalModel
-from emogap.lm.attention_reach import rotary_limit
+from emogap.lm.attention_reach import context_length, rotary_limit
 from emogap.lm.generation import continued
-from emogap.lm.loading import context_length, load_causal
+from emogap.lm.loading import load_causal
 
 
 class TransformersEngine:

@@ -30,7 +30,8 @@ from emogap.generate.chat_format import ChatFormat, end_tokens
 from emogap.generate.engines import Conversation, Reply, without_room
 from emogap.generate.server_engine import ServerEngine
 from emogap.hub import LocalModel
-from emogap.lm.loading import context_length, load_tokenizer, read_config
+from emogap.lm.attention_reach import context_length
+from emogap.lm.loading import load_tokenizer, read_config
 from emogap.paths import ROOT
 
 ENVIRONMENT = ROOT / ".venv-vllm"

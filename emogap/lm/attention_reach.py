@@ -5,13 +5,23 @@ In shorter texts every token attends to all before it, wherever in a batch it st
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 _WINDOW = re.compile(r"window|attention_chunk|chunk_length|block_size|local_attention|index_topk|indexer_budget")
 """Settings that limit how far back a token sees, or part a text into stretches: ``sliding_window``, GPT-Neo's
 ``window_size``, Llama 4's ``attention_chunk_size``, RecurrentGemma's ``attention_window_size``, …"""
 _NO_WINDOW = re.compile(r"layer|pattern|num_|audio|vision")
 """Settings that are named alike and are none: ``max_window_layers``, ``sliding_window_pattern``, …"""
+_LIMITS = ("max_position_embeddings", "max_seq_len", "max_target_positions")
+"""What configurations call the number of positions (attribute maps of transformers lead other names to the first)."""
+_PAD_TAKES_POSITIONS = {
+    "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mpnet",
+    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+}  # fmt: skip
+"""Models that count positions from behind the padding token's id: the first ones of their table are never a word's."""
 
 
 def smallest_window(settings: Mapping[str, Any]) -> int | None:
@@ -46,3 +56,15 @@ def _ropes(settings: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         if isinstance(rope, Mapping):
             yield rope
             yield from (part for part in rope.values() if isinstance(part, Mapping))
+
+
+def context_length(config: "PreTrainedConfig") -> int | None:
+    """How many tokens a model can read at most; None if its configuration names no limit."""
+    text = config.get_text_config()
+    limit = next((limit for name in _LIMITS if (limit := getattr(text, name, None))), None)
+    if not isinstance(limit, int) or limit < 0:  # XLNet's is -1
+        return None
+    if text.model_type in _PAD_TAKES_POSITIONS:
+        pad = 1 if text.model_type == "mpnet" else text.pad_token_id or 0
+        return limit - pad - 1
+    return limit

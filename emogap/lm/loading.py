@@ -18,13 +18,6 @@ if TYPE_CHECKING:
 
 CONFIG = "config.json"
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "*.model", "spiece*", "sentencepiece*")
-_LIMITS = ("max_position_embeddings", "max_seq_len", "max_target_positions")
-"""What configurations call the number of positions (attribute maps of transformers lead other names to the first)."""
-_PAD_TAKES_POSITIONS = {
-    "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mpnet",
-    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
-}  # fmt: skip
-"""Models that count positions from behind the padding token's id: the first ones of their table are never a word's."""
 
 
 class Loaded(NamedTuple):
@@ -124,18 +117,6 @@ def check_causal(folder: Path) -> None:
     kinds = config.architectures or [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type, "of unknown kind")]
     if not set(kinds) & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
         raise ModelError(f"{whole} is a {', '.join(kinds)}, not a causal language model; name one that writes text")
-
-
-def context_length(config: "PreTrainedConfig") -> int | None:
-    """How many tokens a model can read at most; None if its configuration names no limit."""
-    text = config.get_text_config()
-    limit = next((limit for name in _LIMITS if (limit := getattr(text, name, None))), None)
-    if not isinstance(limit, int) or limit < 0:  # XLNet's is -1
-        return None
-    if text.model_type in _PAD_TAKES_POSITIONS:
-        pad = 1 if text.model_type == "mpnet" else text.pad_token_id or 0
-        return limit - pad - 1
-    return limit
 
 
 def _load(

@@ -16,8 +16,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from emogap.errors import ModelError, one_line
-from emogap.lm.attention_reach import rotary_limit, smallest_window
-from emogap.lm.loading import context_length
+from emogap.lm.attention_reach import context_length, rotary_limit, smallest_window
 
 PROBE_TOKENS = 32
 """Length of the longest probe, unless a small window or context says otherwise."""

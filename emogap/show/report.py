@@ -18,7 +18,7 @@ from emogap.show import report_facts as facts
 from emogap.show.study_order import PLACES, Place, place_of
 from emogap.stages import STAGES, Stage
 from emogap.state import StageState, inspect_all
-from emogap.store.artefacts import Draft, Recipe, package_versions, sha256_text
+from emogap.store.artefacts import Draft, Recipe, home_manifests, package_versions, sha256_text
 from emogap.store.exhibits import CAPTIONS, DPI, Exhibit, exhibits, read_table
 from emogap.store.pieces import Piece, Summary, run
 
@@ -159,7 +159,7 @@ def _page(config: Config, states: list[StageState], entries: list[Entry]) -> str
     from emogap.show import comparison, workflow
     from emogap.show.report_tables import to_cells
 
-    manifests = list(facts.home_manifests(config.home).values())
+    manifests = list(home_manifests(config.home).values())
     theirs = load_config(comparison.PUBLISHED_PROFILE, config.home.root)
     boxes, arrows = workflow.workflow(states)
     differences = comparison.differences(config)
@@ -264,4 +264,4 @@ def _inches(png: Path) -> float:
 
 
 def _manifests_sha(home: Home) -> str:
-    return sha256_text(json.dumps(list(facts.home_manifests(home).values()), sort_keys=True))
+    return sha256_text(json.dumps(list(home_manifests(home).values()), sort_keys=True))

@@ -1,25 +1,14 @@
 """What was run, told from a home's manifests and settings: stages, models, data, files. Table 1 of the study."""
 
-from pathlib import Path
 from typing import Any
 
 from emogap.config import Config
 from emogap.data.registry import DATA_SETS
 from emogap.paths import Home, from_root
 from emogap.state import StageState
-from emogap.store.artefacts import made_fingerprint, read_manifest
+from emogap.store.artefacts import home_manifests, made_fingerprint
 
 HASH_CHARACTERS = 16
-
-
-def home_manifests(home: Home) -> dict[Path, dict[str, Any]]:
-    """Artefact → its manifest, for all artefacts of a home but drawings, the report itself and what was superseded."""
-    suffix = ".manifest.json"
-    files = sorted(home.root.rglob(f"*{suffix}"))
-    files = [file for file in files if not file.name.startswith(".") and "superseded" not in file.parts]
-    wanted = [file for file in files if not file.is_relative_to(home.report.parent)]
-    paths = [file.with_name(file.name.removesuffix(suffix)) for file in wanted]
-    return {path: read_manifest(path) for path in paths}
 
 
 def read_from_outside(home: Home) -> list[tuple[str, str]]:

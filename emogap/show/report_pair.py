@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from emogap.errors import MissingInput
 from emogap.paths import Home
 from emogap.show.report import Entry, home_entries, render
-from emogap.show.report_facts import home_manifests, read_from_outside
+from emogap.show.report_facts import read_from_outside
 from emogap.show.report_tables import PART_CHARACTERS
 from emogap.show.study_order import PLACES, place_of
-from emogap.store.artefacts import write_text
+from emogap.store.artefacts import home_manifests, write_text
 
 TEMPLATE = "report_pair.html.j2"
 

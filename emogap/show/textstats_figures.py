@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,12 +12,10 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from emogap.evaluate.text_tables import Statistics
 from emogap.show.style import EMOTION_ORDER, METHOD_COLOURS, SEQUENTIAL, nothing_figure, use_style
 from emogap.store.exhibits import Exhibit, Shown, read_table
 from emogap.store.views import View
-
-if TYPE_CHECKING:
-    from emogap.evaluate.textstats import Genre, Statistics
 
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#000000")
 _LINES = ("-", "--", ":", "-.")
@@ -37,21 +34,21 @@ _PROFILE = {
 }
 
 
-def statistics_exhibits(folder: Path, kind: "Genre") -> Iterator[Shown]:
-    """What the report shows of the tables of statistics under ``folder/tables``."""
-    from emogap.evaluate.textstats import Statistics
+def statistics_exhibits(folder: Path, kind: str, preset: str, published: str) -> Iterator[Shown]:
+    """What the report shows of the tables of statistics under ``folder/tables``.
 
+    ``kind``: of texts (stories, rewrites); ``preset``: the one that the published counts are made by; ``published``:
+    key of the table of these.
+    """
     tables = folder / "tables"
-    yield from _tables(Statistics.read(tables), kind)
+    yield from _tables(Statistics.read(tables), kind, preset, published)
     for order, drawing in enumerate(_DRAWINGS):
         table = read_table(tables / f"{drawing.table}.csv")
         caption, alt, draw = drawing.caption, drawing.alt, drawing.draw
         if not drawing.has(table):
             caption = alt = drawing.nothing
-            draw = partial(_nothing, drawing.nothing.format(kind=kind.name))
-        exhibit = Exhibit(
-            drawing.name, "figure", caption.format(kind=kind.name), 92 + order, alt=alt.format(kind=kind.name)
-        )
+            draw = partial(_nothing, drawing.nothing.format(kind=kind))
+        exhibit = Exhibit(drawing.name, "figure", caption.format(kind=kind), 92 + order, alt=alt.format(kind=kind))
         yield exhibit, draw(table)
 
 
@@ -59,30 +56,28 @@ def _nothing(said: str, _: pd.DataFrame) -> Figure:
     return nothing_figure(said)
 
 
-def _tables(statistics: "Statistics", kind: "Genre") -> Iterator[Shown]:
-    caption = f"Words of the {kind.name} by each definition; the published counts are made by {kind.presets[0]}."
-    exhibit = Exhibit("word_counts", "table", caption, 90, published=kind.published, view=View({"": 2}))
+def _tables(statistics: Statistics, kind: str, preset: str, published: str) -> Iterator[Shown]:
+    caption = f"Words of the {kind} by each definition; the published counts are made by {preset}."
+    exhibit = Exhibit("word_counts", "table", caption, 90, published=published, view=View({"": 2}))
     yield exhibit, word_counts(statistics.statistics)
-    caption = f"What the {kind.name} are like, with 95 % intervals."
+    caption = f"What the {kind} are like, with 95 % intervals."
     yield Exhibit("measures", "table", caption, 91, view=MEASURES), measures(statistics.statistics)
     if len(statistics.comparisons):
         caption = (
-            f"Differences between groups of {kind.name} on equal footing: on texts from the same source lines where "
+            f"Differences between groups of {kind} on equal footing: on texts from the same source lines where "
             "there are such, else within the sources that both have, with 95 % intervals."
         )
         yield Exhibit("comparisons", "table", caption, 92, view=View({"": 4})), statistics.comparisons
     if len(statistics.emotion_words):
         caption = (
-            f"Words that set the {kind.name} of an emotion apart from all others: log-odds ratio with an informative "
+            f"Words that set the {kind} of an emotion apart from all others: log-odds ratio with an informative "
             "Dirichlet prior, highest z first, stop words left out."
         )
         view = View(rows=("emotion",), values=("word",), joined=", ")
         words = statistics.emotion_words
         yield Exhibit("words_by_emotion", "table", caption, 93, view=view), words[words["rank"] <= _WORDS_SHOWN]
     if len(statistics.names):
-        caption = (
-            f"The commonest names in the {kind.name} and the commonest first three words, with shares of the texts."
-        )
+        caption = f"The commonest names in the {kind} and the commonest first three words, with shares of the texts."
         view = View({"share": ".1%"}, ("group",), "measure", ("found",), behind="share", joined="; ")
         yield Exhibit("names_and_openings", "table", caption, 94, view=view), names_and_openings(statistics)
 
@@ -110,7 +105,7 @@ def measures(table: pd.DataFrame) -> pd.DataFrame:
     return wide.reindex(columns=["value", "low", "high"]).rename_axis(columns=None).reset_index()
 
 
-def names_and_openings(statistics: "Statistics") -> pd.DataFrame:
+def names_and_openings(statistics: Statistics) -> pd.DataFrame:
     """group, measure (names, or first words), found, texts, share: each group's five commonest names and openings."""
     opened = statistics.openings[statistics.openings["words"].eq(3)].drop(columns="words")
     tables = [

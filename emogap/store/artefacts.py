@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Literal
 
 from emogap.device import machine
 from emogap.errors import DiskError, InputError, MissingInput
-from emogap.paths import ROOT, cache_dir
+from emogap.paths import ROOT, Home, cache_dir
 from emogap.store.locks import lock
 
 VERSIONED_PACKAGES = (
@@ -245,6 +245,16 @@ def _problem_of(manifest: Any) -> str:
     if not all(isinstance(entry, dict) for entry in manifest["inputs"].values()):
         return "'inputs' is not one of files"
     return ""
+
+
+def home_manifests(home: Home) -> dict[Path, dict[str, Any]]:
+    """Artefact → its manifest, for all artefacts of a home but drawings, the report itself and what was superseded."""
+    suffix = ".manifest.json"
+    files = sorted(home.root.rglob(f"*{suffix}"))
+    files = [file for file in files if not file.name.startswith(".") and "superseded" not in file.parts]
+    wanted = [file for file in files if not file.is_relative_to(home.report.parent)]
+    paths = [file.with_name(file.name.removesuffix(suffix)) for file in wanted]
+    return {path: read_manifest(path) for path in paths}
 
 
 def verify(path: Path) -> None:

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 from emogap.config import Training
 from emogap.device import pick_device
 from emogap.errors import InputError, ModelError, UsageError
-from emogap.lm.loading import context_length
+from emogap.lm.attention_reach import context_length
 from emogap.train.rows import IGNORED, bounds
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from emogap.train.trainer import Plan, StudyTrainer
+    from transformers import PreTrainedModel
 
 LENGTH = {"clm": "block_size", "sft": "max_length"}
 """Which setting of a task says how long its rows are."""
@@ -90,36 +89,38 @@ def training_device(task: str, settings: Training) -> str:
     return device
 
 
-def check_rows(plan: "Plan", trainer: "StudyTrainer") -> list[int]:
-    """Look at all rows and return the tokens of the longest text.
+def check_rows(
+    name: str, task: str, settings: Training, model: "PreTrainedModel", splits: Mapping[str, Any], pad_id: int
+) -> list[int]:
+    """Look at all rows (of each split) that a model is to be trained on and return the tokens of the longest text.
 
     Raises ``UsageError`` if the model cannot read as many tokens at once, ``ModelError`` for a token that it does not
     know, ``InputError`` for rows in which there is nothing to predict.
     """
     import numpy as np
 
-    setting = f"{plan.task}.{LENGTH[plan.task]}"
-    longest, largest = [], getattr(trainer.data_collator, "pad_token_id", 0)
-    for split, rows in (("training", trainer.train_dataset), ("validation", trainer.eval_dataset)):
+    setting = f"{task}.{LENGTH[task]}"
+    longest, largest = [], pad_id
+    for split, rows in splits.items():
         empty = 0
         for row in rows:
             longest, largest = max(longest, *_texts(row), key=len), max(largest, int(np.max(row["input_ids"])))
             empty += bool(np.all(np.asarray(row["labels"])[1:] == IGNORED))
         if empty:
             raise InputError(
-                f"{plan.name}: {empty} of {len(rows)} {split} rows have no token to predict; raise {setting}, or take "
+                f"{name}: {empty} of {len(rows)} {split} rows have no token to predict; raise {setting}, or take "
                 "texts of a single token out"
             )
-    limit = context_length(plan.model.config)
+    limit = context_length(model.config)
     if limit is not None and 0 < limit < len(longest):
         raise UsageError(
-            f"{plan.name}: {setting}={getattr(plan.settings, LENGTH[plan.task])} makes texts of {len(longest):,} tokens"
+            f"{name}: {setting}={getattr(settings, LENGTH[task])} makes texts of {len(longest):,} tokens"
             f" and the model reads {limit:,} at once; use --set {setting}={limit}"
         )
-    known = plan.model.get_input_embeddings().weight.shape[0]
+    known = model.get_input_embeddings().weight.shape[0]
     if largest >= known:
         raise ModelError(
-            f"{plan.name}: the rows have the token {largest} and the model has {known:,} rows for tokens; save the "
+            f"{name}: the rows have the token {largest} and the model has {known:,} rows for tokens; save the "
             "model after resize_token_embeddings, or its own tokenizer beside it"
         )
     return list(map(int, longest))

@@ -6,44 +6,20 @@ from math import ceil
 from statistics import fmean
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from emogap.config import Config, Task
 from emogap.store.exhibits import Exhibit, Shown
-from emogap.train.model_folder import TASKS, read_record
+from emogap.train.model_folder import HISTORY, TASKS, history_table, read_record, recorded_history
 from emogap.train.strategies import nothing_to_train, trainable
 
 _SUMMARY = (
     "model", "parent", "data", "rows", "steps", "best step", "perplexity before", "perplexity after", "seconds",
     "tokens/s",
 )  # fmt: skip
-_HISTORY = (
-    "model", "step", "epoch", "loss", "learning_rate", "grad_norm", "validation_loss", "validation_perplexity",
-)  # fmt: skip
 
 _PANELS = "Four panels over steps: training and validation loss, validation perplexity, learning rate, gradient norm."
 """What is on the figure of curves."""
-
-
-def history_table(model: str, history: list[dict[str, float]], loss_before: float | None = None) -> pd.DataFrame:
-    """One row a step: ``model, step, epoch, loss, learning_rate, grad_norm, validation_loss, validation_perplexity``.
-
-    ``history``: Trainer's entries. ``loss_before``: the parent's validation loss, which becomes step 0. What was not
-    measured at a step is missing.
-    """
-    steps = pd.DataFrame([entry for entry in history if "loss" in entry])
-    measured = [(entry["step"], entry["eval_loss"]) for entry in history if "eval_loss" in entry]
-    if loss_before is not None:
-        measured.insert(0, (0, loss_before))
-    evaluations = pd.DataFrame(measured, columns=["step", "validation_loss"])
-    table = steps.merge(evaluations, on="step", how="outer").sort_values("step", ignore_index=True)
-    return table.assign(model=model, validation_perplexity=np.exp(table["validation_loss"]))[list(_HISTORY)]
-
-
-def recorded_history(record: dict[str, Any]) -> pd.DataFrame:
-    """The same from what ``training.json`` holds."""
-    return history_table(record["model"], record["history"], record["loss_before"])
 
 
 def summary_table(records: list[dict[str, Any]]) -> pd.DataFrame:
@@ -89,7 +65,7 @@ def training_exhibits(config: Config, task: Task) -> Iterator[Shown]:
     else:
         why = "; ".join(nothing_to_train(config, task)) or f"no strategy of the settings is of the kind {kind}"
         caption = of_history = of_curves = alt = f"No model was trained by {kind}: {why}."
-        histories, figure = pd.DataFrame(columns=_HISTORY), nothing_figure(caption)
+        histories, figure = pd.DataFrame(columns=HISTORY), nothing_figure(caption)
     yield Exhibit(f"training_{task}", "table", caption, order), summary_table(records)
     yield Exhibit(f"history_{task}", "table", of_history, order + 2), histories.dropna(subset=["validation_loss"])
     yield Exhibit(f"curves_{task}", "figure", of_curves, order + 1, alt=alt), figure

@@ -5,6 +5,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
 from emogap.config import Lora
 from emogap.errors import DiskError, ModelError, one_line
 from emogap.hub import with_bases
@@ -16,6 +19,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 RECORD = "training.json"
+HISTORY = (
+    "model", "step", "epoch", "loss", "learning_rate", "grad_norm", "validation_loss", "validation_perplexity",
+)  # fmt: skip
+"""Columns of the history of a training."""
 TASKS = {"clm": "causal language modelling", "sft": "supervised fine-tuning"}
 
 
@@ -50,8 +57,6 @@ def write_model(
 
     ``below``: what the parent's adapters do, where the parent is one and this model is kept as one too.
     """
-    from emogap.train.exhibits import recorded_history
-
     if lora.keeps_adapter:
         _write_adapter(folder, model, parent, below)
     else:
@@ -155,3 +160,23 @@ tokens/s, {record["dtype"]} on {record["device"]}, processes: {record["processes
 |---|---|
 {settings}
 """
+
+
+def history_table(model: str, history: list[dict[str, float]], loss_before: float | None = None) -> pd.DataFrame:
+    """One row a step: ``model, step, epoch, loss, learning_rate, grad_norm, validation_loss, validation_perplexity``.
+
+    ``history``: Trainer's entries. ``loss_before``: the parent's validation loss, which becomes step 0. What was not
+    measured at a step is missing.
+    """
+    steps = pd.DataFrame([entry for entry in history if "loss" in entry])
+    measured = [(entry["step"], entry["eval_loss"]) for entry in history if "eval_loss" in entry]
+    if loss_before is not None:
+        measured.insert(0, (0, loss_before))
+    evaluations = pd.DataFrame(measured, columns=["step", "validation_loss"])
+    table = steps.merge(evaluations, on="step", how="outer").sort_values("step", ignore_index=True)
+    return table.assign(model=model, validation_perplexity=np.exp(table["validation_loss"]))[list(HISTORY)]
+
+
+def recorded_history(record: dict[str, Any]) -> pd.DataFrame:
+    """The same from what ``training.json`` holds."""
+    return history_table(record["model"], record["history"], record["loss_before"])

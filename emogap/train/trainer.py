@@ -360,7 +360,9 @@ def _train(plan: Plan, trainer: StudyTrainer) -> float:
 
 def _check(plan: Plan, trainer: StudyTrainer) -> None:
     """Find what would otherwise fail in mid-training, or train on another text without an error."""
-    longest = checks.check_rows(plan, trainer)
+    splits = {"training": trainer.train_dataset, "validation": trainer.eval_dataset}
+    pad_id = getattr(trainer.data_collator, "pad_token_id", 0)
+    longest = checks.check_rows(plan.name, plan.task, plan.settings, plan.model, splits, pad_id)
     see_only_what_precedes(trainer, plan.name, longest, f"lower {plan.task}.{checks.LENGTH[plan.task]}")
     open_rows = {"clm": "clm.boundaries=open", "sft": "sft.packing=false"}[plan.task]
     keep_apart(trainer, plan.name, f"use --set {open_rows}")

@@ -16,7 +16,8 @@ from typing import Any
 from emogap.config import HubModel, Sampling, Writer
 from emogap.errors import ModelError
 from emogap.generate.chat_format import ChatFormat, end_tokens
-from emogap.generate.engines import Conversation, Engine, Reply, open_engine
+from emogap.generate.engines import Conversation, Engine, Reply
+from emogap.generate.open_engine import open_engine
 from emogap.hub import LocalModel, resolve
 from emogap.options import Parser, a_model
 from emogap.paths import ROOT
