@@ -175,6 +175,10 @@ def test_what_was_drawn_before_drawings_had_manifests_stands_while_it_is_no_olde
     csv = save_table(tmp_path, Exhibit("a", "table", "A table.", 10), pd.DataFrame({"a": [1]}))
     piece = drawing(tmp_path, "stage", "tables/a", {"rows": rows}, lambda: pytest.fail("drawn"))
     run("stage", [piece])
+    begun = tmp_path / "..drawn-stage.tmp-1"
+    begun.touch()
+    assert piece.freshness().state == "missing", "a kill in the middle of drawing"
+    begun.unlink()
     os.utime(rows, (csv.stat().st_mtime + 1,) * 2)
     assert piece.freshness().state == "missing"
     rows.unlink()

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from emogap.cli import main
 from emogap.config import Config, load_config
+from emogap.store import pieces
 
 SETTINGS = """
 extends = "embedded"
@@ -171,7 +172,7 @@ class Study:
         return Study(self.profile, home, self.environment["OPENAI_BASE_URL"])
 
     def start(self, function: str) -> multiprocessing.Process:
-        """Run ``module:function(config)`` in a child."""
+        """Run ``module:function(config)``, or the pieces that it gives, in a child."""
         return self._child(_run_function, self.log, function)
 
     def run(self, function: str) -> float:
@@ -206,7 +207,9 @@ class Study:
 def _run_function(function: str, profile: str, home: str, log: str, environment: dict[str, str]) -> None:
     _prepare(log, environment)
     module, name = function.split(":")
-    attrgetter(name)(import_module(module))(load_config(profile, home))
+    done = attrgetter(name)(import_module(module))(load_config(profile, home))
+    if name.endswith("pieces"):
+        pieces.run(name, done)
 
 
 def _run_command(words: tuple[str, ...], profile: str, home: str, log: str, environment: dict[str, str]) -> None:

@@ -167,6 +167,8 @@ class Drawing(Piece):
         file = folder / kind / f"{name}.{'csv' if kind == 'tables' else 'png'}"
         if not file.exists() or self.lead not in _entries(folder / CAPTIONS):
             return False
+        if any(folder.glob(f".{self.path.name}.tmp-*")):  # it was begun, and killed
+            return False
         inputs = self.recipe.inputs.values()
         return all(path.exists() and path.stat().st_mtime <= file.stat().st_mtime for path in inputs)
 
@@ -188,6 +190,7 @@ def drawing(
     """
 
     def make(draft: Draft) -> None:
+        draft.path.touch()
         names = show(folder, draw())
         for gone in {*draft.artefact.names(), *optional} - {*names}:
             _withdraw(folder, *gone.split("/", 1))
