@@ -9,9 +9,9 @@ from importlib import import_module
 from emogap import __version__
 from emogap.errors import EmogapError, UsageError
 from emogap.options import Parser
-from emogap.paths import given_path
+from emogap.paths import given_path, is_utf8
 
-TOPICS = ("study", "data", "generate", "train", "evaluate", "grammar", "lens", "stats", "report", "scale", "tools")
+TOPICS = ("study", "data", "generate", "evaluate", "grammar", "lens", "tools")
 """Modules of ``emogap.commands``, in the order of ``emogap --help``."""
 GONE = {
     "push": "hf upload OWNER/NAME HOME/models/MODEL --private",
@@ -79,7 +79,7 @@ def _say(message: object) -> None:
 
 
 def _settle_streams() -> None:
-    """What a terminal has no signs for is written as an escape, in place of an error; a closed stream is empty."""
+    """Characters that a terminal cannot show are written as escapes; a closed stream is replaced by an empty one."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
@@ -89,8 +89,8 @@ def _settle_streams() -> None:
 
 
 def _settle_environment() -> None:
-    """Folders named in the environment are made absolute, so that notebooks, which run elsewhere, mean the same; what
-    is empty, or what must be absolute and is not, is as if it were not set, for libraries too."""
+    """Make the project's folders in the environment absolute, since notebooks run in another working directory; unset
+    those of the system that are not absolute, so that libraries do not take them either."""
     for name in ("EMOGAP_HOME", "EMOGAP_CACHE"):
         if os.environ.get(name):
             os.environ[name] = str(given_path(os.environ[name]))
@@ -101,12 +101,8 @@ def _settle_environment() -> None:
 
 def _check_words(words: list[str]) -> None:
     for word in words:
-        try:
-            word.encode()
-        except UnicodeEncodeError:
-            raise UsageError(
-                f"{word!r} on the command line is no UTF-8, or this locale is not; set PYTHONUTF8=1"
-            ) from None
+        if not is_utf8(word):
+            raise UsageError(f"{word!r} on the command line is no UTF-8, or this locale is not; set PYTHONUTF8=1")
 
 
 def _check_gone(words: list[str]) -> None:
@@ -116,7 +112,7 @@ def _check_gone(words: list[str]) -> None:
 
 
 def _nobody_reads() -> bool:
-    """Whether who read stdout has gone, as ``head`` does."""
+    """Whether the program that read stdout has gone, as ``head`` does when it has enough."""
     try:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)
@@ -126,7 +122,7 @@ def _nobody_reads() -> bool:
 
 
 def _flush() -> bool:
-    """Whether all that was printed is written. If not, what is left goes nowhere: the exit would try it once more."""
+    """Whether everything printed was written. If not, the rest is discarded: at exit Python would try it once more."""
     try:
         sys.stdout.flush()
         return True

@@ -34,15 +34,15 @@ from emogap.store.artefacts import Artefact
 
 Work = Callable[[Any], Any]
 Advance = Callable[[int], None]
-"""Hears how much more is done."""
+"""Is called with how much more is done."""
 Size = Callable[[Any, Any], int]
 """(piece, result) → how much that was."""
 OpenWorker = Callable[[], tuple[Work, Any]]
-"""What a worker of a crew does once, where it runs: load, and give back the function that does a piece and what it is
-loaded as (equal for all workers, so that no row depends on who made it)."""
+"""What an actor does once, where it runs: load, and give back the function that does a piece and what it is loaded as
+(equal for all workers, so that no row depends on who made it)."""
 OpenAnywhere = Callable[[Advance], tuple[Work, Callable[[], Any]]]
-"""The same of a worker that may be this process: it is told how to report what it gets done, and what it is loaded as
-is given by a function, so that it may load when there is need."""
+"""The same for a worker that may be this process: it gets the function by which it reports what it has done, and gives
+what it is loaded as by a function, so that it can load when there is need."""
 
 LOSSES = 3
 """A piece that so many workers died with is not given to a further one."""
@@ -72,8 +72,8 @@ def workers(scale: Scale, open_worker: OpenAnywhere, advance: Advance, size: Siz
         yield Here(partial(open_worker, advance))
         return
     with ExitStack() as closing:
-        hired = cache(lambda: closing.enter_context(crew(scale, partial(_open_there, open_worker))))
-        yield _There(hired, advance, size)
+        pool = cache(lambda: closing.enter_context(ActorPool(scale, partial(_open_there, open_worker))))
+        yield _There(pool, advance, size)
 
 
 class Here:
@@ -91,20 +91,20 @@ class Here:
 
 
 class _There:
-    """A crew that is hired for the first pieces."""
+    """A pool of actors that is started for the first pieces."""
 
-    def __init__(self, hired: Callable[[], "Crew"], advance: Advance, size: Size):
-        self._hired, self._advance, self._size = hired, advance, size
+    def __init__(self, pool: Callable[[], "ActorPool"], advance: Advance, size: Size):
+        self._pool, self._advance, self._size = pool, advance, size
 
     def description(self) -> Any:
-        return self._hired().description
+        return self._pool().description
 
     def run(self, pieces: Iterable[Any], on_done: Callable[[Any, Any], None]) -> None:
         def count(piece: Any, result: Any) -> None:
             on_done(piece, result)
             self._advance(self._size(piece, result))
 
-        self._hired().run(pieces, count)
+        self._pool().run(pieces, count)
 
 
 def _open_there(open_worker: OpenAnywhere) -> tuple[Work, Any]:
@@ -113,7 +113,7 @@ def _open_there(open_worker: OpenAnywhere) -> tuple[Work, Any]:
 
 
 def unheard(done: int) -> None:
-    """What a worker of a cluster reports: its pieces are counted where they were given out."""
+    """The report of a worker of a cluster goes nowhere: its pieces are counted where they are given out."""
 
 
 class _Worker:
@@ -136,17 +136,17 @@ class _Opening:
     """What a worker that loads has in hand in place of a piece."""
 
     nodes: frozenset[str]
-    """Those that were up when it was hired: if one of them is gone, a loss says nothing about what it loads."""
+    """Those that were up when it was started: if one of them is gone, a loss says nothing about what it loads."""
 
 
 _NO_MORE = object()
 
 
-class Crew:
-    """Workers on a cluster, hired at once; a lost one is replaced as soon as there is room. To be closed.
+class ActorPool:
+    """Workers on a cluster, all started at once and ended with the block; a lost one is replaced when there is room.
 
-    A worker for which there is no room yet is waited for while some node could hold it, other work done; if no node
-    could, for ``scale.wait`` seconds.
+    A worker for which there is no room yet is waited for, while others work, as long as some node could hold it; if no
+    node could, for ``scale.wait`` seconds. Raises ``UsageError`` without Ray, without a cluster, or without room on it.
     """
 
     def __init__(self, scale: Scale, open_worker: OpenWorker):
@@ -157,10 +157,14 @@ class Crew:
         self._idle: list[Any] = []
         self.description: Any = None
         """What the workers are loaded as; None until the first one is."""
-        room = _room(self._resources)
-        self.size = scale.workers or room
-        for _ in range(self.size):
-            self._hire()
+        room = _count_room(self._resources)
+        if not room:
+            raise UsageError(
+                f"no node of the cluster has {scale.cpus:g} CPUs and {self._resources['num_gpus']:g} GPUs for a "
+                "worker; lower scale.cpus or scale.gpus"
+            )
+        for _ in range(scale.workers or room):
+            self._start_worker()
 
     @property
     def loaded(self) -> int:
@@ -192,22 +196,22 @@ class Crew:
             worker, piece, result, error = self._next()
             loading = isinstance(piece, _Opening)
             if error is None and loading:
-                self._welcome(worker, result)
+                self._take_in(worker, result)
                 lost_loading = 0
             elif error is None:
                 self._idle.append(worker)
                 del losses[id(piece)]  # its number may come again, as another piece's
                 on_done(piece, result)
             elif _is_lost(error):
-                self._hire()
+                self._start_worker()
                 if loading:
                     lost_loading += piece.nodes <= _nodes_up()
                     if lost_loading >= LOSSES:
-                        raise _hopeless("its model", error)
+                        raise _given_up("its model", error)
                     continue
                 losses[id(piece)] += 1
                 if losses[id(piece)] >= LOSSES:
-                    failed.append(_hopeless(piece.path.name if isinstance(piece, Artefact) else "a piece", error))
+                    failed.append(_given_up(piece.path.name if isinstance(piece, Artefact) else "a piece", error))
                 else:
                     again.append(piece)
             else:
@@ -219,7 +223,10 @@ class Crew:
         if failed:
             raise failed[0]
 
-    def close(self) -> None:
+    def __enter__(self) -> "ActorPool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         import ray
 
         for worker in [*self._idle, *(worker for worker, _ in self._running.values())]:
@@ -227,13 +234,13 @@ class Crew:
         if self._connected:
             ray.shutdown()
 
-    def _hire(self) -> None:
+    def _start_worker(self) -> None:
         import ray
 
         worker = ray.remote(_Worker).options(**self._resources).remote(self._open_worker)
         self._running[worker.open.remote()] = (worker, _Opening(_nodes_up()))
 
-    def _welcome(self, worker: Any, description: Any) -> None:
+    def _take_in(self, worker: Any, description: Any) -> None:
         if self.description not in (None, description):
             raise ModelError(
                 f"two workers of the cluster are not loaded alike ({self.description}; {description}): name the number "
@@ -274,16 +281,6 @@ class Crew:
                     f"no node of the cluster could hold a worker, for {self._wait:g} s by now (scale.wait); "
                     "what is finished is kept: bring a node back and give the same command again"
                 )
-
-
-@contextmanager
-def crew(scale: Scale, open_worker: OpenWorker) -> Iterator[Crew]:
-    """A crew that is closed at the end of the block. Raises ``UsageError`` without Ray, a cluster, or room on it."""
-    hired = Crew(scale, open_worker)
-    try:
-        yield hired
-    finally:
-        hired.close()
 
 
 def _connect(scale: Scale) -> bool:
@@ -327,17 +324,6 @@ def _resources(scale: Scale) -> dict[str, float]:
     return {"num_cpus": scale.cpus, "num_gpus": gpus}
 
 
-def _room(resources: dict[str, float]) -> int:
-    """How many workers the nodes have room for. Raises ``UsageError`` if not for one."""
-    room = _count_room(resources)
-    if not room:
-        raise UsageError(
-            f"no node of the cluster has {resources['num_cpus']:g} CPUs and {resources['num_gpus']:g} GPUs for a "
-            "worker; lower scale.cpus or scale.gpus"
-        )
-    return room
-
-
 def _count_room(resources: dict[str, float]) -> int:
     """How many workers the nodes that are up could hold, busy or not."""
     import ray
@@ -360,6 +346,6 @@ def _is_lost(error: Exception) -> bool:
     return not isinstance(error, RayTaskError)
 
 
-def _hopeless(what: str, error: Exception) -> EmogapError:
+def _given_up(what: str, error: Exception) -> EmogapError:
     cause = " ".join(str(error).split())
     return EmogapError(f"{LOSSES} workers died one after another with {what} in hand ({cause}); is memory short?")

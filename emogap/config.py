@@ -10,16 +10,31 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import reduce
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)  # fmt: skip
+from pydantic.fields import FieldInfo
 
+from emogap import home_settings
 from emogap.emotions import LABELS, REWRITE_EMOTIONS
 from emogap.errors import UsageError
 from emogap.paths import ROOT, Home, choose_home, given_path
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONFIGS = ROOT / "configs"
 
@@ -34,7 +49,15 @@ def execution(default: Any, **constraints: Any) -> Any:
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        wanted = cls.model_fields[info.field_name].annotation
+        if isinstance(value, bool) and {wanted, *get_args(wanted)} & {int, float}:
+            raise ValueError("a number is wanted, not true or false")
+        return value
 
     def shaping(self, *keys: str) -> dict[str, Any]:
         """Key → value of those fields that shape the result (all of them, or the ones named), JSON-able."""
@@ -48,7 +71,9 @@ class HubModel(Section):
     """A model by name and revision: a hub id, a local folder, or ``embedded:<name>``."""
 
     name: str
+    """A hub id, a folder, or ``embedded:<name>`` for a model that comes in a Python package."""
     revision: str = "main"
+    """The commit, branch or tag of a hub model."""
 
 
 SAMPLINGS: dict[str, dict[str, Any]] = {
@@ -66,10 +91,15 @@ class Sampling(Section):
     """
 
     temperature: float = Field(0.7, ge=0)
+    """Divides the logits; 0 takes the likeliest token."""
     top_p: float = Field(0.9, gt=0, le=1)
+    """Only the likeliest tokens that together have this probability are drawn from; 1: all."""
     top_k: int = Field(0, ge=0)
+    """Only so many of the likeliest tokens are drawn from; 0: all."""
     repetition_penalty: float = Field(1.0, gt=0)
+    """Divides the positive logits of tokens that stood already, multiplies the negative ones; 1: none."""
     max_new_tokens: int = Field(512, ge=1)
+    """A reply is cut after so many tokens."""
 
     @model_validator(mode="before")
     @classmethod
@@ -88,9 +118,11 @@ class Writer(Section):
     engine: Literal["transformers", "vllm", "server"] = "transformers"
     """In this process; in vLLM, as a server of its own; or on the server that ``OPENAI_BASE_URL`` names."""
     dtype: Dtype = "auto"
+    """What the model computes in; ``auto`` is what suits the device."""
     quantization: Literal["none", "nf4"] = "none"
     """``nf4``: 4-bit weights, for a GPU; a CPU takes them too, many times as slowly."""
     device: str = execution("auto")
+    """``auto``, ``cpu``, ``cuda``, ``cuda:1`` …"""
     batch_size: int = Field(16, ge=1)
     """Rows in work at a time; vLLM takes as many of a call as fit its memory. In bf16 and fp16 a reply may change with
     it, in fp32 it does not."""
@@ -108,7 +140,9 @@ class Gates(Section):
     """Bounds of the checks that every reply passes, and what becomes of a reply that fails one."""
 
     min_words: int = Field(20, ge=0)
+    """Words that a reply must have."""
     max_words: int = Field(1000, ge=1)
+    """Words that a reply may have."""
     truncated: Literal["reject", "trim"] = "reject"
     """A reply cut at the token limit is rejected, or trimmed back to its last full sentence."""
     max_copied_share: Share = 0.5
@@ -130,7 +164,9 @@ class RewriteGates(Gates):
     """The checks of a rewritten answer: also whether the meaning is still there."""
 
     min_words: int = Field(3, ge=0)
+    """Words that a reply must have."""
     max_words: int = Field(600, ge=1)
+    """Words that a reply may have."""
     max_lost_share: Share = 0.0
     """Which share of the numbers and names of the original answer may be missing."""
     min_similarity: Share = 0.4
@@ -141,6 +177,7 @@ class Process(Section):
     """Reading, cleaning and classifying BabyLM text."""
 
     raw_dirs: list[str] = Field(["data/sample/babylm"], min_length=1)
+    """Folders of BabyLM text."""
     extensions: list[str] = Field([".train"], min_length=1)
     """Which files are text; also found with ``.gz`` behind, and inside ``.zip``."""
     tabs: Literal["space", "remove"] = "space"
@@ -164,8 +201,11 @@ class Process(Section):
     """Draw the emotional lines evenly over the emotions: ``sample`` of them, or, if that is 0, no more of any emotion
     than the median emotion has. All lines are classified first. Published: no."""
     classifier: HubModel = HubModel(name="emotion-minilm")
+    """The GoEmotions classifier that finds the emotion of each line."""
     dtype: Dtype = "auto"
+    """What the classifier computes in; ``auto`` is what suits the device."""
     device: str = execution("auto")
+    """``auto``, ``cpu``, ``cuda``, ``cuda:1`` …"""
     threshold: Annotated[float, Field(ge=0, lt=1)] | Literal["tuned"] = 0.5
     """A line is emotional when its top label is not neutral and passes this (published: 0.5). ``tuned``: the
     classifier's own threshold for that label."""
@@ -183,9 +223,11 @@ class Augment(Section):
     """Stories written from emotional lines."""
 
     methods: list[str] = Field(["m1", "m2", "m3"], min_length=1)
+    """The prompt methods; each writes about the same lines."""
     templates: dict[str, str] = dict(STORY_TEMPLATES)
     """Method → prompt file; the ones named are added to the three of the project."""
     examples: str = "data/sample/story_examples.json"
+    """Worked examples of stories by emotion, for the methods that show some."""
     lines: int = Field(0, ge=0)
     """How many emotional lines each method writes about; 0 is all of them."""
     order: Literal["file", "balanced"] = "file"
@@ -215,11 +257,13 @@ class CorpusShares(Section):
     nothing to it. An empty table asks for nothing."""
 
     kind: dict[Literal["story", "factual"], Share] = {}
+    """Of all words: stories and factual text."""
     source: dict[str, Share] = {}
     """Of all words; a wiki file is the source of its articles, under its name without extension."""
     method: dict[str, Share] = {}
     """Of the stories' words, as is ``emotion`` (a story's emotion is the first of its line's labels)."""
     emotion: dict[str, Share] = {}
+    """Of the stories' words, by the first of their line's labels."""
 
     @field_validator("*")
     @classmethod
@@ -241,6 +285,7 @@ class Corpus(Section):
     """Stories and factual text compiled to a word budget."""
 
     name: str = Field("emotional", pattern=r"^[\w.-]+$")
+    """What the corpus's files are called."""
     methods: list[str] = Field(["m1", "m2", "m3"])
     """Whose accepted stories go in; none at all leaves the factual text alone."""
     chunks: dict[str, str] = {}
@@ -272,14 +317,19 @@ class Rewrite(Section):
     """Alpaca answers rewritten towards a positive emotion."""
 
     records: str = "data/sample/alpaca.json"
+    """Instructions with answers in Alpaca's form: a file, or a data set of the hub."""
     revision: str = "main"
+    """The commit, branch or tag of a data set of the hub."""
     count: int = Field(0, ge=0)
     """How many records are drawn; 0 is all of them (published: 20,000)."""
     versions: list[str] = Field(["v3"], min_length=1)
+    """The prompt versions; each rewrites the same records."""
     templates: dict[str, str] = dict(REWRITE_TEMPLATES)
     """Version → prompt file; the ones named are added to the three of the project."""
     seeds: str = "data/sample/seed_rewrites.json"
+    """Worked examples of rewrites by emotion."""
     emotions: list[str] = list(REWRITE_EMOTIONS)
+    """The emotions that answers are rewritten towards, in turn."""
     sampling: Sampling = Sampling(**SAMPLINGS["published-rewrites-report"])
     gates: RewriteGates = RewriteGates()
 
@@ -300,8 +350,11 @@ class Lora(Section):
     """Low-rank adaptation of all linear layers (Hu et al. 2021); rank 0 trains all weights."""
 
     rank: int = Field(0, ge=0)
+    """Rank of the adapters; 0 trains all weights."""
     alpha: int = Field(32, ge=1)
+    """The adapters' output is scaled by alpha / rank."""
     dropout: Share = 0.0
+    """Share of the adapters' input that is dropped while training."""
     merge: bool = True
     """Merged into the weights, or kept as an adapter on the base, which is loaded from where it lay."""
 
@@ -314,14 +367,19 @@ class Training(Section):
     """What both kinds of fine-tuning share. A name out of ``TRAININGS`` in ``published`` fills in what is not given."""
 
     published: str = execution("")
+    """A name out of ``TRAININGS``, whose values stand for what is not given."""
     learning_rate: float = Field(2e-5, gt=0)
+    """The highest learning rate (AdamW)."""
     scheduler: Literal["linear", "cosine", "constant"] = "cosine"
+    """How the learning rate falls after the warm-up."""
     warmup_steps: int = Field(0, ge=0)
+    """Steps over which the learning rate rises from 0."""
     batch_size: int = Field(4, ge=1)
     """Rows that go through the model at once."""
     accumulation: int = Field(8, ge=1)
     """Batches a step. Several processes share them, so that a step means the same whatever their number."""
     epochs: float = Field(10, gt=0)
+    """How often the training rows are gone through."""
     max_steps: int = Field(-1, ge=-1)
     """Steps at most; -1 lets the epochs decide."""
     eval_steps: int = Field(200, ge=1)
@@ -329,12 +387,14 @@ class Training(Section):
     patience: int = Field(10, ge=1)
     """Evaluations without improvement before training stops."""
     weight_decay: float = Field(0.0, ge=0)
+    """Of AdamW."""
     precision: Dtype = "auto"
     """What is computed in; the weights are kept in fp32."""
     lora: Lora = Lora()
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
     """One training for each; several are named ``<name>.s<seed>``."""
     device: str = execution("auto")
+    """``auto``, ``cpu``, ``cuda``, ``cuda:1`` …"""
     processes: int = execution(1, ge=1)
     """Processes (one a GPU) that share a training; `accelerate launch` sets their number by itself."""
     report_to: str = execution("none")
@@ -384,6 +444,7 @@ class Sft(Training):
     """Supervised fine-tuning on the rewritten Alpaca."""
 
     template: str = "prompts/answer/sft.txt"
+    """The form in which a model is asked."""
     max_length: int = Field(1024, ge=16)
     """Tokens of an example at most; the rest is cut off (published: 1024)."""
     loss_on: Literal["text", "response"] = "response"
@@ -408,6 +469,7 @@ class Respond(Section):
     """Answers of every model to every instruction prompt."""
 
     prompts: str = "data/sample/emotion_prompts.json"
+    """Instruction prompts by emotion."""
     models: list[str] = []
     """Which bases and strategies are measured; empty is all of them."""
     per_emotion: int = Field(0, ge=0)
@@ -419,8 +481,11 @@ class Respond(Section):
     empty_prompts: int = Field(0, ge=0)
     """Control: how many answers to an empty instruction each model gives."""
     batch_size: int = Field(16, ge=1)
+    """Answers in work at a time. In bf16 and fp16 an answer may change with it, in fp32 it does not."""
     dtype: Dtype = "auto"
+    """What the models compute in; ``auto`` is what suits the device."""
     device: str = execution("auto")
+    """``auto``, ``cpu``, ``cuda``, ``cuda:1`` …"""
     sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, repetition_penalty=1.2, max_new_tokens=128)
 
 
@@ -437,42 +502,42 @@ class Sentiment(Section):
     """Plain text that no model was trained on, a passage a line, for perplexity."""
 
 
-class Blimp(Section):
+class Scored(Section):
+    """What measurements by the likelihood of sentences share."""
+
+    items: int = Field(0, ge=0)
+    """Pairs of each paradigm, or records of each file; 0 is all."""
+    empty_context: Literal["bos", "eos", "none"] = "bos"
+    """What the first token is predicted from: the tokenizer's BOS (EOS where it has none), its EOS, or nothing, and
+    then the first token has no score."""
+    dtype: Dtype = "fp32"
+    """What the models compute in."""
+    device: str = execution("auto")
+    """``auto``, ``cpu``, ``cuda``, ``cuda:1`` …"""
+    token_budget: int = execution(2048, ge=64)
+    """Tokens of a batch."""
+
+
+class Blimp(Scored):
     """Minimal pairs: is the grammatical sentence the likelier one?"""
 
     data: str = "data/sample/blimp"
     """A folder of ``<UID>.jsonl`` or ``.jsonl.gz``, one a paradigm."""
     subset: str = ""
     """A list of items, JSON: paradigm → ids of the pairs that are scored; none named scores them all."""
-    items: int = Field(0, ge=0)
-    """Pairs of each paradigm; 0 is all."""
-    empty_context: Literal["bos", "eos", "none"] = "bos"
-    """What the first token is predicted from: the tokenizer's BOS (EOS where it has none), its EOS, or nothing, and
-    then the first token has no score."""
-    dtype: Dtype = "fp32"
-    device: str = execution("auto")
-    token_budget: int = execution(2048, ge=64)
-    """Tokens of a batch."""
     paradigms: bool = execution(False)
     """Tables and a figure for every paradigm, beside those for the phenomena."""
 
 
-class Emobench(Section):
+class Emobench(Scored):
     """Multiple-choice questions on emotions."""
 
     data: str = "data/sample/emobench"
     """A folder of ``EA.jsonl`` and ``EU.jsonl``; where it has neither, the study does without them."""
     language: Literal["en", "zh"] = "en"
-    items: int = Field(0, ge=0)
-    """Records of each file; 0 is all."""
+    """Of the questions."""
     orders: int = Field(0, ge=0)
     """In how many orders the choices are listed; 0: each choice stands in each place once."""
-    empty_context: Literal["bos", "eos", "none"] = "bos"
-    """What stands before the question, as in ``blimp.empty_context``."""
-    dtype: Dtype = "fp32"
-    device: str = execution("auto")
-    token_budget: int = execution(2048, ge=64)
-    """Tokens of a batch."""
 
 
 class Stats(Section):
@@ -492,6 +557,7 @@ class Lens(Section):
     """Logit lens of a base model and of what became of it."""
 
     models: list[str] = Field(..., min_length=1)
+    """The models that are looked into: bases and strategies."""
     sentences: str = "data/sample/lens_sentences.txt"
     """One sentence a line."""
     new_tokens: int = Field(12, ge=1)
@@ -510,6 +576,7 @@ class Scale(Section):
     """Where classification and the writing of stories and rewrites run: in this process, or spread over a cluster."""
 
     executor: Literal["plain", "ray"] = execution("plain")
+    """In this process, or by the workers of a Ray cluster."""
     address: str = execution("")
     """A running Ray cluster, ``host:port`` or ``auto``; none named starts one on this machine."""
     workers: int = execution(0, ge=0)
@@ -526,8 +593,11 @@ class Config(Section):
     """All settings of a run."""
 
     profile: str
+    """Name of the profile, which is that of its file."""
     seed: int = Field(0, ge=0)
+    """Of the run: what is drawn for a row depends on it, the row and the purpose alone."""
     bases: dict[str, HubModel]
+    """Name → model that is fine-tuned."""
     writer: Writer
     process: Process = Process()
     augment: Augment = Augment()
@@ -536,6 +606,7 @@ class Config(Section):
     clm: Clm = Clm()
     sft: Sft = Sft()
     strategies: list[Strategy]
+    """The trainings: each row a model, what it starts from, how and on what it is trained."""
     respond: Respond = Respond()
     sentiment: Sentiment = Sentiment()
     blimp: Blimp = Blimp()
@@ -587,6 +658,17 @@ class Config(Section):
         """``flat`` of the writer's settings, with vLLM's own options where there are any."""
         return self.flat("writer", *keys, *(["vllm_options"] if self.writer.vllm_options else []))
 
+    def show(self, *sections: str) -> "pd.DataFrame":
+        """setting, value, published, meaning: of the sections or settings named (``"writer", "augment.gates"``), or of
+        all.
+
+        ``value`` and ``published`` are as TOML has them, ``published`` is empty where the study does not say. Raises
+        ``UsageError`` for a name that is none.
+        """
+        from emogap.settings_shown import settings_table
+
+        return settings_table(self, sections)
+
     def flat(self, section: str, *keys: str) -> dict[str, Any]:
         """``section.key`` → value of what shapes the result, for a recipe."""
         return _flatten(getattr(self, section).shaping(*keys), section)
@@ -612,26 +694,99 @@ Setting = str | tuple[str, Any]
 
 
 def load_config(
-    profile: str = "embedded", home: str | Path | None = None, settings: Iterable[Setting] | dict[str, Any] = ()
+    profile: str = "embedded",
+    home: str | Path | None = None,
+    settings: Iterable[Setting] | dict[str, Any] = (),
+    keep: bool = False,
 ) -> Config:
-    """Read a profile (a name under ``configs/`` or the path of a TOML file), apply overrides, validate.
+    """Read a profile (a name under ``configs/`` or the path of a TOML file), apply what the home sets beside it, then
+    ``settings``, and validate.
 
     ``settings``: of several for one key the last holds. The key's type decides how a value given as text is read: a
-    text setting takes it as it is, everything else is TOML (see ``_read``). Raises ``UsageError``.
+    text setting takes it as it is, everything else is TOML (see ``_read``). ``keep``: those of them that shape results
+    are the home's own from now on (``home_settings``), which a line says. Raises ``UsageError``.
     """
     path = given_path(profile) if profile.endswith(".toml") else CONFIGS / f"{profile}.toml"
-    values = _read_profile(path)
-    for setting in settings.items() if isinstance(settings, dict) else settings:
-        key, value = _parse_setting(setting) if isinstance(setting, str) else _typed_setting(*setting)
-        _set(values, key, value)
-    values["profile"] = path.stem
-    try:
-        config = Config.model_validate(values)
-    except ValidationError as error:
-        raise UsageError(_first_problem(error, path)) from None
+    folder = choose_home(path.stem, home)
+    own = home_settings.kept(folder)
+    given = dict(map(_typed, settings.items() if isinstance(settings, dict) else settings))
+    config = _validated(path, own | given, f"{path.name}, {folder / home_settings.FILE}" if own else path.name)
     config._source = str(path) if profile.endswith(".toml") else profile
-    config._home = Home(choose_home(config.profile, home))
+    config._home = Home(folder)
+    if keep:
+        _keep(path, folder, own, given)
     return config
+
+
+def _typed(setting: Setting) -> tuple[str, Any]:
+    key, value = _split_setting(setting) if isinstance(setting, str) else setting
+    return key, _read(value, _type_at(_key_parts(key))) if isinstance(value, str) else value
+
+
+def _validated(path: Path, settings: dict[str, Any], where: str = "") -> Config:
+    """A profile with these settings on top, each in the place of what stands before it; ``where`` they stand."""
+    values = _read_profile(path)
+    for key, value in settings.items():
+        _set(values, _key_parts(key), value)
+    try:
+        return Config.model_validate(values | {"profile": path.stem})
+    except ValidationError as error:
+        raise UsageError(_first_problem(error, where or path.name)) from None
+
+
+def _keep(path: Path, home: Path, own: dict[str, Any], given: dict[str, Any]) -> None:
+    """Write down what a home sets now, and say what changed."""
+    before, profile = _validated(path, own).model_dump(mode="json"), _validated(path, {}).model_dump(mode="json")
+    kept = dict(own)
+    for key, value in given.items():
+        parts = _key_parts(key)
+        if not _shapes_results(parts):
+            continue
+        under = [other for other in kept if _key_parts(other)[: len(parts)] == parts]
+        kept = {other: kept[other] for other in kept if other not in under} | {key: value}
+        if _at(_validated(path, kept).model_dump(mode="json"), parts) == _at(profile, parts):
+            del kept[key]
+    now = _validated(path, kept).model_dump(mode="json")
+    for key in dict.fromkeys([*own, *given]):
+        parts = _key_parts(key)
+        if (value := _at(now, parts)) != _at(before, parts):
+            usual = _at(profile, parts)
+            whose = "as the profile has it" if value == usual else f"the profile has {_shown(usual)}"
+            print(f"{home / home_settings.FILE}: {key} = {_shown(value)} in this home from now on ({whose})")
+    if kept != own:
+        home_settings.write(home, kept)
+
+
+def forget(config: Config, keys: Iterable[str]) -> list[str]:
+    """Take back what a home sets beside its profile: these keys, or all for none; those that were taken back.
+
+    Raises ``UsageError`` for one that it does not set.
+    """
+    own, wanted = home_settings.kept(config.home.root), list(keys)
+    for key in wanted:
+        if key not in own:
+            raise UsageError(f"the home {config.home.root} does not set '{key}'; it sets {', '.join(own) or 'nothing'}")
+    home_settings.write(config.home.root, {key: own[key] for key in own if wanted and key not in wanted})
+    return wanted or list(own)
+
+
+def _shapes_results(parts: list[str]) -> bool:
+    """Whether a setting shapes what comes out, and not only how the work is done."""
+    fields = [field_at(parts[: end + 1]) for end in range(len(parts))]
+    return not any((field.json_schema_extra or {}).get("execution") for field in fields if field)
+
+
+def field_at(parts: Sequence[str]) -> FieldInfo | None:
+    """The field of a section that a key names; None inside tables of names, and where there is no such setting."""
+    section = _type_at(parts[:-1])
+    return getattr(section, "model_fields", {}).get(parts[-1])
+
+
+def _at(values: Any, parts: list[str]) -> Any:
+    """What stands under a key in nested tables; None where nothing does."""
+    for part in parts:
+        values = values.get(part) if isinstance(values, dict) else None
+    return values
 
 
 def _read_profile(path: Path) -> dict[str, Any]:
@@ -640,7 +795,7 @@ def _read_profile(path: Path) -> dict[str, Any]:
         wanted = path.stem if path.is_relative_to(CONFIGS) else path
         raise UsageError(f"unknown profile '{wanted}'; choose among {', '.join(profiles())} or give a TOML file")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from error
     if "extends" not in values:
@@ -657,20 +812,13 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return both
 
 
-def _parse_setting(setting: str) -> tuple[list[str], Any]:
-    """The parts of the key and the value of ``section.key=value``; a text may stand in TOML's quotation marks."""
+def _split_setting(setting: str) -> tuple[str, str]:
+    """The key and the value of ``section.key=value``; a text may stand in TOML's quotation marks."""
     key, separator, text = setting.partition("=")
     if not separator or not key.strip():
         raise UsageError(f"--set takes section.key=value, not {setting!r}")
-    parts = _key_parts(key)
-    wanted = _type_at(parts)
     unquoted = _toml(text)
-    return parts, _read(unquoted if isinstance(unquoted, str) else text, wanted)
-
-
-def _typed_setting(key: str, value: Any) -> tuple[list[str], Any]:
-    parts = _key_parts(key)
-    return parts, _read(value, _type_at(parts)) if isinstance(value, str) else value
+    return key, unquoted if isinstance(unquoted, str) else text
 
 
 def _key_parts(key: str) -> list[str]:
@@ -686,22 +834,19 @@ def _key_parts(key: str) -> list[str]:
     return parts or [part.strip() for part in key.split(".")]
 
 
-def _type_at(parts: list[str]) -> Any:
+def _type_at(parts: Iterable[int | str]) -> Any:
     """The type of the setting of that key; ``Any`` where there is no such setting."""
-    wanted: Any = Config
-    for part in parts:
-        wanted = _type_inside(wanted, part)
-    return wanted
+    return reduce(_type_inside, parts, Config)
 
 
-def _type_inside(outer: Any, key: str | None = None) -> Any:
-    """The type of what a section, a table (by its key) or a list (without one) of that type holds."""
+def _type_inside(outer: Any, key: int | str) -> Any:
+    """The type of what a section, a table or a list of that type holds under a key or number."""
     if isinstance(outer, type) and issubclass(outer, BaseModel):
         field = outer.model_fields.get(key)
         return field.annotation if field else Any
-    if get_origin(outer) is tuple and key is None:
+    if get_origin(outer) is tuple:
         return get_args(outer)[0]
-    return get_args(outer)[-1] if get_origin(outer) is (list if key is None else dict) else Any
+    return get_args(outer)[-1] if get_origin(outer) is (list if isinstance(key, int) else dict) else Any
 
 
 def _read(text: str, wanted: Any) -> Any:
@@ -728,7 +873,7 @@ def _read_inside(value: Any, wanted: Any) -> Any:
     if isinstance(value, dict):
         return {key: _read_inside(inner, _type_inside(wanted, key)) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_read_inside(inner, _type_inside(wanted)) for inner in value]
+        return [_read_inside(inner, _type_inside(wanted, number)) for number, inner in enumerate(value)]
     return _read(value, wanted) if isinstance(value, str) else value
 
 
@@ -754,26 +899,29 @@ def _toml(text: str) -> Any:
 def _set(values: dict[str, Any], parts: list[str], value: Any) -> None:
     *parents, last = parts
     for parent in parents:
-        values = values.setdefault(parent, {})
+        inner = values.setdefault(parent, {})
+        if isinstance(inner, str) and inner in SAMPLINGS:  # the name of a whole table, of which a part is set
+            inner = values[parent] = dict(SAMPLINGS[inner])
+        values = inner
         if not isinstance(values, dict):
             raise UsageError(f"--set {_dotted(parts)}: '{_dotted([parent])}' is not a section")
     values[last] = value
 
 
-def _first_problem(error: ValidationError, path: Path) -> str:
+def _first_problem(error: ValidationError, place: str) -> str:
     problem = error.errors(include_url=False)[0]
     key = _dotted(problem["loc"])
     where = f"setting '{key}'" if key else "settings"
     if problem["type"] == "extra_forbidden":
-        return f"unknown {where} = {_shown(problem['input'])}{_suggestion(problem['loc'])} ({path.name})"
+        return f"unknown {where} = {_shown(problem['input'])}{_suggestion(problem['loc'])} ({place})"
     if problem["type"] == "missing":
-        return f"{where} is missing; add it to {path.name} or give --set {key}=VALUE"
+        return f"{where} is missing; add it to {place} or give --set {key}=VALUE"
     if problem["type"] == "string_type":
         what = "part of a key with a dot in it" if isinstance(problem["input"], dict) else "text"
-        return f"{where} = {_shown(problem['input'])}: a {what} stands in quotation marks ({path.name} or --set)"
+        return f"{where} = {_shown(problem['input'])}: a {what} stands in quotation marks ({place} or --set)"
     message = problem["msg"].removeprefix("Value error, ")
     value = "" if isinstance(problem["input"], dict) else f" = {_shown(problem['input'])}"
-    return f"{where}{value}: {message[0].lower() + message[1:]} ({path.name} or --set)"
+    return f"{where}{value}: {message[0].lower() + message[1:]} ({place} or --set)"
 
 
 def _dotted(parts: Iterable[int | str]) -> str:
@@ -787,13 +935,30 @@ def _shown(value: Any) -> str:
 
 
 def _suggestion(location: tuple[int | str, ...]) -> str:
-    """The nearest known key beside the unknown one."""
-    model: Any = Config
-    for part in location[:-1]:
-        field = model.model_fields.get(part) if isinstance(part, str) and hasattr(model, "model_fields") else None
-        model = field.annotation if field else None
-    if not hasattr(model, "model_fields"):
-        return ""
-    close = difflib.get_close_matches(str(location[-1]), model.model_fields, n=1)
-    known = ", ".join(model.model_fields)
-    return f"; did you mean '{close[0]}'?" if close else f"; known keys here: {known}"
+    """The key that was perhaps meant: one of the same section, or of the same name elsewhere."""
+    *section, name = map(str, location)
+    inside = [key for key in setting_keys() if list(key[: len(section)]) == section]
+    beside = list(dict.fromkeys(key[len(section)] for key in inside))
+    if meant := [key for key in inside if _may_mean(name, key[-1])]:
+        return f"; did you mean '{'.'.join(meant[0])}'?"
+    if close := difflib.get_close_matches(name, beside, n=1):
+        return f"; did you mean '{close[0]}'?"
+    if meant := [key for key in setting_keys() if _may_mean(name, key[-1])]:
+        return f"; did you mean '{'.'.join(meant[0])}'?"
+    return f"; known keys here: {', '.join(beside)}" if beside else ""
+
+
+def _may_mean(name: str, setting: str) -> bool:
+    """Whether a setting has that name, begins with it, or has it for its initials (``lr``)."""
+    initials = "".join(word[0] for word in setting.split("_"))
+    return len(name) > 1 and (setting.startswith(name) or name == initials)
+
+
+def setting_keys(model: type[BaseModel] = Config, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The keys of all settings, in their order, but for what stands inside tables of names and lists."""
+    keys: list[tuple[str, ...]] = []
+    for name, field in model.model_fields.items():
+        kind, key = field.annotation, (*prefix, name)
+        is_section = isinstance(kind, type) and issubclass(kind, Section)
+        keys += setting_keys(kind, key) if is_section else [key]
+    return keys

@@ -5,9 +5,9 @@ import shutil
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
 
 from emogap.config import Config, HubModel
+from emogap.data.emotion_model import MODELS
 from emogap.errors import ModelError
 from emogap.hub import ADAPTER, packaged_file
 from emogap.paths import from_root
@@ -76,18 +76,10 @@ def _availability(model: HubModel) -> str:
             return f"here ({packaged_file(model.name.removeprefix('embedded:'))})"
         except ModelError as error:
             return f"NOT HERE: {error}"
-    if _ships_with_project(model.name):
+    if (MODELS / model.name).is_dir():
         return "here (ships with the project)"
     if from_root(model.name).is_dir():
         return f"here ({from_root(model.name)})"
-    return _in_hub_cache(model)
-
-
-def _ships_with_project(name: str) -> bool:
-    return (Path(__file__).parent / "models" / name).is_dir()
-
-
-def _in_hub_cache(model: HubModel) -> str:
     from huggingface_hub import try_to_load_from_cache
 
     files = [try_to_load_from_cache(model.name, file, revision=model.revision) for file in ("config.json", ADAPTER)]

@@ -10,7 +10,7 @@ from emogap.paths import LAST_CHUNK, folder_or_name, given_path
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes options by their whole names alone: an abbreviation is soon another option's."""
+    """Takes options by their full names only: an abbreviation would mean another option once that is added."""
 
     def __init__(self, *args, **options):
         super().__init__(*args, **{"allow_abbrev": False, **options})

@@ -30,7 +30,7 @@ _TAKEN = ("figures", "tables", "captions", "captions.json", "superseded")
 """What a stage's folder holds beside its artefacts."""
 
 
-def _free(name: str, what: str) -> str:
+def _not_taken(name: str, what: str) -> str:
     if name in _TAKEN:
         raise UsageError(f"a {what} cannot be called '{name}': its folder keeps other files there; call it otherwise")
     return name
@@ -52,7 +52,7 @@ def given_path(path: str | Path) -> Path:
     if not str(path):
         raise UsageError("an empty path; name a file or folder, or leave the option out")
     try:
-        return _speakable(_expanded(path).resolve())
+        return _in_utf8(_expanded(path).resolve())
     except (OSError, RuntimeError) as error:  # the working directory is gone, or links go round in a ring
         raise UsageError(f"{path} cannot be looked up from here ({one_line(error)}); give the whole path") from None
 
@@ -72,15 +72,18 @@ def _expanded(path: str | Path) -> Path:
         raise UsageError(f"{path}: it is not known what ~ stands for here (HOME); give the whole path") from None
 
 
-def _speakable(path: Path) -> Path:
+def _in_utf8(path: Path) -> Path:
     """The path itself. Raises ``UsageError`` for one that manifests and notebooks, which are UTF-8, cannot name."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
+    if not is_utf8(str(path)):
         raise UsageError(
             f"the name of {str(path)!r} is no UTF-8, or this locale (LC_ALL) is not; rename it, or set PYTHONUTF8=1"
-        ) from None
+        )
     return path
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name that the system gave is text: in place of bytes that are none Python gives halves of pairs."""
+    return not re.search("[\ud800-\udfff]", name)
 
 
 def cache_dir() -> Path:
@@ -112,7 +115,7 @@ def choose_home(profile: str, home: str | Path | None = None) -> Path:
     Raises ``UsageError`` for what can be no folder.
     """
     chosen = os.environ.get("EMOGAP_HOME") if home is None else home
-    root = _speakable(ROOT / "runs" / profile) if home is None and not chosen else given_path(chosen)
+    root = _in_utf8(ROOT / "runs" / profile) if home is None and not chosen else given_path(chosen)
     there = next(path for path in (root, *root.parents) if path.exists())
     if not there.is_dir():
         raise UsageError(f"the home {root} cannot be: {there} is a file; name a folder with --home")
@@ -124,7 +127,7 @@ def is_name(name: str) -> bool:
     return name.isprintable() and name == name.strip() and not re.search(r"[/\\]|^\.|^$", name)
 
 
-def _named(name: str) -> str:
+def _checked_name(name: str) -> str:
     """``name`` itself if it can be that of a file. Raises ``UsageError``: it must not lead out of its folder."""
     if not is_name(name):
         raise UsageError(
@@ -132,6 +135,11 @@ def _named(name: str) -> str:
             "without / and \\, without white space around it, that does not begin with a dot"
         )
     return name
+
+
+def _at(*parts: str) -> property:
+    """A path that lies at the same place in every home."""
+    return property(lambda home: home.root.joinpath(*parts))
 
 
 @dataclass(frozen=True)
@@ -143,21 +151,24 @@ class Home:
 
     root: Path
 
-    @property
-    def lines(self) -> Path:
-        return self.root / "processed_data" / "lines.parquet"
-
-    @property
-    def processed(self) -> Path:
-        return self.root / "processed_data" / "babylm.parquet"
-
-    @property
-    def filtered(self) -> Path:
-        return self.root / "processed_data" / "babylm_filtered.parquet"
-
-    @property
-    def stories(self) -> Path:
-        return self.root / "babylm_augment"
+    lines = _at("processed_data", "lines.parquet")
+    processed = _at("processed_data", "babylm.parquet")
+    filtered = _at("processed_data", "babylm_filtered.parquet")
+    stories = _at("babylm_augment")
+    tried_stories = _at("babylm_augment", "tried.jsonl")
+    story_grid = _at("babylm_augment", "grid", "replies.parquet")
+    alpaca = _at("alpaca-instruction")
+    tried_rewrites = _at("alpaca-instruction", "tried.jsonl")
+    rewrite_grid = _at("alpaca-instruction", "grid", "replies.parquet")
+    models = _at("models")
+    evaluation = _at("quantitative_analysis")
+    emotions = _at("quantitative_analysis", "emotions.parquet")
+    scores = _at("quantitative_analysis", "scores.parquet")
+    lens = _at("model_analysis")
+    story_stats = _at("prompt_analysis_babylm")
+    rewrite_stats = _at("prompt_analysis")
+    report = _at("report", "index.html")
+    notebooks = _at("notebooks")
 
     def chunk(self, method: str, number: int) -> Path:
         """A chunk of a method's stories. Raises ``UsageError`` for a number that none can have."""
@@ -165,90 +176,34 @@ class Home:
             raise UsageError(
                 f"there is no chunk {number}; chunks are numbered from 0 to {LAST_CHUNK}; make larger ones"
             )
-        return self.stories / _named(method) / f"chunk_{number:05d}.parquet"
+        return self.stories / _checked_name(method) / f"chunk_{number:05d}.parquet"
 
     def chunks(self, method: str) -> dict[int, Path]:
         """Number → file of the chunks of a method that are there, in order."""
-        files = sorted((self.stories / _named(method)).glob("chunk_*.parquet"))
+        files = sorted((self.stories / _checked_name(method)).glob("chunk_*.parquet"))
         return {int(file.stem[6:]): file for file in files if re.fullmatch(r"chunk_[0-9]{5}", file.stem)}
 
-    @property
-    def tried_stories(self) -> Path:
-        return self.stories / "tried.jsonl"
-
-    @property
-    def story_grid(self) -> Path:
-        return self.stories / "grid" / "replies.parquet"
-
     def corpus(self, name: str) -> Path:
-        return self.root / "babylm_pretrain_corpus" / f"{_free(_named(name), 'corpus')}.parquet"
-
-    @property
-    def alpaca(self) -> Path:
-        return self.root / "alpaca-instruction"
+        return self.root / "babylm_pretrain_corpus" / f"{_not_taken(_checked_name(name), 'corpus')}.parquet"
 
     def rewrites(self, version: str) -> Path:
-        return self.alpaca / f"emotion_alpaca_{_named(version)}.json"
+        return self.alpaca / f"emotion_alpaca_{_checked_name(version)}.json"
 
     def rewrite_rows(self, version: str) -> Path:
-        return self.alpaca / f"emotion_alpaca_{_named(version)}.rows.parquet"
-
-    @property
-    def tried_rewrites(self) -> Path:
-        return self.alpaca / "tried.jsonl"
-
-    @property
-    def rewrite_grid(self) -> Path:
-        return self.alpaca / "grid" / "replies.parquet"
-
-    @property
-    def models(self) -> Path:
-        return self.root / "models"
+        return self.alpaca / f"emotion_alpaca_{_checked_name(version)}.rows.parquet"
 
     def model(self, name: str) -> Path:
-        return self.models / _free(_named(name), "model")
-
-    @property
-    def evaluation(self) -> Path:
-        return self.root / "quantitative_analysis"
+        return self.models / _not_taken(_checked_name(name), "model")
 
     def responses(self, model: str, condition: str = "") -> Path:
         """A model's answers. ``condition``: how it was asked, ``_greedy`` or ``_empty``; none for the study's own."""
-        return self.evaluation / f"responses{condition}" / f"{_named(model)}.parquet"
-
-    @property
-    def emotions(self) -> Path:
-        return self.evaluation / "emotions.parquet"
+        return self.evaluation / f"responses{condition}" / f"{_checked_name(model)}.parquet"
 
     def task_scores(self, model: str, task: str) -> Path:
-        return self.evaluation / "scores" / _named(model) / f"{task}.parquet"
-
-    @property
-    def scores(self) -> Path:
-        return self.evaluation / "scores.parquet"
-
-    @property
-    def lens(self) -> Path:
-        return self.root / "model_analysis"
+        return self.evaluation / "scores" / _checked_name(model) / f"{task}.parquet"
 
     def lens_readings(self, name: str) -> Path:
-        return self.lens / f"{_named(name)}.parquet"
-
-    @property
-    def story_stats(self) -> Path:
-        return self.root / "prompt_analysis_babylm"
-
-    @property
-    def rewrite_stats(self) -> Path:
-        return self.root / "prompt_analysis"
-
-    @property
-    def report(self) -> Path:
-        return self.root / "report" / "index.html"
-
-    @property
-    def notebooks(self) -> Path:
-        return self.root / "notebooks"
+        return self.lens / f"{_checked_name(name)}.parquet"
 
     def relative(self, path: Path) -> str:
         """``path`` as people read it: from the home when it lies there, else as it is."""

@@ -44,9 +44,11 @@ LEFT_OUT = "cleaning, judging, the corpus, EmoBench, emotions of answers, lens, 
 
 
 class Work(NamedTuple):
-    """Work of a kind with a model as manifests name it; ``piece``: items of one artefact, ``call``: of a whole call.
+    """Work of one kind with one model, called as manifests call it.
 
-    ``count``: items in all, 0 where not known, a star where published; of a training words or records, held out or not.
+    ``count``: how many items there are in all (of a training: words or records, also those held out); 0 where that is
+    not known. ``star``: ``*`` if it is the published number. ``piece``: items of one artefact. ``call``: items that one
+    call of the model takes when it is full.
     """
 
     kind: str
@@ -60,7 +62,8 @@ class Work(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What was done of it in one place; ``problems``: why that is no measure; ``rate``: nothing is left to check."""
+    """What was done of some work in one place. ``problems``: why no price follows from it. ``rate``: the pace in words,
+    where it is settled whether enough was done to tell."""
 
     path: Path
     items: float
@@ -82,22 +85,22 @@ def works(config: Config) -> Iterator[Work]:
     sizes = [min(wanted.chunk_size, lines - first) for first in range(0, lines, wanted.chunk_size)]
     stories = sum(sizes[number] for number in augment.parse_chunks(wanted.chunks, len(sizes)))
     call = writing.BATCHES_A_CALL * config.writer.batch_size
-    for way in wanted.methods:
-        yield Work("stories", way, writer, stories, star, sizes[0], call)
-    for way in config.rewrite.versions:
-        known = counted(home.rewrite_rows(way), "records") or config.rewrite.count
+    for method in wanted.methods:
+        yield Work("stories", method, writer, stories, star, sizes[0], call)
+    for version in config.rewrite.versions:
+        known = counted(home.rewrite_rows(version), "records") or config.rewrite.count
         records, star = _sized(lambda known=known: known, "rewrite", "kept")
-        yield Work("rewrites", way, writer, records, star, records, call)
+        yield Work("rewrites", version, writer, records, star, records, call)
     model = {base: hub.identify(config.bases[base]) for base in config.bases}
     for run in (*strategies.runs(config, "clm"), *strategies.runs(config, "sft")):
         model[run.strategy.name] = model[run.strategy.parent]
         yield Work(run.strategy.task, run.name, model[run.strategy.parent], *_learnt(config, run), run=run)
-    asked, pairs = config.respond, _sized(lambda: len(blimp.chosen_pairs(config)), "evaluate", "pairs")
+    answering, pairs = config.respond, _sized(lambda: len(blimp.chosen_pairs(config)), "evaluate", "pairs")
     prompts, star = _sized(lambda: len(respond.conditions(config)[0].prompts), "evaluate", "answers")
     for base in config.bases:
-        number, own = sum(one.base == base for one in models.study_models(config)), prompts * asked.samples
-        answers = number * (own + prompts * asked.greedy + asked.empty_prompts)
-        yield Work("answers", base, model[base], answers, star, own, respond.CALL_BATCHES * asked.batch_size)
+        number, own = sum(one.base == base for one in models.study_models(config)), prompts * answering.samples
+        answers = number * (own + prompts * answering.greedy + answering.empty_prompts)
+        yield Work("answers", base, model[base], answers, star, own, respond.CALL_BATCHES * answering.batch_size)
         yield Work("pairs", base, model[base], number * pairs[0], pairs[1], pairs[0])
 
 
@@ -229,14 +232,14 @@ def plan(config: Config, sources: Sequence[Path]) -> Iterator[str]:
         stage, _, unit, _ = KINDS[work.kind]
         amount = f"{work.count:,} {unit}{work.star}" if work.count else f"? {unit}"
         row = {"stage": stage, "what": f"{work.kind} {work.name}", "how much": amount}
-        tried = [seen for there, made in places if work.count and (seen := price(there, work, made))]
-        if found := next((one for one in tried if not one.problems), None):
+        priced = [seen for there, made in places if work.count and (seen := price(there, work, made))]
+        if found := next((one for one in priced if not one.problems), None):
             times, gigabytes = work.count / found.items, work.count / found.items * found.size / 1e9 or None
             row |= {"rate": found.rate, "hours": times * found.seconds / 3600, "GB": gigabytes}
             row["from"], machines[found.machine] = portable(found.path), None
         else:
             why = "nothing of it is there" if work.count else "how much it is, is known once what it reads is there"
-            why = "; ".join(f"{portable(one.path)}: {'; '.join(one.problems)}" for one in tried) or why
+            why = "; ".join(f"{portable(one.path)}: {'; '.join(one.problems)}" for one in priced) or why
             unknown.setdefault(why, []).append(row["what"].strip())
         table.append(row)
     frame = pd.DataFrame(table, columns=["stage", "what", "how much", "rate", "hours", "GB", "from"])

@@ -14,11 +14,10 @@ from pathlib import Path
 
 from emogap import errors
 from emogap.config import Config
-from emogap.empty import what_is_empty
 from emogap.errors import EmogapError
 from emogap.paths import ROOT, cache_dir
 from emogap.stages import STAGES, Stage, stage
-from emogap.state import inspect
+from emogap.state import inspect, what_is_empty
 from emogap.store.artefacts import content_hashes, write_text
 from emogap.store.progress import PROGRESS_FILE
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from emogap.evaluate.blimp_tables import MEAN
+from emogap.store.exhibits import shown_table
+
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 BEGIN, END = "<!-- the demo's table: tests/readme_demo.py -->", "<!-- end of the table -->"
@@ -21,14 +24,14 @@ def demo_table(evaluation: Path) -> str:
     conditions = pd.read_csv(tables / "sentiment_conditions.csv")
     asked = conditions[conditions["condition"] == "asked, sampled"].set_index("model")
     language = pd.read_csv(tables / "language.csv").set_index("model")
-    grammar = pd.read_csv(tables / "blimp_accuracy.csv").set_index("phenomenon")
+    grammar = shown_table(evaluation, "blimp_accuracy").set_index("phenomenon").loc[MEAN]
     lines = [f"| {' | '.join(HEADINGS)} |", "|---" * len(HEADINGS) + "|"]
     for model in asked.index:
         cells = (
             model,
             _estimate(asked, model, "positive"),
             _estimate(language, model, "top1"),
-            str(grammar.loc[grammar.index.str.startswith("mean")][model].iloc[0]),
+            grammar[model],
             _estimate(language, model, "perplexity"),
         )
         lines.append(f"| {' | '.join(cells)} |")

@@ -17,30 +17,30 @@ import pyarrow.parquet as pq
 import pytest
 from fakes import HashClassifier
 
-from emogap.config import load_config
+from emogap.config import Process, load_config
 from emogap.data import babylm, clean, raw
-from emogap.data.clean import Report, Rules, SeenKeys, count_words
+from emogap.data.clean import Report, SeenKeys, count_words
 from emogap.data.raw import find_sources
 from emogap.emotions import INDEX, LABELS
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.records import PROCESSED, read_rows
-from emogap.show.report_tables import read_cells
+from emogap.show.report_tables import to_cells
 from emogap.store import artefacts
 from emogap.store.artefacts import read_manifest
-from emogap.store.exhibits import exhibits
+from emogap.store.exhibits import exhibits, read_table
 from tools.benchmarks.clean import clean_line, make_text, plain_loop
 
 ELEVEN = "one two three four five six seven eight nine ten eleven"
 TEN = "one two three four five six seven eight nine ten"
 
 
-def lines_of(path: Path, rules: Rules | None = None, **options) -> tuple[list[tuple[int, str]], Report]:
+def lines_of(path: Path, rules: Process | None = None, **options) -> tuple[list[tuple[int, str]], Report]:
     """(line number, text) of what is kept of one file, and its report."""
     reports: list[Report] = []
     source = raw.Source("s", path)
     kept = [
         (int(number), text)
-        for part in clean.clean([source], rules or Rules(), reports=reports, **options)
+        for part in clean.clean([source], (rules or Process()).model_copy(update=options), reports)
         for number, text in zip(part.numbers, part.texts.to_list(), strict=True)
     ]
     return kept, reports[0]
@@ -73,23 +73,23 @@ def write(path: Path, content: str | bytes) -> Path:
 def test_published_line_rules(tmp_path, line, expected):
     kept, _ = lines_of(write(tmp_path / "a.train", line + "\n"))
     assert [text for _, text in kept] == ([] if expected is None else [expected])
-    assert clean_line(line + "\n", Rules()) == expected
+    assert clean_line(line + "\n", Process()) == expected
 
 
 def test_each_rule_has_its_switch(tmp_path):
     path = write(tmp_path / "a.train", f" one\ttwo {TEN} .\n")
-    assert lines_of(path, Rules(tabs="remove"))[0] == [(1, f"onetwo {TEN}.")]
-    assert lines_of(path, Rules(space_before_punctuation="keep"))[0] == [(1, f"one two {TEN} .")]
-    assert lines_of(path, Rules(strip=False))[0] == [(1, f" one two {TEN}.")]
-    assert lines_of(path, Rules(min_words=12))[0] == []
-    assert lines_of(path, Rules(min_words=0))[0] == [(1, f"one two {TEN}.")]
+    assert lines_of(path, Process(tabs="remove"))[0] == [(1, f"onetwo {TEN}.")]
+    assert lines_of(path, Process(space_before_punctuation="keep"))[0] == [(1, f"one two {TEN} .")]
+    assert lines_of(path, Process(strip=False))[0] == [(1, f" one two {TEN}.")]
+    assert lines_of(path, Process(min_words=12))[0] == []
+    assert lines_of(path, Process(min_words=0))[0] == [(1, f"one two {TEN}.")]
 
 
 def test_duplicates_exact_near_or_kept(tmp_path):
     path = write(tmp_path / "a.train", f"{ELEVEN}\n{ELEVEN.upper()}!\n{ELEVEN}\n")
-    assert [n for n, _ in lines_of(path, Rules(duplicates="exact"))[0]] == [1, 2]
-    assert [n for n, _ in lines_of(path, Rules(duplicates="near"))[0]] == [1]
-    assert [n for n, _ in lines_of(path, Rules(duplicates="keep"))[0]] == [1, 2, 3]
+    assert [n for n, _ in lines_of(path, Process(duplicates="exact"))[0]] == [1, 2]
+    assert [n for n, _ in lines_of(path, Process(duplicates="near"))[0]] == [1]
+    assert [n for n, _ in lines_of(path, Process(duplicates="keep"))[0]] == [1, 2, 3]
 
 
 def random_text(seed: int) -> str:
@@ -112,7 +112,7 @@ def random_text(seed: int) -> str:
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
-    "rules", [Rules(), Rules(tabs="remove", strip=False, min_words=3), Rules(duplicates="near", min_words=5)]
+    "rules", [Process(), Process(tabs="remove", strip=False, min_words=3), Process(duplicates="near", min_words=5)]
 )
 def test_blocks_are_cleaned_as_a_plain_loop_would(tmp_path, monkeypatch, seed, rules):
     monkeypatch.setattr(raw, "BLOCK_BYTES", 499)  # many blocks, cut inside characters and line ends
@@ -163,7 +163,7 @@ def test_oddities_are_counted_and_the_rest_is_read(tmp_path):
     content = b"\xef\xbb\xbf" + f"{ELEVEN} a\r\n".encode() + b"bad \xff\xfe byte " + ELEVEN.encode() + b"\n"
     content += b"nul\0nul " + ELEVEN.encode() + b"\n"
     content += f"{'word ' * 100}\n{ELEVEN} end".encode()
-    kept, report = lines_of(write(tmp_path / "a.train", content), Rules(max_line_bytes=200))
+    kept, report = lines_of(write(tmp_path / "a.train", content), Process(max_line_bytes=200))
     assert kept == [
         (1, f"{ELEVEN} a"), (2, f"bad \ufffd\ufffd byte {ELEVEN}"), (3, f"nulnul {ELEVEN}"), (5, f"{ELEVEN} end"),
     ]  # fmt: skip
@@ -178,7 +178,7 @@ def test_an_enormous_line_is_dropped_without_being_held(tmp_path, monkeypatch):
     for number, block in raw.blocks(raw.Source("s", path), 5000, lambda *_: None, lambda _: None):
         held.append((number, len(block)))
     assert max(length for _, length in held) < 8000
-    kept, report = lines_of(path, Rules(max_line_bytes=5000))
+    kept, report = lines_of(path, Process(max_line_bytes=5000))
     assert kept == [(1, ELEVEN), (3, f"{ELEVEN} after")]
     assert report.odd["too_long"] == 1
 
@@ -196,7 +196,7 @@ def test_an_enormous_line_is_dropped_without_being_held(tmp_path, monkeypatch):
 )
 def test_strict_makes_an_oddity_an_error_that_names_its_line(tmp_path, content, place):
     path = write(tmp_path / "a.train", content)
-    rules = Rules(max_line_bytes=58)
+    rules = Process(max_line_bytes=58)
     lines_of(path, rules)
     with pytest.raises(InputError, match="a.train") as error:
         lines_of(path, rules, strict=True)
@@ -217,7 +217,7 @@ def test_compressed_sources(tmp_path):
     assert [source.name for source in sources] == ["inside", "packed", "plain"]
     reports: list[Report] = []
     read: list[int] = []
-    list(clean.clean(sources, Rules(), reports=reports, advance=read.append))
+    list(clean.clean(sources, Process(), reports=reports, advance=read.append))
     assert [report.kept for report in reports] == [2, 2, 2]
     assert sum(read) == sum(raw.size(source) for source in sources)
 
@@ -363,7 +363,7 @@ def test_the_stage_on_the_shipped_sample(config, fake_classifier, figures, capsy
     source, number = first["id"].rsplit(":", 1)
     file = Path("data/sample/babylm") / f"{source}.train"
     line = (Path(babylm.__file__).parents[2] / file).read_text("utf-8").splitlines()[int(number) - 1]
-    assert clean_line(line, Rules()) == first["text"]
+    assert clean_line(line, Process()) == first["text"]
     expected = scored_by(fake_classifier, first["text"])
     np.testing.assert_array_equal(np.array(first["scores"], dtype=np.float32), expected)
     assert first["emotion"] == LABELS[expected.argmax()]
@@ -434,7 +434,7 @@ def test_sources_called_like_columns_of_the_tables_stand_beside_them(make_config
     cleaned = babylm.cleaning_table(config).set_index("source")
     assert (cleaned.loc["all (source)", "kept"], cleaned.loc["all", "kept"]) == (1, 55)
     assert read_rows(config.home.processed, PROCESSED)["source"].isin(names).all(), "ids and rows keep the file's name"
-    cells = read_cells(config.home.filtered.parent / "tables/emotions_by_source.csv")
+    cells = to_cells(read_table(config.home.filtered.parent / "tables/emotions_by_source.csv"))
     assert [name for part in cells.parts for name in part.columns if name.startswith("cbt")] == [
         "cbt", "cbt high", "cbt low",
     ]  # fmt: skip
@@ -595,11 +595,12 @@ MEASURE = """
 import json, resource, sys, time
 from pathlib import Path
 from emogap.data.babylm import _as_table, _write_lines
-from emogap.data.clean import Rules, clean
+from emogap.config import Process
+from emogap.data.clean import clean
 from emogap.data.raw import Source
 path, reports = Path(sys.argv[1]), []
 started = time.monotonic()
-_write_lines(path.with_suffix(".parquet"), map(_as_table, clean([Source("a", path)], Rules(), reports=reports)))
+_write_lines(path.with_suffix(".parquet"), map(_as_table, clean([Source("a", path)], Process(), reports=reports)))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps({"peak_kib": peak, "kept": reports[0].kept, "seconds": time.monotonic() - started}))
 """
@@ -655,4 +656,4 @@ def test_three_times_as_fast_as_a_plain_loop(tmp_path):
 def test_real_text_is_cleaned_as_a_plain_loop_would(real_data):
     for source in find_sources([real_data / "babylm_sample"], [".train"]):
         kept, _ = lines_of(source.path)
-        assert kept == list(plain_loop(source.path, Rules()))
+        assert kept == list(plain_loop(source.path, Process()))

@@ -16,15 +16,18 @@ from emogap.config import HubModel
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.evaluate import blimp_tables
 from emogap.evaluate.blimp import BLIMP, pair_cases
+from emogap.evaluate.blimp_exhibits import blimp_drawing, blimp_exhibits
 from emogap.evaluate.minimal_pairs import Pair, load_pairs, phenomena, read_subset
 from emogap.evaluate.named_models import bases_of, named_models
 from emogap.evaluate.score_cache import remembered_scores
 from emogap.evaluate.sentence_scores import Scored, SentenceScorer
-from emogap.evaluate.tasks import score_cases
+from emogap.evaluate.statistics import wilson_interval
+from emogap.evaluate.tasks import Measured, score_cases
 from emogap.hub import LocalModel
 from emogap.paths import from_root
 from emogap.store import pieces
 from emogap.store.artefacts import read_manifest
+from emogap.store.exhibits import Exhibit, exhibits, read_table, save_table, show, shown_table
 
 SAMPLE = from_root("data/sample/blimp")
 GOOD, BAD = "The dogs bark.", "The dogs barks."
@@ -272,8 +275,7 @@ def test_the_command_writes_scores_tables_and_figures(gpt2, other, tmp_path, cap
     for words in ("tiny-baby - tiny, all pairs", "mean of phenomena", "ties", "Empty context", "<|endoftext|>"):
         assert words in out
     assert {file.stem for file in Path("tables/tables").glob("*.csv")} == {
-        "blimp_accuracy", "blimp_accuracy_numbers", "blimp_accuracy_paradigms", "blimp_differences",
-        "blimp_differences_paradigms",
+        "blimp_accuracy", "blimp_accuracy_paradigms", "blimp_differences", "blimp_differences_paradigms",
     }  # fmt: skip
     assert {file.stem for file in Path("tables/figures").glob("*.png")} == {
         "blimp_differences", "blimp_differences_paradigms",
@@ -290,6 +292,10 @@ def test_the_stage_keeps_a_table_a_model_and_says_what_changed(gpt2, make_config
     summary = pieces.run("blimp", BLIMP.pieces(config))
     assert summary.counts == {"pairs": 24, "ties": 0}
     assert pieces.run("blimp", BLIMP.pieces(config)).fresh == ["blimp.parquet"]
+    save_table(config.home.evaluation, Exhibit("blimp_accuracy_numbers", "table", "Old.", 71), pd.DataFrame({"a": [1]}))
+    pieces.run("drawing", [blimp_drawing(config)])
+    names = {one.name for one in exhibits(config.home.evaluation)}
+    assert names == {"blimp_accuracy", "blimp_differences"}, "the twin that older versions wrote is taken away"
     manifest = read_manifest(config.home.task_scores("tiny", "blimp"))
     assert manifest["notes"]["empty context"] == "<|endoftext|>"
     changed = make_config(*settings, "blimp.empty_context=none", "blimp.token_budget=64")
@@ -346,9 +352,25 @@ def test_pairs_pooled_and_paradigms_averaged():
     assert (everything["accuracy"], everything["ties"]) == (56.25, 1)
     assert table.loc["mean of phenomena", "accuracy"] == (75 + 37.5) / 2
     assert table.loc["mean of phenomena", "mean_of_paradigms"] == (50 + 37.5) / 2
-    wide = blimp_tables.side_by_side(table.reset_index()).set_index("phenomenon")
-    assert wide.loc["argument_structure", "a"] == "75.0 [30, 95]"
-    assert wide.loc["ties", "a"] == "1"
+
+
+def test_accuracies_are_numbers_in_the_file_and_side_by_side_where_they_are_read(make_config, tmp_path):
+    values = correct(a=[1, 1, 1, 0, 1, 0.5, 0, 0], b=[1] * 8).assign(metric="correct")
+    config = make_config("blimp.paradigms=true")
+    show(tmp_path, blimp_exhibits(config, Measured(values, {"a": "a", "b": "b"}, {})))
+    numbers = read_table(tmp_path / "tables" / "blimp_accuracy.csv").set_index(["model", "phenomenon"])
+    assert numbers.loc[("a", "argument_structure"), ["accuracy", "ties", "mean_of_paradigms"]].tolist() == [75, 0, 50]
+    assert numbers.loc[("a", "all pairs"), "low"] == pytest.approx(100 * wilson_interval(4.5, 8)[0], rel=1e-12)
+    assert shown_table(tmp_path, "blimp_accuracy").to_numpy().tolist() == [
+        ["argument_structure", "4", "75.0 [30, 95]", "100.0 [51, 100]"],
+        ["island_effects", "4", "37.5 [9, 78]", "100.0 [51, 100]"],
+        ["all pairs", "8", "56.2 [26, 83]", "100.0 [68, 100]"],
+        ["mean of phenomena", "8", "56.2 [22, 90]", "100.0 [100, 100]"],
+        ["ties", "8", "1", "0"],
+    ]
+    assert shown_table(tmp_path, "blimp_accuracy_paradigms").iloc[-2:, 0].tolist() == ["mean of paradigms", "ties"]
+    latex = (tmp_path / "tables" / "blimp_accuracy.tex").read_text(encoding="utf-8")
+    assert "75.0 [30, 95] & 100.0 [51, 100]" in latex
 
 
 def test_a_model_is_compared_with_its_base_over_the_same_pairs():

@@ -11,7 +11,7 @@ import pytest
 from test_augment import save_lines
 from tiny_models import save_tiny_llama
 
-from emogap.cluster import crew
+from emogap.cluster import ActorPool
 from emogap.config import HubModel, Scale
 from emogap.data import classify
 from emogap.errors import EmogapError, InputError, ModelError, UsageError
@@ -154,7 +154,7 @@ def test_a_cluster_that_stays_without_nodes_ends_the_run_with_one_line(two_nodes
 
     try:
         with (
-            crew(Scale(executor="ray", wait=1), lambda: (time.sleep, "sleeper")) as workers,
+            ActorPool(Scale(executor="ray", wait=1), lambda: (time.sleep, "sleeper")) as workers,
             pytest.raises(EmogapError, match=r"no node of the cluster could hold a worker, for 1 s by now"),
         ):
             workers.run([0.1, *[60] * 3], kill_all)
@@ -210,7 +210,7 @@ def test_a_worker_killed_with_a_piece_in_hand_has_it_done_by_another(two_nodes, 
         return work, "squares"
 
     done: dict[int, list[int]] = {}
-    with crew(RAY, open_worker) as workers:
+    with ActorPool(RAY, open_worker) as workers:
         workers.run(range(10), lambda piece, result: done.setdefault(piece, []).append(result))
     assert done == {piece: [piece * piece] for piece in range(10)}
 
@@ -227,7 +227,7 @@ def test_a_bad_piece_is_named_when_the_others_are_done(two_nodes):
         return work, "numbers"
 
     done: list[int] = []
-    with crew(RAY, open_worker) as workers, pytest.raises(EmogapError, match=r"piece 1 is bad|3 workers died"):
+    with ActorPool(RAY, open_worker) as workers, pytest.raises(EmogapError, match=r"piece 1 is bad|3 workers died"):
         workers.run(range(6), lambda piece, _: done.append(piece))
     assert sorted(done) == [0, 3, 4, 5]
 
@@ -236,7 +236,7 @@ def test_what_cannot_load_ends_the_run_with_its_own_error(two_nodes):
     def open_worker():
         raise ModelError("no such model")
 
-    with crew(RAY, open_worker) as workers, pytest.raises(ModelError, match="no such model"):
+    with ActorPool(RAY, open_worker) as workers, pytest.raises(ModelError, match="no such model"):
         workers.run(range(3), lambda piece, result: None)
 
 
@@ -244,7 +244,7 @@ def test_workers_that_are_loaded_differently_are_refused(two_nodes):
     def open_worker():
         return lambda piece: time.sleep(1), os.getpid()
 
-    with crew(RAY, open_worker) as workers, pytest.raises(ModelError, match="not loaded alike"):
+    with ActorPool(RAY, open_worker) as workers, pytest.raises(ModelError, match="not loaded alike"):
         workers.run(range(100), lambda piece, result: None)
 
 
@@ -252,7 +252,7 @@ def test_workers_that_are_loaded_differently_are_refused(two_nodes):
 def test_no_node_with_room_is_said(two_nodes, workers):
     with (
         pytest.raises(UsageError, match="no node of the cluster has 64 CPUs"),
-        crew(Scale(executor="ray", cpus=64, workers=workers), int),
+        ActorPool(Scale(executor="ray", cpus=64, workers=workers), int),
     ):
         pass
 

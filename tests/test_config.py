@@ -163,3 +163,15 @@ def test_options_of_vllm_are_words_as_they_stand_and_enter_recipes_where_there_a
     config = make_config("writer.vllm_options=['--tensor-parallel-size', 2]")
     assert config.flat_writer("engine")["writer.vllm_options"] == ["--tensor-parallel-size", "2"]
     assert {config.writer: "an engine that is kept open"}
+
+
+@pytest.mark.parametrize("key", ["seed", "corpus.words", "writer.timeout", "scale.gpus"])
+def test_true_is_no_number(key, tmp_path):
+    with pytest.raises(UsageError, match=f"setting '{key}' = true: a number is wanted, not true or false"):
+        load_config("embedded", tmp_path, [f"{key}=true"])
+
+
+def test_a_profile_may_begin_with_a_byte_order_mark(tmp_path):
+    profile = tmp_path / "mine.toml"
+    profile.write_text('\ufeffextends = "embedded"\nseed = 3\n', encoding="utf-8")
+    assert load_config(str(profile), tmp_path).seed == 3

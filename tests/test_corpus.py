@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from emogap.data.corpus import corpus, corpus_pieces
-from emogap.data.wiki import form_of, read_articles
+from emogap.data.wiki import layout_of, read_articles
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.records import CORPUS, STORIES, read_rows, write_rows
 from emogap.show import corpus_figures
@@ -275,14 +275,14 @@ def test_both_forms_of_wiki_files_with_marks_and_line_ends_of_any_system(tmp_pat
     assert articles_in(tmp_path, gzip.compress(plain), "w.train.gz") == TWO
     assert articles_in(tmp_path, (mark + text).encode("utf-16")) == TWO
     articles_in(tmp_path, plain)
-    form = form_of(tmp_path / "w.train")
+    form = layout_of(tmp_path / "w.train")
     assert form.name == ("headings" if text is HEADINGS else "blank lines")
     assert form.is_new == (text is BLANKS or bool(mark)), "what was read so before, homes need not hear of"
 
 
 def test_forms_at_the_edges(tmp_path):
     one = articles_in(tmp_path, "A line.\nAnother one.\n")
-    assert one == [("", "A line.\nAnother one.")] and form_of(tmp_path / "w.train").name == "none"
+    assert one == [("", "A line.\nAnother one.")] and layout_of(tmp_path / "w.train").name == "none"
     assert articles_in(tmp_path, "One.\n\nTwo.\n\n\n\nThree\nit is.") == [
         ("", "One."),
         ("", "Two."),
@@ -292,7 +292,7 @@ def test_forms_at_the_edges(tmp_path):
     # An excerpt that begins inside an article: its sections do not part the articles that follow.
     cut = "Tail.\n\n= = Food = =\nMice.\n= Owl =\nIt sees.\n= = Eyes = =\nTwo.\n"
     assert articles_in(tmp_path, cut) == [("", "Tail.\nFood\nMice."), ("Owl", "It sees.\nEyes\nTwo.")]
-    assert form_of(tmp_path / "w.train").is_new
+    assert layout_of(tmp_path / "w.train").is_new
     # A line in a text that looks like a heading: no level of articles in a long file, no form of one without headings.
     long = "".join(f"= = A{n} = =\nText.\n" for n in range(200)) + "= 5 =\nText.\n= = B = =\nText.\n"
     assert len(articles_in(tmp_path, long)) == 202

@@ -12,12 +12,12 @@ from emogap.cli import main
 from emogap.errors import InputError
 from emogap.evaluate import emobench_tables
 from emogap.evaluate.emobench import EMOBENCH, question_cases
-from emogap.evaluate.emobench_exhibits import emobench_drawing
+from emogap.evaluate.emobench_exhibits import emobench_drawing, emobench_exhibits
 from emogap.evaluate.emobench_questions import Question, listing, load_questions, load_wording
 from emogap.evaluate.sentence_scores import Scored
-from emogap.evaluate.tasks import score_cases
+from emogap.evaluate.tasks import Measured, score_cases
 from emogap.paths import from_root
-from emogap.store.exhibits import exhibits
+from emogap.store.exhibits import exhibits, read_table, show, shown_table
 from emogap.store.pieces import run
 
 SAMPLE = from_root("data/sample/emobench")
@@ -214,7 +214,21 @@ def test_accuracy_against_chance_by_question():
     assert emobench_tables.accuracies(none)["verdict"].tolist() == ["below chance"] * 4
     some = emobench_tables.by_question(scores("a", {f"EA/{n}": [float(n < 12)] for n in range(40)}))
     assert emobench_tables.accuracies(some)["verdict"].tolist() == ["at chance"] * 4
-    assert emobench_tables.side_by_side(emobench_tables.accuracies(none))["a"][0] == "0.0 [0, 9] -"
+
+
+def test_verdicts_are_words_in_the_file_and_marks_where_they_are_read(config, tmp_path):
+    right = {"above": 1.0, "below": 0.0}
+    many = [scores(model, {f"EA/{n}": [value] for n in range(40)}) for model, value in right.items()]
+    many.append(scores("at", {f"EA/{n}": [float(n < 12)] for n in range(40)}))
+    show(tmp_path, emobench_exhibits(config, Measured(pd.concat(many), {model: "at" for model in (*right, "at")}, {})))
+    table = read_table(tmp_path / "tables" / "emobench_accuracy.csv")
+    assert table.loc[table["way"] == "listed", ["model", "accuracy", "chance", "verdict"]].to_numpy().tolist() == [
+        ["above", 100, 25, "above chance"], ["below", 0, 25, "below chance"], ["at", 30, 25, "at chance"],
+    ]  # fmt: skip
+    assert shown_table(tmp_path, "emobench_accuracy").iloc[0].to_dict() == {
+        "task": "EA", "way": "listed", "questions": "40", "chance": "25",
+        "above": "100.0 [91, 100] +", "below": "0.0 [0, 9] -", "at": "30.0 [18, 45]",
+    }  # fmt: skip
 
 
 def test_places_of_the_list():

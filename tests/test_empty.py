@@ -17,10 +17,10 @@ from emogap.evaluate.models import study_models
 from emogap.paths import ROOT
 from emogap.records import CORPUS, PROCESSED, REWRITES, STORIES, read_rows, write_rows
 from emogap.show import corpus_figures
-from emogap.show.report_tables import read_cells
+from emogap.show.report_tables import to_cells
 from emogap.stages import STAGES
 from emogap.state import inspect_all
-from emogap.store.exhibits import Exhibit, drawing, exhibits
+from emogap.store.exhibits import Exhibit, drawing, exhibits, read_table
 from emogap.store.pieces import run
 from emogap.train.trainable import nothing_to_train, trainable, untrained
 
@@ -155,7 +155,7 @@ def test_with_nothing_at_all_the_corpus_is_empty_and_shown_as_empty(make_config,
     assert {(e.kind, e.caption) for e in exhibits(folder)} == {
         (kind, f"Corpus emotional has no document: {said}.") for kind in ("table", "figure")
     }
-    assert read_cells(folder / "tables" / "composition.csv").all_rows == 0
+    assert to_cells(read_table(folder / "tables" / "composition.csv")).all_rows == 0
     assert (folder / "figures" / "composition.png").stat().st_size > 1000
     assert corpus(config).fresh == ["emotional.parquet"]
 

@@ -11,7 +11,7 @@ from public_home import PublicHome, serving
 
 from emogap.data import fetch as fetching
 from emogap.data.fetch import Servers, fetch, unpack
-from emogap.data.registry import DATA_SETS, DataSet, Home, data_set
+from emogap.data.registry import DATA_SETS, DataSet, Repository, data_set
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.store.artefacts import read_manifest
 
@@ -36,7 +36,7 @@ def some_set(kind: str = "github", **changes) -> DataSet:
         "name": "some",
         "title": "Some texts",
         "licence": "CC0",
-        "home": Home(kind, "some/where", COMMIT[:8]),
+        "repository": Repository(kind, "some/where", COMMIT[:8]),
         "folder": "some",
         "files": {"data/*.txt": "{name}", "README": "about.txt"},
     }
@@ -223,14 +223,14 @@ def test_without_a_network_it_says_what_to_put_where(tmp_path, kind):
         fetch(some_set(kind), tmp_path / "some", nowhere)
     message = str(error.value)
     assert "\n" not in message
-    for part in ("data/*.txt", some_set(kind).home.page, COMMIT[:8], str(tmp_path / "some"), "about.txt"):
+    for part in ("data/*.txt", some_set(kind).repository.page, COMMIT[:8], str(tmp_path / "some"), "about.txt"):
         assert part in message
     assert not (tmp_path / "some").exists()
 
 
 @EVERY_HOME
 def test_a_home_that_has_moved_is_an_error_not_a_network_failure(home, tmp_path, kind):
-    missing = some_set(home=Home(kind, "some/where", "0" * 8))
+    missing = some_set(repository=Repository(kind, "some/where", "0" * 8))
     with pytest.raises(InputError, match="correct the registry"):
         fetch(missing, tmp_path / "some", home.servers)
 
@@ -251,7 +251,7 @@ def test_the_registry_names_what_users_can_ask_for():
     folders = [known.folder for known in DATA_SETS.values()]
     assert len(set(folders)) == len(folders)
     for known in DATA_SETS.values():
-        assert set(known.home.revision) <= set("0123456789abcdef"), "a commit, not a branch"
+        assert set(known.repository.revision) <= set("0123456789abcdef"), "a commit, not a branch"
         assert not known.members or known.unpacked_bytes
 
 

@@ -17,6 +17,7 @@ from emogap.generate.engines import Conversation
 from emogap.generate.prompts import parse_template
 from emogap.hub import LocalModel
 from emogap.paths import ROOT
+from emogap.text import reading
 
 FILES = sorted((ROOT / "emogap").rglob("*.py"))
 GUARDED = "emogap/generate/import_pickles.py"
@@ -179,7 +180,7 @@ def test_a_member_that_would_leave_its_folder_is_read_and_nothing_is_unpacked(tm
 
 @pytest.mark.parametrize("kind", ["gz", "zip"])
 def test_an_archive_that_unpacks_without_end_is_refused(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(raw, "UNCHECKED_BYTES", 1 << 20)
+    monkeypatch.setattr(reading, "UNCHECKED_BYTES", 1 << 20)
     text = b"0123456789\n" * 1_000_000
     if kind == "gz":
         (tmp_path / "bomb.train.gz").write_bytes(gzip.compress(text))
@@ -189,6 +190,10 @@ def test_an_archive_that_unpacks_without_end_is_refused(tmp_path, monkeypatch, k
     (source,) = raw.find_sources([tmp_path], [".train"])
     with pytest.raises(InputError, match=r"bomb\.\S+ unpacks to over 100 times its size"):
         read_all(source)
+    if kind == "gz":  # as factual text, whose lines may never end
+        (tmp_path / "bomb.train.gz").write_bytes(gzip.compress(text.replace(b"\n", b" ")))
+        with pytest.raises(InputError, match=r"bomb\.train\.gz unpacks to over 100 times its size"):
+            reading.read_text(tmp_path / "bomb.train.gz")
 
 
 def test_what_is_named_like_a_text_and_is_none_is_an_error(tmp_path):

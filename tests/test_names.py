@@ -7,13 +7,15 @@ from emogap.data.composition import pools
 from emogap.data.composition_log import composition
 from emogap.data.corpus import corpus_pieces
 from emogap.errors import UsageError
-from emogap.evaluate import blimp_tables, emobench_tables
+from emogap.evaluate.blimp_exhibits import blimp_exhibits
 from emogap.evaluate.preference import Votes, build_questionnaire, prompts_table
+from emogap.evaluate.tasks import Measured
 from emogap.generate.outcomes import _side_by_side
 from emogap.records import RESPONSES, write_rows
-from emogap.show.report_tables import read_cells, to_cells
-from emogap.show.textstats_figures import measures
-from emogap.store.exhibits import read_table, told_apart
+from emogap.show.report_tables import to_cells
+from emogap.show.textstats_figures import MEASURES, measures
+from emogap.store.exhibits import read_table
+from emogap.store.views import View, cells, told_apart
 
 
 def test_different_names_stay_different():
@@ -45,7 +47,7 @@ def test_examples_of_methods_called_like_their_columns():
     ]  # fmt: skip
 
 
-def test_models_and_phenomena_called_like_the_grammar_tables_own():
+def test_models_and_phenomena_called_like_the_grammar_tables_own(make_config):
     scores = pd.DataFrame(
         [
             {"model": model, "item": f"u/{n}", "group": group, "metric": "correct", "value": float(n != 2)}
@@ -53,10 +55,13 @@ def test_models_and_phenomena_called_like_the_grammar_tables_own():
             for n, group in enumerate(("all pairs", "ties", "ties"))
         ]
     )
-    table = blimp_tables.side_by_side(blimp_tables.accuracies(blimp_tables.correct_pairs(scores)))
+    found = Measured(scores, {model: model for model in ("pairs", "phenomenon")}, {})
+    [(exhibit, numbers)] = blimp_exhibits(make_config(), found)
+    table = cells(numbers, exhibit.view)
     assert list(table.columns) == ["phenomenon", "pairs", "pairs (model)", "phenomenon (model)"]
     assert table.set_index("phenomenon")["pairs"].to_dict() == {
-        "all pairs (of the pairs)": 1, "ties (of the pairs)": 2, "all pairs": 3, "mean of phenomena": 3, "ties": 3,
+        "all pairs (of the pairs)": "1", "ties (of the pairs)": "2", "all pairs": "3", "mean of phenomena": "3",
+        "ties": "3",
     }  # fmt: skip
     assert table["pairs (model)"].str.split().str[0].tolist() == ["100.0", "50.0", "66.7", "75.0", "0"]
 
@@ -66,15 +71,16 @@ def test_a_model_called_like_a_column_of_the_questions_table():
         {"model": "task", "task": "EA", "way": "listed", "questions": 4, "accuracy": 50.0, "low": 15.0, "high": 85.0,
          "chance": 25.0, "verdict": "at chance"}
     ]  # fmt: skip
-    table = emobench_tables.side_by_side(pd.DataFrame(rows))
-    assert list(table.columns) == ["task", "way", "questions", "chance", "task (model)"]
+    view = View(rows=("task", "way", "questions", "chance"), columns="model", values=("accuracy",))
+    assert list(cells(pd.DataFrame(rows), view).columns) == ["task", "way", "questions", "chance", "task (model)"]
 
 
 def test_a_group_called_like_the_column_of_measures():
     rows = [
         {"group": group, "preset": "words", "measure": "texts", "value": n} for n, group in enumerate(("measure", "b"))
     ]
-    assert measures(pd.DataFrame(rows)).to_dict("records") == [{"measure": "texts", "measure (group)": "0", "b": "1"}]
+    table = cells(measures(pd.DataFrame(rows)), MEASURES)
+    assert table.to_dict("records") == [{"measure": "texts", "measure (group)": "0", "b": "1"}]
 
 
 def test_votes_for_models_called_like_the_table_s_own_columns(make_config):
@@ -146,7 +152,7 @@ def test_texts_and_counts_called_like_the_ends_of_an_interval_are_none():
 def test_names_that_look_like_numbers_or_like_nothing_are_shown_as_they_are(tmp_path):
     file = tmp_path / "t.csv"
     pd.DataFrame({"method": ["1.10", "None"], "rows": [1, 2]}).to_csv(file, index=False)
-    (part,) = read_cells(file).parts
+    (part,) = to_cells(read_table(file)).parts
     assert part.rows == [["1.10", "1"], ["None", "2"]]
     pd.DataFrame({"dimension": "source", "value": ["1.10", "nan"], "asked": [None, 0.5]}).to_csv(file, index=False)
     table = read_table(file)

@@ -149,6 +149,6 @@ def test_a_corpus_names_the_rules_that_can_change_it(make_config):
 
 
 def test_lines_name_the_rule_where_near_ones_are_dropped(make_config):
-    assert [rules(artefact) for artefact in process_pieces(make_config())] == [set()] * 3
+    assert [rules(artefact) for artefact in process_pieces(make_config())] == [set()] * 4
     near = make_config("process.duplicates=near")
-    assert [rules(artefact) for artefact in process_pieces(near)] == [{"equal texts"}, set(), set()]
+    assert [rules(artefact) for artefact in process_pieces(near)] == [{"equal texts"}, set(), set(), set()]

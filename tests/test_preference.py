@@ -12,8 +12,10 @@ from emogap.cli import main
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.evaluate import preference
 from emogap.evaluate.preference import NONE, Votes
+from emogap.evaluate.preference_exhibits import SHARES
 from emogap.records import RESPONSES, write_rows
 from emogap.show.preference_figures import preference_shares
+from emogap.store.views import cells
 
 MODELS = ("smollm2-135m", "smollm2-135m-baby", "smollm2-135m-instr", "smollm2-135m-baby-instr")
 TRICKY = 'An answer </script><b>bold</b> with "quotes", & a\nsecond line of {model} to {prompt}'
@@ -133,9 +135,12 @@ def test_table_4_from_votes_by_name(tmp_path):
     counts = {"a": 148, "b": 64, "c": 30, "d": 14, "e": 12, "f": 6, "g": 2, "h": 2}
     plain_votes(counts).to_csv(file, index=False)
     table = preference.preference_table(preference.read_votes([file]), 500, 0)
-    assert table["share"].tolist() == [53.2, 23.0, 10.8, 5.0, 4.3, 2.2, 0.7, 0.7]
+    assert table["share"].tolist() == [100 * count / 278 for count in counts.values()]
+    assert cells(table, SHARES)["share"].str.split().str[0].tolist() == [
+        "53.2", "23", "10.8", "5", "4.3", "2.2", "0.7", "0.7",
+    ]  # fmt: skip
     assert (table["low"] <= table["share"]).all() and (table["share"] <= table["high"]).all()
-    assert table["strength"].is_monotonic_decreasing and table["strength"].sum() == pytest.approx(0, abs=0.05)
+    assert table["strength"].round(6).is_monotonic_decreasing and table["strength"].sum() == pytest.approx(0, abs=0.05)
     # All sets are alike, so that strengths differ by the log of the ratio of votes.
     assert table["strength"][0] - table["strength"][1] == pytest.approx(np.log(148 / 64), abs=0.1)
 
@@ -248,7 +253,7 @@ def test_commands_build_and_analyse(answered, tmp_path, capsys):
     file = tmp_path / "a.csv"
     filled_in(data, key, "a", MODELS[1]).to_csv(file, index=False)
     assert main(["questionnaire", "analyse", str(file), *home]) == 0
-    assert "100.0" in capsys.readouterr().out
+    assert "100 [100, 100]" in capsys.readouterr().out
     for name in ("tables/preference.csv", "tables/preference.tex", "figures/preference.png"):
         assert (answered.home.evaluation / name).exists()
 

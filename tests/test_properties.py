@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from emogap.config import Config, Gates, RewriteGates, load_config
+from emogap.config import Config, Gates, Process, RewriteGates, load_config
 from emogap.data import raw
-from emogap.data.clean import Report, Rules, SeenKeys, clean, count_words
+from emogap.data.clean import Report, SeenKeys, clean, count_words
 from emogap.data.composition import TRAIN, VALIDATION, Pool, seeded_order, split, take
 from emogap.emotions import GROUPINGS, LABELS, REWRITE_EMOTIONS, group_of
 from emogap.errors import InputError, UsageError
@@ -84,7 +84,7 @@ PIECE = st.one_of(
 LINE = st.lists(PIECE, max_size=25).map("".join)
 LINE_ENDS = st.sampled_from(["\n", "\r\n", "\r"])
 RULES = st.builds(
-    Rules,
+    Process,
     tabs=st.sampled_from(["space", "remove"]),
     space_before_punctuation=st.sampled_from(["remove", "keep"]),
     strip=st.booleans(),
@@ -132,12 +132,12 @@ REPLY = st.lists(
 # --- cleaning --------------------------------------------------------------------------------------------------------
 
 
-def cleaned(path: Path, content: str | bytes, rules: Rules, **options) -> tuple[list[tuple[int, str]], Report]:
+def cleaned(path: Path, content: str | bytes, rules: Process, **options) -> tuple[list[tuple[int, str]], Report]:
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     reports: list[Report] = []
     kept = [
         (int(number), text)
-        for part in clean([raw.Source("s", path)], rules, reports=reports, **options)
+        for part in clean([raw.Source("s", path)], rules.model_copy(update=options), reports)
         for number, text in zip(part.numbers, part.texts.to_list(), strict=True)
     ]
     return kept, reports[0]

@@ -13,8 +13,10 @@ from emogap.errors import InputError, MissingInput
 from emogap.evaluate import sentiment
 from emogap.evaluate.emotions_found import asked_is_among_first, sentiment_scores, text_scores
 from emogap.evaluate.fluency import distinct_share, repeated_share
+from emogap.evaluate.sentiment_exhibits import VIEW
 from emogap.evaluate.statistics import bootstrap_interval, holm, paired_p
 from emogap.show import sentiment_figures
+from emogap.store.views import cells
 
 
 def counts_file(tmp_path, rows, header="model,instruction_emotion,response_emotion,count"):
@@ -29,13 +31,16 @@ PUBLISHED = ["gpt2,joy,positive,100", "gpt2,love,positive,72", "gpt2,joy,neutral
 def test_counts_alone_print_the_published_percentages(tmp_path, capsys):
     file = counts_file(tmp_path, PUBLISHED)
     assert main(["sentiment", "--counts", str(file), "--out", str(tmp_path / "out")]) == 0
-    text = (tmp_path / "out" / "sentiment_groups.csv").read_text(encoding="utf-8")
-    assert text.splitlines()[0].startswith("model,row,positive,neutral,negative,n,")
-    assert text.splitlines()[1].startswith("gpt2,positive,41.05,52.27,6.68,419,")
+    groups = pd.read_csv(tmp_path / "out" / "sentiment_groups.csv")
+    assert list(groups)[:6] == ["model", "row", "positive", "neutral", "negative", "n"]
+    shares = [100 * count / 419 for count in (172, 219, 28)]
+    assert groups.iloc[0, :6].tolist() == ["gpt2", "positive", *shares, 419], "not rounded"
+    assert cells(groups, VIEW)["positive"][0].startswith("41.05 [")
     emotions = pd.read_csv(tmp_path / "out" / "sentiment_emotions.csv").set_index("row")
-    assert emotions.loc["joy", ["positive", "neutral", "n"]].tolist() == [31.35, 68.65, 319]
+    assert emotions.loc["joy", ["positive", "neutral", "n"]].round(2).tolist() == [31.35, 68.65, 319]
     assert emotions.loc["love", "negative_low"] < 28 < emotions.loc["love", "negative_high"]
-    assert (tmp_path / "out" / "sentiment_groups.tex").exists()
+    latex = (tmp_path / "out" / "sentiment_groups.tex").read_text(encoding="utf-8")
+    assert "gpt2 & positive & 41.05 [" in latex
     assert "sentiment_groups.csv" in capsys.readouterr().out
 
 

@@ -15,15 +15,14 @@ from emogap.emotions import INDEX, LABELS
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.evaluate import text_comparison, text_measures, textstats
 from emogap.evaluate.nltk_words import sentence_splitter, word_tokenizer
-from emogap.evaluate.stop_words import STOP_WORDS
-from emogap.evaluate.text_scan import Capitals, Job, scan, scan_batch
+from emogap.evaluate.text_scan import Capitals, Job, Scan, scan, scan_batch
 from emogap.evaluate.text_sources import REWRITE_COLUMNS, STORY_COLUMNS, read_texts
-from emogap.evaluate.word_counts import PRESETS, count_words
+from emogap.evaluate.word_counts import PRESETS, STOP_WORDS, count_words
 from emogap.hub import LocalModel
 from emogap.published import published_methods
 from emogap.records import REWRITES, STORIES, read_rows, write_rows
 from emogap.store import exhibits as store
-from emogap.store.exhibits import exhibits
+from emogap.store.exhibits import exhibits, read_table, shown_table
 
 # What nltk 3.8.1 itself makes of these; the rules of later releases differ in the first, third, fifth and sixth.
 TOKENS_381 = {
@@ -75,11 +74,12 @@ def test_the_average_of_a_published_count_has_an_interval():
     from scipy.stats import t
 
     lengths = [3, 5, 10, 4]
-    count = count_words([" ".join(["word"] * n) for n in lengths], ["words"])["words"]
-    measures = {row["measure"]: row["value"] for row in count.rows("m1", "words")}
+    counts = count_words([" ".join(["word"] * n) for n in lengths], ["words"])
+    rows = textstats._word_counts(Scan({"m1": counts, "m2": count_words(["one text"], ["words"])}, pd.DataFrame(), {}))
+    measures = {row["measure"]: row["value"] for row in rows if row["group"] == "m1"}
     low, high = t.interval(0.95, 3, np.mean(lengths), np.std(lengths, ddof=1) / 2)
     assert (measures["average_words_low"], measures["average_words_high"]) == pytest.approx((low, high))
-    assert len(count_words(["one text"], ["words"])["words"].rows("m1", "words")) == 4
+    assert len([row for row in rows if row["group"] == "m2"]) == 4
 
 
 @pytest.mark.parametrize(("file", "total", "unique"), [("3e-1", 5734, 2820), ("12e-1", 5386, 2867)])
@@ -272,6 +272,16 @@ def test_story_stage_writes_the_table_and_its_exhibits(config, models, monkeypat
     comparisons = pd.read_csv(folder / "tables" / "comparisons.csv")
     assert set(comparisons["basis"]) == {"same lines"} and set(comparisons["n"]) == {6}
     assert set(comparisons["difference"]) == {0}
+    measured = read_table(folder / "tables" / "measures.csv").set_index(["measure", "group"])
+    ends = [values["m1", "words", f"average_words{end}"] for end in ("", "_low", "_high")]
+    assert measured.loc[("average_words", "m1")].tolist() == ends, "numbers in columns of their own, not rounded"
+    assert measured.loc[("total_words", "m1"), ["low", "high"]].isna().all()
+    shown = shown_table(folder, "measures").set_index("measure")
+    assert shown.loc["average_words", "m1"] == "{:.4g} [{:.4g}, {:.4g}]".format(*ends)
+    assert shown.loc["texts"].tolist() == ["12", "12"]
+    found = read_table(folder / "tables" / "names_and_openings.csv")
+    assert found[found["measure"] == "names"].iloc[0][["group", "found", "share"]].tolist() == ["m1", "Lily", 1.0]
+    assert shown_table(folder, "names_and_openings")["names"][0] == "Lily 100.0%"
     lengths = pd.read_csv(folder / "tables" / "lengths.csv")
     assert lengths.groupby(["group", "unit"])["texts"].sum().eq(12).all()
     shown = exhibits(folder)
@@ -309,6 +319,18 @@ def test_a_method_without_an_accepted_story_is_a_group_of_none(config, models, m
     assert not {"comparisons"} & {exhibit.name for exhibit in exhibits(folder)}, "there is nothing to compare"
     for name in ("comparisons", "emotion_words", "counts"):
         pd.read_csv(folder / "tables" / f"{name}.csv")  # a header at least, which notebooks read
+
+
+def test_sources_of_one_name_in_two_folders_are_two(config, models, tmp_path):
+    write_stories(config)
+    assert "rule sources" not in textstats.story_stats_pieces(config)[0].recipe.identities
+    path = config.home.chunk("m1", 0)
+    names = ["10M/cbt", "100M/cbt", "data/babylm_100M/cbt.train"]
+    rows = read_rows(path, STORIES).head(3).assign(source=names, status="kept")
+    write_rows(path, rows, STORIES)
+    assert read_texts([path], STORY_COLUMNS[::-1])["source"].tolist() == ["10M/cbt", "100M/cbt", "cbt"]
+    rule = textstats.story_stats_pieces(config)[0].recipe.identities["rule sources"]
+    assert rule == "2 (10M/cbt and 100M/cbt are two)"
 
 
 def test_rewrite_stage_needs_its_rows_and_reads_kept_ones(make_config, models, monkeypatch):

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from emogap.config import Gates, RewriteGates
-from emogap.data.clean import Rules, _keys
+from emogap.config import Gates, Process, RewriteGates
+from emogap.data.clean import _keys
 from emogap.evaluate import text_measures
 from emogap.evaluate.fluency import distinct_share, word_ngrams
 from emogap.evaluate.text_scan import Capitals, _numbers
@@ -63,7 +63,7 @@ def test_repetition_likeness_and_readability_do_not_see_the_spelling(text):
     assert list(near_duplicates([("a", STRAIGHT), ("b", text)], 1)) == [("b", "a")]
     import polars as pl
 
-    assert len(set(_keys(pl.Series([STRAIGHT, text]), Rules(duplicates="near")).tolist())) == 1
+    assert len(set(_keys(pl.Series([STRAIGHT, text]), Process(duplicates="near")).tolist())) == 1
 
 
 def test_sentences_readability_and_names_do_not_see_the_spelling(monkeypatch):

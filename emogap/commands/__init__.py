@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from emogap.config import Config, load_config
 from emogap.stages import stage
@@ -25,30 +26,35 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def config_from(arguments: argparse.Namespace) -> Config:
-    """The settings that a command's options ask for. Options that are short for a setting come after ``--set``."""
-    shorthands = getattr(arguments, "shorthands", {})
-    given = [(key, getattr(arguments, name)) for name, key in shorthands.items()]
-    given = [(key, str(value) if isinstance(value, Path) else value) for key, value in given if value is not None]
-    settings = [*arguments.settings, *given]
-    return load_config(arguments.profile, arguments.home, settings)
+def add_setting(parser: argparse.ArgumentParser, option: str, key: str, **options: Any) -> None:
+    """An option that is short for the setting of that key."""
+    usual = {"help": f"short for --set {key}=VALUE"} | ({} if "action" in options else {"metavar": "VALUE"})
+    added = parser.add_argument(option, **usual | options)
+    parser.set_defaults(shorthands={**(parser.get_default("shorthands") or {}), added.dest: key})
 
 
-def add_stage(commands: Commands, name: str, shorthands: Mapping[str, str] | None = None) -> argparse.ArgumentParser:
-    """The command of a stage. ``shorthands``: an option (``--chunks``) → the setting it is short for."""
+def config_from(arguments: argparse.Namespace, keep: bool = False) -> Config:
+    """The settings that a command's options ask for. Options that are short for a setting come after ``--set``.
+
+    ``keep``: they are those of the home from now on.
+    """
+    given = {key: getattr(arguments, name) for name, key in getattr(arguments, "shorthands", {}).items()}
+    given = {key: str(value) if isinstance(value, Path) else value for key, value in given.items() if value is not None}
+    return load_config(arguments.profile, arguments.home, [*arguments.settings, *given.items()], keep)
+
+
+def add_stage(commands: Commands, name: str, settings: Mapping[str, str] | None = None) -> argparse.ArgumentParser:
+    """The command of a stage. ``settings``: an option (``--chunks``) → the setting it is short for."""
     described = stage(name)
     what = f"{described.title}. Reads {described.reads}; writes {described.writes}."
     parser = commands.add_parser(name, help=described.title, description=what)
     add_run_options(parser)
-    names = {}
-    for option, key in (shorthands or {}).items():
-        destination = option.lstrip("-").replace("-", "_")
-        parser.add_argument(option, dest=destination, metavar="VALUE", help=f"short for --set {key}=VALUE")
-        names[destination] = key
-    parser.set_defaults(run=lambda arguments: run_stage(name, arguments), shorthands=names)
+    for option, key in (settings or {}).items():
+        add_setting(parser, option, key)
+    parser.set_defaults(run=lambda arguments: run_stage(name, arguments))
     return parser
 
 
 def run_stage(name: str, arguments: argparse.Namespace) -> None:
     """Run one stage in this process and print its summary."""
-    print(stage(name).run(config_from(arguments)))
+    print(stage(name).run(config_from(arguments, keep=True)))

@@ -1,8 +1,8 @@
-"""Commands about text and its emotions: process, classify, fetch."""
+"""Commands about texts: process, classify, fetch, corpus, babylm-stats, alpaca-stats."""
 
 import argparse
 
-from emogap.commands import Commands, add_stage
+from emogap.commands import Commands, add_setting, add_stage, config_from, run_stage
 from emogap.options import a_model, a_path
 
 
@@ -10,43 +10,32 @@ def register(commands: Commands) -> None:
     _add_process(commands)
     _add_classify(commands)
     _add_fetch(commands)
+    corpus = {"--words": "corpus.words", "--name": "corpus.name", "--near-duplicates": "corpus.near_duplicates"}
+    add_stage(commands, "corpus", corpus)
+    _add_statistics(commands, "babylm-stats", "--stories", "augmented_text", ("method", "file"), "published-stories")
+    _add_statistics(
+        commands, "alpaca-stats", "--rewrites", "rewritten_output", ("version", "file"), "published-rewrites"
+    )
 
 
 def _add_process(commands: Commands) -> None:
-    parser = add_stage(
-        commands,
-        "process",
-        {
-            "--sample": "process.sample",
-            "--seed": "seed",
-            "--threshold": "process.threshold",
-            "--duplicates": "process.duplicates",
-            "--workers": "process.workers",
-        },
-    )
-    shorthands = parser.get_default("shorthands")
-    parser.add_argument(
-        "--raw",
-        nargs="+",
-        action="extend",
-        type=lambda folder: str(a_path(folder)),
-        metavar="DIR",
+    names = ("sample", "threshold", "duplicates", "workers")
+    parser = add_stage(commands, "process", {"--seed": "seed"} | {f"--{name}": f"process.{name}" for name in names})
+    add_setting(
+        parser, "--raw", "process.raw_dirs", nargs="+", type=lambda folder: str(a_path(folder)), metavar="DIR",
         help="raw directories, from the working directory (else process.raw_dirs, from the repository's root)",
-    )
-    shorthands["raw"] = "process.raw_dirs"
-    parser.add_argument(
-        "--classifier",
+        action="extend",
+    )  # fmt: skip
+    add_setting(
+        parser, "--classifier", "process.classifier", metavar="NAME",
         type=lambda name: {"name": a_model(name)},  # and none of the profile's revision, which is another model's
-        metavar="NAME",
         help="short for --set process.classifier='{ name = \"NAME\" }'",
-    )
-    shorthands["classifier"] = "process.classifier"
+    )  # fmt: skip
     for name, what in (
         ("strict", "bad bytes, NULs, empty files and the like are errors"),
         ("balance", "draw the emotional lines evenly over the emotions"),
     ):
-        parser.add_argument(f"--{name}", action="store_const", const=True, help=what)
-        shorthands[name] = f"process.{name}"
+        add_setting(parser, f"--{name}", f"process.{name}", action="store_const", const=True, help=what)
 
 
 def _add_classify(commands: Commands) -> None:
@@ -130,7 +119,55 @@ def _fetch(arguments: argparse.Namespace) -> None:
 
     if not arguments.names:
         for known in DATA_SETS.values():
-            print(f"{known.name:<13}{known.title}\n{'':<13}{known.licence}\n{'':<13}{known.home}")
+            print(f"{known.name:<13}{known.title}\n{'':<13}{known.licence}\n{'':<13}{known.repository}")
     chosen = [data_set(name) for name in arguments.names]
     for wanted in chosen:
         fetch(wanted, (arguments.to or RAW) / wanted.folder)
+
+
+def _add_statistics(
+    commands: Commands, stage: str, files: str, column: str, groups: tuple[str, ...], preset: str
+) -> None:
+    parser = add_stage(commands, stage)
+    given = parser.add_argument_group("statistics of any files, instead of the home's")
+    given.add_argument(
+        files,
+        dest="files",
+        nargs="+",
+        type=a_path,
+        metavar="FILE",
+        help="Parquet, JSON, JSON lines, old .pkl chunks",
+    )
+    given.add_argument("--column", help=f"where the text stands (such as {column}; found by itself where it is usual)")
+    given.add_argument("--group", choices=groups, help=f"what makes a group ({groups[0]} where the files have it)")
+    given.add_argument("--preset", help=f"one definition of a word alone, such as {preset}: quick")
+    given.add_argument("--out", type=a_path, metavar="DIR", help="where text_statistics.csv, tables and figures go")
+    parser.set_defaults(run=lambda arguments: _describe(stage, arguments))
+
+
+def _describe(stage: str, arguments: argparse.Namespace) -> None:
+    from emogap.errors import UsageError
+
+    if not arguments.files:
+        for option in ("column", "group", "preset", "out"):
+            if getattr(arguments, option):
+                raise UsageError(f"--{option} goes with files; name them, or leave it out to describe the home's")
+        run_stage(stage, arguments)
+        return
+    if not arguments.out:
+        raise UsageError("--out DIR is missing: where the statistics of these files go")
+    from emogap.evaluate.textstats import REWRITES, STORIES, describe_files
+
+    genre = STORIES if stage == STORIES.stage else REWRITES
+    table = describe_files(
+        arguments.files,
+        arguments.out,
+        genre,
+        config_from(arguments),
+        arguments.column,
+        arguments.group,
+        arguments.preset,
+    )
+    texts = table[table["measure"] == "texts"].drop_duplicates("group")
+    groups = ", ".join(f"{group} {int(value):,}" for group, value in zip(texts["group"], texts["value"], strict=True))
+    print(f"{stage}: {arguments.out / 'text_statistics.csv'} written ({groups} {genre.name})")

@@ -2,7 +2,7 @@
 
 import argparse
 
-from emogap.commands import Commands, add_run_options, add_stage, config_from
+from emogap.commands import Commands, add_run_options, add_setting, add_stage, config_from
 from emogap.options import a_path
 
 
@@ -14,17 +14,23 @@ def register(commands: Commands) -> None:
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--models", nargs="+", metavar="NAME", help="these models of the study alone")
+    add_setting(parser, "--models", "respond.models", nargs="+", metavar="NAME", help="these models of the study alone")
 
 
 def _register_respond(commands: Commands) -> None:
     parser = commands.add_parser("respond", help="let every model of the study answer every instruction prompt")
     add_run_options(parser)
     _add_models(parser)
-    parser.add_argument("--prompts", type=a_path, metavar="FILE", help="instruction prompts (respond.prompts)")
-    parser.add_argument("--samples", metavar="N", help="short for --set respond.samples=N")
-    names = ("models", "prompts", "samples")
-    parser.set_defaults(run=_respond, shorthands={name: f"respond.{name}" for name in names})
+    add_setting(
+        parser,
+        "--prompts",
+        "respond.prompts",
+        type=a_path,
+        metavar="FILE",
+        help="instruction prompts (respond.prompts)",
+    )
+    add_setting(parser, "--samples", "respond.samples", metavar="N")
+    parser.set_defaults(run=_respond)
 
 
 def _respond(arguments: argparse.Namespace) -> None:
@@ -47,9 +53,8 @@ def _register_sentiment(commands: Commands) -> None:
         help="columns model, instruction_emotion, response_emotion, count; or the study's own results in JSON",
     )
     parser.add_argument("--out", type=a_path, metavar="DIR", help="with --counts: where the tables are written")
-    parser.add_argument("--grouping", help="short for --set sentiment.grouping=study|goemotions")
-    shorthands = {"models": "respond.models", "grouping": "sentiment.grouping"}
-    parser.set_defaults(run=_sentiment, shorthands=shorthands)
+    add_setting(parser, "--grouping", "sentiment.grouping", help="short for --set sentiment.grouping=study|goemotions")
+    parser.set_defaults(run=_sentiment)
 
 
 def _sentiment(arguments: argparse.Namespace) -> None:

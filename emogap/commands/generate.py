@@ -1,4 +1,4 @@
-"""Commands that let a model write, augment, rewrite and grid, and the one that takes old stories over."""
+"""Commands that make texts and models: augment, rewrite, grid, import-pickles, clm, sft."""
 
 import argparse
 from pathlib import Path
@@ -12,6 +12,8 @@ def register(commands: Commands) -> None:
     add_stage(commands, "rewrite")
     _register_grid(commands)
     _register_import(commands)
+    for name in ("clm", "sft"):
+        add_stage(commands, name, {"--processes": f"{name}.processes"})
 
 
 def _register_grid(commands: Commands) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emogap.commands import Commands, add_run_options, config_from
+from emogap.commands import Commands, add_run_options, add_setting, config_from
 from emogap.options import a_path
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ def _add(
     parser.add_argument("--out", type=a_path, metavar="FILE.parquet", help="the table of scores")
     parser.add_argument("--tables", type=a_path, metavar="DIR", help="tables and figures: CSV, LaTeX, PNG, PDF")
     for setting, option in settings.items():
-        parser.add_argument(f"--{setting}", **option)
-    parser.set_defaults(shorthands={setting: f"{name}.{setting}" for setting in settings})
+        add_setting(parser, f"--{setting}", f"{name}.{setting}", **option)
     return parser
 
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from emogap.commands import Commands, add_stage, config_from, run_stage
+from emogap.commands import Commands, add_setting, add_stage, config_from, run_stage
 from emogap.options import a_path
 
 
@@ -21,12 +21,11 @@ def register(commands: Commands) -> None:
     )
     given.add_argument("--text", dest="texts", action="append", metavar="TEXT", help="a text; may be given repeatedly")
     given.add_argument("--file", type=a_path, help="a text file, a text on each line")
-    given.add_argument("--words", nargs="+", metavar="WORD", help="target words (lens.words)")
+    add_setting(given, "--words", "lens.words", nargs="+", metavar="WORD", help="target words (lens.words)")
     given.add_argument("--measure", metavar="NAME", help="the heat maps' colour (rank): top_1, entropy, kl_to_final, "
                        "cross_entropy, emotion:LABEL, word:WORD")  # fmt: skip
     given.add_argument("--positions", type=int, metavar="N", help="how many of a text's last positions are drawn (28)")
     given.add_argument("--out", type=a_path, metavar="DIR", help="where readings, tables and figures go (lens/)")
-    parser.get_default("shorthands")["words"] = "lens.words"
     parser.set_defaults(run=_lens)
 
 

@@ -1,8 +1,10 @@
-"""Commands about the whole study: run, status, doctor."""
+"""Commands about the whole study: run, status, doctor, plan, report."""
 
 import argparse
 
-from emogap.commands import Commands, add_run_options, config_from
+from emogap.commands import Commands, add_run_options, config_from, run_stage
+from emogap.options import a_path
+from emogap.stages import stage
 
 
 def register(commands: Commands) -> None:
@@ -21,20 +23,91 @@ def register(commands: Commands) -> None:
     doctor = commands.add_parser("doctor", help="what this machine can run")
     add_run_options(doctor)
     doctor.set_defaults(run=_doctor)
+    _add_settings(commands)
+    _add_plan(commands)
+    _add_report(commands)
+
+
+def _add_settings(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "settings",
+        help="what a home sets beside its profile; all settings, with the published ones and what they mean",
+        description="Without a name: what the home sets beside its profile (settings.toml in it). With names of "
+        "sections or settings: their values, the published ones, and what they mean.",
+    )
+    add_run_options(parser)
+    parser.add_argument("names", nargs="*", metavar="SECTION[.KEY]", help="whose settings to show; all for 'all'")
+    parser.add_argument("--forget", nargs="*", metavar="KEY", help="take these back, or all that the home sets")
+    parser.set_defaults(run=_settings)
+
+
+def _add_plan(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "plan",
+        help="hours and disk of a whole study, from what was done",
+        description="Price every stage of a profile by what was done in a home that has begun it, in one like it, or "
+        "by tables of rates. What is too little to tell, or was made under other settings, gets no number.",
+    )
+    add_run_options(parser)
+    parser.add_argument(
+        "--from", dest="sources", nargs="+", type=a_path, metavar="HOME",
+        help="homes, tables of rates or a folder of them; the first that can price a row does (the profile's own home)",
+    )  # fmt: skip
+    for gone in ("--calibrate", "--rates", "--only"):
+        parser.add_argument(gone, dest="gone", nargs="*", help=argparse.SUPPRESS)
+    parser.set_defaults(run=_plan)
+
+
+def _add_report(commands: Commands) -> None:
+    described = stage("report")
+    parser = commands.add_parser(
+        "report",
+        help=described.title,
+        description=f"{described.title}: {described.writes} in the home. With two homes, both runs side by side, with "
+        "the settings that differ on top: report/beside-<second>.html in the first.",
+        conflict_handler="resolve",
+    )
+    add_run_options(parser)
+    parser.add_argument(
+        "--home", dest="homes", action="append", default=[], metavar="HOME", help="of a run; given twice: of two runs"
+    )
+    parser.set_defaults(run=_report)
 
 
 def _run(arguments: argparse.Namespace) -> None:
     from emogap.runner import run_stages, select
 
     stages = select(arguments.first, arguments.last, arguments.only)
-    run_stages(config_from(arguments), stages, arguments.settings)
+    run_stages(config_from(arguments, keep=True), stages, arguments.settings)
+
+
+def _settings(arguments: argparse.Namespace) -> None:
+    from emogap.config import forget
+    from emogap.home_settings import kept, toml
+
+    config = config_from(arguments)
+    if arguments.forget is not None:
+        for key in forget(config, arguments.forget):
+            print(f"{config.home.root}: {key} is the profile's again")
+    elif arguments.names:
+        names = [] if arguments.names == ["all"] else arguments.names
+        for row in config.show(*names).itertuples():
+            published = f" (published: {row.published})" if row.published not in ("", row.value) else ""
+            print(f"{row.setting} = {row.value}{published}\n    {row.meaning}")
+    else:
+        own = kept(config.home.root)
+        for key, value in own.items():
+            print(f"{key} = {toml(value)}")
+        print(f"{config.home.root} sets {len(own) or 'nothing'} beside the profile {config.profile}")
 
 
 def _status(arguments: argparse.Namespace) -> None:
+    from emogap.home_settings import kept
     from emogap.state import inspect_all, verify_all
 
     config = config_from(arguments)
-    print(f"{config.profile} in {config.home.root}")
+    own = ", ".join(kept(config.home.root))
+    print(f"{config.profile} in {config.home.root}{f', which sets {own}' if own else ''}")
     for state in inspect_all(config):
         seconds = f"{state.seconds:,.0f} s" if state.manifests else ""
         rows = ", ".join(f"{value:,} {name}" for name, value in state.counts.items())
@@ -49,3 +122,42 @@ def _doctor(arguments: argparse.Namespace) -> None:
 
     for line in examine(config_from(arguments)):
         print(line)
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    from emogap.errors import UsageError
+    from emogap.gpu_rates import FOLDER
+
+    if arguments.gone is not None:
+        raise UsageError(
+            "--calibrate, --rates and --only are gone: prices come from what was done; give --from HOME, a home that "
+            "has begun this profile or one like it, or --from FILE.csv, a table of rates"
+        )
+    config = config_from(arguments)
+    sources = arguments.sources or [config.home.root]
+    for source in sources:
+        if arguments.sources and source != FOLDER and not source.exists():
+            raise UsageError(f"--from {source}: there is no such home or table; give one that is there")
+    from emogap.plan import plan
+
+    for line in plan(config, sources):
+        print(line)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from emogap.errors import UsageError
+
+    if len(arguments.homes) > 2:
+        raise UsageError(f"--home is given {len(arguments.homes)} times; one run, or two side by side")
+    if len(arguments.homes) == 2:
+        _report_pair(arguments)
+        return
+    arguments.home = next(iter(arguments.homes), None)
+    run_stage("report", arguments)
+
+
+def _report_pair(arguments: argparse.Namespace) -> None:
+    from emogap.show.report_pair import report_pair
+
+    homes = [config_from(argparse.Namespace(**vars(arguments) | {"home": home})).home for home in arguments.homes]
+    print(report_pair(*homes))

@@ -244,13 +244,9 @@ def clean(records: list[Record]) -> Cleaned:
 
     An input that says that there is none becomes empty.
     """
-    kept, dropped = [], []
-    for record, reason in judged(records):
-        if reason:
-            dropped.append((record, reason))
-        else:
-            kept.append(record)
-    return Cleaned(kept, dropped)
+    screened = list(screen(records))
+    kept = [record for record, reason in screened if not reason]
+    return Cleaned(kept, [(record, reason) for record, reason in screened if reason])
 
 
 def _key(record: Record) -> tuple[str, str]:
@@ -267,7 +263,7 @@ _END = re.compile(r"(?<=[^\W\d_]{2})[\s.!?…:]+$")
 _LONGER_WORD = re.compile(r"^\w+|\w{3,}")
 
 
-def judged(
+def screen(
     records: Iterable[Record],
     no_input: re.Pattern[str] = _NO_INPUT,
     reason_of: Callable[[Record], str | None] = drop_reason,

@@ -5,7 +5,7 @@ the line rules keep), ``babylm.parquet`` (the same with scores), ``babylm_filter
 All are streamed: nothing here holds a whole corpus.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -23,17 +23,18 @@ from emogap.data.classify import (
     thresholds_of,
     top_labels,
 )
-from emogap.data.clean import ODDITIES, Kept, Report, Rules, clean
+from emogap.data.clean import ODDITIES, Kept, Report, clean
 from emogap.data.raw import Source, find_sources, members_read, size
 from emogap.device import check_device
-from emogap.emotions import EMOTIONS, INDEX, LABELS, NEUTRAL, labels_over
+from emogap.emotions import INDEX, LABELS, NEUTRAL, labels_over
 from emogap.errors import InputError
 from emogap.paths import from_root
 from emogap.records import PROCESSED, count_rows, row_seed
 from emogap.store.artefacts import Draft, Recipe, read_manifest
-from emogap.store.exhibits import Exhibit, Shown, drawing, read_table, told_apart
+from emogap.store.exhibits import Exhibit, Shown, drawing, read_table
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
+from emogap.store.views import told_apart
 from emogap.text.near_duplicates import EQUALITY_RULE
 
 NO_LINE = "no line is emotional; give more text or lower process.threshold"
@@ -106,41 +107,23 @@ def _sources(config: Config) -> list[Source]:
 
 def _make_lines(config: Config, draft: Draft) -> None:
     sources, settings = _sources(config), config.process
-    rules = Rules(**settings.shaping(*_RULES))
     sample = draft.artefact.recipe.settings["process.sample"]
     reports: list[Report] = []
     # A draw needs the hashes of all ids first: everything is written once, then what was drawn.
     every = draft.path.with_name(draft.path.name + ".all") if sample else draft.path
     with progress("cleaning", sum(size(source) for source in sources) >> 10, "KiB") as bar:
-        advance = _in_kib(bar.advance)
-        kept = clean(sources, rules, strict=settings.strict, workers=settings.workers, reports=reports, advance=advance)
-        written = write_kept(every, kept)
+        kept = clean(sources, settings, reports, advance=lambda count: bar.advance(count >> 10))
+        written = _write_lines(every, map(_as_table, kept))
     if not written:
         raise InputError(
             f"none of the {sum(r.lines for r in reports):,} lines under {', '.join(settings.raw_dirs)} has more "
-            f"than {rules.min_words} words; give other text or lower process.min_words"
+            f"than {settings.min_words} words; give other text or lower process.min_words"
         )
     draft.counts |= {"lines read": sum(r.lines for r in reports), "lines kept": written}
     if sample:
-        draft.counts["lines drawn"] = _draw(every, draft.path, sample, config.seed)
+        draft.counts["lines drawn"] = _sample(every, draft.path, sample, config.seed)
         every.unlink()
     draft.notes["sources"] = [report.flat() for report in reports]
-
-
-def _in_kib(advance: Callable[[int], None]) -> Callable[[int], None]:
-    done = 0
-
-    def advance_bytes(count: int) -> None:
-        nonlocal done
-        before, done = done >> 10, done + count
-        advance((done >> 10) - before)
-
-    return advance_bytes
-
-
-def write_kept(path: Path, kept: Iterable[Kept]) -> int:
-    """Write kept lines as the table ``lines``; how many."""
-    return _write_lines(path, map(_as_table, kept))
 
 
 def _as_table(kept: Kept) -> "pa.Table":
@@ -169,7 +152,7 @@ def _write_lines(path: Path, tables: Iterator["pa.Table"]) -> int:
     return rows
 
 
-def _draw(every: Path, drawn: Path, count: int, seed: int) -> int:
+def _sample(every: Path, drawn: Path, count: int, seed: int) -> int:
     """Write ``count`` of the lines, those whose own random number is lowest, in their order; how many there were."""
     file = pq.ParquetFile(every)
     numbers = np.concatenate([_random_numbers(group["id"].to_pylist(), seed) for group in _row_groups(file, ["id"])])
@@ -239,40 +222,34 @@ def _make_filtered(config: Config, draft: Draft) -> None:
     settings = config.process
     loaded = read_manifest(config.home.processed)["notes"]["classifier"]
     thresholds = thresholds_of(settings.threshold, loaded["thresholds"], loaded["name"])
-    file = pq.ParquetFile(config.home.processed)
-    emotional = np.concatenate([_emotional(group, thresholds) for group in _row_groups(file, ["emotion", "score"])])
+    labels, scores = _top_emotions(config.home.processed)
+    emotional = (labels != INDEX[NEUTRAL]) & (scores > thresholds[labels])
     draft.counts["emotional"] = int(emotional.sum())
+    if settings.balance and emotional.any():
+        emotional = _balanced(config.home.processed, labels, emotional, settings.sample, config.seed)
     if settings.balance:
-        emotional = _balanced(file, emotional, settings.sample, config.seed)
         draft.counts["emotional, drawn"] = int(emotional.sum())
-    _write_filtered(draft.path, file, emotional, thresholds)
+    _write_filtered(draft.path, pq.ParquetFile(config.home.processed), emotional, thresholds)
     draft.notes["threshold"] = settings.threshold
     draft.notes["thresholds"] = dict(zip(LABELS, np.round(thresholds, 6).tolist(), strict=True))
 
 
-def _emotional(rows: "pa.Table", thresholds: np.ndarray) -> np.ndarray:
-    """A mask over rows: the top label is not neutral, and its score passes its threshold."""
-    labels = np.array([INDEX[label] for label in rows["emotion"].to_pylist()], dtype=np.int64)
-    return (labels != INDEX[NEUTRAL]) & (rows["score"].to_numpy() > thresholds[labels])
+def _top_emotions(scored: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Of every line the number of its top label, int8, and the score of that, float32."""
+    import polars as pl
+
+    label = pl.col("emotion").replace_strict(INDEX, return_dtype=pl.Int8)
+    rows = pl.scan_parquet(scored, glob=False).select(label, "score").collect(engine="streaming")
+    return rows["emotion"].to_numpy(), rows["score"].to_numpy()
 
 
-def _balanced(file, emotional: np.ndarray, sample: int, seed: int) -> np.ndarray:
-    """The mask ``emotional`` reduced to a draw that is even over the emotions."""
-    labels = np.concatenate(
-        [
-            np.array([INDEX[label] for label in g["emotion"].to_pylist()], np.int8)
-            for g in _row_groups(file, ["emotion"])
-        ]
-    )
+def _balanced(scored: Path, labels: np.ndarray, emotional: np.ndarray, sample: int, seed: int) -> np.ndarray:
+    """The mask ``emotional`` reduced to a sample that is even over the emotions."""
     found = np.bincount(labels[emotional], minlength=len(LABELS))
-    if not found.any():
-        return emotional
     quotas = even_quotas(found, sample or int(np.minimum(found, np.median(found[found > 0])).sum()))
-    numbers, start = np.zeros(len(emotional), dtype=np.int64), 0
-    for group in _row_groups(file, ["id"]):
-        here = np.flatnonzero(emotional[start : start + len(group)])
-        numbers[start + here] = _random_numbers(group["id"].take(here).to_pylist(), seed)
-        start += len(group)
+    ids = pq.read_table(scored, columns=["id"])["id"].filter(pa.array(emotional))
+    numbers = np.zeros(len(emotional), dtype=np.int64)
+    numbers[emotional] = _random_numbers(ids.to_pylist(), seed)
     drawn = np.zeros(len(emotional), dtype=bool)
     for label, quota in enumerate(quotas):
         rows = np.flatnonzero(emotional & (labels == label))
@@ -314,7 +291,7 @@ def _write_filtered(path: Path, file, chosen: np.ndarray, thresholds: np.ndarray
 
 
 def _name_of(source: str) -> str:
-    """A source in tables that have columns and a row of their own beside the sources'."""
+    """The name of a source in tables, where it must differ from the names of their other columns and rows."""
     return told_apart(source, ("emotion", "all", "emotional"), "source")
 
 
@@ -376,22 +353,12 @@ def nothing_emotional(config: Config) -> bool:
     return path.exists() and count_rows(path) == 0
 
 
-def never_found(config: Config) -> list[str]:
-    """The emotions that no line in ``babylm_filtered.parquet`` has as its top label."""
-    import polars as pl
-
-    found = set(
-        pl.scan_parquet(config.home.filtered, glob=False).select(pl.col("emotion").unique()).collect()["emotion"]
-    )
-    return [emotion for emotion in EMOTIONS if emotion not in found]
-
-
 def _print_tables(config: Config) -> None:
-    show = partial(pd.DataFrame.to_string, index=False, formatters=None)
     print("What became of the lines of each source")
-    print(show(cleaning_table(config)), end="\n\n")
+    print(cleaning_table(config).to_string(index=False), end="\n\n")
     print(f"Lines by top emotion; `emotional`: not neutral and score over {_threshold(config)}")
-    print(show(read_table(config.home.filtered.parent / "tables" / "emotions_by_source.csv")), end="\n\n")
-    absent = never_found(config)
-    if absent:
+    found = read_table(config.home.filtered.parent / "tables" / "emotions_by_source.csv")
+    print(found.to_string(index=False), end="\n\n")
+    absent = found.loc[found["emotional"].eq(0) & found["emotion"].ne(NEUTRAL), "emotion"]
+    if len(absent):
         print(f"warning: never the top emotion of an emotional line: {', '.join(absent)}")

@@ -10,10 +10,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from emogap.config import Process
 from emogap.data.raw import Source, blocks
 from emogap.errors import InputError
 from emogap.text.near_duplicates import text_key
@@ -37,18 +38,6 @@ ODDITIES = {
 """What may be odd about a file: counted per source, an error with ``process.strict``."""
 DROPPED = ("blank", "short", "too_long", "duplicate")
 """Why a line is dropped."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The line rules; what each does, and its published value, stands at the settings of the same names."""
-
-    tabs: Literal["space", "remove"] = "space"
-    space_before_punctuation: Literal["remove", "keep"] = "remove"
-    strip: bool = True
-    min_words: int = 10
-    duplicates: Literal["exact", "near", "keep"] = "exact"
-    max_line_bytes: int = 1_000_000
 
 
 @dataclass
@@ -98,20 +87,14 @@ class _Cleaned(NamedTuple):
 
 
 def clean(
-    sources: Iterable[Source],
-    rules: Rules,
-    *,
-    strict: bool = False,
-    workers: int = 0,
-    reports: list[Report],
-    advance: Callable[[int], None] = lambda _: None,
+    sources: Iterable[Source], rules: Process, reports: list[Report], advance: Callable[[int], None] = lambda _: None
 ) -> Iterator[Kept]:
     """Read all sources and hand out their kept lines, in order, some thousands at a time.
 
-    ``reports`` gets one entry a source, complete when the iterator has passed it. ``workers``: threads; 0 is one a
-    core. Raises ``InputError`` for a damaged archive and, with ``strict``, for the first oddity that is met.
+    ``reports`` gets one entry a source, complete when the iterator has passed it. Raises ``InputError`` for a damaged
+    archive and, with ``process.strict``, for the first oddity that is met.
     """
-    threads = workers or len(os.sched_getaffinity(0))
+    threads = rules.workers or len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(threads, "clean") as pool:
         for source in sources:
             report = Report(source.name, str(source))
@@ -119,7 +102,7 @@ def clean(
 
             def finding(kind: str, count: int, line: int, report: Report = report) -> None:
                 report.odd[kind] += count
-                if strict:
+                if rules.strict:
                     where = f", line {line}" if line else ""
                     raise InputError(f"{report.file}{where}: {ODDITIES[kind]}; mend the file or run without --strict")
 
@@ -154,7 +137,7 @@ def _in_order(pool: ThreadPoolExecutor, work: Callable, items: Iterable, window:
             future.cancel()
 
 
-def _clean_block(first_line: int, block: bytes, rules: Rules) -> _Cleaned:
+def _clean_block(first_line: int, block: bytes, rules: Process) -> _Cleaned:
     """Apply every rule that looks at one line alone. What costs most is done last, on the few lines still there."""
     import polars as pl
 
@@ -195,7 +178,7 @@ def _clean_block(first_line: int, block: bytes, rules: Rules) -> _Cleaned:
     )
 
 
-def _without_breaks(block: bytes, rules: Rules) -> bytes:
+def _without_breaks(block: bytes, rules: Process) -> bytes:
     if rules.tabs == "remove":
         block = block.replace(b"\t", b"")
     return block.translate(bytes.maketrans(_BREAKS + _OTHER_SPACE, b" " * len(_BREAKS + _OTHER_SPACE)))
@@ -223,7 +206,7 @@ def count_words(texts: "pl.Series") -> np.ndarray:
     return words
 
 
-def _keys(texts: "pl.Series", rules: Rules) -> np.ndarray:
+def _keys(texts: "pl.Series", rules: Process) -> np.ndarray:
     """64-bit hashes, uint64; equal for lines that count as the same.
 
     Among ten million different lines, two have equal hashes with a probability of three in a million.

@@ -45,8 +45,8 @@ def pools(
     """The pools that the shares ask for. Raises ``UsageError`` for a share of something that there is not.
 
     ``may_lack``: dimension → names that are known, though there may be no text of them; their share stays unfilled.
-    Shares of methods and emotions are of the stories' words. Where ``kind`` says nothing of how much the stories are
-    to be, they are as much of the whole as they are of the supply.
+    Shares of methods and emotions are of the stories' words. If no share of a ``kind`` is asked, each kind gets the
+    share that it has of all the text there is.
     """
     asked = {dimension: dict(getattr(shares, dimension)) for dimension in DIMENSIONS}
     if not asked["kind"] and (asked["method"] or asked["emotion"]):
@@ -56,15 +56,11 @@ def pools(
     everything = np.ones(len(catalogue), dtype=bool)
     result = []
     for dimension, named in asked.items():
-        of_stories = dimension in ("method", "emotion")
-        base = _story_share(asked["kind"]) if of_stories else 1.0
-        among = stories if of_stories else everything
+        base, among = 1.0, everything
+        if dimension in ("method", "emotion"):
+            base, among = asked["kind"].get(STORY, 1 - sum(asked["kind"].values())), stories
         result += _pools_of(catalogue, dimension, named, among, base, may_lack.get(dimension, ()))
     return result
-
-
-def _story_share(kind: Mapping[str, float]) -> float:
-    return kind.get(STORY, 1 - sum(kind.values()))
 
 
 def _pools_of(
@@ -95,11 +91,11 @@ def _pools_of(
 
 
 def word_budget(catalogue: pd.DataFrame, wanted: int, shares: list[Pool]) -> int:
-    """How many words the corpus may have: what is wanted, or for 0 the most at which every share can be filled of which
-    there is any text."""
-    words = catalogue["words"].to_numpy()
+    """How many words the corpus may have: the number wanted, or for 0 the largest number at which every share can be
+    filled, shares without any text aside."""
     if wanted:
         return wanted
+    words = catalogue["words"].to_numpy()
     fillable = [words[pool.members].sum() / pool.share for pool in shares if pool.share > 0 and pool.members.any()]
     return int(min([words.sum(), *fillable]))
 
@@ -113,7 +109,8 @@ def take(catalogue: pd.DataFrame, order: np.ndarray, budget: int, shares: list[P
     words = catalogue["words"].tolist()
     # The budget itself is one more pool, to which every document belongs.
     left = [float(budget), *(pool.share * budget + 1e-6 for pool in shares)]
-    belongs = [[0, *(i + 1 for i in members)] for members in _memberships(len(catalogue), shares)]
+    members = np.array([pool.members for pool in shares], bool).reshape(len(shares), len(catalogue))
+    belongs = [[0, *(np.flatnonzero(pools_of_one) + 1).tolist()] for pools_of_one in members.T]
     taken = []
     for position in order.tolist():
         size, mine = words[position], belongs[position]
@@ -122,12 +119,6 @@ def take(catalogue: pd.DataFrame, order: np.ndarray, budget: int, shares: list[P
                 left[pool] -= size
             taken.append(position)
     return np.asarray(taken, dtype=np.int64)
-
-
-def _memberships(documents: int, shares: list[Pool]) -> list[np.ndarray]:
-    if not shares:
-        return [np.empty(0, dtype=int)] * documents
-    return [np.flatnonzero(row) for row in np.stack([pool.members for pool in shares], axis=1)]
 
 
 def split(catalogue: pd.DataFrame, share: float, run_seed: int) -> np.ndarray:

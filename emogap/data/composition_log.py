@@ -87,9 +87,8 @@ def _file(file: InputFile) -> dict[str, Any]:
 
 def _averages(chosen: pd.DataFrame, files: list[InputFile]) -> dict[str, float | None]:
     """Words a sample; the last as the published corpus counted: every wiki file is one sample."""
-    words = chosen.groupby("kind")["words"].agg(["sum", "count"])
-    story_words, stories = words.loc[STORY] if STORY in words.index else (0, 0)
-    factual_words, articles = words.loc[FACTUAL] if FACTUAL in words.index else (0, 0)
+    words = chosen.groupby("kind")["words"].agg(["sum", "count"]).reindex([STORY, FACTUAL], fill_value=0)
+    (story_words, stories), (factual_words, articles) = words.to_numpy()
     wiki_files = sum(file.kind == FACTUAL for file in files)
     return {
         "words_per_document": _ratio(story_words + factual_words, stories + articles),
@@ -105,21 +104,12 @@ def _ratio(part: float, whole: float) -> float | None:
 
 def _table(chosen: pd.DataFrame, dimension: str, asked: dict[tuple[str, str], float]) -> list[dict[str, Any]]:
     """A row a value, most words first: documents and words, of them held out, share of all words got and asked."""
-    rows = chosen[chosen[dimension] != ""]
-    total = int(chosen["words"].sum())
-    table = []
-    for value, part in rows.groupby(dimension):
+    total, table = int(chosen["words"].sum()), []
+    for value, part in chosen[chosen[dimension] != ""].groupby(dimension):
         held_out = _sizes(part[part["split"] == VALIDATION])
-        table.append(
-            {
-                "value": value,
-                **_sizes(part),
-                "validation_documents": held_out["documents"],
-                "validation_words": held_out["words"],
-                "share": round(int(part["words"].sum()) / total, 6),
-                "asked": asked.get((dimension, value)),
-            }
-        )
+        row = {"value": value, **_sizes(part)} | {f"validation_{name}": size for name, size in held_out.items()}
+        row["share"] = round(row["words"] / total, 6)
+        table.append(row | {"asked": asked.get((dimension, value))})
     return sorted(table, key=lambda row: (-row["words"], row["value"]))
 
 
@@ -167,10 +157,10 @@ def render(log: dict[str, Any]) -> str:
         *(f"NOTE {note}" for note in log["notes"]),
         "",
         "Words a sample on average",
-        f"  all documents {_shown(averages['words_per_document'])}",
-        f"  stories alone {_shown(averages['words_per_story'])}",
-        f"  articles alone {_shown(averages['words_per_article'])}",
-        f"  each wiki file counted as one sample {_shown(averages['words_per_sample_wiki_files_whole'])}",
+        f"  all documents {_average_text(averages['words_per_document'])}",
+        f"  stories alone {_average_text(averages['words_per_story'])}",
+        f"  articles alone {_average_text(averages['words_per_article'])}",
+        f"  each wiki file counted as one sample {_average_text(averages['words_per_sample_wiki_files_whole'])}",
         "",
         "Split by source line and by article",
         *(
@@ -202,7 +192,7 @@ def _rendered_table(table: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _shown(average: float | None) -> str:
+def _average_text(average: float | None) -> str:
     return "–" if average is None else f"{average:,.2f}"
 
 

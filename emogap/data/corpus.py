@@ -6,11 +6,10 @@ Texts pass through one at a time: they wait in a file that has no name, and only
 import re
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,16 +19,17 @@ from emogap.config import Config, Corpus
 from emogap.data.babylm import nothing_emotional
 from emogap.data.composition import FACTUAL, STORY, pools, seeded_order, split, take, word_budget
 from emogap.data.composition_log import InputFile, composition, render
-from emogap.data.wiki import form_of, read_articles, said_articles, wiki_file
+from emogap.data.wiki import layout_of, read_articles, said_articles, wiki_file
 from emogap.emotions import LABELS, NEUTRAL
 from emogap.errors import MissingInput, UsageError
 from emogap.options import chunk_numbers
 from emogap.paths import MAKERS, from_root
 from emogap.records import CORPUS, KEPT, ROWS_AT_ONCE, STORIES, stream_rows, to_arrow
 from emogap.store.artefacts import RULE, Draft, Recipe, content_hashes, portable, write_json, write_text
-from emogap.store.exhibits import Shown, drawing, told_apart
+from emogap.store.exhibits import Shown, drawing
 from emogap.store.pieces import Piece, Summary, run
-from emogap.store.progress import Progress, progress
+from emogap.store.progress import progress
+from emogap.store.views import told_apart
 from emogap.text.near_duplicates import EQUALITY_RULE, LIKENESS_RULE, near_duplicates, text_key
 
 REPEATED = "equal to an earlier document"
@@ -50,7 +50,7 @@ def corpus(config: Config) -> Summary:
     return run("corpus", corpus_pieces(config))
 
 
-def _drawn(path: Path) -> "Iterator[Shown]":
+def _exhibits(path: Path) -> "Iterator[Shown]":
     from emogap.show.corpus_figures import composition_exhibits
 
     return composition_exhibits(path)
@@ -67,15 +67,15 @@ def corpus_pieces(config: Config) -> list[Piece]:
     rules = _rules(config, chunks.values(), factual.values())
     recipe = Recipe("corpus", chunks | wiki, config.flat("corpus"), rules, config.seed)
     path = config.home.corpus(config.corpus.name)
-    drawn = drawing(path.parent, "corpus", "tables/composition", {"corpus": path}, partial(_drawn, path))
-    return [Piece(path, recipe, make=partial(_make, config)), drawn]
+    shown = drawing(path.parent, "corpus", "tables/composition", {"corpus": path}, partial(_exhibits, path))
+    return [Piece(path, recipe, make=partial(_make, config)), shown]
 
 
 def _rules(config: Config, chunks: Iterable[Path], factual: Iterable[Path]) -> dict[str, str]:
     """Rules that have changed since corpora were first made, where they can change this one."""
     likeness = LIKENESS_RULE if config.corpus.near_duplicates else {}
     equality = EQUALITY_RULE if any(map(_has_odd_line, chunks)) else {}
-    return likeness | equality | (_ARTICLES if any(form_of(path).is_new for path in factual) else {})
+    return likeness | equality | (_ARTICLES if any(layout_of(path).is_new for path in factual) else {})
 
 
 def _has_odd_line(chunk: Path) -> bool:
@@ -122,8 +122,7 @@ def factual_files(config: Config) -> dict[str, Path]:
     return files
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """A text with what is known of it. ``line`` is the source line a story was written from, else empty."""
 
     id: str
@@ -136,66 +135,32 @@ class Document:
     line: str = ""
 
 
-@dataclass
 class Catalogue:
     """What describes the documents; their texts lie in ``spool``, one behind the other."""
 
-    spool: IO[bytes]
-    columns: dict[str, list] = field(
-        default_factory=lambda: {
-            name: []
-            for name in ("id", "kind", "source", "line_id", "method", "emotion", "words", "group", "start", "bytes")
-        }
-    )
-    _seen: set[bytes] = field(default_factory=set)
-    _group_of: dict[bytes, int] = field(default_factory=dict)
-    _merged: list[int] = field(default_factory=list)
-    _end: int = 0
+    def __init__(self, spool: IO[bytes]):
+        self.spool = spool
+        self._rows: list[tuple] = []
+        self._seen: set[bytes] = set()
 
-    def add(self, document: Document) -> str | None:
-        """Take a document in; the reason if it is not, because an equal one is in already."""
-        key = _key("text", " ".join(document.text.split()))
-        identity = _key("id", document.id)
-        if key in self._seen or identity in self._seen:
+    def add(self, document: Document, file: int) -> str | None:
+        """Take in a document of the file of that number; the reason if an equal one is in already."""
+        keys = {_key("text", " ".join(document.text.split())), _key("id", document.id)}
+        if keys & self._seen:
             return REPEATED
-        self._seen.update((key, identity))
-        text = document.text.encode()
+        self._seen |= keys
+        start, text = self.spool.tell(), document.text.encode()
         self.spool.write(text)
-        values = (
-            document.id, document.kind, document.source, document.line_id, document.method, document.emotion,
-            len(document.text.split()), self._group(document), self._end, len(text),
-        )  # fmt: skip
-        for column, value in zip(self.columns.values(), values, strict=True):
-            column.append(value)
-        self._end += len(text)
+        line = _key("line", text_key(document.line)) if document.line else _key("line id", document.line_id)
+        *known, _, _ = document
+        self._rows.append((*known, len(document.text.split()), line, file, start, len(text)))
         return None
 
-    def _group(self, document: Document) -> int:
-        """The group of documents that must stay on one side: equal line ids, and equal lines under different ids."""
-        keys = [_key("line id", document.line_id)]
-        if document.line:
-            keys.append(_key("line", text_key(document.line)))
-        groups = {self._root(self._group_of[key]) for key in keys if key in self._group_of}
-        if groups:
-            group = min(groups)
-            for other in groups:
-                self._merged[other] = group
-        else:
-            group = len(self._merged)
-            self._merged.append(group)
-        for key in keys:
-            self._group_of[key] = group
-        return group
-
-    def _root(self, group: int) -> int:
-        while self._merged[group] != group:
-            group = self._merged[group]
-        return group
-
     def frame(self) -> pd.DataFrame:
-        frame = pd.DataFrame(self.columns)
-        frame["group"] = [self._root(group) for group in self.columns["group"]]
-        return frame
+        """A row a document, with the columns that ``composition`` works on."""
+        columns = [*Document._fields[:-2], "words", "line", "file", "start", "bytes"]
+        frame = pd.DataFrame(self._rows, columns=columns)
+        return frame.assign(group=_groups(frame["line_id"], frame["line"]))
 
     def texts(self, frame: pd.DataFrame) -> Iterator[str]:
         for start, size in zip(frame["start"].tolist(), frame["bytes"].tolist(), strict=True):
@@ -207,19 +172,33 @@ def _key(what: str, text: str) -> bytes:
     return blake2b(f"{what}\x1f{text}".encode(), digest_size=16).digest()
 
 
+def _groups(line_ids: pd.Series, lines: pd.Series) -> np.ndarray:
+    """For each document the number of its group, which stays on one side: documents are in one group if their line ids
+    or their lines are equal, and so are those that others tie together."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    (ids, known_ids), (texts, known_texts) = pd.factorize(line_ids), pd.factorize(lines)
+    nodes = len(known_ids) + len(known_texts)
+    ties = coo_array((np.ones(len(ids), bool), (ids, len(known_ids) + texts)), (nodes, nodes))
+    return connected_components(ties, directed=False)[1][ids] if nodes else ids
+
+
 def _make(config: Config, draft: Draft) -> None:
     settings = config.corpus
     with tempfile.TemporaryFile(dir=draft.path.parent) as spool:
-        catalogue, files = Catalogue(spool), []
-        with progress("reading", len(draft.artefact.recipe.inputs), "files") as bar:
-            for path in story_chunks(config):
-                files.append(_read(path, STORY, stories(path), catalogue, bar, config))
-            for source, path in factual_files(config).items():
-                files.append(_read(path, FACTUAL, _articles(source, path, config), catalogue, bar, config))
-                files[-1].form = form_of(path).name
-        frame = catalogue.frame()
+        catalogue, files = Catalogue(spool), [*_input_files(config)]
+        with progress("reading", len(files), "files") as bar:
+            for number, (file, documents) in enumerate(files):
+                for document in documents:
+                    reason = document if isinstance(document, str) else catalogue.add(document, number)
+                    file.rejected.update([reason] if reason else [])
+                bar.advance()
+        files, frame = [file for file, _ in files], catalogue.frame()
         if settings.near_duplicates:
             frame = _without_near_duplicates(frame, catalogue, settings.near_duplicates, files)
+        for number, part in frame.groupby("file"):
+            files[number].kept, files[number].words = len(part), int(part["words"].sum())
         # Where nothing was accepted the corpus is empty: its log says so, and the stages behind it go on without.
         shares = [] if frame.empty else pools(frame, settings.shares, _may_lack(settings, frame))
         budget = word_budget(frame, settings.words, shares)
@@ -232,7 +211,8 @@ def _make(config: Config, draft: Draft) -> None:
 
 
 def _may_lack(settings: Corpus, frame: pd.DataFrame) -> dict[str, Collection[str]]:
-    """What the settings may ask a share of though nothing of it was accepted: it is known, or cannot be known."""
+    """Of what a share may be asked although no text of it was accepted: of what the settings name, and, where there is
+    no story at all, of any source."""
     kinds = {STORY} if settings.methods else set()
     no_stories = not frame["kind"].eq(STORY).any()
     return {
@@ -251,22 +231,18 @@ def _nothing_fits(config: Config, budget: int, shortest: int) -> UsageError:
     )
 
 
-def _read(path: Path, kind: str, documents, catalogue: Catalogue, bar: Progress, config: Config) -> InputFile:
-    """Take the documents of one file into the catalogue; what the log says of the file."""
+def _input_files(config: Config) -> Iterator[tuple[InputFile, Iterator[Document | str]]]:
+    """What the log says of each file, and its documents; a reason in place of one that was rejected."""
+    for path in story_chunks(config):
+        yield _input_file(config, path, STORY), stories(path)
+    for source, path in factual_files(config).items():
+        yield _input_file(config, path, FACTUAL, layout_of(path).name), _articles(source, path, config)
+
+
+def _input_file(config: Config, path: Path, kind: str, form: str = "") -> InputFile:
     inside = path.is_relative_to(config.home.root)
-    file = InputFile(config.home.relative(path) if inside else portable(path), kind, content_hashes(path)[""])
-    for document in documents:
-        if isinstance(document, str):
-            file.rejected[document] += 1
-            continue
-        reason = catalogue.add(document)
-        if reason:
-            file.rejected[reason] += 1
-        else:
-            file.kept += 1
-            file.words += len(document.text.split())
-    bar.advance()
-    return file
+    name = config.home.relative(path) if inside else portable(path)
+    return InputFile(name, kind, content_hashes(path)[""], form=form)
 
 
 def stories(path: Path) -> Iterator[Document | str]:
@@ -300,13 +276,9 @@ def _without_near_duplicates(
                 yield position, text
                 bar.advance()
 
-        dropped = sorted(position for position, _ in near_duplicates(texts(), threshold))
-    file_of = np.repeat(np.arange(len(files)), [file.kept for file in files])
-    for position in dropped:
-        file = files[file_of[position]]
-        file.kept -= 1
-        file.words -= int(frame.at[position, "words"])
-        file.rejected[NEARLY_REPEATED] += 1
+        dropped = [position for position, _ in near_duplicates(texts(), threshold)]
+    for file in frame.loc[dropped, "file"]:
+        files[file].rejected[NEARLY_REPEATED] += 1
     return frame.drop(index=dropped)
 
 

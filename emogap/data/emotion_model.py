@@ -37,6 +37,11 @@ MODELS = Path(__file__).resolve().parent.parent / "models"
 """Where the project's own classifiers lie."""
 MINILM = "emotion-minilm"
 TFIDF = "emotion-tfidf"
+_FILES = {
+    MINILM: ("config.json", "adapter.safetensors", "head.safetensors"),
+    TFIDF: ("config.json", "vocabulary.json", "weights.safetensors"),
+}
+"""The files of the project's own classifiers that decide their scores, beside the encoder of the first."""
 
 CPU_TOKEN_BUDGET = 1024
 GPU_TOKEN_BUDGET = 131_072
@@ -52,9 +57,8 @@ _READ_AS_BEFORE = {
 }  # fmt: skip
 """Encoders whose scores are the same by either rule."""
 _PROBE = ("No.", "The cat that the dog saw sleeps.", "She was so happy that she sang all the way home.")
-_PROBE_TOLERANCE = {"float32": 1e-3}
-_ROUGH_TOLERANCE = 0.02
-"""How far a score in company may lie from the one alone: rounding, of fp32 and of shorter formats."""
+_TOLERANCE, _ROUGH_TOLERANCE = 1e-3, 0.02
+"""How far padding may move a score: by rounding, in fp32 and in shorter formats."""
 
 Progress = Callable[[int], None]
 """Called after every batch with the number of texts just scored."""
@@ -73,11 +77,6 @@ class EmotionClassifier(ABC):
     sha256: str
     thresholds: np.ndarray | None
 
-    @property
-    def identity(self) -> str:
-        """For manifests: ``<name>@<commit>`` or ``<name>@sha256:<hash>``."""
-        return f"{self.name}@{self.revision or f'sha256:{self.sha256}'}"
-
     @abstractmethod
     def scores(
         self, texts: Sequence[str], *, token_budget: int | None = None, progress: Progress | None = None
@@ -91,21 +90,21 @@ class EmotionClassifier(ABC):
 class EncoderClassifier(EmotionClassifier):
     """A torch model that gives logits, with its tokenizer; ``columns[i]`` is the logit of ``LABELS[i]``.
 
-    ``one_label``: its scores are the softmax of the logits. ``in_company``: texts of several lengths go through the
-    model at once, the shorter ones padded.
+    ``one_label``: its scores are the softmax of the logits. ``pads``: whether texts of several lengths may share a
+    batch, the shorter ones padded.
     """
 
     def __init__(self, *, name, revision, sha256, thresholds, model, tokenizer, columns, prepare=str, one_label=False):
         self.name, self.revision, self.sha256, self.thresholds = name, revision, sha256, thresholds
         self.model, self.tokenizer, self.columns, self.prepare = model, tokenizer, columns, prepare
-        self.one_label, self.in_company = one_label, True
+        self.one_label, self.pads = one_label, True
         own_pad = getattr(getattr(model, "config", None), "pad_token_id", None)
-        self._pads = {
+        self._pad_ids = {
             "input_ids": next(id_ for id_ in (own_pad, tokenizer.pad_token_id, 0) if id_ is not None),
             "token_type_ids": tokenizer.pad_token_type_id,
         }
         taken = inspect.signature(model.forward).parameters
-        self._inputs = [key for key in self._pads if key in taken and key in tokenizer.model_input_names]
+        self._inputs = [key for key in self._pad_ids if key in taken and key in tokenizer.model_input_names]
         self._takes_mask = "attention_mask" in taken
 
     def scores(self, texts, *, token_budget=None, progress=None):
@@ -113,7 +112,7 @@ class EncoderClassifier(EmotionClassifier):
             token_budget = CPU_TOKEN_BUDGET if self.model.device.type == "cpu" else GPU_TOKEN_BUDGET
         result = np.empty((len(texts), len(LABELS)), dtype=np.float32)
         tokens = self._tokenize(texts)
-        batches = length_batches([len(row["input_ids"]) for row in tokens], token_budget if self.in_company else 0)
+        batches = length_batches([len(row["input_ids"]) for row in tokens], token_budget if self.pads else 0)
         work = [[tokens[row] for row in rows] for rows in batches]
         if self.model.device.type == "cpu":
             scored = map_over_cores(self._score_batch, work)
@@ -125,10 +124,10 @@ class EncoderClassifier(EmotionClassifier):
                 progress(len(rows))
         return result
 
-    def score_alone_if_it_must(self) -> None:
-        """Find out whether the model gives a text other scores beside longer ones, and if so, score one at a time.
+    def check_padding(self) -> None:
+        """Find out whether padding changes the scores of a text; if so, texts are scored one at a time from now on.
 
-        So do models that read no mask, or that judge by the last place of a row.
+        It does in models that read no attention mask, or that classify by the last position of a row.
         """
         tokens = self._tokenize(_PROBE)
         try:
@@ -137,12 +136,12 @@ class EncoderClassifier(EmotionClassifier):
             raise ModelError(
                 f"classifier '{self.name}' cannot score a text by itself ({one_line(error)}); use '{MINILM}'"
             ) from error
-        tolerance = _PROBE_TOLERANCE.get(str(self.model.dtype).removeprefix("torch."), _ROUGH_TOLERANCE)
+        tolerance = _TOLERANCE if str(self.model.dtype) == "torch.float32" else _ROUGH_TOLERANCE
         try:
-            self.in_company = bool(np.abs(self._score_batch(tokens) - alone).max() <= tolerance)
+            self.pads = bool(np.abs(self._score_batch(tokens) - alone).max() <= tolerance)
         except (ValueError, IndexError, RuntimeError):  # without a padding token it takes no texts of several lengths
-            self.in_company = False
-        if not self.in_company:
+            self.pads = False
+        if not self.pads:
             print(
                 f"{self.name}: texts are scored one by one, since this model scores them otherwise beside longer ones"
             )
@@ -186,7 +185,7 @@ class EncoderClassifier(EmotionClassifier):
 
         inputs = {}
         for key in self._inputs:
-            inputs[key], mask = pad([row[key] for row in tokens], self._pads[key])
+            inputs[key], mask = pad([row[key] for row in tokens], self._pad_ids[key])
         if self._takes_mask:
             inputs["attention_mask"] = mask
         with torch.inference_mode():
@@ -210,7 +209,7 @@ class TfidfClassifier(EmotionClassifier):
         config = read_config(folder)
         weights = load_file(folder / "weights.safetensors")
         self.name = TFIDF
-        self.sha256 = files_sha256(tfidf_files(folder))
+        self.sha256 = own_sha256(TFIDF, folder)
         self.thresholds = np.array(config["thresholds"], dtype=np.float32)
         self.vectorizer = tfidf_vectorizer(vocabulary=json.loads((folder / "vocabulary.json").read_text("utf-8")))
         self.vectorizer.idf_ = weights["idf"].astype(np.float64)
@@ -259,22 +258,23 @@ def load_classifier(
 
 
 def identify_classifier(name: str, revision: str | None = None) -> str:
-    """What a recipe says of a classifier, without loading it; as ``EmotionClassifier.identity`` once it is resolved.
+    """What a recipe says of a classifier, without loading it: ``<name>@<revision>`` or ``<name>@sha256:<hash>``.
 
     Of a folder whose model was once scored otherwise than it is now, the rule's revision too.
     """
-    if name == MINILM:
-        return f"{name}@sha256:{files_sha256(minilm_files(MODELS / MINILM))}"
-    if name == TFIDF:
-        return f"{name}@sha256:{files_sha256(tfidf_files(MODELS / TFIDF))}"
+    if name in _FILES:
+        return f"{name}@sha256:{own_sha256(name, MODELS / name)}"
     identity = identify(HubModel(name=name, revision=revision or "main"))
     folder = from_root(name)
     return f"{identity}, {SCORING_RULE}" if folder.is_dir() and _was_scored_otherwise(folder) else identity
 
 
 def _was_scored_otherwise(folder: Path) -> bool:
-    """Whether the first rule gave this model other scores: every one the sigmoid, all texts padded on the right with
-    the tokenizer's own token, cut two tokens before the last position where the tokenizer names no length."""
+    """Whether this model had other scores under the first revision of the rule.
+
+    That took the sigmoid of every logit, padded all texts on the right with the tokenizer's token, and, where the
+    tokenizer names no length, cut texts two tokens before the model's last position.
+    """
     described, tokenizer = (settings_in(folder / name) for name in ("config.json", "tokenizer_config.json"))
     kind, positions = described.get("model_type"), described.get("max_position_embeddings")
     if kind not in _READ_AS_BEFORE or described.get("problem_type") == "single_label_classification":
@@ -297,24 +297,13 @@ def load_minilm(folder: Path, device: str, dtype: str) -> EncoderClassifier:
     return EncoderClassifier(
         name=MINILM,
         revision=None,
-        sha256=files_sha256(minilm_files(folder)),
+        sha256=own_sha256(MINILM, folder),
         thresholds=np.array(config["thresholds"], dtype=np.float32),
         model=model.to(device),
         tokenizer=tokenizer,
         columns=list(range(len(LABELS))),
         prepare=minilm.spell_out_symbols,
     )
-
-
-def minilm_files(folder: Path) -> list[Path]:
-    """The files that decide what the embedded classifier says."""
-    own = [folder / name for name in ("config.json", "adapter.safetensors", "head.safetensors")]
-    return [packaged_file("minilm") / "model.safetensors", *own]
-
-
-def tfidf_files(folder: Path) -> list[Path]:
-    """The files that decide what the second judge says."""
-    return [folder / name for name in ("config.json", "vocabulary.json", "weights.safetensors")]
 
 
 def load_hub_model(name: str, revision: str | None, device: str, dtype: str) -> EncoderClassifier:
@@ -347,7 +336,7 @@ def load_hub_model(name: str, revision: str | None, device: str, dtype: str) -> 
         columns=columns,
         one_label=config.problem_type == "single_label_classification",
     )
-    classifier.score_alone_if_it_must()
+    classifier.check_padding()
     return classifier
 
 
@@ -405,6 +394,8 @@ def read_config(folder: Path) -> dict:
     return config
 
 
-def files_sha256(paths: Sequence[Path]) -> str:
-    """One SHA-256 (hex) over the contents of the files, in the order given."""
-    return hashlib.sha256("".join(fingerprint(path) for path in paths).encode()).hexdigest()
+def own_sha256(name: str, folder: Path) -> str:
+    """One SHA-256 (hex) over all files that decide what one of the project's own classifiers says."""
+    encoder = [packaged_file("minilm") / "model.safetensors"] if name == MINILM else []
+    paths = [*encoder, *(folder / file for file in _FILES[name])]
+    return hashlib.sha256("".join(map(fingerprint, paths)).encode()).hexdigest()

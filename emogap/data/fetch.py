@@ -7,14 +7,10 @@ against its size and hash; the folder appears, with a manifest of all hashes, wh
 """
 
 import hashlib
-import http.client
-import json
 import os
 import shutil
 import stat
 import time
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,9 +18,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import quote
 
-from emogap.data.registry import DataSet, Home
+import httpx
+
+from emogap.data.registry import DataSet, Repository
 from emogap.errors import InputError, MissingInput, one_line
 from emogap.store.artefacts import Artefact, Recipe, content_hashes, verify
 from emogap.store.progress import Progress, progress
@@ -75,7 +74,7 @@ def fetch(data_set: DataSet, folder: Path | None = None, servers: Servers | None
     """
     folder = (folder or data_set.destination).absolute()
     artefact = Artefact(folder, _recipe(data_set), is_folder=True)
-    print(f"{data_set.title}\n  licence: {data_set.licence}\n  from:    {data_set.home}\n  to:      {folder}")
+    print(f"{data_set.title}\n  licence: {data_set.licence}\n  from:    {data_set.repository}\n  to:      {folder}")
     if artefact.freshness().state == "fresh":
         verify(folder)
         print(f"  already there, every file as its manifest says ({folder.name}.manifest.json)")
@@ -90,14 +89,8 @@ def fetch(data_set: DataSet, folder: Path | None = None, servers: Servers | None
 
 
 def _recipe(data_set: DataSet) -> Recipe:
-    return Recipe(
-        "fetch",
-        settings={
-            "home": str(data_set.home),
-            "files": data_set.files,
-            "members": data_set.members,
-        },
-    )
+    where = {"home": str(data_set.repository), "files": data_set.files, "members": data_set.members}
+    return Recipe("fetch", settings=where)
 
 
 def _by_hand(data_set: DataSet, folder: Path, error: Exception) -> str:
@@ -107,22 +100,23 @@ def _by_hand(data_set: DataSet, folder: Path, error: Exception) -> str:
     renamed = "".join(f", {name} as {place}" for name, place in places.items())
     return (
         f"{data_set.name} cannot be fetched: {error}; where there is a network, get {wanted}{unpack} from "
-        f"{data_set.home}, and put it into {folder}{renamed} here"
+        f"{data_set.repository}, and put it into {folder}{renamed} here"
     )
 
 
 def _make(data_set: DataSet, artefact: Artefact, servers: Servers) -> None:
-    downloads = artefact.path.parent / ".downloads" / f"{data_set.home.repository.replace('/', '_')}"
+    repository = data_set.repository
+    downloads = artefact.path.parent / ".downloads" / repository.name.replace("/", "_")
     with artefact.making() as draft:
-        commit, listed = _list(data_set.home, servers)
+        commit, listed = _list(repository, servers)
         wanted = _wanted(data_set, listed)
-        files = {path: _behind_pointer(data_set.home, commit, file, servers) for path, file in wanted.items()}
+        files = {path: _behind_pointer(repository, commit, file, servers) for path, file in wanted.items()}
         total = sum(file.size for file in files.values())
         with progress(f"fetching {data_set.name}", total >> 10, "KiB") as bar:
             for file in files.values():
                 known = data_set.sha256.get(file.path)
-                if data_set.home.kind == "hub":
-                    download_from_hub(file, data_set.home, downloads / commit, commit, servers, known)
+                if repository.site == "hub":
+                    download_from_hub(file, repository, downloads / commit, commit, servers, known)
                     bar.advance(file.size >> 10)
                 else:
                     download(file, downloads / commit / file.path, bar, known)
@@ -135,7 +129,7 @@ def _make(data_set: DataSet, artefact: Artefact, servers: Servers) -> None:
                 target = draft.path / place
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(here, target)
-        draft.notes |= {"commit": commit, "licence": data_set.licence, "page": data_set.home.page}
+        draft.notes |= {"commit": commit, "licence": data_set.licence, "page": repository.page}
         draft.notes["from"] = {place: file.url for place, file in files.items()}
         draft.counts |= {"files": len(content_hashes(draft.path)), "bytes fetched": total}
     if not data_set.members:
@@ -148,47 +142,43 @@ def _wanted(data_set: DataSet, listed: list[RemoteFile]) -> dict[str, RemoteFile
     for pattern, place in data_set.files.items():
         matching = [file for file in listed if fnmatchcase(file.path, pattern)]
         if not matching and "*" not in pattern:
-            raise InputError(f"{data_set.home} has no file {pattern}; correct the registry")
+            raise InputError(f"{data_set.repository} has no file {pattern}; correct the registry")
         for file in matching:
             wanted[place.format(path=file.path, name=PurePosixPath(file.path).name)] = file
     if not wanted:
-        raise InputError(f"{data_set.home} has none of {', '.join(data_set.files)}; correct the registry")
+        raise InputError(f"{data_set.repository} has none of {', '.join(data_set.files)}; correct the registry")
     return dict(sorted(wanted.items()))
 
 
 # --- what a home has -------------------------------------------------------------------------------------------------
 
 
-def _list(home: Home, servers: Servers) -> tuple[str, list[RemoteFile]]:
-    """The full commit of the home's revision, and all its files there."""
-    return (_list_github if home.kind == "github" else _list_hub)(home, servers)
+def _list(repository: Repository, servers: Servers) -> tuple[str, list[RemoteFile]]:
+    """The full commit of the repository's revision, and all its files there."""
+    return (_list_github if repository.site == "github" else _list_hub)(repository, servers)
 
 
-def _list_github(home: Home, servers: Servers) -> tuple[str, list[RemoteFile]]:
-    api = f"{servers.github_api}/repos/{home.repository}"
-    commit = _commit_of(home, _json(f"{api}/commits/{home.revision}")["sha"])
+def _list_github(repository: Repository, servers: Servers) -> tuple[str, list[RemoteFile]]:
+    api = f"{servers.github_api}/repos/{repository.name}"
+    commit = _commit_of(repository, _json(f"{api}/commits/{repository.revision}")["sha"])
     tree = _json(f"{api}/git/trees/{commit}?recursive=1")
     if tree["truncated"]:
-        raise InputError(f"{home}: its list of files is too long to be had in one piece")
-    raw = f"{servers.github_raw}/{home.repository}/{commit}"
-    blobs = [entry for entry in tree["tree"] if entry["type"] == "blob" and not _is_link(entry["mode"])]
+        raise InputError(f"{repository}: its list of files is too long to be had in one piece")
+    raw = f"{servers.github_raw}/{repository.name}/{commit}"
+    blobs = [entry for entry in tree["tree"] if entry["type"] == "blob" and not stat.S_ISLNK(int(entry["mode"], 8))]
     return commit, [
         RemoteFile(_safe(e["path"]), f"{raw}/{quote(e['path'])}", e["size"], git_sha1=e["sha"]) for e in blobs
     ]
 
 
-def _is_link(mode: str) -> bool:
-    return stat.S_ISLNK(int(mode, 8))
-
-
-def _list_hub(home: Home, servers: Servers) -> tuple[str, list[RemoteFile]]:
+def _list_hub(repository: Repository, servers: Servers) -> tuple[str, list[RemoteFile]]:
     from huggingface_hub import HfApi
 
-    with _asking_hub(home):
+    with _asking_hub(repository):
         api = HfApi(endpoint=servers.hub)
-        found = api.dataset_info(home.repository, revision=home.revision, files_metadata=True)
-    commit = _commit_of(home, found.sha)
-    resolve = f"{servers.hub}/datasets/{home.repository}/resolve/{commit}"
+        found = api.dataset_info(repository.name, revision=repository.revision, files_metadata=True)
+    commit = _commit_of(repository, found.sha)
+    resolve = f"{servers.hub}/datasets/{repository.name}/resolve/{commit}"
     files = []
     for entry in found.siblings:
         hashes = {"sha256": entry.lfs.sha256} if entry.lfs else {"git_sha1": entry.blob_id}
@@ -198,7 +188,7 @@ def _list_hub(home: Home, servers: Servers) -> tuple[str, list[RemoteFile]]:
 
 
 @contextmanager
-def _asking_hub(home: Home) -> Iterator[None]:
+def _asking_hub(repository: Repository) -> Iterator[None]:
     """Raises ``InputError`` for what the hub does not have, ``Unreachable`` for all else that its library says."""
     from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -206,28 +196,29 @@ def _asking_hub(home: Home) -> Iterator[None]:
         yield
     except (RepositoryNotFoundError, RevisionNotFoundError, RemoteEntryNotFoundError) as error:
         raise InputError(
-            f"{home} is not there, or not for everybody ({one_line(error)}); correct the registry, or set HF_TOKEN"
+            f"{repository} is not there, or not for everybody ({one_line(error)}); correct the registry, or set "
+            "HF_TOKEN"
         ) from error
     except Exception as error:  # a dozen kinds, its own and those of what it asks with
-        raise Unreachable(f"{home} cannot be reached ({one_line(error)})") from error
+        raise Unreachable(f"{repository} cannot be reached ({one_line(error)})") from error
 
 
-def _commit_of(home: Home, commit: str) -> str:
-    if not commit.startswith(home.revision):
-        raise InputError(f"{home}: the home answered with another commit, {commit}")
+def _commit_of(repository: Repository, commit: str) -> str:
+    if not commit.startswith(repository.revision):
+        raise InputError(f"{repository}: the home answered with another commit, {commit}")
     return commit
 
 
-def _behind_pointer(home: Home, commit: str, file: RemoteFile, servers: Servers) -> RemoteFile:
+def _behind_pointer(repository: Repository, commit: str, file: RemoteFile, servers: Servers) -> RemoteFile:
     """The file itself; where git holds but a pointer to large-file storage, what it points to."""
-    if home.kind != "github" or file.size > _POINTER_BYTES:
+    if repository.site != "github" or file.size > _POINTER_BYTES:
         return file
     with _open(file.url) as answer:
-        content = answer.read(_POINTER_BYTES + 1)
+        content = answer.read()
     if not content.startswith(_POINTER):
         return file
     lines = dict(line.split(" ", 1) for line in content.decode().splitlines())
-    url = f"{servers.github_lfs}/{home.repository}/{commit}/{quote(file.path)}"
+    url = f"{servers.github_lfs}/{repository.name}/{commit}/{quote(file.path)}"
     return RemoteFile(file.path, url, int(lines["size"]), sha256=lines["oid"].removeprefix("sha256:"))
 
 
@@ -252,16 +243,15 @@ def download(file: RemoteFile, target: Path, bar: Progress, sha256: str | None =
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
-    if part.exists() and part.stat().st_size > file.size:
-        part.unlink()
+    part.touch()
+    if part.stat().st_size > file.size:
+        os.truncate(part, 0)
     fruitless = 0
-    while not part.exists() or part.stat().st_size < file.size:
-        before = part.stat().st_size if part.exists() else 0
+    while (before := part.stat().st_size) < file.size:
         try:
             _continue(file, part, before, bar)
-        except (Unreachable, ConnectionError, TimeoutError, http.client.HTTPException) as error:
-            grown = part.exists() and part.stat().st_size > before
-            fruitless = 0 if grown else fruitless + 1
+        except Unreachable as error:
+            fruitless = 0 if part.stat().st_size > before else fruitless + 1
             if fruitless == TRIES:
                 raise Unreachable(f"{file.url} broke off {TRIES} times ({error})") from error
             time.sleep(min(0.1 * 2**fruitless, 5))
@@ -270,37 +260,34 @@ def download(file: RemoteFile, target: Path, bar: Progress, sha256: str | None =
 
 
 def download_from_hub(
-    file: RemoteFile, home: Home, folder: Path, commit: str, servers: Servers, sha256: str | None = None
+    file: RemoteFile, repository: Repository, folder: Path, commit: str, servers: Servers, sha256: str | None = None
 ) -> None:
     """Bring one file of a data set to its path under ``folder`` by the hub's own library. Raises as ``download``."""
     from huggingface_hub import hf_hub_download
     from tqdm import tqdm
 
     where = {"repo_type": "dataset", "revision": commit, "endpoint": servers.hub, "local_dir": folder}
-    with _asking_hub(home):  # the whole fetch has one bar
-        found = hf_hub_download(home.repository, file.path, tqdm_class=partial(tqdm, disable=True), **where)
+    with _asking_hub(repository):  # the whole fetch has one bar
+        found = hf_hub_download(repository.name, file.path, tqdm_class=partial(tqdm, disable=True), **where)
     _check(file, Path(found), sha256)
 
 
 def _continue(file: RemoteFile, part: Path, start: int, bar: Progress) -> None:
     """Append what is missing from ``start`` on; all anew if the server does not know ranges."""
-    with _open(file.url, start) as answer, part.open("ab" if _goes_on(answer, start) else "wb") as out:
-        while piece := answer.read(PIECE):
-            out.write(piece)
-            bar.advance(len(piece) >> 10)
-            if out.tell() > file.size:
-                out.close()
-                part.unlink()
-                raise InputError(f"{file.url} is longer than the {file.size} bytes that its home says; not taken")
-        out.flush()
-        os.fsync(out.fileno())
-        if out.tell() < file.size:
-            raise ConnectionError("the server closed the connection early")
-
-
-def _goes_on(answer: http.client.HTTPResponse, start: int) -> bool:
-    """Whether the answer begins where it was asked to; a server that knows no ranges sends everything."""
-    return answer.status == 206 and answer.headers["Content-Range"].startswith(f"bytes {start}-")
+    with _open(file.url, start) as answer:
+        goes_on = answer.status_code == 206 and answer.headers["Content-Range"].startswith(f"bytes {start}-")
+        with part.open("ab" if goes_on else "wb") as out:
+            for piece in answer.iter_raw():
+                before = out.tell() >> 10
+                out.write(piece)
+                bar.advance((out.tell() >> 10) - before)
+                if out.tell() > file.size:
+                    part.unlink()
+                    raise InputError(f"{file.url} is longer than the {file.size} bytes that its home says; not taken")
+            out.flush()
+            os.fsync(out.fileno())
+            if out.tell() < file.size:
+                raise Unreachable("the server closed the connection early")
 
 
 def _check(file: RemoteFile, part: Path, sha256: str | None) -> None:
@@ -319,26 +306,29 @@ def _check(file: RemoteFile, part: Path, sha256: str | None) -> None:
             )
 
 
-def _open(url: str, start: int = 0) -> http.client.HTTPResponse:
+@contextmanager
+def _open(url: str, start: int = 0) -> Iterator[httpx.Response]:
+    """An answer to be read in the block. Raises ``Unreachable``, also where it breaks off, or ``InputError``."""
     headers = {"User-Agent": "emogap", "Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
-        return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code in (404, 410):
-            raise InputError(
-                f"{url} is not there (HTTP {error.code}); its home has moved, correct the registry"
-            ) from error
-        raise Unreachable(f"{url} answered HTTP {error.code} {error.reason}") from error
-    except (urllib.error.URLError, TimeoutError) as error:
-        raise Unreachable(f"{url} cannot be reached ({getattr(error, 'reason', error)})") from error
+        with httpx.stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as answer:
+            code = answer.status_code
+            if code in (404, 410):
+                raise InputError(f"{url} is not there (HTTP {code}); its home has moved, correct the registry")
+            if answer.is_error:
+                raise Unreachable(f"{url} answered HTTP {code} {answer.reason_phrase}")
+            yield answer
+    except httpx.HTTPError as error:
+        raise Unreachable(f"{url} cannot be reached ({one_line(error)})") from error
 
 
-def _json(url: str):
+def _json(url: str) -> Any:
     with _open(url) as answer:
-        try:
-            return json.load(answer)
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise Unreachable(f"{url} did not answer in JSON ({error})") from error
+        answer.read()
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise Unreachable(f"{url} did not answer in JSON ({error})") from error
 
 
 # --- archives --------------------------------------------------------------------------------------------------------

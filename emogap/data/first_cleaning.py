@@ -1,12 +1,13 @@
 """The first revision of the cleaning of Alpaca records, to the letter: what tells which homes chose others than now.
 
-It makes nothing. Where it and ``emogap.data.alpaca`` judge a file's records alike, rewrites made before stay fresh.
+It makes nothing. Where it and ``emogap.data.alpaca`` keep and drop the same records of a file, rewrites made before
+stay fresh.
 """
 
 import re
 from collections.abc import Iterable
 
-from emogap.data.alpaca import Record, judged
+from emogap.data.alpaca import Record, screen
 from emogap.store.artefacts import RULE
 
 _RULE = {f"{RULE}cleaning": "2 (signs tell records apart; talk about code is no code)"}
@@ -21,8 +22,8 @@ def cleaning_rule(records: Iterable[Record] | None) -> tuple[dict[str, str], dic
     if records is None:
         return _RULE, _RULE
     records, reasons = list(records), {}
-    once_judged = judged(records, _NO_INPUT, _drop_reason, _key)
-    for (record, reason), (before, once) in zip(judged(records), once_judged, strict=True):
+    once_screened = screen(records, _NO_INPUT, _drop_reason, _key)
+    for (record, reason), (before, once) in zip(screen(records), once_screened, strict=True):
         if (reason is None) != (once is None) or (reason is None and record != before):
             return _RULE, _RULE
         if reason != once:

@@ -5,7 +5,6 @@ block and one unfinished line.
 """
 
 import gzip
-import math
 import zipfile
 import zlib
 from collections import Counter
@@ -17,12 +16,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from emogap.errors import InputError, MissingInput
+from emogap.paths import is_utf8
+from emogap.text.reading import check_unpacked
 
 BLOCK_BYTES = 4 << 20
-MOST_RATIO = 100
-"""Text is packed to a quarter or a tenth; what shrinks to less than a hundredth was made to fill a disk."""
-UNCHECKED_BYTES = 64 << 20
-"""So much may come out of any archive."""
 _BOM = b"\xef\xbb\xbf"
 _DEFAULT = ".train"
 _LATER = ".txt"
@@ -65,9 +62,10 @@ def find_sources(raw_dirs: list[Path], extensions: list[str]) -> list[Source]:
                 "with --raw DIR"
             )
         entries = sorted(folder.iterdir())
-        later = [f"{extension}{_LATER}" for extension in extensions]
-        here = _texts_among(entries, extensions) or _texts_among(entries, later)
-        if not here:
+        for endings in (extensions, [f"{extension}{_LATER}" for extension in extensions]):
+            if here := [text for path in entries for text in _texts_in(path, endings)]:
+                break
+        else:
             wanted = ", ".join(f"*{e}, *{e}.gz" for e in extensions)
             raise MissingInput(
                 f"raw directory {folder} has no {wanted} and no .zip with such files (an archive inside an archive is "
@@ -76,16 +74,14 @@ def find_sources(raw_dirs: list[Path], extensions: list[str]) -> list[Source]:
             )
         found += here
     names = _shortest_names([parts for _, _, parts in found])
-    for name, (path, _, _) in zip(names, found, strict=True):
-        if any(0xD800 <= ord(character) < 0xE000 for character in name):  # how Python shows bytes that are no text
-            raise InputError(f"{str(path)!a} has a name that is not UTF-8, and sources are called so; rename the file")
     sources = [Source(name, path, member) for name, (path, member, _) in zip(names, found, strict=True)]
+    for source in sources:
+        if not is_utf8(source.name):
+            raise InputError(
+                f"{str(source.path)!a} has a name that is not UTF-8, and sources are called so; rename the file"
+            )
     _refuse_repeats(sources, [parts[-1] for _, _, parts in found])
     return sources
-
-
-def _texts_among(entries: Sequence[Path], extensions: Sequence[str]) -> list[_Found]:
-    return [text for path in entries for text in _texts_in(path, extensions)]
 
 
 def _texts_in(path: Path, extensions: Sequence[str]) -> Iterator[_Found]:
@@ -128,16 +124,16 @@ def _files_in(archive: Path) -> list[str]:
 
 
 def _is_hidden(member: PurePosixPath) -> bool:
-    """As on a disk, what begins with a point; and the shadow of every file that archives of macOS carry."""
+    """Whether a part of the path begins with a dot, or belongs to the copies of files that macOS adds to archives."""
     return any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in member.parts)
 
 
 def members_read(archive: Path, sources: Sequence[Source]) -> str:
-    """What a recipe must say beside the bytes of an archive: the members that are read of it.
+    """What a recipe says beside the bytes of an archive: which of its members are read.
 
-    Nothing where these bytes have one reading: where it is that of the default extension, which recipes never told,
-    and where all files of the archive are of one kind and read. For all else an artefact that does not tell its members
-    may have been made from others.
+    Empty where the bytes alone tell it: the members are those of the default extension, which recipes never named, or
+    all files of the archive have one extension and all are read. In any other case an artefact without this entry may
+    have been made from other members.
     """
     read = [source.member for source in sources if source.path == archive and source.member]
     files = _files_in(archive) if read else []
@@ -149,7 +145,7 @@ def members_read(archive: Path, sources: Sequence[Source]) -> str:
 def _refuse_repeats(sources: Sequence[Source], stems: Sequence[str]) -> None:
     """Raise ``InputError`` for one file under two paths, and for one text under one name, packed once and once not.
 
-    Two plain files in directories that were both asked for may be equal: that is for who asks.
+    Two plain files in two directories may be equal: whoever names both directories gets both.
     """
     seen: dict[tuple[int, int, str | None], Source] = {}
     for source in sources:
@@ -206,13 +202,12 @@ def _shortest_names(paths: list[tuple[str, ...]]) -> list[str]:
             lengths[path] += 1
     twins = Counter(paths)
     taken = {name for path, name in names.items() if twins[path] == 1}
-    return [names[path] if twins[path] == 1 else _numbered(names[path], taken) for path in paths]
-
-
-def _numbered(name: str, taken: set[str]) -> str:
-    numbered = next(f"{name}#{i}" for i in count(1) if f"{name}#{i}" not in taken)
-    taken.add(numbered)
-    return numbered
+    result = []
+    for path in paths:
+        numbered = (f"{names[path]}#{number}" for number in count(1))
+        result.append(names[path] if twins[path] == 1 else next(name for name in numbered if name not in taken))
+        taken.add(result[-1])
+    return result
 
 
 def blocks(
@@ -227,11 +222,11 @@ def blocks(
     with _opened(source) as (stream, position):
         unfinished, held, lines, empty = bytearray(), b"", 1, True
         before = unpacked = 0
-        most = most_unpacked(source)
+        packed, _ = _sizes(source)
         while chunk := stream.read(BLOCK_BYTES):
             unpacked += len(chunk)
-            if unpacked > most:
-                raise InputError(f"{source} unpacks to over {MOST_RATIO} times its size; unpack it by hand")
+            if _is_packed(source):
+                check_unpacked(source, packed, unpacked)
             if empty and chunk.startswith(_BOM):
                 chunk = chunk[len(_BOM) :]
                 finding("bom", 1, 1)
@@ -268,22 +263,18 @@ def _plain(chunk: bytes, first_line: int, finding: Finding) -> bytes:
     return chunk
 
 
-def most_unpacked(source: Source) -> float:
-    """How many bytes the text of a source may have: no bound on what is not packed."""
-    if source.member is None:
-        packed = source.path.stat().st_size if _is_gz(source.path) else math.inf
-    else:
-        with _reading(source.path), zipfile.ZipFile(source.path) as archive:
-            packed = archive.getinfo(source.member).compress_size
-    return max(UNCHECKED_BYTES, MOST_RATIO * packed)
-
-
 def size(source: Source) -> int:
     """How many bytes ``blocks`` will report for a source: compressed ones of a ``.gz``, else those of the text."""
+    return _sizes(source)[1]
+
+
+def _sizes(source: Source) -> tuple[int, int]:
+    """The bytes of a source on the disk, and those that ``blocks`` will report."""
     if source.member is None:
-        return source.path.stat().st_size
+        return (source.path.stat().st_size,) * 2
     with _reading(source.path), zipfile.ZipFile(source.path) as archive:
-        return archive.getinfo(source.member).file_size
+        member = archive.getinfo(source.member)
+        return member.compress_size, member.file_size
 
 
 @contextmanager

@@ -12,11 +12,11 @@ RAW = ROOT / "data" / "raw"
 
 
 @dataclass(frozen=True)
-class Home:
+class Repository:
     """A public repository at a revision: a commit, or the beginning of one that names it."""
 
-    kind: Literal["github", "hub"]
-    repository: str
+    site: Literal["github", "hub"]
+    name: str
     revision: str
 
     def __str__(self) -> str:
@@ -24,18 +24,17 @@ class Home:
 
     @property
     def page(self) -> str:
-        site = "https://github.com/" if self.kind == "github" else "https://huggingface.co/datasets/"
-        return site + self.repository
+        return ("https://github.com/" if self.site == "github" else "https://huggingface.co/datasets/") + self.name
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """One data set. Paths are those in the home's repository; patterns are shell patterns whose ``*`` crosses ``/``."""
+    """One data set. Paths are those in the repository; patterns are shell patterns whose ``*`` crosses ``/``."""
 
     name: str
     title: str
     licence: str
-    home: Home
+    repository: Repository
     folder: str
     """Its folder under ``data/raw/``."""
     files: dict[str, str]
@@ -53,7 +52,7 @@ class DataSet:
         return RAW / self.folder
 
 
-_BABYLM_HOME = Home("github", "babylm/babylm.github.io", "bb498d27e2b5bc8bea7709c879d9a5c22db2d963")
+_BABYLM = Repository("github", "babylm/babylm.github.io", "bb498d27e2b5bc8bea7709c879d9a5c22db2d963")
 _BABYLM_LICENCE = "that of each source (CHILDES: TalkBank rules; BNC: fair dealing; Wikipedia: CC BY-SA; others open)"
 _BABYLM_ARCHIVE = {"babylm_data.zip": "1337771192c61fa38c7eca2ef535f568c19270789b114fe7c60fe23e4314ab57"}
 
@@ -63,7 +62,7 @@ def _babylm(size: str) -> DataSet:
         name=f"babylm-{size.lower()}",
         title=f"BabyLM 2023, {size} words: what the study read",
         licence=_BABYLM_LICENCE,
-        home=_BABYLM_HOME,
+        repository=_BABYLM,
         folder=f"babylm_{size}",
         files={"babylm_data.zip": "{name}"},
         members={f"babylm_data/babylm_{size}/*.train": "{name}"},
@@ -79,7 +78,7 @@ _ALL = (
         name="alpaca",
         title="Alpaca, cleaned: instruction, input, output",
         licence="CC BY 4.0 by its page (texts written by an OpenAI model, whose terms apply)",
-        home=Home("hub", "yahma/alpaca-cleaned", "12567cabf869d7c92e573c7c783905fc160e9639"),
+        repository=Repository("hub", "yahma/alpaca-cleaned", "12567cabf869d7c92e573c7c783905fc160e9639"),
         folder="alpaca",
         files={"alpaca_data_cleaned.json": "alpaca_cleaned.json"},
     ),
@@ -87,7 +86,7 @@ _ALL = (
         name="blimp",
         title="BLiMP: 67 paradigms of 1,000 minimal pairs",
         licence="CC BY 4.0",
-        home=Home("github", "alexwarstadt/blimp", "3e56b06fcabca9b30822fc66435fca6b1aa40bb1"),
+        repository=Repository("github", "alexwarstadt/blimp", "3e56b06fcabca9b30822fc66435fca6b1aa40bb1"),
         folder="blimp",
         files={"data/*.jsonl": "{name}"},
     ),
@@ -95,7 +94,7 @@ _ALL = (
         name="blimp-hub",
         title="BLiMP as the model hub has it: 67 paradigms of 1,000 minimal pairs, in Parquet",
         licence="CC BY 4.0",
-        home=Home("hub", "nyu-mll/blimp", "877fba0801ffb7cbd8c39c1ff314a46f053f6036"),
+        repository=Repository("hub", "nyu-mll/blimp", "877fba0801ffb7cbd8c39c1ff314a46f053f6036"),
         folder="blimp_hub",
         files={"*/train-*.parquet": "{path}"},
     ),
@@ -103,7 +102,7 @@ _ALL = (
         name="goemotions",
         title="GoEmotions: comments with 28 emotion labels (train, dev, test)",
         licence="Apache-2.0",
-        home=Home("github", "monologg/GoEmotions-pytorch", "47f5afbbd1b49401e3204c8b1f228e21bfbd6ee0"),
+        repository=Repository("github", "monologg/GoEmotions-pytorch", "47f5afbbd1b49401e3204c8b1f228e21bfbd6ee0"),
         folder="goemotions",
         files={"data/original/*.tsv": "{name}", "data/original/labels.txt": "emotions.txt"},
         sha256={
@@ -115,7 +114,7 @@ _ALL = (
         name="emobench",
         title="EmoBench: emotional application (EA) and understanding (EU), English and Chinese",
         licence="MIT",
-        home=Home("github", "Sahandfer/EmoBench", "3b4f84312541f8469e909965e1fff3691ef85c62"),
+        repository=Repository("github", "Sahandfer/EmoBench", "3b4f84312541f8469e909965e1fff3691ef85c62"),
         folder="emobench",
         files={"data/EA.jsonl": "{name}", "data/EU.jsonl": "{name}"},
         sha256={
@@ -127,7 +126,7 @@ _ALL = (
         name="published",
         title="The study's own repository: its stories, rewrites, prompts, evaluation results and report",
         licence="MIT (texts derived from BabyLM and Alpaca keep their terms)",
-        home=Home("github", "chantomkit/COMP0087_SNLP", "d489df5d"),
+        repository=Repository("github", "chantomkit/COMP0087_SNLP", "d489df5d"),
         folder="published",
         files={
             "quantitative_analysis/emotion_prompts.json": "{name}",

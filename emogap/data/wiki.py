@@ -22,11 +22,11 @@ _JOINED = re.compile(r"\s*@([-,.])@\s*")
 _SENTENCE_END = re.compile(r"(?<=[.!?])(?<!\s[A-Z]\.)(\s*[\"'”’)\]]*)\s+(?=[A-Z0-9<\"'“‘(])")
 _UNKNOWN = "<unk>"
 _BEGINNING = 1000
-"""Headings and paragraphs that tell the form of a file."""
+"""How many headings and paragraphs are read to tell the layout of a file."""
 _COMMON = 0.01
-"""A level that fewer of the headings have is a line that only looks like one."""
+"""A level that a smaller share of the headings has is none: such lines only look like headings."""
 
-FORMS = {
+LAYOUTS = {
     "headings": "under headings",
     "blank lines": "between blank lines",
     "none": "for the whole file, which has neither headings nor blank lines",
@@ -34,9 +34,9 @@ FORMS = {
 """How the articles of a file are told apart → the same in words."""
 
 
-def said_articles(count: int, form: str) -> str:
+def said_articles(count: int, layout: str) -> str:
     """How many articles were found, and by what."""
-    return f"{count:,} article{'' if count == 1 else 's'} {FORMS[form]}"
+    return f"{count:,} article{'' if count == 1 else 's'} {LAYOUTS[layout]}"
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Article:
 
 
 @dataclass(frozen=True)
-class Form:
+class Layout:
     """How a wiki file is to be read."""
 
     name: Literal["headings", "blank lines", "none"]
@@ -69,8 +69,8 @@ def wiki_file(path: Path) -> Path:
     return given_file(path, "factual text", "correct corpus.factual or fetch it with `emogap fetch`")
 
 
-def form_of(path: Path) -> Form:
-    """The form of a wiki file, from its first thousand headings and paragraphs.
+def layout_of(path: Path) -> Layout:
+    """The layout of a wiki file, from its first thousand headings and paragraphs.
 
     Headings, if there is one; else blank lines, if they part anything; else the whole file is one article. Raises
     ``InputError`` if it is no text.
@@ -89,10 +89,10 @@ def form_of(path: Path) -> Form:
     has_mark = begins_with_mark(path)
     if levels:
         level = min(level for level, times in Counter(levels).items() if times >= _COMMON * len(levels))
-        return Form("headings", level, has_mark or level != levels[0])
+        return Layout("headings", level, has_mark or level != levels[0])
     if paragraphs > 1:
-        return Form("blank lines", 0, True)
-    return Form("none", 0, has_mark)
+        return Layout("blank lines", 0, True)
+    return Layout("none", 0, has_mark)
 
 
 def read_articles(path: Path, unknown_words: UnknownWords = "word") -> Iterator[Article]:
@@ -105,10 +105,10 @@ def read_articles(path: Path, unknown_words: UnknownWords = "word") -> Iterator[
 
     Raises ``MissingInput`` if there is no such file, ``InputError`` if it is no text or a damaged ``.gz``.
     """
-    form = form_of(wiki_file(path))
+    layout = layout_of(wiki_file(path))
     in_titles = "word" if unknown_words == "sentence" else unknown_words
     lines = read_lines(path)
-    if form.name == "blank lines":
+    if layout.name == "blank lines":
         for is_text, block in groupby(lines, key=lambda line: bool(line.strip())):
             if is_text:
                 yield _article_of(list(block), unknown_words, in_titles)
@@ -116,7 +116,7 @@ def read_articles(path: Path, unknown_words: UnknownWords = "word") -> Iterator[
     title, text = "", []
     for line in lines:
         heading = _heading(line)
-        if heading is None or heading[0] > form.level:
+        if heading is None or heading[0] > layout.level:
             text.append(_plain(line, unknown_words, in_titles))
             continue
         if title or any(text):

@@ -9,20 +9,24 @@ from emogap.config import Config
 from emogap.evaluate import blimp_tables
 from emogap.evaluate.blimp import BLIMP
 from emogap.evaluate.models import NO_TRAINED
+from emogap.evaluate.task_tables import DIFFERENCES
 from emogap.evaluate.tasks import Measured
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
+from emogap.store.views import View, cells
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _ORDERS = {"phenomenon": 70, "paradigm": 74}
+_BESIDE = View({"": 2})
 _TESTS = "exact paired test over the pairs, p also corrected for the number of comparisons (Holm)"
 
 
 def blimp_drawing(config: Config) -> Drawing:
     """The study's: every model it measures, each against its base."""
     settings, shown = config.flat("blimp", "paradigms"), partial(_of_study, config)
-    return drawing(config.home.evaluation, "blimp", "tables/blimp_accuracy", BLIMP.tables(config), shown, settings)
+    folder, lead, inputs = config.home.evaluation, "tables/blimp_accuracy", BLIMP.tables(config)
+    return drawing(folder, "blimp", lead, inputs, shown, settings, optional=["tables/blimp_accuracy_numbers"])
 
 
 def _of_study(config: Config) -> Iterator[Shown]:
@@ -47,29 +51,26 @@ def blimp_exhibits(config: Config, found: Measured, published: Path | None = Non
     """Tables and figures of any scores."""
     correct = blimp_tables.correct_pairs(found.scores)
     accuracies = blimp_tables.accuracies(correct)
-    yield from _accuracies(accuracies, "phenomenon")
+    yield _accuracies(accuracies, "phenomenon")
     yield from _differences(correct, found.bases, "phenomenon")
     if config.blimp.paradigms:
         correct = blimp_tables.by_paradigm(correct)
-        yield from _accuracies(blimp_tables.accuracies(correct), "paradigm")
+        yield _accuracies(blimp_tables.accuracies(correct), "paradigm")
         yield from _differences(correct, found.bases, "paradigm")
     yield from _beside_published(accuracies, published)
 
 
-def _accuracies(accuracies: "pd.DataFrame", group: str) -> Iterator[Shown]:
-    ending = _ending(group)
+def _accuracies(accuracies: "pd.DataFrame", group: str) -> Shown:
+    """Seen: a row a group, a column a model, ``84.0 [82, 86]``; below them the number of ties."""
     caption = (
         "Accuracy on minimal pairs in percent, with 95 % intervals (items pooled): the share of pairs whose "
         "grammatical sentence is the likelier one; ties count one half."
     )
-    wide = blimp_tables.side_by_side(_renamed(accuracies, group), group)
-    order = _ORDERS[group]
     known = BLIMP.name if group == "phenomenon" else None
-    yield Exhibit(f"blimp_accuracy{ending}", "table", caption, order, published=known), wide
-    if group == "phenomenon":
-        caption = "The same as numbers: pairs pooled, and beside it the mean of the paradigms' accuracies."
-        numbers = accuracies.rename(columns={"group": group}).round(2)
-        yield Exhibit("blimp_accuracy_numbers", "table", caption, order + 1), numbers
+    digits = {"accuracy": ".1f", "low": ".0f", "high": ".0f"}
+    view = View(digits, (group, "pairs"), "model", ("accuracy",), below=("ties", blimp_tables.ALL))
+    exhibit = Exhibit(f"blimp_accuracy{_ending(group)}", "table", caption, _ORDERS[group], published=known, view=view)
+    return exhibit, _renamed(accuracies, group).rename(columns={"group": group})
 
 
 def _differences(correct: "pd.DataFrame", bases: Mapping[str, str], group: str) -> Iterator[Shown]:
@@ -80,8 +81,7 @@ def _differences(correct: "pd.DataFrame", bases: Mapping[str, str], group: str) 
         return
     name, order = f"blimp_differences{_ending(group)}", _ORDERS[group]
     caption = f"Accuracy of each model minus its base's over the same pairs, in percentage points; {_TESTS}."
-    rounded = table.round({"difference": 2, "low": 2, "high": 2}).rename(columns={"group": group})
-    yield Exhibit(name, "table", caption, order + 2), rounded
+    yield Exhibit(name, "table", caption, order + 2, view=DIFFERENCES), table.rename(columns={"group": group})
     caption = f"What fine-tuning did to grammar: accuracy minus the base model's, by {group}, with 95 % intervals."
     alt = f"for each {group}, points with intervals for each model around a zero line"
     figure = differences_figure(table, list(dict.fromkeys(bases.values())))
@@ -93,7 +93,7 @@ def _beside_published(accuracies: "pd.DataFrame", file: Path | None) -> Iterator
     table = blimp_tables.beside_published(accuracies, blimp_tables.published_accuracies(file))
     if not table.empty:
         caption = "Beside the published accuracies, in percent. " + blimp_tables.what_differs(int(table["pairs"].max()))
-        yield Exhibit("blimp_beside_published", "table", caption, 73), table.round(2)
+        yield Exhibit("blimp_beside_published", "table", caption, 73, view=_BESIDE), table
 
 
 def _renamed(table: "pd.DataFrame", group: str) -> "pd.DataFrame":
@@ -111,7 +111,8 @@ def printed(config: Config, found: Measured, published: Path | None = None) -> s
     """What the command line shows: accuracies side by side, ties, and what changed from the base over all pairs."""
     correct = blimp_tables.correct_pairs(found.scores)
     accuracies = blimp_tables.accuracies(correct)
-    parts = [blimp_tables.side_by_side(accuracies).to_string(index=False)]
+    exhibit, table = _accuracies(accuracies, "phenomenon")
+    parts = [cells(table, exhibit.view).to_string(index=False)]
     changed = blimp_tables.differences(correct, found.bases)
     whole = changed[changed["group"].isin([blimp_tables.ALL, blimp_tables.MEAN])]
     for row in whole.itertuples():
@@ -125,5 +126,5 @@ def printed(config: Config, found: Measured, published: Path | None = None) -> s
     )
     beside = blimp_tables.beside_published(accuracies, blimp_tables.published_accuracies(published))
     if not beside.empty:
-        parts += [beside.round(1).to_string(index=False), blimp_tables.what_differs(int(beside["pairs"].max()))]
+        parts += [cells(beside, _BESIDE).to_string(index=False), blimp_tables.what_differs(int(beside["pairs"].max()))]
     return "\n\n".join(parts)

@@ -15,7 +15,7 @@ from emogap.errors import InputError
 from emogap.evaluate import task_tables
 from emogap.evaluate.statistics import Z
 from emogap.published import published
-from emogap.store.exhibits import told_apart
+from emogap.store.views import told_apart
 from emogap.text.forms import Form, Name, Number, read_forms
 from emogap.text.reading import given_file
 
@@ -78,16 +78,6 @@ def _mean_row(model: str, part: "pd.DataFrame") -> dict[str, Any]:
         "ties": int((part["value"] == 0.5).sum()), "accuracy": mean, "low": mean - spread, "high": mean + spread,
         "mean_of_paradigms": 100 * paradigms.groupby("phenomenon").mean().mean(),
     }  # fmt: skip
-
-
-def side_by_side(accuracies: "pd.DataFrame", group: str = "phenomenon") -> "pd.DataFrame":
-    """A row a group, a column a model: ``84.0 [82, 86]``; below them the number of ties."""
-    cells = accuracies.rename(columns={"group": group})
-    cells["cell"] = [task_tables.cell(*row) for row in cells[["accuracy", "low", "high"]].to_numpy()]
-    wide = task_tables.side_by_side(cells, [group, "pairs"])
-    whole = cells[cells[group] == ALL]
-    wide.loc[len(wide)] = ["ties", whole["pairs"].iloc[0], *whole["ties"].astype(str)]
-    return wide
 
 
 def differences(correct: "pd.DataFrame", bases: Mapping[str, str]) -> "pd.DataFrame":

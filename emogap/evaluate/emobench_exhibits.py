@@ -8,14 +8,26 @@ from emogap.config import Config
 from emogap.evaluate import emobench_tables
 from emogap.evaluate.emobench import EMOBENCH
 from emogap.evaluate.statistics import LEVEL
+from emogap.evaluate.task_tables import DIFFERENCES
 from emogap.evaluate.tasks import Measured
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
+from emogap.store.views import View, cells
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _ORDER = 76
 _FORM = "Questions in EmoBench's form"
+_VIEW = View(
+    {"accuracy": ".1f", "low": ".0f", "high": ".0f", "chance": 1},
+    rows=("task", "way", "questions", "chance"),
+    columns="model",
+    values=("accuracy",),
+    behind="verdict",
+    marks={"above chance": "+", "at chance": "", "below chance": "-"},
+)
+"""A row a task and way, a column a model: ``31.2 [25, 38]``, with a plus above chance and a minus below it."""
+_POSITIONS = View({"": 2})
 _WAYS = (
     "the choices listed in several orders or not listed, scored by their log-probability or by that per character of "
     "the choice"
@@ -26,7 +38,8 @@ def emobench_drawing(config: Config) -> Drawing:
     """The study's: every model it measures, each against its base; where there was nothing to ask, that."""
     shown = partial(_of_study, config)
     folder, inputs, settings = config.home.evaluation, EMOBENCH.tables(config), config.flat("sentiment", "bootstrap")
-    return drawing(folder, "emobench", "tables/emobench_accuracy", inputs, shown, settings, config.seed)
+    once = ["tables/emobench_accuracy_numbers"]
+    return drawing(folder, "emobench", "tables/emobench_accuracy", inputs, shown, settings, config.seed, once)
 
 
 def _of_study(config: Config) -> Iterator[Shown]:
@@ -56,30 +69,29 @@ def emobench_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
         f"{_FORM}, accuracy in percent with 95 % intervals over questions: {_WAYS}; + above chance, - below it, "
         "unmarked: at chance."
     )
-    yield _table("emobench_accuracy", caption, 0, emobench_tables.side_by_side(accuracies))
+    yield _table("emobench_accuracy", caption, 0, accuracies, _VIEW)
     caption = f"{_FORM}: accuracy by task and way of asking, with 95 % intervals; the line is chance."
     alt = "A panel a task, a row a way of asking, a point with an interval for each model, a dashed line at chance."
     yield _figure("emobench_accuracy", caption, alt, accuracy_figure(accuracies, colour_bases))
-    yield _table("emobench_accuracy_numbers", f"{_FORM}: accuracies as numbers.", 1, accuracies.round(2))
     changed = emobench_tables.differences(questions, found.bases, config.sentiment.bootstrap, config.seed)
     if not changed.empty:
         caption = (
             f"{_FORM}: each model minus its base over the same questions, in percentage points; paired test, p also "
             "corrected for the number of comparisons (Holm)."
         )
-        yield _table("emobench_differences", caption, 2, changed.round({"difference": 2, "low": 2, "high": 2}))
+        yield _table("emobench_differences", caption, 2, changed, DIFFERENCES)
     positions = emobench_tables.positions(found.scores)
     caption = (
         f"{_FORM}: how often each place of the list was taken, in percent. Over all orders each choice stands in each "
         "place once, so that only the place itself can make a difference."
     )
-    yield _table("emobench_positions", caption, 3, positions.round(2))
+    yield _table("emobench_positions", caption, 3, positions, _POSITIONS)
     alt = "A panel a task, lines over the places of the list, one a model, a dashed line where there is no bias."
     yield _figure("emobench_positions", caption, alt, positions_figure(positions, colour_bases))
 
 
-def _table(name: str, caption: str, place: int, table: "pd.DataFrame") -> Shown:
-    return Exhibit(name, "table", caption, _ORDER + place), table
+def _table(name: str, caption: str, place: int, table: "pd.DataFrame", view: View) -> Shown:
+    return Exhibit(name, "table", caption, _ORDER + place, view=view), table
 
 
 def _figure(name: str, caption: str, alt: str, figure) -> Shown:
@@ -92,12 +104,12 @@ def printed(config: Config, found: Measured) -> str:
     questions = emobench_tables.by_question(found.scores)
     accuracies = emobench_tables.accuracies(questions)
     parts = [
-        emobench_tables.side_by_side(accuracies).to_string(index=False),
+        cells(accuracies, _VIEW).to_string(index=False),
         f"Accuracy in percent with 95 % intervals over questions ({_WAYS}); + above chance, - below it.",
     ]
     positions = emobench_tables.positions(found.scores)
     liked = positions.loc[positions.groupby(["model", "task", "way", "choices"], sort=False)["share"].idxmax()]
-    parts.append("Place in the list that was taken most often:\n" + liked.round(1).to_string(index=False))
+    parts.append("Place in the list that was taken most often:\n" + cells(liked, _POSITIONS).to_string(index=False))
     changed = emobench_tables.differences(questions, found.bases, config.sentiment.bootstrap, config.seed)
     if not changed.empty:
         told = int((changed["p_holm"] < 1 - LEVEL).sum())

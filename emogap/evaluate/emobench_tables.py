@@ -65,14 +65,6 @@ def accuracies(questions: "pd.DataFrame") -> "pd.DataFrame":
     return _sorted(pd.DataFrame(rows), ["task", "way"])
 
 
-def side_by_side(accuracies: "pd.DataFrame") -> "pd.DataFrame":
-    """A row a task and way, a column a model: ``31.2 [25, 38]``, with a plus above chance and a minus below it."""
-    marks = {"above chance": " +", "at chance": "", "below chance": " -"}
-    cells = [task_tables.cell(row.accuracy, row.low, row.high) + marks[row.verdict] for row in accuracies.itertuples()]
-    table = accuracies.assign(cell=cells, chance=accuracies["chance"].round(1))
-    return task_tables.side_by_side(table, ["task", "way", "questions", "chance"])
-
-
 def _sorted(table: "pd.DataFrame", by: list[str]) -> "pd.DataFrame":
     """Tasks in their order, ways in theirs."""
     places = {name: place for place, name in enumerate((*TASKS, *WAYS.values()))}

@@ -22,7 +22,7 @@ from emogap.evaluate.models import study_models
 from emogap.evaluate.respond import conditions, read_responses
 from emogap.records import row_seed
 from emogap.store.artefacts import sha256_text, write_json, write_text
-from emogap.store.exhibits import told_apart
+from emogap.store.views import told_apart
 from emogap.text.forms import MISSING, Form, Name, Text, check, folded, one_spelling, read_forms
 from emogap.text.reading import given_file, read_json, shown
 
@@ -259,11 +259,11 @@ def preference_table(votes: Votes, resamples: int, seed: int) -> "pd.DataFrame":
     table = pd.DataFrame(
         {
             "model": votes.models,
-            "share": np.round(100 * counts.to_numpy() / len(chosen), 1),
-            "low": np.round(100 * low, 1),
-            "high": np.round(100 * high, 1),
+            "share": 100 * counts.to_numpy() / len(chosen),
+            "low": 100 * low,
+            "high": 100 * high,
             "votes": counts.to_numpy(),
-            "strength": np.round(strengths(chosen["choice"], votes.models), 2),
+            "strength": strengths(chosen["choice"], votes.models),
         }
     )
     return table.sort_values(["votes", "model"], ascending=[False, True], ignore_index=True)
@@ -319,7 +319,7 @@ def raters_table(votes: Votes) -> "pd.DataFrame":
         "prompts": table["prompt_id"].nunique(),
         "choices": len(table),
         "none": int((table["choice"] == NONE).sum()),
-        "krippendorff_alpha": round(agreement(votes), 3),
+        "krippendorff_alpha": agreement(votes),
     }
     return pd.DataFrame([row])
 

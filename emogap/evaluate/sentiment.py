@@ -15,7 +15,7 @@ from emogap.emotions import GROUPINGS, INDEX, LABELS, group_of
 from emogap.errors import InputError
 from emogap.evaluate.statistics import bootstrap_interval, holm, paired_p
 from emogap.text.forms import Count, Form, Name, check, one_spelling, read_forms
-from emogap.text.reading import given_file, kind_of, read_json
+from emogap.text.reading import format_of, given_file, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +56,7 @@ def read_counts(path: Path, grouping: str = "study") -> "pd.DataFrame":
     import pandas as pd
 
     given_file(path, "counts", f"give a CSV file with the columns {', '.join(COUNT_COLUMNS)}")
-    counted = _study_counts(path) if kind_of(path) == "JSON" else read_forms(path, _Counted)
+    counted = _study_counts(path) if format_of(path) == "JSON" else read_forms(path, _Counted)
     spelt = one_spelling(given.model for _, given in counted)
     seen: dict[tuple[str, str, str], int] = {}
     for where, given in counted:
@@ -135,19 +135,14 @@ def sentiment_table(
         values = part[list(names)].to_numpy()
         counts = (values * weights[:, None]).sum(axis=0).round().astype(int)
         low, high = bootstrap_interval(values, resamples, seed)
-        record = {"model": model, "row": row} | dict(zip(names, percent(counts / weights.sum()), strict=True))
+        record = {"model": model, "row": row} | dict(zip(names, 100 * counts / weights.sum(), strict=True))
         record["n"] = int(weights.sum())
         for place, name in enumerate(names):
-            record |= {f"{name}_low": percent(low[place]), f"{name}_high": percent(high[place])}
+            record |= {f"{name}_low": 100 * low[place], f"{name}_high": 100 * high[place]}
         record |= {f"{name}_count": int(count) for name, count in zip(names, counts, strict=True)}
         rows.append(record)
     columns = ["model", "row", *names, "n"]
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
-
-
-def percent(share: "float | np.ndarray") -> "float | np.ndarray":
-    """A share in percent, to the two decimals of the published tables."""
-    return np.round(100 * share, 2)
 
 
 def _parts(shares: "pd.DataFrame", by: str, grouping: str) -> Iterator[tuple[tuple[str, str], "pd.DataFrame"]]:
@@ -203,20 +198,15 @@ def change_table(
                     "base": base,
                     "row": row,
                     "outcome": outcome,
-                    "change": percent(difference[:, place].mean()),
-                    "low": percent(low[place]),
-                    "high": percent(high[place]),
+                    "change": 100 * difference[:, place].mean(),
+                    "low": 100 * low[place],
+                    "high": 100 * high[place],
                     "prompts": len(part),
                     "p": paired_p(before[outcome].to_numpy(), after[outcome].to_numpy(), resamples, seed),
                 }
             )
     table = pd.DataFrame(rows, columns=["model", "base", "row", "outcome", "change", "low", "high", "prompts", "p"])
-    return table.assign(p_holm=holm(table["p"])).pipe(_brief, "p", "p_holm")
-
-
-def _brief(table: "pd.DataFrame", *columns: str) -> "pd.DataFrame":
-    """Those columns to three significant digits: a p-value supports no more, and decimals would make a small one 0."""
-    return table.assign(**{name: [float(f"{value:.3g}") for value in table[name]] for name in columns})
+    return table.assign(p_holm=holm(table["p"]))
 
 
 def asked_and_found(answers: "pd.DataFrame") -> "pd.DataFrame":
@@ -263,15 +253,15 @@ def shuffled_control(answers: "pd.DataFrame", grouping: str, shuffles: int, seed
                 {
                     "model": model,
                     "measure": name,
-                    "observed": percent(observed[place]),
-                    "shuffled": percent(drawn.mean()),
-                    "shuffled_low": percent(np.quantile(drawn, 0.025)),
-                    "shuffled_high": percent(np.quantile(drawn, 0.975)),
+                    "observed": 100 * observed[place],
+                    "shuffled": 100 * drawn.mean(),
+                    "shuffled_low": 100 * np.quantile(drawn, 0.025),
+                    "shuffled_high": 100 * np.quantile(drawn, 0.975),
                     "p": (1 + (drawn >= observed[place]).sum()) / (1 + shuffles),
                 }
             )
     columns = ["model", "measure", "observed", "shuffled", "shuffled_low", "shuffled_high", "p"]
-    return _brief(pd.DataFrame(rows, columns=columns), "p")
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _following(answers: "pd.DataFrame", owner: np.ndarray, grouping: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -315,14 +305,13 @@ def agreement_table(answers: "pd.DataFrame", grouping: str = "study") -> "pd.Dat
                     "judge": first,
                     "second": other,
                     "n": len(pair),
-                    "same_emotion": percent((pair[first] == pair[other]).mean()),
+                    "same_emotion": 100 * (pair[first] == pair[other]).mean(),
                     "kappa_emotion": cohen_kappa_score(pair[first], pair[other]),
-                    "same_group": percent((groups[first] == groups[other]).mean()),
+                    "same_group": 100 * (groups[first] == groups[other]).mean(),
                     "kappa_group": cohen_kappa_score(groups[first], groups[other]),
                 }
             )
-    table = pd.DataFrame(rows, columns=_AGREEMENT_COLUMNS)
-    return table.round({"kappa_emotion": 2, "kappa_group": 2})
+    return pd.DataFrame(rows, columns=_AGREEMENT_COLUMNS)
 
 
 def language_table(scores: "pd.DataFrame", resamples: int, seed: int) -> "pd.DataFrame":
@@ -338,21 +327,21 @@ def language_table(scores: "pd.DataFrame", resamples: int, seed: int) -> "pd.Dat
             values = own[own["metric"] == metric].groupby("item")["value"].mean().to_numpy()
             low, high = bootstrap_interval(values[:, None], resamples, seed)
             row |= {
-                metric: percent(values.mean()),
-                f"{metric}_low": percent(low[0]),
-                f"{metric}_high": percent(high[0]),
+                metric: 100 * values.mean(),
+                f"{metric}_low": 100 * low[0],
+                f"{metric}_high": 100 * high[0],
             }
         mean = own[own["task"] == "answers"].groupby("metric")["value"].mean()
         row |= {
-            "words": round(mean["words"], 1),
-            "cut": percent(1 - mean["finished"]),
+            "words": mean["words"],
+            "cut": 100 * (1 - mean["finished"]),
             "empty": int(own.loc[own["metric"] == "empty", "value"].sum()),
             "distinct_1": mean.get("distinct_1"),
             "distinct_2": mean.get("distinct_2"),
-            "repeated_3": percent(mean.get("repeated_3", np.nan)),
+            "repeated_3": 100 * mean.get("repeated_3", np.nan),
         }
         rows.append(row | _plain_text(own, resamples, seed))
-    return pd.DataFrame(rows).round({"distinct_1": 3, "distinct_2": 3})
+    return pd.DataFrame(rows)
 
 
 def _plain_text(scores: "pd.DataFrame", resamples: int, seed: int) -> dict[str, float]:
@@ -375,8 +364,8 @@ def _plain_text(scores: "pd.DataFrame", resamples: int, seed: int) -> dict[str, 
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return {
-        "perplexity": round(float(np.exp(nats.sum() / tokens.sum())), 2),
-        "perplexity_low": round(float(interval.low), 2),
-        "perplexity_high": round(float(interval.high), 2),
-        "bits_per_character": round(float(nats.sum() / np.log(2) / wide["characters"].sum()), 3),
+        "perplexity": float(np.exp(nats.sum() / tokens.sum())),
+        "perplexity_low": float(interval.low),
+        "perplexity_high": float(interval.high),
+        "bits_per_character": float(nats.sum() / np.log(2) / wide["characters"].sum()),
     }

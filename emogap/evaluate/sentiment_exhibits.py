@@ -16,6 +16,7 @@ from emogap.evaluate.respond import conditions, responses_path
 from emogap.records import SCORES, read_rows
 from emogap.store.artefacts import write_text
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
+from emogap.store.views import View, to_latex
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
 _CONDITIONS = {"": "asked, sampled", "_greedy": "asked, greedy", "_empty": "nothing asked"}
 _INTERVALS = "in percent, with 95 % bootstrap intervals over prompts"
 _TESTS = "paired test over prompts, p also corrected for the number of comparisons (Holm)"
+
+VIEW = View({"": 2, "p": ".3g", "p_holm": ".3g"})
+"""Percentages to the two decimals of the published tables; a p-value supports no more than three digits."""
+_VIEWS = {
+    "asked_and_found": View(),
+    "language": View({"": 2, "words": 1, "distinct_1": 3, "distinct_2": 3, "bits_per_character": 3}),
+}
 
 # Name → place in the report, caption. {judge}, {grouping} and {model} are filled in.
 _TABLES = {
@@ -76,7 +84,8 @@ def _filled(config: Config, text: str, **values: str) -> str:
 
 def _table(config: Config, name: str, table: "pd.DataFrame", **values: str) -> Shown:
     order, caption = _TABLES[name]
-    return Exhibit(name, "table", _filled(config, caption, **values), order), table
+    view = _VIEWS.get(name, VIEW)
+    return Exhibit(name, "table", _filled(config, caption, **values), order, view=view), table
 
 
 def _figure(config: Config, name: str, figure: "Figure", model: str = "") -> Shown:
@@ -180,7 +189,7 @@ def counts_exhibits(counts: Path, out: Path, grouping: str, resamples: int, seed
         for by in ("group", "emotion")
     }
     for name, table in tables.items():
-        write_text(out / f"{name}.csv", table.to_csv(index=False, float_format="%.2f"))
-        write_text(out / f"{name}.tex", table.to_latex(index=False, escape=True, float_format="%.2f"))
+        write_text(out / f"{name}.csv", table.to_csv(index=False))
+        write_text(out / f"{name}.tex", to_latex(table, VIEW))
     stacked_groups(tables["sentiment_groups"]).savefig(out / "sentiment_groups.png", dpi=200, bbox_inches="tight")
     return [out / f"{name}.csv" for name in tables]

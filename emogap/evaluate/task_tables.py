@@ -1,36 +1,24 @@
-"""What tables of accuracies have in common: a share with its interval, models side by side, each against its base."""
+"""What tables of accuracies have in common: a share with its interval, models against their bases."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from emogap.errors import InputError
 from emogap.evaluate.statistics import holm, wilson_interval
-from emogap.store.exhibits import told_apart
+from emogap.store.views import View
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+DIFFERENCES = View({"difference": 2, "low": 2, "high": 2})
+"""How tables of models against their bases are shown."""
 
 
 def accuracy(values: "pd.Series") -> dict[str, float]:
     """accuracy, low, high in percent: the mean of values between 0 and 1, and the ends of Wilson's interval."""
     low, high = wilson_interval(values.sum(), len(values))
     return {"accuracy": 100 * values.mean(), "low": 100 * low, "high": 100 * high}
-
-
-def cell(accuracy: float, low: float, high: float) -> str:
-    """``84.0 [82, 86]``; the number alone where it has no interval."""
-    return f"{accuracy:.1f}" + ("" if np.isnan(low) else f" [{low:.0f}, {high:.0f}]")
-
-
-def side_by_side(cells: "pd.DataFrame", keys: list[str]) -> "pd.DataFrame":
-    """A row for the values of ``keys``, a column a model, in the order they come in. ``cells``: model, keys, cell."""
-    import pandas as pd
-
-    rows = pd.MultiIndex.from_frame(cells[keys].drop_duplicates())
-    wide = cells.pivot(index=keys, columns="model", values="cell").loc[rows, list(dict.fromkeys(cells["model"]))]
-    return wide.rename(columns=lambda model: told_apart(model, keys, "model")).rename_axis(columns=None).reset_index()
 
 
 def against_bases(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from emogap.evaluate.stop_words import STOP_WORDS
+from emogap.evaluate.word_counts import STOP_WORDS
 from emogap.text.words import distinct_n, ngrams, plain, plain_words
 
 BLOCK_WORDS = 5000
@@ -95,13 +95,12 @@ def self_similarity(encoded: Encoded, members: np.ndarray, weights: np.ndarray) 
 def unit_vectors(encoded: Encoded, members: np.ndarray, weights: np.ndarray):
     """The texts' tf-idf vectors, of length 1 (0 for a text without words), sparse of shape (texts, vocabulary)."""
     from scipy.sparse import csr_matrix, diags
+    from sklearn.preprocessing import normalize
 
     lengths = encoded.lengths()[members]
     rows = np.repeat(np.arange(len(members)), lengths)
     shape = (len(members), len(encoded.vocabulary))
-    vectors = csr_matrix((np.ones(len(rows), np.float32), (rows, encoded.of(members))), shape) @ diags(weights)
-    norms = np.sqrt(vectors.multiply(vectors).sum(axis=1)).A1
-    return diags(1 / np.where(norms > 0, norms, 1)) @ vectors
+    return normalize(csr_matrix((np.ones(len(rows)), (rows, encoded.of(members))), shape) @ diags(weights))
 
 
 def inverse_document_frequencies(encoded: Encoded) -> np.ndarray:

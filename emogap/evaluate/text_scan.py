@@ -37,7 +37,7 @@ class Job:
 
 @dataclass
 class Capitals:
-    """How many texts have a word written with a capital, so within a sentence, and in small letters."""
+    """For each word how many texts have it with a capital, with a capital inside a sentence, and in small letters."""
 
     anywhere: Counter = field(default_factory=Counter)
     inside: Counter = field(default_factory=Counter)

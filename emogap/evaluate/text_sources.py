@@ -4,7 +4,7 @@ What the rest works on is one frame, a row a text, with the columns ``group, tex
 what the text was written from (equal values mean the same source line), empty strings where a file does not say.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +14,10 @@ import pandas as pd
 from emogap.errors import InputError
 from emogap.published import published_methods
 from emogap.records import KEPT
+from emogap.store.artefacts import RULE
 from emogap.text.forms import Label, check
 from emogap.text.reading import RECORD_ENDINGS, Row, given_file, listed, read_table, shown
+from emogap.text.words import column_texts
 
 GroupBy = Literal["method", "file", "version"]
 COLUMNS = ("group", "text", "emotion", "source", "line")
@@ -24,6 +26,7 @@ STORY_COLUMNS = ("augmented_text", "story")
 """Where the text of a story is looked for when no column is named, first to last."""
 REWRITE_COLUMNS = ("rewritten_output", "output")
 _LINE_COLUMNS = (["line_id"], ["text"], ["instruction", "input"], ["instruction"])
+_SOURCES = {f"{RULE}sources": "2 (10M/cbt and 100M/cbt are two)"}
 _READ = {
     *STORY_COLUMNS, *REWRITE_COLUMNS, "status", "method", "version", "emotion", "emotions", "source", "line_id", "text",
     "instruction", "input",
@@ -155,11 +158,22 @@ def _texts(file: _File, column: str, group: str) -> list[dict[str, Any]]:
             row |= {
                 "text": values[column],
                 "emotion": _emotion(values, where),
-                "source": Path(_value(values, "source", where)).name.removesuffix(".train"),
+                "source": _source(_value(values, "source", where)),
                 "line": "\x1f".join(_value(values, name, where) for name in line_columns),
             }
         rows.append(row)
     return rows
+
+
+def _source(name: str) -> str:
+    """The name of a source; the study's old chunks give the path of its file instead."""
+    return Path(name).name.removesuffix(".train") if name.endswith(".train") else name
+
+
+def sources_rule(tables: Iterable[Path]) -> dict[str, str]:
+    """The entry of recipes of stories of which a source has a folder in its name, which once was left out."""
+    names = {name for path in tables for name in column_texts(path, "source")}
+    return _SOURCES if any(name and _source(name) != Path(name).name for name in names) else {}
 
 
 def _value(values: dict[str, Any], name: str, where: str) -> str:

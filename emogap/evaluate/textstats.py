@@ -17,7 +17,7 @@ from emogap.errors import MissingInput, UsageError
 from emogap.evaluate import text_comparison as comparison
 from emogap.evaluate import text_measures as measures
 from emogap.evaluate.text_scan import Job, Scan, scan
-from emogap.evaluate.text_sources import COLUMNS, REWRITE_COLUMNS, STORY_COLUMNS, read_texts
+from emogap.evaluate.text_sources import COLUMNS, REWRITE_COLUMNS, STORY_COLUMNS, read_texts, sources_rule
 from emogap.evaluate.word_counts import PRESETS, REWRITE_PRESETS, STORY_PRESETS
 from emogap.hub import identify, resolve
 from emogap.lm.loading import tokenizer_folder
@@ -36,11 +36,21 @@ OPTIONAL = ("tables/comparisons", "tables/words_by_emotion", "tables/names_and_o
 _PER_TEXT = ("words", "sentences", "tokens", "flesch_reading_ease", "flesch_kincaid_grade")
 _TOP = 20
 _LENGTH_BINS = 30
-_COMPARISON = ("measure", "group", "minus", "basis", "n", "difference", "low", "high")
+_COLUMNS = {
+    "lengths": ("group", "unit", "low", "high", "texts"),
+    "growth": ("group", "words", "distinct"),
+    "comparisons": ("measure", "group", "minus", "basis", "n", "difference", "low", "high"),
+    "openings": ("group", "words", "opening", "texts", "share"),
+    "names": ("group", "name", "texts", "share"),
+    "emotion_words": ("emotion", "rank", "word", "count", "z"),
+    "confusion": ("group", "asked", "found", "texts"),
+    "counts": ("group", "source", "emotion", "texts"),
+}
+"""The columns of each table beside ``statistics``."""
 
 
 @dataclass(frozen=True)
-class Kind:
+class Genre:
     """Stories or rewrites: what differs between their statistics."""
 
     name: str
@@ -74,21 +84,21 @@ class Statistics:
     statistics: pd.DataFrame
     """group, preset, measure, value."""
     lengths: pd.DataFrame
-    """group, unit (words, sentences, tokens), low, high, texts: histograms with equal bins for all groups."""
+    """Histograms with equal bins for all groups; the units are words, sentences and tokens."""
     growth: pd.DataFrame
-    """group, words, distinct: distinct words among the first so many."""
+    """Distinct words among the first so many."""
     comparisons: pd.DataFrame
-    """measure, group, minus, basis, n, difference, low, high."""
+    """Differences between two groups, on equal footing."""
     openings: pd.DataFrame
-    """group, words (3 or 8), opening, texts, share."""
+    """The commonest first words of texts, 3 or 8 of them."""
     names: pd.DataFrame
-    """group, name, texts, share."""
+    """The commonest names."""
     emotion_words: pd.DataFrame
-    """emotion, rank, word, count, z."""
+    """The words that set the texts of an emotion apart from all others'."""
     confusion: pd.DataFrame
-    """group, asked, found, texts."""
+    """How many texts of an emotion were found to have which."""
     counts: pd.DataFrame
-    """group, source, emotion, texts: of texts whose emotion is known."""
+    """How many texts there are, of those whose emotion is known."""
 
     def write(self, folder: Path) -> None:
         """A file ``<name>.csv`` for each."""
@@ -120,11 +130,11 @@ def _rewrites(config: Config) -> dict[str, Path]:
     return {version: config.home.require(config.home.rewrite_rows(version)) for version in config.rewrite.versions}
 
 
-STORIES = Kind(
+STORIES = Genre(
     "stories", "babylm-stats", STORY_PRESETS, STORY_COLUMNS, "story_statistics", "method",
     lambda config: config.home.story_stats, _stories,
 )  # fmt: skip
-REWRITES = Kind(
+REWRITES = Genre(
     "rewrites", "alpaca-stats", REWRITE_PRESETS, REWRITE_COLUMNS, "rewrite_statistics", "version",
     lambda config: config.home.rewrite_stats, _rewrites,
 )  # fmt: skip
@@ -132,37 +142,38 @@ story_stats, story_stats_pieces = STORIES.run, STORIES.pieces
 rewrite_stats, rewrite_stats_pieces = REWRITES.run, REWRITES.pieces
 
 
-def _piece(config: Config, kind: Kind, folder: Path, inputs: dict[str, Path]) -> Piece:
+def _piece(config: Config, genre: Genre, folder: Path, inputs: dict[str, Path]) -> Piece:
     kept = {"filters": [("status", "==", KEPT)]}
     recipe = Recipe(
-        kind.stage,
+        genre.stage,
         inputs,
         config.flat("stats", "classified"),
         {
             "stats.tokenizer": identify(config.bases[_tokenizer_name(config)]),
             "stats.classifier": identify_classifier(config.stats.classifier.name, config.stats.classifier.revision),
         }
-        | spelling_rule(inputs.values(), kind.columns[-1], **kept),
+        | spelling_rule(inputs.values(), genre.columns[-1], **kept)
+        | (sources_rule(inputs.values()) if genre is STORIES else {}),
         config.seed,
     )
-    return Piece(folder / STATISTICS, recipe, make=partial(_make, config, kind))
+    return Piece(folder / STATISTICS, recipe, make=partial(_make, config, genre))
 
 
-def _make(config: Config, kind: Kind, draft: Draft) -> None:
-    texts = _own_texts(config, list(draft.artefact.recipe.inputs.values()), kind)
+def _make(config: Config, genre: Genre, draft: Draft) -> None:
+    texts = _own_texts(config, list(draft.artefact.recipe.inputs.values()), genre)
     for name in _without_text(texts):
-        print(f"{kind.stage}: {kind.group} {name} has no text: none of its {kind.name} was kept")
-    statistics = describe(texts, kind, config)
+        print(f"{genre.stage}: {genre.group} {name} has no text: none of its {genre.name} was kept")
+    statistics = describe(texts, genre, config)
     statistics.statistics.to_csv(draft.path, index=False)
     # Before the artefact is published: once it is fresh, nobody would write them again.
     statistics.write(draft.artefact.path.parent / TABLES)
     draft.counts |= {"texts": len(texts), "measures": len(statistics.statistics)}
 
 
-def _own_texts(config: Config, paths: Sequence[Path], kind: Kind) -> pd.DataFrame:
+def _own_texts(config: Config, paths: Sequence[Path], genre: Genre) -> pd.DataFrame:
     """The accepted texts of a home; a method or version of which none was accepted is a group all the same."""
     if paths:
-        return read_texts(paths, kind.columns[::-1], group=kind.group, may_be_empty=True)
+        return read_texts(paths, genre.columns[::-1], group=genre.group, may_be_empty=True)
     texts = pd.DataFrame(columns=COLUMNS, dtype=str)  # there was no line to write about
     texts.attrs["groups"] = list(config.augment.methods)
     return texts
@@ -176,7 +187,7 @@ def _without_text(texts: pd.DataFrame) -> list[str]:
 def describe_files(
     paths: Sequence[Path],
     out: Path,
-    kind: Kind,
+    genre: Genre,
     config: Config,
     column: str | None = None,
     group: str | None = None,
@@ -189,11 +200,11 @@ def describe_files(
     """
     if preset is not None and preset not in PRESETS:
         raise UsageError(f"unknown preset '{preset}'; choose among {', '.join(PRESETS)}")
-    texts = read_texts(paths, kind.columns, column, group)
+    texts = read_texts(paths, genre.columns, column, group)
     if preset is None:
-        statistics = describe(texts, kind, config)
+        statistics = describe(texts, genre, config)
         statistics.write(out / TABLES)
-        show(out, _exhibits(out, kind))
+        show(out, _exhibits(out, genre))
         table = statistics.statistics
     else:
         table = _tidy(_word_counts(scan(texts, Job((preset,)), config.stats.workers)))
@@ -201,24 +212,24 @@ def describe_files(
     return table
 
 
-def _exhibits(folder: Path, kind: Kind) -> Iterator[Shown]:
+def _exhibits(folder: Path, genre: Genre) -> Iterator[Shown]:
     from emogap.show.textstats_figures import statistics_exhibits
 
-    return statistics_exhibits(folder, kind)
+    return statistics_exhibits(folder, genre)
 
 
-def describe(texts: pd.DataFrame, kind: Kind, config: Config) -> Statistics:
+def describe(texts: pd.DataFrame, genre: Genre, config: Config) -> Statistics:
     """All statistics of texts as ``read_texts`` gives them. Of a group without a text it is said that it has none."""
     nothing = [
         _row(group, measure, 0, preset)
         for group in _without_text(texts)
-        for preset in kind.presets
+        for preset in genre.presets
         for measure in ("texts", "total_words", "unique_words")
     ]
     if texts.empty:
-        return _nothing(_tidy(nothing))
+        return Statistics(_tidy(nothing), **{table: _table(table, []) for table in _COLUMNS})
     tokenizer = tokenizer_folder(resolve(config.bases[_tokenizer_name(config)]).path)
-    nltk_presets = tuple(name for name in kind.presets if name.startswith("published"))
+    nltk_presets = tuple(name for name in genre.presets if name.startswith("published"))
     found = scan(texts, Job(nltk_presets, tokenizer), config.stats.workers)
     encoded = measures.encode(texts["text"])
     values = texts[["group", "source", "line", "emotion"]].join(found.numbers)
@@ -246,31 +257,18 @@ def describe(texts: pd.DataFrame, kind: Kind, config: Config) -> Statistics:
         names=_names(found, members),
         emotion_words=_emotion_words(encoded, texts["emotion"]),
         confusion=confusion,
-        counts=texts[texts["emotion"] != ""]
-        .groupby(["group", "source", "emotion"])
-        .size()
-        .rename("texts")
-        .reset_index(),
+        counts=_counted(texts[texts["emotion"] != ""], "counts"),
     )
 
 
-def _nothing(statistics: pd.DataFrame) -> Statistics:
-    """The tables where there is no text at all."""
+def _table(name: str, rows: list) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=_COLUMNS[name])
 
-    def empty(*columns: str) -> pd.DataFrame:
-        return pd.DataFrame(columns=columns)
 
-    return Statistics(
-        statistics=statistics,
-        lengths=empty("group", "unit", "low", "high", "texts"),
-        growth=empty("group", "words", "distinct"),
-        comparisons=empty(*_COMPARISON),
-        openings=empty("group", "words", "opening", "texts", "share"),
-        names=empty("group", "name", "texts", "share"),
-        emotion_words=empty("emotion", "rank", "word", "count", "z"),
-        confusion=empty("group", "asked", "found", "texts"),
-        counts=empty("group", "source", "emotion", "texts"),
-    )
+def _counted(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """How many texts have each combination of values in the columns of that table."""
+    *values, _ = _COLUMNS[name]
+    return rows.groupby(values).size().rename("texts").reset_index()
 
 
 def _tokenizer_name(config: Config) -> str:
@@ -294,21 +292,26 @@ def _row(group: str, measure: str, value: float, preset: str = "words") -> dict:
     return {"group": group, "preset": preset, "measure": measure, "value": value}
 
 
-def _with_interval(group: str, measure: str, estimate: comparison.Estimate) -> list[dict]:
+def _with_interval(group: str, measure: str, estimate: comparison.Estimate, preset: str = "words") -> list[dict]:
     """The value and the ends of its 95 % interval; ends that cannot be told are no rows."""
-    rows = [_row(group, measure, estimate.value)]
-    if not np.isnan(estimate.low):
-        rows += [_row(group, f"{measure}_low", estimate.low), _row(group, f"{measure}_high", estimate.high)]
-    return rows
+    ends = {"": estimate.value, "_low": estimate.low, "_high": estimate.high}
+    return [_row(group, measure + end, value, preset) for end, value in ends.items() if not np.isnan(value)]
+
+
+def _four_counts(group: str, preset: str, texts: int, total: int, unique: int) -> list[dict]:
+    """The counts that were published."""
+    counts = {"texts": texts, "total_words": total, "unique_words": unique, "average_words": total / texts}
+    return [_row(group, measure, value, preset) for measure, value in counts.items()]
 
 
 def _word_counts(found: Scan) -> list[dict]:
-    return [
-        row
-        for group, counts in found.counts.items()
-        for name, count in counts.items()
-        for row in count.rows(group, name)
-    ]
+    rows = []
+    for group, counts in found.counts.items():
+        for preset, count in counts.items():
+            rows += _four_counts(group, preset, count.texts, count.total, len(count.distinct))
+            # The average itself is among the four.
+            rows += _with_interval(group, "average_words", comparison.mean(count.lengths), preset)[1:]
+    return rows
 
 
 def _tidy(rows: list[dict]) -> pd.DataFrame:
@@ -325,12 +328,7 @@ def _own_counts(encoded: measures.Encoded, members: dict[str, np.ndarray]) -> li
     for group, part in members.items():
         ids = encoded.of(part)
         for preset, words in (("words", ids), ("content-words", ids[~stop[ids]])):
-            rows += [
-                _row(group, "texts", len(part), preset),
-                _row(group, "total_words", len(words), preset),
-                _row(group, "unique_words", len(np.unique(words)), preset),
-                _row(group, "average_words", len(words) / len(part), preset),
-            ]
+            rows += _four_counts(group, preset, len(part), len(words), len(np.unique(words)))
     return rows
 
 
@@ -402,16 +400,13 @@ def _histograms(values: pd.DataFrame) -> pd.DataFrame:
         edges = np.arange(0, top + width, width)
         for group, part in values.groupby("group", sort=False):
             texts, _ = np.histogram(part[unit].clip(upper=edges[-1] - 1), edges)
-            rows += [
-                {"group": group, "unit": unit, "low": low, "high": high, "texts": n}
-                for low, high, n in zip(edges[:-1], edges[1:], texts, strict=True)
-            ]
-    return pd.DataFrame(rows)
+            rows += [(group, unit, *counted) for counted in zip(edges[:-1], edges[1:], texts, strict=True)]
+    return _table("lengths", rows)
 
 
 def _growth(encoded: measures.Encoded, members: dict[str, np.ndarray]) -> pd.DataFrame:
     parts = [measures.vocabulary_growth(encoded, part).assign(group=group) for group, part in members.items()]
-    return pd.concat(parts, ignore_index=True)[["group", "words", "distinct"]]
+    return pd.concat(parts, ignore_index=True)[list(_COLUMNS["growth"])]
 
 
 def _comparisons(values: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
@@ -420,34 +415,32 @@ def _comparisons(values: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
         for first, second in combinations(groups, 2)
         for measure in (*_PER_TEXT, "emotion_stated")
     ]
-    return pd.DataFrame([row for row in found if row], columns=_COMPARISON)
+    return _table("comparisons", [row for row in found if row])
 
 
 def _openings(opened: dict, members: dict[str, np.ndarray]) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {"group": group, "words": n, "opening": opening, "texts": texts, "share": texts / len(members[group])}
-            for (group, n), counter in opened.items()
-            for opening, texts in sorted(counter.items(), key=lambda pair: (-pair[1], pair[0]))[:_TOP]
-        ]
-    )
+    rows = [
+        (group, n, opening, texts, texts / len(members[group]))
+        for (group, n), counter in opened.items()
+        for opening, texts in sorted(counter.items(), key=lambda pair: (-pair[1], pair[0]))[:_TOP]
+    ]
+    return _table("openings", rows)
 
 
 def _names(found: Scan, members: dict[str, np.ndarray]) -> pd.DataFrame:
     rows = [
-        {"group": group, "name": name, "texts": texts, "share": texts / len(part)}
+        (group, name, texts, texts / len(part))
         for group, part in members.items()
         for name, texts in found.capitals[group].names()[:_TOP]
     ]
-    return pd.DataFrame(rows, columns=["group", "name", "texts", "share"])
+    return _table("names", rows)
 
 
 def _emotion_words(encoded: measures.Encoded, emotions: pd.Series) -> pd.DataFrame:
     """The words that set the texts of each emotion apart from all the others', stop words left out."""
-    columns = ["emotion", "rank", "word", "count", "z"]
     present = [label for label in LABELS if emotions.eq(label).any()]
     if len(present) < 2:
-        return pd.DataFrame(columns=columns)
+        return _table("emotion_words", [])
     codes = emotions.map({label: i for i, label in enumerate(present)}).fillna(-1).astype(int).to_numpy()
     of_word = np.repeat(codes, encoded.lengths())
     content = ~encoded.stop_words()[encoded.ids] & (of_word >= 0)
@@ -459,7 +452,7 @@ def _emotion_words(encoded: measures.Encoded, emotions: pd.Series) -> pd.DataFra
         for rank, word in enumerate(np.argsort(-z, kind="stable")[:_TOP], 1):
             if z[word] > 0:
                 rows.append((label, rank, encoded.vocabulary[word], count[word], z[word]))
-    return pd.DataFrame(rows, columns=columns)
+    return _table("emotion_words", rows)
 
 
 def _confusion(texts: pd.DataFrame, members: dict[str, np.ndarray], config: Config) -> pd.DataFrame:
@@ -469,7 +462,7 @@ def _confusion(texts: pd.DataFrame, members: dict[str, np.ndarray], config: Conf
     drawn = [part[asked[part]][: settings.classified or None] for part in members.values()]
     chosen = texts.iloc[np.concatenate(drawn)]
     if chosen.empty:
-        return pd.DataFrame(columns=["group", "asked", "found", "texts"])
+        return _table("confusion", [])
     from emogap.data.emotion_model import load_classifier
 
     classifier = load_classifier(settings.classifier.name, revision=settings.classifier.revision)
@@ -477,7 +470,7 @@ def _confusion(texts: pd.DataFrame, members: dict[str, np.ndarray], config: Conf
         scores = classifier.scores(chosen["text"].tolist(), progress=bar.advance)
     found = [LABELS[best] for best in np.argmax(scores, axis=1)]
     rows = pd.DataFrame({"group": chosen["group"], "asked": chosen["emotion"], "found": found})
-    return rows.groupby(["group", "asked", "found"]).size().rename("texts").reset_index()
+    return _counted(rows, "confusion")
 
 
 def _agreement(confusion: pd.DataFrame) -> list[dict]:

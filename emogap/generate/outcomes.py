@@ -11,7 +11,8 @@ from emogap.errors import reading_parquet
 from emogap.paths import Home
 from emogap.records import KEPT
 from emogap.store.artefacts import Artefact
-from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing, told_apart
+from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
+from emogap.store.views import View, told_apart
 
 _EXAMPLE_ROWS = 4
 _EXAMPLE_CHARACTERS = 1500
@@ -55,7 +56,7 @@ def outcome_table(rows: pd.DataFrame, by: str) -> pd.DataFrame:
     reasons = counts.drop(columns=KEPT, errors="ignore").sum().sort_values(ascending=False, kind="stable").index
     table = counts.reindex(columns=[KEPT, *reasons], fill_value=0).rename_axis(columns="outcome")
     long = table.stack().rename("rows").reset_index()
-    long["share"] = (long["rows"] / long.groupby(by)["rows"].transform("sum")).round(4)
+    long["share"] = long["rows"] / long.groupby(by)["rows"].transform("sum")
     return long
 
 
@@ -108,7 +109,7 @@ def _shown(
     one, many, by = called
     _print(table, by)
     outcomes, name = _caption(table, many, by), f"{one}_outcomes"
-    yield Exhibit(name, "table", outcomes, order), table
+    yield Exhibit(name, "table", outcomes, order, view=View({"share": 4})), table
     alt = f"Stacked horizontal bars, one a {by}: shares of kept {many} and of each reason for a rejection."
     yield Exhibit(name, "figure", outcomes, order + 1, alt=alt), outcome_shares(table, by, many)
     caption = f"No {one} was kept, so that there is none to show." if examples.empty else caption

@@ -16,14 +16,18 @@ from emogap.config import Config, load_config
 from emogap.published import published
 from emogap.show.study_order import PLACES, Place
 from emogap.state import StageState
+from emogap.store.views import View
 
 Read = Callable[[str], pd.DataFrame | None]
 """Reads the table ``<folder>/tables/<name>.csv`` of a home; None where it is not registered."""
 
 PUBLISHED_PROFILE = "paper"
+MISSING = float("nan")
 _TEMPERATURE = re.compile(r"\btemperature=([\d.]+)")
-TOGETHER = 3
-"""Columns of a comparison that belong together: the run's value, the published one, their difference."""
+_DIGITS = {"": 2, "low": ".1f", "high": ".1f"}
+_VALUES = ("this run", "published", "difference")
+_LINES = View(_DIGITS)
+_GRAMMAR = View(_DIGITS | {"this run": ".1f"}, rows=("phenomenon",), columns="training", values=_VALUES)
 
 KINDS = {
     "data": ("process.raw_dirs", "corpus.factual", "rewrite.records", "respond.prompts", "blimp.data",
@@ -37,6 +41,11 @@ KINDS = {
 def compare(place: Place, read: Read) -> pd.DataFrame | None:
     """Rows that the run and the published study both have; None where the place has none, or the run nothing yet."""
     return _COMPARISONS[place.compared](read) if place.compared else None
+
+
+def view(place: Place) -> View:
+    """How its comparison is shown."""
+    return _GRAMMAR if place.compared == "grammar" else _LINES
 
 
 @dataclass(frozen=True)
@@ -94,7 +103,7 @@ def _story_words(read: Read) -> pd.DataFrame | None:
         (
             f"{method}: {theirs_name.replace('_', ' ')}",
             ours.loc[method, name],
-            _interval(ends.get((method, f"{name}_low")), ends.get((method, f"{name}_high"))),
+            *(ends.get((method, f"{name}_{end}"), MISSING) for end in ("low", "high")),
             theirs.loc[method, theirs_name],
         )
         for method in ours.index.intersection(theirs.index)
@@ -112,9 +121,9 @@ def _rewrite_words(read: Read) -> pd.DataFrame | None:
     for cell in grid.itertuples():
         found = _TEMPERATURE.search(cell.setting)
         if found and float(found[1]) in theirs.index:
-            interval = _interval(cell.low, cell.high)
+            what = f"{cell.template}, {cell.setting}: average words"
             average = theirs.loc[float(found[1]), "average_words"]
-            rows.append((f"{cell.template}, {cell.setting}: average words", cell.average_words, interval, average))
+            rows.append((what, cell.average_words, cell.low, cell.high, average))
     return _long(rows) if rows else None
 
 
@@ -125,15 +134,14 @@ def _composition(read: Read) -> pd.DataFrame | None:
     kinds = table[table["dimension"] == "kind"].set_index("value")
     theirs = published("composition").frame().iloc[0]  # the corpus that the study trained on
     documents, words = kinds["documents"], kinds["words"]
-    return _long(
-        [
-            ("share of story words (%)", round(100 * kinds["share"].get("story", 0.0), 2), "", theirs["story_share"]),
-            ("stories", documents.get("story", 0), "", theirs["stories"]),
-            ("words of stories", words.get("story", 0), "", theirs["story_words"]),
-            ("words of factual text", words.get("factual", 0), "", theirs["factual_words"]),
-            ("words", words.sum(), "", theirs["words"]),
-        ]
-    )
+    rows = [
+        ("share of story words (%)", 100 * kinds["share"].get("story", 0.0), theirs["story_share"]),
+        ("stories", documents.get("story", 0), theirs["stories"]),
+        ("words of stories", words.get("story", 0), theirs["story_words"]),
+        ("words of factual text", words.get("factual", 0), theirs["factual_words"]),
+        ("words", words.sum(), theirs["words"]),
+    ]
+    return _long((what, ours, MISSING, MISSING, known) for what, ours, known in rows)
 
 
 def _preference(read: Read) -> pd.DataFrame | None:
@@ -142,7 +150,7 @@ def _preference(read: Read) -> pd.DataFrame | None:
         return None
     theirs = published("preference").frame().set_index("model")["share"]
     own = table[table["model"].isin(theirs.index)]
-    rows = [(r.model, r.share, _interval(r.low, r.high), theirs[r.model]) for r in own.itertuples()]
+    rows = [(r.model, r.share, r.low, r.high, theirs[r.model]) for r in own.itertuples()]
     return _long(rows) if rows else None
 
 
@@ -163,15 +171,15 @@ def _sentiment(read: Read, by: str) -> pd.DataFrame | None:
     outcomes = list(theirs.columns.drop("n"))
     own = shares[shares["model"].isin(_PAIR)]
     rows = [
-        (f"{r['model']}, asked {r['row']}: {o} (%)", r[o], _interval(r[f"{o}_low"], r[f"{o}_high"]),
+        (f"{r['model']}, asked {r['row']}: {o} (%)", r[o], r[f"{o}_low"], r[f"{o}_high"],
          theirs.loc[(r["model"], r["row"]), o])
         for r in own.to_dict("records") if (r["model"], r["row"]) in theirs.index for o in outcomes
     ]  # fmt: skip
     if not rows:
         change = theirs.loc[_PAIR[1], outcomes] - theirs.loc[_PAIR[0], outcomes]
         rows = [
-            (f"{r.model}, asked {r.row}: change of {r.outcome} (points)", r.change, _interval(r.low, r.high),
-             round(change.loc[r.row, r.outcome], 2))
+            (f"{r.model}, asked {r.row}: change of {r.outcome} (points)", r.change, r.low, r.high,
+             change.loc[r.row, r.outcome])
             for r in changes.itertuples() if r.model.endswith("-baby-instr") and r.row in change.index
         ]  # fmt: skip
     return _long(rows) if rows else None
@@ -187,29 +195,14 @@ def _grammar(read: Read) -> pd.DataFrame | None:
 def _changes(changes: pd.DataFrame, accuracies: pd.DataFrame) -> pd.DataFrame | None:
     """What each kind of training changed, in points, beside what it changed in the published gpt2."""
     theirs = accuracies.set_index("phenomenon")
-    cells = {}
+    rows = []
     for change in changes.itertuples():
         trained = f"gpt2{change.model.removeprefix(change.base)}"
         if trained in theirs.columns and change.phenomenon in theirs.index:
-            published_change = theirs.loc[change.phenomenon, trained] - theirs.loc[change.phenomenon, "gpt2"]
             kind = change.model.removeprefix(change.base + "-")
-            interval = _interval(change.low, change.high)
-            cells[change.phenomenon, kind] = (change.difference, interval, round(published_change, 2))
-    return _grid("phenomenon", cells) if cells else None
-
-
-def _grid(name: str, cells: dict[tuple[str, str], tuple[float, str, float]]) -> pd.DataFrame:
-    """A row a first key; for each second key the run's value, the published one and their difference."""
-    rows: dict[str, dict[str, Any]] = {}
-    for (row, column), (ours, interval, theirs) in cells.items():
-        rows.setdefault(row, {name: row}).update(
-            {
-                f"{column}: this run": f"{ours:.1f} {interval}".rstrip(),
-                f"{column}: published": theirs,
-                f"{column}: difference": round(ours - theirs, 2),
-            }
-        )
-    return pd.DataFrame(list(rows.values()))
+            known = theirs.loc[change.phenomenon, trained] - theirs.loc[change.phenomenon, "gpt2"]
+            rows.append((change.phenomenon, kind, change.difference, change.low, change.high, known))
+    return _beside(rows, "phenomenon", "training") if rows else None
 
 
 _COMPARISONS: dict[str, Callable[[Read], pd.DataFrame | None]] = {
@@ -223,27 +216,14 @@ _COMPARISONS: dict[str, Callable[[Read], pd.DataFrame | None]] = {
 }
 
 
-def _long(rows: Iterable[tuple[str, float, str, float]]) -> pd.DataFrame:
-    """A row for each (what, the run's value, its interval, the published value), with the difference."""
-    table = pd.DataFrame(
-        [
-            {
-                "": what,
-                "this run": ours,
-                "interval": interval,
-                "published": theirs,
-                "difference": round(ours - theirs, 2),
-            }
-            for what, ours, interval, theirs in rows
-        ],
-        dtype=object,
-    )
-    return table.drop(columns="interval") if (table["interval"] == "").all() else table
+def _long(rows: Iterable[tuple[str, float, float, float, float]]) -> pd.DataFrame:
+    """A row for each (what, the run's value, the ends of its interval, the published value), with the difference."""
+    return _beside(rows, "")
 
 
-def _interval(low: Any, high: Any) -> str:
-    missing = low is None or high is None or pd.isna(low) or pd.isna(high)
-    return "" if missing else f"[{low:.1f}, {high:.1f}]"
+def _beside(rows: Iterable[tuple], *names: str) -> pd.DataFrame:
+    table = pd.DataFrame(list(rows), columns=[*names, "this run", "low", "high", "published"])
+    return table.assign(difference=table["this run"] - table["published"])
 
 
 def _kind(key: str) -> str:

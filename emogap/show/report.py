@@ -192,7 +192,7 @@ def _page(config: Config, states: list[StageState], entries: list[Entry]) -> str
 def _places(
     config: Config, states: list[StageState], entries: list[Entry], differences: "list[Difference]"
 ) -> list[Filled]:
-    from emogap.show.comparison import TOGETHER, compare
+    from emogap.show.comparison import compare, view
     from emogap.show.report_tables import to_cells
 
     state_of = {state.stage.name: state for state in states}
@@ -209,7 +209,7 @@ def _places(
                 "; ".join(state.reasons),
                 own,
                 [PublishedCells(published(key), to_cells(published(key).frame())) for key in place.published],
-                None if compared is None else to_cells(compared, TOGETHER if place.compared == "grammar" else 1),
+                None if compared is None else to_cells(compared, view(place)),
                 _differs(place, differences),
             )
         )
@@ -240,7 +240,7 @@ def _beyond(entries: list[Entry]) -> list[Beyond]:
 
 
 def _entry(home: Home, folder: Path, exhibit: Exhibit) -> Entry:
-    from emogap.show.report_tables import read_cells
+    from emogap.show.report_tables import to_cells
 
     file = exhibit_file(folder, exhibit)
     return Entry(
@@ -248,7 +248,7 @@ def _entry(home: Home, folder: Path, exhibit: Exhibit) -> Entry:
         anchor=f"{folder.name}-{exhibit.kind}-{exhibit.name}",
         name=f"{folder.name}/{exhibit.kind}s/{exhibit.name}",
         source=home.relative(file),
-        cells=read_cells(file) if exhibit.kind == "table" else None,
+        cells=to_cells(read_table(file), exhibit.view) if exhibit.kind == "table" else None,
         image=_data_address(file) if exhibit.kind == "figure" else None,
         inches=_inches(file) if exhibit.kind == "figure" else 0,
     )

@@ -13,10 +13,11 @@ HASH_CHARACTERS = 16
 
 
 def home_manifests(home: Home) -> dict[Path, dict[str, Any]]:
-    """Artefact → its manifest, for all artefacts of a home but the report itself and what was superseded."""
+    """Artefact → its manifest, for all artefacts of a home but drawings, the report itself and what was superseded."""
     suffix = ".manifest.json"
     files = sorted(home.root.rglob(f"*{suffix}"))
-    wanted = [file for file in files if not file.is_relative_to(home.report.parent) and "superseded" not in file.parts]
+    files = [file for file in files if not file.name.startswith(".") and "superseded" not in file.parts]
+    wanted = [file for file in files if not file.is_relative_to(home.report.parent)]
     paths = [file.with_name(file.name.removesuffix(suffix)) for file in wanted]
     return {path: read_manifest(path) for path in paths}
 

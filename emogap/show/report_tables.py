@@ -2,13 +2,10 @@
 
 import re
 from dataclasses import dataclass
-from numbers import Integral, Real
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from emogap.store.exhibits import read_table
+from emogap.store.views import View, are_numbers, cells
 
 ROWS_UNFOLDED = 30
 ROWS_SHOWN = 200
@@ -53,50 +50,19 @@ class Cells:
         return max(sum(_widths(part)) for part in self.parts)
 
 
-def read_cells(csv: Path) -> Cells:
-    return to_cells(read_table(csv).replace("", None))
+def to_cells(table: pd.DataFrame, view: View | None = None) -> Cells:
+    """A frame as the page shows it, in parts that fit the paper.
 
-
-def to_cells(table: pd.DataFrame, together: int = 1) -> Cells:
-    """A frame as cells: intervals beside their values, missing numbers as dashes, parts that fit the paper.
-
-    ``together``: so many neighbouring columns behind the first are one thing and stay in one part.
+    Behind the first column, those that belong to one thing (the several values of a wide view) stay in one part.
     """
-    kept = table if len(table) <= ROWS_SHOWN else table.head(ROWS_OF_A_CUT)
-    folded = _fold_intervals(kept)
+    shown = cells(table, view)
+    kept = shown if len(shown) <= ROWS_SHOWN else shown.head(ROWS_OF_A_CUT)
     whole = Part(
-        columns=[str(name).replace("_", " ") for name in folded.columns],
-        kinds=[_kind(folded[name]) for name in folded.columns],
-        rows=[[_cell(value) for value in row] for row in folded.itertuples(index=False)],
+        columns=[str(name).replace("_", " ") for name in kept.columns],
+        kinds=[_kind(kept[name]) for name in kept.columns],
+        rows=kept.to_numpy().tolist(),
     )
-    return Cells(_parts(whole, together), len(table), len(table) - len(kept))
-
-
-def _fold_intervals(table: pd.DataFrame) -> pd.DataFrame:
-    """Three columns ``x, x_low, x_high`` (or ``x, low, high``) become one, ``value [low, high]``."""
-    names = list(table.columns)
-    folded = table.copy()
-    for name in names:
-        ends = [f"{name}_low", f"{name}_high"]
-        if "low" in names and names[names.index("low") - 1] == name:
-            ends = ["low", "high"]
-        if all(end in names for end in ends) and _are_estimates(table[[name, *ends]]):
-            triples = zip(table[name], table[ends[0]], table[ends[1]], strict=True)
-            folded[name] = pd.Series([_estimate(*triple) for triple in triples], index=table.index, dtype=object)
-            folded = folded.drop(columns=ends)
-    return folded
-
-
-def _are_estimates(columns: pd.DataFrame) -> bool:
-    """Three columns of texts, or of counts, only happen to be called like a value and its ends."""
-    kinds = columns.dtypes
-    return all(map(pd.api.types.is_numeric_dtype, kinds)) and not all(map(pd.api.types.is_integer_dtype, kinds))
-
-
-def _estimate(value: Any, low: Any, high: Any) -> str:
-    if pd.isna(value) or pd.isna(low) or pd.isna(high):
-        return _cell(value)
-    return f"{_cell(value)} [{low:.3g}, {high:.3g}]"
+    return Cells(_parts(whole, len(view.values) if view and view.values else 1), len(shown), len(shown) - len(kept))
 
 
 def _parts(whole: Part, together: int) -> list[Part]:
@@ -137,19 +103,7 @@ def _widths(part: Part) -> list[int]:
     return widths
 
 
-def _kind(column: pd.Series) -> str:
-    if pd.api.types.is_numeric_dtype(column) or all(isinstance(value, Real) for value in column):
-        return "n"
-    texts = column.astype(str)
-    if texts.str.match(r"^[-−\d.,]+( \[.*\])?$|^–$|^nan$").all():
+def _kind(texts: pd.Series) -> str:
+    if are_numbers(texts):
         return "n"
     return "s" if texts.str.len().max() <= SHORT else "t"
-
-
-def _cell(value: Any) -> str:
-    """A number as people read it, a missing one as a dash."""
-    if pd.isna(value):
-        return "–"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1000 else f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, Integral) and not isinstance(value, bool) else str(value)

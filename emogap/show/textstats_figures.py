@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from emogap.show.style import EMOTION_ORDER, METHOD_COLOURS, SEQUENTIAL, nothing_figure, use_style
-from emogap.store.exhibits import Exhibit, Shown, read_table, told_apart
+from emogap.store.exhibits import Exhibit, Shown, read_table
+from emogap.store.views import View
 
 if TYPE_CHECKING:
-    from emogap.evaluate.textstats import Kind, Statistics
+    from emogap.evaluate.textstats import Genre, Statistics
 
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#000000")
 _LINES = ("-", "--", ":", "-.")
@@ -36,7 +37,7 @@ _PROFILE = {
 }
 
 
-def statistics_exhibits(folder: Path, kind: "Kind") -> Iterator[Shown]:
+def statistics_exhibits(folder: Path, kind: "Genre") -> Iterator[Shown]:
     """What the report shows of the tables of statistics under ``folder/tables``."""
     from emogap.evaluate.textstats import Statistics
 
@@ -58,39 +59,32 @@ def _nothing(said: str, _: pd.DataFrame) -> Figure:
     return nothing_figure(said)
 
 
-def _tables(statistics: "Statistics", kind: "Kind") -> list[tuple[Exhibit, pd.DataFrame]]:
-    found = [
-        (
-            Exhibit(
-                "word_counts", "table",
-                f"Words of the {kind.name} by each definition; the published counts are made by {kind.presets[0]}.", 90,
-                published=kind.published,
-            ),
-            word_counts(statistics.statistics),
-        ),
-        (
-            Exhibit("measures", "table", f"What the {kind.name} are like, with 95 % intervals.", 91),
-            measures(statistics.statistics),
-        ),
-    ]  # fmt: skip
+def _tables(statistics: "Statistics", kind: "Genre") -> Iterator[Shown]:
+    caption = f"Words of the {kind.name} by each definition; the published counts are made by {kind.presets[0]}."
+    exhibit = Exhibit("word_counts", "table", caption, 90, published=kind.published, view=View({"": 2}))
+    yield exhibit, word_counts(statistics.statistics)
+    caption = f"What the {kind.name} are like, with 95 % intervals."
+    yield Exhibit("measures", "table", caption, 91, view=MEASURES), measures(statistics.statistics)
     if len(statistics.comparisons):
         caption = (
             f"Differences between groups of {kind.name} on equal footing: on texts from the same source lines where "
             "there are such, else within the sources that both have, with 95 % intervals."
         )
-        found.append((Exhibit("comparisons", "table", caption, 92), statistics.comparisons.round(4)))
+        yield Exhibit("comparisons", "table", caption, 92, view=View({"": 4})), statistics.comparisons
     if len(statistics.emotion_words):
         caption = (
             f"Words that set the {kind.name} of an emotion apart from all others: log-odds ratio with an informative "
             "Dirichlet prior, highest z first, stop words left out."
         )
-        found.append((Exhibit("words_by_emotion", "table", caption, 93), words_by_emotion(statistics.emotion_words)))
+        view = View(rows=("emotion",), values=("word",), joined=", ")
+        words = statistics.emotion_words
+        yield Exhibit("words_by_emotion", "table", caption, 93, view=view), words[words["rank"] <= _WORDS_SHOWN]
     if len(statistics.names):
         caption = (
             f"The commonest names in the {kind.name} and the commonest first three words, with shares of the texts."
         )
-        found.append((Exhibit("names_and_openings", "table", caption, 94), names_and_openings(statistics)))
-    return found
+        view = View({"share": ".1%"}, ("group",), "measure", ("found",), behind="share", joined="; ")
+        yield Exhibit("names_and_openings", "table", caption, 94, view=view), names_and_openings(statistics)
 
 
 def word_counts(table: pd.DataFrame) -> pd.DataFrame:
@@ -100,53 +94,30 @@ def word_counts(table: pd.DataFrame) -> pd.DataFrame:
     wide = rows.pivot_table(index=["group", "preset"], columns="measure", values="value", sort=False)
     wide = wide.reindex(columns=columns)  # no group with a text, no average
     counts = ["texts", "unique_words", "total_words"]
-    return wide.round(2).astype(dict.fromkeys(counts, int)).reset_index()
+    return wide.astype(dict.fromkeys(counts, int)).reset_index()
+
+
+MEASURES = View({"low": ".4g", "high": ".4g"}, ("measure",), "group", ("value",))
+"""A row a measure, a column a group: the value and its interval."""
 
 
 def measures(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a measure, a column a group: the value and its interval as text."""
-    own = table[table["preset"].eq("words")].set_index(["group", "measure"])["value"]
-    groups = list(dict.fromkeys(table["group"]))
-    names = [m for m in dict.fromkeys(own.index.get_level_values("measure")) if not m.endswith(("_low", "_high"))]
-    columns = {group: told_apart(group, ("measure",), "group") for group in groups}
-    rows = [{"measure": name, **{columns[group]: _shown(own, group, name) for group in groups}} for name in names]
-    return pd.DataFrame(rows)
-
-
-def _shown(values: pd.Series, group: str, measure: str) -> str:
-    if (group, measure) not in values:
-        return ""
-    text = f"{values[group, measure]:,.4g}" if values[group, measure] < 1000 else f"{values[group, measure]:,.0f}"
-    if (group, f"{measure}_low") not in values:
-        return text
-    return f"{text} ({values[group, f'{measure}_low']:.4g} to {values[group, f'{measure}_high']:.4g})"
-
-
-def words_by_emotion(table: pd.DataFrame) -> pd.DataFrame:
-    """A row an emotion: its most telling words."""
-    first = table[table["rank"] <= _WORDS_SHOWN]
-    joined = first.groupby("emotion", sort=False)["word"].agg(", ".join)
-    return joined.rename("words").reset_index()
+    """measure, group, value, low, high over all words; no ends where a measure has no interval."""
+    own = table[table["preset"].eq("words")].astype({"value": float})
+    ends = own["measure"].str.extract(r"^(.*)_(low|high)$")
+    named = own.assign(measure=ends[0].fillna(own["measure"]), end=ends[1].fillna("value"))
+    wide = named.pivot_table(index=["measure", "group"], columns="end", values="value", sort=False)
+    return wide.reindex(columns=["value", "low", "high"]).rename_axis(columns=None).reset_index()
 
 
 def names_and_openings(statistics: "Statistics") -> pd.DataFrame:
-    """A row a group: its five commonest names and openings."""
-    rows = []
-    for group in dict.fromkeys(statistics.statistics["group"]):
-        names = statistics.names[statistics.names["group"].eq(group)].head(5)
-        opened = statistics.openings[statistics.openings["group"].eq(group) & statistics.openings["words"].eq(3)].head(
-            5
-        )
-        rows.append(
-            {
-                "group": group,
-                "names": "; ".join(f"{n} {s:.1%}" for n, s in zip(names["name"], names["share"], strict=True)),
-                "first words": "; ".join(
-                    f"{o} {s:.1%}" for o, s in zip(opened["opening"], opened["share"], strict=True)
-                ),
-            }
-        )
-    return pd.DataFrame(rows)
+    """group, measure (names, or first words), found, texts, share: each group's five commonest names and openings."""
+    opened = statistics.openings[statistics.openings["words"].eq(3)].drop(columns="words")
+    tables = [
+        found.groupby("group", sort=False).head(5).rename(columns={column: "found"}).assign(measure=measure)
+        for found, column, measure in ((statistics.names, "name", "names"), (opened, "opening", "first words"))
+    ]
+    return pd.concat(tables, ignore_index=True)[["group", "measure", "found", "texts", "share"]]
 
 
 def _look(groups: list[str]) -> dict[str, dict]:

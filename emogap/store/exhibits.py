@@ -6,15 +6,16 @@ published table or figure that it stands beside.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union
 
-from emogap.errors import InputError
+from emogap.errors import InputError, MissingInput
 from emogap.store.artefacts import Draft, Freshness, Recipe, write_json, write_text
 from emogap.store.locks import lock
 from emogap.store.pieces import Piece
+from emogap.store.views import View, cells, to_latex
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,30 +50,19 @@ class Exhibit:
     """Key of the published table in ``published.toml`` that it stands beside."""
     alt: str = ""
     """For a figure: what is on it, for who cannot see it."""
+    view: View | None = None
+    """For a table: how its numbers are shown, where that is not as they come."""
 
 
 Shown = tuple[Exhibit, Union["pd.DataFrame", "Figure"]]
 """An exhibit and what is on it."""
 
 
-def told_apart(name: str, fixed: Collection[str], kind: str) -> str:
-    """A name that a user gave, as a column or a row beside ``fixed`` ones: the name itself, unless it is one of those.
-
-    Then, and where a name looks like that already, its kind stands behind it: ``all (source)``. Different names stay
-    different.
-    """
-    ending = f" ({kind})"
-    bare = name
-    while bare.endswith(ending):
-        bare = bare.removesuffix(ending)
-    return name + ending if bare in fixed else name
-
-
 def save_table(folder: Path, exhibit: Exhibit, table: "pd.DataFrame") -> Path:
     """Write ``tables/<name>.csv`` and ``.tex`` under a stage's folder and register them; the CSV's path."""
     csv = folder / "tables" / f"{exhibit.name}.csv"
     write_text(csv, table.to_csv(index=False))
-    write_text(csv.with_suffix(".tex"), table.to_latex(index=False, escape=True, caption=exhibit.caption))
+    write_text(csv.with_suffix(".tex"), to_latex(table, exhibit.view, exhibit.caption))
     _register(folder, exhibit)
     return csv
 
@@ -124,10 +114,26 @@ def exhibits(folder: Path) -> list[Exhibit]:
     """
     file = folder / CAPTIONS
     try:
-        found = [Exhibit(**entry) for entry in _entries(file).values()]
+        found = [_exhibit(entry) for entry in _entries(file).values()]
     except TypeError as error:
         raise _damaged(file, error) from error
     return sorted(found, key=lambda exhibit: (exhibit.order, exhibit.name))
+
+
+def _exhibit(entry: dict[str, Any]) -> Exhibit:
+    exhibit = Exhibit(**entry)
+    return replace(exhibit, view=View.read(**exhibit.view)) if exhibit.view else exhibit
+
+
+def shown_table(folder: Path, name: str) -> "pd.DataFrame":
+    """A table that is registered in a stage's folder, as people read it, all cells texts; its CSV has the numbers.
+
+    Raises ``MissingInput`` if there is none of that name.
+    """
+    found = [exhibit for exhibit in exhibits(folder) if (exhibit.kind, exhibit.name) == ("table", name)]
+    if not found:
+        raise MissingInput(f"{folder} has no table {name}; run the stage that makes it")
+    return cells(read_table(folder / "tables" / f"{name}.csv"), found[0].view)
 
 
 def show(folder: Path, shown: Iterable[Shown]) -> list[str]:
@@ -147,7 +153,7 @@ class Drawing(Piece):
     """
 
     lead: str = field(kw_only=True)
-    """One that is always among them, as ``tables/<name>``."""
+    """One that is always among them, as ``tables/<name>``; it is written last."""
     is_drawing: ClassVar[bool] = True
 
     def freshness(self) -> Freshness:
@@ -166,8 +172,6 @@ class Drawing(Piece):
         folder, (kind, name) = self.path.parent, self.lead.split("/")
         file = folder / kind / f"{name}.{'csv' if kind == 'tables' else 'png'}"
         if not file.exists() or self.lead not in _entries(folder / CAPTIONS):
-            return False
-        if any(folder.glob(f".{self.path.name}.tmp-*")):  # it was begun, and killed
             return False
         inputs = self.recipe.inputs.values()
         return all(path.exists() and path.stat().st_mtime <= file.stat().st_mtime for path in inputs)
@@ -190,14 +194,24 @@ def drawing(
     """
 
     def make(draft: Draft) -> None:
-        draft.path.touch()
-        names = show(folder, draw())
+        names = show(folder, _with_last(draw(), lead))
         for gone in {*draft.artefact.names(), *optional} - {*names}:
             _withdraw(folder, *gone.split("/", 1))
         write_text(draft.path, "".join(f"{one}\n" for one in names))
 
     recipe = Recipe(f"drawing {name}", dict(inputs), dict(settings or {}), seed=seed)
     return Drawing(folder / f".drawn-{name}", recipe, make=make, lead=lead)
+
+
+def _with_last(shown: Iterable[Shown], last: str) -> Iterator[Shown]:
+    """What is shown, one of them after all others."""
+    kept = []
+    for exhibit, content in shown:
+        if f"{exhibit.kind}s/{exhibit.name}" == last:
+            kept.append((exhibit, content))
+        else:
+            yield exhibit, content
+    yield from kept
 
 
 def _register(folder: Path, exhibit: Exhibit) -> None:

@@ -63,8 +63,8 @@ def near_duplicates(texts: Iterable[tuple[str, str]], threshold: float = 0.8) ->
     beginning_with: dict[int, list[int]] = {}
     for place, identifier in enumerate(read.ids):
         own = _ranks(read.of_text(place), shared, rank)
-        # Texts that are alike have this many shingles in common at least, so of each one's rarest shingles but so many
-        # one is the other's too.
+        # Texts that are alike share at least ``needed`` shingles, so one of a text's first ``len(own) - needed + 1`` is
+        # among them, whichever the others are; the rarest stand first.
         needed = max(1, math.ceil(threshold * read.size(place) - _ROUNDING))
         rarest = own[: max(0, len(own) - needed + 1)].tolist()
         candidates = sorted({earlier for shingle in rarest for earlier in beginning_with.get(shingle, ())})

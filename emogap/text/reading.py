@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import re
 import sys
 import zlib
@@ -25,11 +26,11 @@ from emogap.errors import InputError, MissingInput, UsageError, reading_parquet
 from emogap.store.artefacts import RULE
 
 DEFAULT_COLUMN = "text"
-Kind = Literal["text", "CSV", "TSV", "JSON", "JSON lines", "Parquet"]
+Format = Literal["text", "CSV", "TSV", "JSON", "JSON lines", "Parquet"]
 Row = tuple[str, dict[str, Any]]
 """Where a record stands, for messages (``<path>, line 3``, ``<path>, record 3``; counted from 1), and its values."""
 
-_ENDINGS: dict[str, Kind] = {
+_ENDINGS: dict[str, Format] = {
     ".csv": "CSV", ".tsv": "TSV", ".tab": "TSV", ".json": "JSON", ".jsonl": "JSON lines", ".ndjson": "JSON lines",
     ".parquet": "Parquet",
 }  # fmt: skip
@@ -39,6 +40,10 @@ _SEPARATORS = (",", ";", "\t")
 _LOOKED_AT = 50
 """Rows of a table that its separator is told by."""
 _HEAD = 1 << 16
+MOST_RATIO = 100
+"""Text is packed to a quarter or a tenth; what shrinks to less than a hundredth was made to fill a disk."""
+UNCHECKED_BYTES = 64 << 20
+"""So much may come out of any archive."""
 _BRING_AGAIN = "bring it again"
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _FOREIGN = (
@@ -78,17 +83,17 @@ def given_file(path: Path, what: str, remedy: str) -> Path:
     return path
 
 
-def kind_by_name(name: str) -> Kind:
+def format_by_name(name: str) -> Format:
     """What a file is by the ending of its name, whether or not it is packed (``.gz``); ``text`` for any other."""
     return _ENDINGS.get(Path(name.lower().removesuffix(".gz")).suffix, "text")
 
 
-def kind_of(path: Path) -> Kind:
+def format_of(path: Path) -> Format:
     """What a file is: by its content where that says it, else by its name. Raises ``InputError`` for an empty one."""
-    named, head = kind_by_name(path.name), _head(path)
+    named, head = format_by_name(path.name), _head(path)
     if head in (b"", *(mark for mark, _ in _ENCODINGS)):
         raise InputError(f"{path} is empty")
-    found = "Parquet" if head.startswith(_PARQUET) else _json_kind(path, named)
+    found = "Parquet" if head.startswith(_PARQUET) else _json_format(path, named)
     if found is None and named == "Parquet":
         raise InputError(f"{path} cannot be read as Parquet (it does not begin as Parquet does); name it as what it is")
     found = found or named
@@ -108,7 +113,7 @@ def _head(path: Path) -> bytes:
         return stream.read(_HEAD)
 
 
-def _json_kind(path: Path, named: Kind) -> Kind | None:
+def _json_format(path: Path, named: Format) -> Format | None:
     """JSON or JSON lines, where the text is that; None for any other text."""
     begun = list(islice((line.strip() for line in read_lines(path) if line.strip()), 3))
     first = begun[0] if begun else ""
@@ -131,6 +136,20 @@ def _parsed(text: str) -> Any:
 # --- bytes and text --------------------------------------------------------------------------------------------------
 
 
+def check_unpacked(name: object, packed: int, unpacked: int) -> None:
+    """Raises ``InputError`` if so many bytes are too many to have come out of so many packed ones."""
+    if unpacked > max(UNCHECKED_BYTES, MOST_RATIO * packed):
+        raise InputError(f"{name} unpacks to over {MOST_RATIO} times its size; unpack it by hand")
+
+
+class _Unpacked(gzip.GzipFile):
+    """The content of a gzip file, which is held to ``check_unpacked`` where it is read on as text."""
+
+    def read1(self, size: int = -1) -> bytes:
+        check_unpacked(self.name, os.fstat(self.fileobj.fileno()).st_size, self.tell())
+        return super().read1(size)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
     """The bytes of a file, unpacked where it is gzip, and whether it was. Raises ``InputError`` for a damaged one."""
@@ -140,7 +159,7 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
             packed = file.read(2) == _GZIP
             file.seek(0)
             if packed:
-                with gzip.open(file) as stream:
+                with _Unpacked(fileobj=file) as stream:
                     yield stream, True
             else:
                 yield file, False
@@ -320,7 +339,7 @@ def read_json(path: Path) -> Any:
 
 def _json_values(path: Path) -> Iterator[tuple[str, Any]]:
     """Where it stands and its value, for each element of a list, or each line that is not blank."""
-    if kind_of(path) == "JSON lines":
+    if format_of(path) == "JSON lines":
         for number, line in enumerate(read_lines(path), start=1):
             if line.strip():
                 yield f"{path}, line {number}", _value(line, path, number)
@@ -373,11 +392,11 @@ def read_table(path: Path, wanted: Collection[str] = (), required: Collection[st
     Raises ``MissingInput``, or ``InputError`` with the line or record: a row with another number of fields than the
     header, a column that stands twice, an element that is no object.
     """
-    kind = kind_of(path)
-    if kind in ("JSON", "JSON lines"):
+    file_format = format_of(path)
+    if file_format in ("JSON", "JSON lines"):
         rows = [(where, _as_object(where, value)) for where, value in _json_values(path)]
         return Table(tuple(dict.fromkeys(name for _, values in rows for name in values)), rows)
-    table = _parquet(path, wanted) if kind == "Parquet" else _separated(path, kind, wanted)
+    table = _parquet(path, wanted) if file_format == "Parquet" else _separated(path, file_format, wanted)
     missing = [name for name in required if name not in table.columns]
     if missing:
         raise InputError(
@@ -406,17 +425,17 @@ def _canonical(path: Path, header: Iterable[str], wanted: Collection[str]) -> li
     return names
 
 
-def _separated(path: Path, kind: Kind, wanted: Collection[str]) -> Table:
-    header, rows = _with_header(path, _rows(path, _style(path, kind, wanted)))
+def _separated(path: Path, file_format: Format, wanted: Collection[str]) -> Table:
+    header, rows = _with_header(path, _rows(path, _style(path, file_format, wanted)))
     columns = _canonical(path, header, wanted)
     return Table(tuple(columns), ((where, dict(zip(columns, row, strict=True))) for where, row in rows))
 
 
-def _style(path: Path, kind: Kind, wanted: Collection[str] = ()) -> dict[str, Any]:
+def _style(path: Path, file_format: Format, wanted: Collection[str] = ()) -> dict[str, Any]:
     """How a table is separated and quoted: the separator under which its header has the wanted columns, else the one
     of its name, else another that parts all of its first lines alike."""
-    own = "\t" if kind == "TSV" else ","
-    styles = [_quoted(separator, kind) for separator in (own, *(s for s in _SEPARATORS if s != own))]
+    own = "\t" if file_format == "TSV" else ","
+    styles = [_quoted(separator, file_format) for separator in (own, *(s for s in _SEPARATORS if s != own))]
     begun = [_first_rows(path, style) for style in styles]
     lowered = {name.casefold() for name in wanted}
     named = [len(lowered & {name.strip().casefold() for name in rows[0]}) if rows else 0 for rows in begun]
@@ -426,8 +445,8 @@ def _style(path: Path, kind: Kind, wanted: Collection[str] = ()) -> dict[str, An
     return next((s for s, found in zip(styles, widths, strict=True) if len(found) == 1 and found != {1}), styles[0])
 
 
-def _quoted(separator: str, kind: Kind) -> dict[str, Any]:
-    if kind == "TSV" and separator == "\t":
+def _quoted(separator: str, file_format: Format) -> dict[str, Any]:
+    if file_format == "TSV" and separator == "\t":
         return {"delimiter": separator, "quoting": csv.QUOTE_NONE}
     return {"delimiter": separator, "strict": True}
 
@@ -474,8 +493,8 @@ def _with_header(
 
 
 def _even(path: Path, rows: Iterator[tuple[int, list[str]]], count: int) -> Iterator[tuple[str, list[str]]]:
-    """The rows, each ``count`` fields. Separators at the end are no fields where all rows have as many of them; blank
-    lines are none of the rows of a table of several columns."""
+    """The rows, each ``count`` fields. Separators at the ends of lines are no fields if all rows have equally many of
+    them. In a table of several columns a blank line is no row."""
     width = None
     for number, row in rows:
         if not row:
@@ -553,19 +572,19 @@ def read_passages(path: Path) -> list[str]:
 
 
 def _texts(path: Path, column: str | None) -> Iterator[str]:
-    kind = kind_of(path)
-    if kind == "text":
+    file_format = format_of(path)
+    if file_format == "text":
         if column is not None:
             raise UsageError(
                 f"--column {column}: {path} is read as plain text, which has no columns; leave it out, or name a table "
                 "by what it is (.csv, .tsv)"
             )
         return read_lines(path)
-    if kind in ("JSON", "JSON lines"):
+    if file_format in ("JSON", "JSON lines"):
         return _json_texts(path, column)
-    if kind == "Parquet":
+    if file_format == "Parquet":
         return _parquet_texts(path, column)
-    return _separated_texts(path, kind, column)
+    return _separated_texts(path, file_format, column)
 
 
 def _parquet_texts(path: Path, column: str | None) -> Iterator[str]:
@@ -576,9 +595,9 @@ def _parquet_texts(path: Path, column: str | None) -> Iterator[str]:
         yield _as_text(where, chosen, values[chosen])
 
 
-def _separated_texts(path: Path, kind: Kind, column: str | None) -> Iterator[str]:
+def _separated_texts(path: Path, file_format: Format, column: str | None) -> Iterator[str]:
     wanted = [column or DEFAULT_COLUMN]
-    rows = _rows(path, _style(path, kind, wanted))
+    rows = _rows(path, _style(path, file_format, wanted))
     first = next(((number, row) for number, row in rows if row), (1, []))
     names, rows = _canonical(path, first[1], wanted), chain([first], rows)
     # Numbers are names where all names are: a 1 among the fields of a first row is none.
@@ -637,11 +656,12 @@ def passages_rule(path: Path) -> dict[str, str]:
 
 def texts_rule(path: Path, column: str | None, count: int) -> dict[str, str]:
     """The same for a file of ``count`` texts: one that is not what its name says, or whose lines end at ``\\r``."""
-    kind = kind_of(path)
-    otherwise = kind != kind_by_name(path.name) or path.suffix.lower() in (".json", ".tab")
-    if kind in ("CSV", "TSV"):
-        otherwise |= _style(path, kind, [column or DEFAULT_COLUMN])["delimiter"] != ("\t" if kind == "TSV" else ",")
-    if kind == "text":
+    file_format = format_of(path)
+    otherwise = file_format != format_by_name(path.name) or path.suffix.lower() in (".json", ".tab")
+    if file_format in ("CSV", "TSV"):
+        separator = _style(path, file_format, [column or DEFAULT_COLUMN])["delimiter"]
+        otherwise |= separator != ("\t" if file_format == "TSV" else ",")
+    if file_format == "text":
         with _opened(path) as (stream, _):
             otherwise |= sum(1 for _ in stream) != count
     return dict(_RULE) if otherwise else {}

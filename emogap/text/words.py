@@ -77,11 +77,12 @@ def spelling_rule(tables: Iterable[Path], column: str, **where) -> dict[str, str
     ``where``: what ``pyarrow.parquet.read_table`` takes to leave rows out. A table that is not there has no text.
     Raises ``InputError`` for one that cannot be read.
     """
-    odd = any(text is not None and plain(text) != text for path in tables for text in _texts(path, column, where))
-    return {SPELLING: _SPELLING} if odd else {}
+    texts = (text for path in tables for text in column_texts(path, column, **where) if text is not None)
+    return {SPELLING: _SPELLING} if any(plain(text) != text for text in texts) else {}
 
 
-def _texts(path: Path, column: str, where: dict) -> list[str | None]:
+def column_texts(path: Path, column: str, **where) -> list[str | None]:
+    """One column of a Parquet table; nothing where the table is not there. ``where``: as of ``spelling_rule``."""
     import pyarrow.parquet as pq
 
     if not path.is_file():

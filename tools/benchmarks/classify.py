@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from emogap.config import HubModel
+from emogap.config import HubModel, Process
 from emogap.data.classify import load
-from emogap.data.clean import Report, Rules, clean
+from emogap.data.clean import Report, clean
 from emogap.data.emotion_model import EncoderClassifier
 from emogap.data.raw import find_sources
 from emogap.device import cpu_has_bf16
@@ -42,7 +42,7 @@ def sample_lines(count: int) -> list[str]:
     """Kept lines of the shipped sample, one of each source in turn, as a mixed corpus would have them."""
     reports: list[Report] = []
     by_source: dict[str, list[str]] = {}
-    for part in clean(find_sources([ROOT / "data/sample/babylm"], [".train"]), Rules(), reports=reports):
+    for part in clean(find_sources([ROOT / "data/sample/babylm"], [".train"]), Process(), reports=reports):
         by_source.setdefault(part.source, []).extend(part.texts.to_list())
     return [text for texts in zip(*by_source.values(), strict=False) for text in texts][:count]
 

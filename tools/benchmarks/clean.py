@@ -6,7 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from emogap.data.clean import Report, Rules, clean
+from emogap.config import Process
+from emogap.data.clean import Report, clean
 from emogap.data.raw import Source
 from emogap.options import Parser, a_path
 from emogap.paths import ROOT
@@ -17,7 +18,7 @@ _BREAKS = str.maketrans("\t\x0b\x0c\x1c\x1d\x1e\x1f", " " * 7)
 _SPACE_BEFORE_PUNCTUATION = re.compile(r"\s+([.,!?;:])")
 
 
-def clean_line(line: str, rules: Rules) -> str | None:
+def clean_line(line: str, rules: Process) -> str | None:
     """A line by the rules, None if it is dropped: the plain form of what ``emogap.data.clean`` does to whole blocks."""
     line = line.removesuffix("\n")
     if len(line.encode()) > rules.max_line_bytes:
@@ -32,7 +33,7 @@ def clean_line(line: str, rules: Rules) -> str | None:
     return line if len(line.split()) > rules.min_words else None
 
 
-def plain_loop(path: Path, rules: Rules) -> Iterator[tuple[int, str]]:
+def plain_loop(path: Path, rules: Process) -> Iterator[tuple[int, str]]:
     """(line number, text) of the kept lines of a well-formed file, by a loop over its lines and a set of texts."""
     seen: set[str] = set()
     with path.open(encoding="utf-8") as file:
@@ -83,7 +84,7 @@ def run(words: list[str]) -> None:
 
 def compare(path: Path, workers: int = 0, rounds: int = 3) -> float:
     """How many times as fast as the plain loop; both keep all kept lines, and must keep the same number."""
-    rules, megabytes = Rules(), path.stat().st_size / 1e6
+    rules, megabytes = Process(workers=workers), path.stat().st_size / 1e6
     kept: dict[str, int] = {}
 
     def loop() -> float:
@@ -92,7 +93,7 @@ def compare(path: Path, workers: int = 0, rounds: int = 3) -> float:
 
     def blocks() -> float:
         reports: list[Report] = []
-        parts = list(clean([Source("made", path)], rules, workers=workers, reports=reports))
+        parts = list(clean([Source("made", path)], rules, reports))
         kept["emogap"] = sum(len(part.texts) for part in parts)
         return megabytes
 

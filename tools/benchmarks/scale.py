@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from emogap.cluster import Crew, crew
+from emogap.cluster import ActorPool
 from emogap.config import HubModel, Scale
 from emogap.data.classify import Scoring, open_scorer
 from emogap.errors import EmogapError, UsageError
@@ -24,7 +24,7 @@ from tools.benchmarks.classify import sample_lines
 
 NO_RAY, ONE, TWO, NO_RAY_TWO = "no Ray, 1 core", "Ray, 1 worker", "Ray, 2 workers", "no Ray, 2 cores"
 BOOKED = 0.5
-"""CPUs that Ray books for a worker: both crews are hired at once, though only one of them is at work at a time."""
+"""CPUs that Ray books for a worker: both pools are started at once, though only one of them is at work at a time."""
 SAME = 1e-5
 """fp32 scores of the same batches; threads may sum in another order."""
 
@@ -56,8 +56,8 @@ def compare(texts: list[str], size: int, name: str = "emotion-minilm", rounds: i
     pieces = list(enumerate(texts[start : start + size] for start in range(0, len(texts), size)))
     scoring = Scoring(HubModel(name=name), "cpu", "fp32", 0, Scale(executor="ray", cpus=BOOKED, gpus=0))
     found: dict[str, dict[int, np.ndarray]] = {}
-    with ExitStack() as hired:
-        crews = {label: hired.enter_context(_loaded_crew(scoring, workers)) for label, workers in ((ONE, 1), (TWO, 2))}
+    with ExitStack() as stack:
+        pools = {label: stack.enter_context(_loaded_pool(scoring, workers)) for label, workers in ((ONE, 1), (TWO, 2))}
         score, _ = open_scorer(scoring)
 
         def without_ray(label: str, cores: int) -> float:
@@ -67,7 +67,7 @@ def compare(texts: list[str], size: int, name: str = "emotion-minilm", rounds: i
 
         def on_cluster(label: str) -> float:
             found[label] = {}
-            crews[label].run(pieces, lambda piece, scores: found[label].update({piece[0]: scores}))
+            pools[label].run(pieces, lambda piece, scores: found[label].update({piece[0]: scores}))
             return len(texts)
 
         timings = time_in_turn(
@@ -87,10 +87,10 @@ def compare(texts: list[str], size: int, name: str = "emotion-minilm", rounds: i
 
 
 @contextmanager
-def _loaded_crew(scoring: Scoring, size: int) -> Iterator[Crew]:
-    """A crew whose workers are all loaded; their start is printed, apart from their rate."""
+def _loaded_pool(scoring: Scoring, size: int) -> Iterator[ActorPool]:
+    """A pool whose workers are all loaded; their start is printed, apart from their rate."""
     started = time.perf_counter()
-    with crew(scoring.scale.model_copy(update={"workers": size}), partial(_open_on_one_core, scoring)) as workers:
+    with ActorPool(scoring.scale.model_copy(update={"workers": size}), partial(_open_on_one_core, scoring)) as workers:
 
         def until_loaded() -> Iterator[Piece]:
             while workers.loaded < size:

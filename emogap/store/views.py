@@ -1,0 +1,144 @@
+"""How tables of numbers are read: files hold numbers, and what people see is made of them here, once for all.
+
+The report, the notebooks, the command line and the LaTeX files show a table through ``cells``.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class View:
+    """How a table is shown. Without any settings: as it is, intervals beside their values."""
+
+    digits: Mapping[str, int | str] = field(default_factory=dict)
+    """Column → decimals at most, or a format specification (``.1f``); the column ``""`` is every other one."""
+    rows: tuple[str, ...] = ()
+    """Columns that name a row of a table that is shown wide; then ``values`` fill its cells."""
+    columns: str = ""
+    """Of a wide table: the column whose values stand side by side."""
+    values: tuple[str, ...] = ()
+    behind: str = ""
+    """A column that stands behind the value in its cell."""
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """What stands for the values of ``behind``."""
+    joined: str = ""
+    """What stands between the values of one cell, where it has several."""
+    below: tuple[str, ...] = ()
+    """(column, row): that column's values in that row stand in a row of their own, below all others."""
+
+    @classmethod
+    def read(cls, **entry: Any) -> "View":
+        """A view as JSON has it."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()})
+
+
+def told_apart(name: str, fixed: Collection[str], kind: str) -> str:
+    """A name that a user gave, as a column or a row beside ``fixed`` ones: the name itself, unless it is one of those.
+
+    Then, and where a name looks like that already, its kind stands behind it: ``all (source)``. Different names stay
+    different.
+    """
+    ending = f" ({kind})"
+    bare = name
+    while bare.endswith(ending):
+        bare = bare.removesuffix(ending)
+    return name + ending if bare in fixed else name
+
+
+def cells(table: "pd.DataFrame", view: View | None = None) -> "pd.DataFrame":
+    """The table as people read it, all cells texts: a value with the ends of its interval, a dash for what is missing.
+
+    Three columns ``x, x_low, x_high`` (or ``x, low, high``) become one, ``84.0 [82, 86]``.
+    """
+    import pandas as pd
+
+    view = view or View()
+    shown = {name: [_number(value, view, name) for value in table[name]] for name in table}
+    texts = pd.DataFrame(shown, index=table.index, dtype=object)
+    for name, *ends in _estimates(table):
+        texts[name] += [_interval(pair, view, ends) for pair in table[ends].to_numpy()]
+        texts = texts.drop(columns=ends)
+    if view.behind:
+        behind = [view.marks.get(text, text) for text in texts[view.behind]]
+        texts[view.values[0]] = (texts[view.values[0]] + " " + behind).str.rstrip()
+    return _wide(texts, view) if view.rows else texts
+
+
+def to_latex(table: "pd.DataFrame", view: View | None, caption: str | None = None) -> str:
+    """The same as a LaTeX table, numbers flush right."""
+    shown = cells(table, view)
+    flush = "".join("r" if are_numbers(shown[name]) else "l" for name in shown)
+    return shown.to_latex(index=False, escape=True, caption=caption, column_format=flush)
+
+
+def are_numbers(texts: "pd.Series") -> bool:
+    """Whether all cells of a column are numbers, or dashes for such."""
+    return bool(texts.str.match(r"^([-−\d.,]+(e[-+]\d+)?( \[.*\])?|-?inf|–)$").all())
+
+
+def _estimates(table: "pd.DataFrame") -> Iterator[tuple[str, str, str]]:
+    """The names of a value and of its ends; columns of texts, or of counts, only happen to be called like these."""
+    from pandas.api.types import is_integer_dtype, is_numeric_dtype
+
+    names = list(table)
+    for name, after in zip(names, [*names[1:], ""], strict=True):
+        three = (name, "low", "high") if after == "low" else (name, f"{name}_low", f"{name}_high")
+        kinds = [table[one].dtype for one in three if one in names]
+        if len(kinds) == 3 and all(map(is_numeric_dtype, kinds)) and not all(map(is_integer_dtype, kinds)):
+            yield three
+
+
+def _interval(ends: "np.ndarray", view: View, names: list[str]) -> str:
+    shown = [_number(end, view, name, ".3g") for end, name in zip(ends, names, strict=True)]
+    return "" if MISSING in shown else f" [{', '.join(shown)}]"
+
+
+def _number(value: Any, view: View, column: str, general: str = ".4g") -> str:
+    """A number as people read it, a missing one as a dash."""
+    import numpy as np
+    import pandas as pd
+
+    if pd.isna(value) or value == "":
+        return MISSING
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return str(value)
+    digits = view.digits.get(column, view.digits.get(""))
+    if isinstance(digits, str):
+        return format(value, digits)
+    if isinstance(value, Integral):
+        return f"{value:,}"
+    value = (value if digits is None else np.round(value, digits)) + 0.0  # no number is shown as -0
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:{general}}"
+
+
+def _wide(texts: "pd.DataFrame", view: View) -> "pd.DataFrame":
+    import pandas as pd
+
+    lines: dict[tuple[str, ...], dict[str, str]] = {}
+    last: dict[str, str] = {}
+    headings = list(view.rows)
+    for row in texts.to_dict("records"):
+        named = {name: row[name] for name in view.rows}
+        line = lines.setdefault(tuple(named.values()), named)
+        for value in view.values:
+            heading = _heading(row, value, view)
+            headings += [heading] * (heading not in headings)
+            line[heading] = f"{line[heading]}{view.joined}{row[value]}" if heading in line else row[value]
+            if view.below and row[view.rows[0]] == view.below[1]:
+                last = {**named, view.rows[0]: view.below[0], **last, heading: row[view.below[0]]}
+    return pd.DataFrame([*lines.values(), *([last] if last else [])], columns=headings).fillna(MISSING)
+
+
+def _heading(row: dict[str, str], value: str, view: View) -> str:
+    if len(view.values) > 1:
+        return f"{row[view.columns]}: {value}"
+    return told_apart(row[view.columns], view.rows, view.columns) if view.columns else value
