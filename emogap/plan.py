@@ -4,6 +4,7 @@ Manifests, journals and checkpoints hold seconds beside what was done. A price i
 item took under the same settings; too little to tell, or other settings, are said with what was seen and get no number.
 """
 
+import csv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,16 +15,22 @@ import pandas as pd
 from emogap import hub
 from emogap.config import Config, Section
 from emogap.data import alpaca, classify
-from emogap.errors import EmogapError, MissingInput
+from emogap.errors import EmogapError, InputError, MissingInput
 from emogap.evaluate import blimp, models, respond
 from emogap.generate import augment, rewrite, writing
-from emogap.gpu_rates import FOLDER, read_rates, tables
+from emogap.paths import ROOT
 from emogap.published import published
 from emogap.records import RESPONSES, REWRITES, STORIES, read_rows
 from emogap.show.report_facts import home_manifests
 from emogap.store.artefacts import counted, portable
-from emogap.train import checkpoints, history, model_folder, strategies
+from emogap.train import checkpoints, exhibits, model_folder, strategies
+from emogap.train.stage import model_piece
 
+RATES = ROOT / "results" / "gpu"
+"""Tables of how fast cards are: a CSV file a card, a rate a row. `make test-gpu` writes them."""
+RATE_COLUMNS = ("card", "work", "model", "rate", "unit")
+"""``work`` is one of ``KINDS``, ``model`` as a profile names it, ``unit`` such as ``tokens/s``. Further columns are
+settings (``writer.batch_size``) that the rate holds for; an empty cell is any value."""
 SECONDS, LOADED_SECONDS, STEPS = 30, 120, 10
 """What was timed must have taken so long (the second: with loading a model among it), or so many steps: what happens
 once, as choosing kernels and finding memory, must not decide."""
@@ -161,7 +168,7 @@ def _trained(config: Config, work: Work, seen: Seen) -> Seen:
 
 
 def _at_pace(config: Config, work: Work, seen: Seen, entries: list[dict], steps: int, held_out: float) -> Seen:
-    pace, settings = history.pace(entries), getattr(config, work.kind)
+    pace, settings = exhibits.pace(entries), getattr(config, work.kind)
     steps = min(steps, settings.max_steps) if settings.max_steps > 0 else steps
     enough = pace.timed >= (STEPS if steps > entries[-1]["step"] else 1)
     problems = seen.problems or (() if enough else (f"{pace.timed} steps timed, under {STEPS}: too few to tell",))
@@ -176,7 +183,7 @@ def _begun(config: Config, work: Work) -> Iterator[Seen]:
     recipes: set[str] = set()
     with suppress(EmogapError):  # what it depends on is not there, or makes fewer chunks
         if work.run:
-            recipe, model = strategies.artefact(config, work.run).recipe.sha256(), config.home.model(work.name)
+            recipe, model = model_piece(config, work.run).recipe.sha256(), config.home.model(work.name)
             if state := checkpoints.last_state(model, recipe):
                 seen = Seen(checkpoints.folder(model), work.count, 0)
                 yield _at_pace(config, work, seen, state["log_history"], state["max_steps"], 1)
@@ -186,6 +193,32 @@ def _begun(config: Config, work: Work) -> Iterator[Seen]:
     for path, recipe, rows in begun:
         problems = () if recipe in recipes else ("begun, not known to be under these settings",)
         yield Seen(path, sum(not row.attempt for row in rows), sum(row.seconds for row in rows), problems)
+
+
+def tables(source: Path) -> list[Path]:
+    """The file itself, or the tables of a folder; none, if it is something else."""
+    return [source] if source.suffix == ".csv" else sorted(source.glob("*.csv"))
+
+
+def read_rates(files: Sequence[Path]) -> Iterator[tuple[Path, dict[str, str]]]:
+    """File and row for each rate. Raises ``InputError`` naming a line without one, or whose rate is not over 0."""
+    for file in files:
+        for number, row in enumerate(csv.DictReader(file.read_text(encoding="utf-8").splitlines()), start=2):
+            missing = [column for column in RATE_COLUMNS if not row.get(column)]
+            if missing:
+                raise InputError(
+                    f"{file}, line {number}: no {', '.join(missing)}; a row needs {', '.join(RATE_COLUMNS)}"
+                )
+            if not _is_over_zero(row["rate"]):
+                raise InputError(f"{file}, line {number}: the rate is '{row['rate']}'; give a number over 0")
+            yield file, row
+
+
+def _is_over_zero(text: str) -> bool:
+    try:
+        return 0 < float(text) < float("inf")
+    except ValueError:
+        return False
 
 
 def _rated(config: Config, work: Work, files: Sequence[Path]) -> Iterator[Seen]:
@@ -248,5 +281,5 @@ def plan(config: Config, sources: Sequence[Path]) -> Iterator[str]:
     yield f"Known: {hours.sum():.3g} hours ({hours.count()} of {len(frame)} rows), {gigabytes:.3g} GB. *: published."
     yield f"Made on: {'; '.join(filter(None, machines)) or '–'}. Not priced: {LEFT_OUT}."
     yield from (f"Not known: {', '.join(names)}: {why}" for why, names in unknown.items())
-    if unknown and FOLDER not in sources:
-        yield f"{portable(FOLDER)} {'has rates of cards, for --from' if tables(FOLDER) else 'holds no rates of a card'}"
+    if unknown and RATES not in sources:
+        yield f"{portable(RATES)} {'has rates of cards, for --from' if tables(RATES) else 'holds no rates of a card'}"

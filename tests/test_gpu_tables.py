@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from emogap.gpu_rates import FOLDER, markdown, read_rates, write_rates
 from emogap.paths import ROOT
+from emogap.plan import RATES, read_rates
 
 sys.path.insert(0, str(ROOT / "tests" / "gpu"))
 import gpu_kit
@@ -22,11 +22,11 @@ ROWS = [
 
 def test_a_table_is_read_as_it_was_written_and_shown_with_shares_of_floors(tmp_path):
     file = tmp_path / "new" / "card.csv"
-    write_rates(file, ROWS)
+    gpu_kit.write_rates(file, ROWS)
     first, second = (row for _, row in read_rates([file]))
     assert {key: value for key, value in first.items() if value} == ROWS[0]
     assert second["writer.batch_size"] == "16" and second["floor"] == ""
-    assert markdown(file).splitlines()[2:] == [
+    assert gpu_kit.markdown(file).splitlines()[2:] == [
         "| pairs | m |  | 1,500 pairs/s | 50% | 2.5 |",
         "| stories | m | writer.batch_size 16 | 80 tokens/s | – | – |",
     ]
@@ -34,8 +34,10 @@ def test_a_table_is_read_as_it_was_written_and_shown_with_shares_of_floors(tmp_p
 
 def test_the_document_shows_every_table_there_is_and_else_says_that_there_is_none():
     page = (ROOT / "docs" / "gpu-box.md").read_text(encoding="utf-8")
-    tables = sorted(FOLDER.glob("*.csv"))
-    assert all(markdown(file) in page for file in tables), "print(markdown(file)) of emogap.gpu_rates gives it"
+    tables = sorted(RATES.glob("*.csv"))
+    assert all(gpu_kit.markdown(file) in page for file in tables), (
+        "print(markdown(file)) of tests/gpu/gpu_kit.py gives it"
+    )
     assert ("No figure on this page was measured on a GPU" in page) == (not tables)
 
 

@@ -6,18 +6,18 @@ import socket
 import pandas as pd
 import pytest
 
-from emogap import gpu_rates
 from emogap.cli import main
 from emogap.config import load_config
 from emogap.errors import InputError
 from emogap.generate.augment import story_chunks
 from emogap.generate.rows import Answer
 from emogap.paths import ROOT
-from emogap.plan import plan, works
+from emogap.plan import plan, read_rates, works
 from emogap.records import CORPUS, PROCESSED, RESPONSES, STORIES, write_rows
 from emogap.store.artefacts import counted
-from emogap.train.history import pace
-from emogap.train.strategies import artefact, runs
+from emogap.train.exhibits import pace
+from emogap.train.stage import model_piece
+from emogap.train.strategies import runs
 
 MISTRAL = "mistralai/Mistral-7B-Instruct-v0.1@2dcff66eac0c01dc50e4c41eea959968232187fe"
 GPT2 = "openai-community/gpt2@607a30d783dfa663caf39e06633721c8d4cfcd7e"
@@ -249,7 +249,7 @@ def test_the_last_checkpoint_tells_the_whole_training(paper):
     (folder / "checkpoint-60" / "trainer_state.json").write_text('{"log_hist')  # torn
     (folder / "recipe.sha256").write_text("other settings")
     assert "nothing of it is there" in reason(said(config)[1], "clm gpt2-baby")
-    (folder / "recipe.sha256").write_text(artefact(config, run).recipe.sha256())
+    (folder / "recipe.sha256").write_text(model_piece(config, run).recipe.sha256())
     row = said(config)[0]["clm gpt2-baby"]
     assert hours(row) == pytest.approx((1000 * 0.5 + 51 * 4 + 50 * 2) / 3600, rel=5e-3)
     assert "1,000 steps of 0.5 s, evaluations of 4 s" in row
@@ -360,7 +360,7 @@ def test_an_empty_home_prices_nothing_and_nothing_is_looked_up(paper, monkeypatc
         raise AssertionError("a plan looks nothing up")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr("emogap.plan.FOLDER", tmp_path / "gpu")
+    monkeypatch.setattr("emogap.plan.RATES", tmp_path / "gpu")
     assert main(["plan", "--profile", "paper", "--home", str(tmp_path / "own")]) == 0
     out = capsys.readouterr().out
     assert "Known: 0 hours (0 of 15 rows), 0 GB" in out
@@ -403,7 +403,7 @@ def test_a_row_that_is_no_rate_is_one_line_that_names_it(tmp_path, row, says):
     file = tmp_path / "x.csv"
     file.write_text(f"card,work,model,rate,unit\n{row}\n")
     with pytest.raises(InputError, match=says):
-        list(gpu_rates.read_rates([file]))
+        list(read_rates([file]))
 
 
 def test_options_that_are_gone_and_a_home_that_is_not_there_are_one_line(capsys, tmp_path):

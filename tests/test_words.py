@@ -110,7 +110,9 @@ def test_published_presets_take_a_text_as_it_is():
     assert PRESETS["published-rewrites"].words("cafe\u0301 café") == ["café"]
 
 
-def test_a_recipe_names_the_rule_where_a_kept_text_needs_it(tmp_path):
+def test_a_recipe_names_the_rule_where_a_kept_text_needs_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("EMOGAP_CACHE", str(tmp_path / "cache"))
+
     def table(name: str, *rows: tuple[str, str]):
         empty = dict.fromkeys(REWRITES.columns, "")
         frame = pd.DataFrame([{**empty, "output": output, "status": status} for output, status in rows])
@@ -123,6 +125,8 @@ def test_a_recipe_names_the_rule_where_a_kept_text_needs_it(tmp_path):
     assert SPELLING.startswith(RULE)
     assert spelling_rule([straight, tmp_path / "none.parquet"], "output", **kept) == {}
     assert list(spelling_rule([straight, curly], "output", **kept)) == [SPELLING]
+    monkeypatch.setattr("emogap.text.words.column_texts", None)
+    assert list(spelling_rule([straight, curly], "output", **kept)) == [SPELLING], "no table is read twice"
 
 
 def test_statistics_of_kept_texts_name_the_rule_where_they_need_it(make_config, monkeypatch):

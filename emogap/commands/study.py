@@ -126,20 +126,19 @@ def _doctor(arguments: argparse.Namespace) -> None:
 
 def _plan(arguments: argparse.Namespace) -> None:
     from emogap.errors import UsageError
-    from emogap.gpu_rates import FOLDER
 
     if arguments.gone is not None:
         raise UsageError(
             "--calibrate, --rates and --only are gone: prices come from what was done; give --from HOME, a home that "
             "has begun this profile or one like it, or --from FILE.csv, a table of rates"
         )
+    from emogap.plan import RATES, plan
+
     config = config_from(arguments)
     sources = arguments.sources or [config.home.root]
     for source in sources:
-        if arguments.sources and source != FOLDER and not source.exists():
+        if arguments.sources and source != RATES and not source.exists():
             raise UsageError(f"--from {source}: there is no such home or table; give one that is there")
-    from emogap.plan import plan
-
     for line in plan(config, sources):
         print(line)
 

@@ -25,7 +25,7 @@ from emogap.errors import MissingInput, UsageError
 from emogap.options import chunk_numbers
 from emogap.paths import MAKERS, from_root
 from emogap.records import CORPUS, KEPT, ROWS_AT_ONCE, STORIES, stream_rows, to_arrow
-from emogap.store.artefacts import RULE, Draft, Recipe, content_hashes, portable, write_json, write_text
+from emogap.store.artefacts import RULE, Draft, Recipe, content_hashes, portable, remembered, write_json, write_text
 from emogap.store.exhibits import Shown, drawing
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
@@ -74,7 +74,9 @@ def corpus_pieces(config: Config) -> list[Piece]:
 def _rules(config: Config, chunks: Iterable[Path], factual: Iterable[Path]) -> dict[str, str]:
     """Rules that have changed since corpora were first made, where they can change this one."""
     likeness = LIKENESS_RULE if config.corpus.near_duplicates else {}
-    equality = EQUALITY_RULE if any(map(_has_odd_line, chunks)) else {}
+    question = f"a line that text_key once read otherwise: {EQUALITY_RULE}"
+    odd = any(remembered(question, chunk, partial(_has_odd_line, chunk)) for chunk in chunks)
+    equality = EQUALITY_RULE if odd else {}
     return likeness | equality | (_ARTICLES if any(layout_of(path).is_new for path in factual) else {})
 
 

@@ -6,6 +6,7 @@ what the text was written from (equal values mean the same source line), empty s
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ import pandas as pd
 from emogap.errors import InputError
 from emogap.published import published_methods
 from emogap.records import KEPT
-from emogap.store.artefacts import RULE
+from emogap.store.artefacts import RULE, remembered
 from emogap.text.forms import Label, check
 from emogap.text.reading import RECORD_ENDINGS, Row, given_file, listed, read_table, shown
 from emogap.text.words import column_texts
@@ -172,8 +173,13 @@ def _source(name: str) -> str:
 
 def sources_rule(tables: Iterable[Path]) -> dict[str, str]:
     """The entry of recipes of stories of which a source has a folder in its name, which once was left out."""
-    names = {name for path in tables for name in column_texts(path, "source")}
-    return _SOURCES if any(name and _source(name) != Path(name).name for name in names) else {}
+
+    def once_lost(path: Path) -> bool:
+        return any(_source(name) != Path(name).name for name in {*column_texts(path, "source")} if name)
+
+    question = f"a source with a folder in its name: {_SOURCES}"
+    found = any(remembered(question, path, partial(once_lost, path)) for path in tables if path.is_file())
+    return _SOURCES if found else {}
 
 
 def _value(values: dict[str, Any], name: str, where: str) -> str:

@@ -18,9 +18,8 @@ import pyarrow.parquet as pq
 from emogap.cluster import Advance, unheard, workers
 from emogap.config import Config, Sampling, Writer
 from emogap.errors import InputError, reading_parquet
-from emogap.generate.engines import Conversation, Engine
+from emogap.generate.engines import Conversation, Engine, open_engine
 from emogap.generate.judging import judge
-from emogap.generate.open_engine import open_engine
 from emogap.generate.rows import ANSWER, Answer, Ask, Row, as_answer, row_id
 from emogap.generate.texts import Texts
 from emogap.hub import identify

@@ -297,13 +297,22 @@ def _remembered_hash(path: Path) -> str:
     found = path.stat()
     # The time of the last change of any kind (ctime) is the kernel's own: putting the file's time back sets it anew.
     key = f"{path.resolve()}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ctime_ns}\0{found.st_ino}"
-    memory = cache_dir() / "hashes" / hashlib.sha256(key.encode()).hexdigest()
+    return _remembered("hashes", key, lambda: _sha256_of_file(path))
+
+
+def remembered(question: str, path: Path, answer: Callable[[], bool]) -> bool:
+    """The answer to a question about a file's content, which is looked into once; ``question``: the rule, in words."""
+    return _remembered("answers", f"{question}\0{fingerprint(path)}", lambda: "yes" if answer() else "no") == "yes"
+
+
+def _remembered(folder: str, key: str, make: Callable[[], str]) -> str:
+    memory = cache_dir() / folder / sha256_text(key)
     with suppress(OSError):
         return memory.read_text(encoding="utf-8")
-    digest = _sha256_of_file(path)
+    text = make()
     with suppress(OSError):  # without a place to remember it, it is made again
-        write_text(memory, digest)
-    return digest
+        write_text(memory, text)
+    return text
 
 
 def content_hashes(path: Path) -> dict[str, str]:

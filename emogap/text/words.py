@@ -3,11 +3,12 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from emogap.errors import reading_parquet
-from emogap.store.artefacts import RULE
+from emogap.store.artefacts import RULE, remembered
 
 T = TypeVar("T")
 
@@ -77,15 +78,18 @@ def spelling_rule(tables: Iterable[Path], column: str, **where) -> dict[str, str
     ``where``: what ``pyarrow.parquet.read_table`` takes to leave rows out. A table that is not there has no text.
     Raises ``InputError`` for one that cannot be read.
     """
-    texts = (text for path in tables for text in column_texts(path, column, **where) if text is not None)
-    return {SPELLING: _SPELLING} if any(plain(text) != text for text in texts) else {}
+
+    def is_odd(path: Path) -> bool:
+        return any(plain(text) != text for text in column_texts(path, column, **where) if text is not None)
+
+    question = f"a text of {column} that is not plain: {where}, {_SPELLING}"
+    odd = any(remembered(question, path, partial(is_odd, path)) for path in tables if path.is_file())
+    return {SPELLING: _SPELLING} if odd else {}
 
 
 def column_texts(path: Path, column: str, **where) -> list[str | None]:
-    """One column of a Parquet table; nothing where the table is not there. ``where``: as of ``spelling_rule``."""
+    """One column of a Parquet table. ``where``: as of ``spelling_rule``."""
     import pyarrow.parquet as pq
 
-    if not path.is_file():
-        return []
     with reading_parquet(path):
         return pq.read_table(path, columns=[column], **where)[column].to_pylist()

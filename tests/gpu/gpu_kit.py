@@ -1,18 +1,23 @@
 """Models of the published shapes with random weights, texts for them, and the floors of what a card can do."""
 
+import csv
 import gc
+import io
 import json
 import random
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
+
+from emogap.plan import RATE_COLUMNS, read_rates
+from emogap.store.artefacts import write_text
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
 GPT2, MEDIUM = "openai-community/gpt2", "openai-community/gpt2-medium"
@@ -156,18 +161,17 @@ def train(task: str, local: Any, settings: Any, folder: Path, watch: Any = None)
 
     from emogap.generate.answer_form import load_answer_form
     from emogap.lm.loading import load_causal
-    from emogap.train.blocks import columns, cut, wrap
-    from emogap.train.causal_lm import as_rows, make_clm_trainer
-    from emogap.train.sft_rows import encode
+    from emogap.train.causal_lm import make_clm_trainer
+    from emogap.train.rows import block_rows, cut, encode, wrap
     from emogap.train.trainer import Plan, fit
 
     model, words = load_causal(local.path)
     needed = settings.batch_size * (settings.accumulation * settings.max_steps + 1)
     if task == "clm":
-        once = as_rows(columns(cut(wrap(words, lines() * 4), settings.block_size, "the sample"), closed=False))
+        once = block_rows(cut(wrap(words, lines() * 4), settings.block_size, "the sample"), closed=False)
         make = make_clm_trainer
     else:
-        from emogap.train.sft_trainer import make_sft_trainer as make
+        from emogap.train.sft import make_sft_trainer as make
 
         table = pd.DataFrame(records()).assign(id=lambda rows: rows.index.astype(str))
         form = load_answer_form(settings.template)
@@ -251,3 +255,31 @@ def measured(device: str) -> Iterator[Measured]:
         torch.cuda.synchronize(device)
         found.gigabytes = torch.cuda.max_memory_allocated(device) / 1e9
     found.seconds = time.perf_counter() - started
+
+
+# --- tables of rates -------------------------------------------------------------------------------------------------
+
+MEASURED = ("floor", "GB", "versions")
+"""Further columns that are no settings: the rate that the card's peak operations and bandwidth allow, empty for a card
+whose peaks are not known; the most memory that was held; what was measured with."""
+
+
+def write_rates(file: Path, rows: Sequence[dict[str, object]]) -> None:
+    """Write a card's table anew: the columns that every row has, then the settings that any has."""
+    settings = {key for row in rows for key in row} - {*RATE_COLUMNS, *MEASURED}
+    text = io.StringIO()
+    table = csv.DictWriter(text, [*RATE_COLUMNS, *MEASURED, *sorted(settings)], lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_text(file, text.getvalue())
+
+
+def markdown(file: Path) -> str:
+    """The table as a document shows it, with each rate's share of its floor."""
+    lines = ["| work | model | settings | rate | of the floor | GB |", "|---|---|---|---|---|---|"]
+    for _, row in read_rates([file]):
+        settings = [f"{key} {value}" for key, value in row.items() if value and key not in (*RATE_COLUMNS, *MEASURED)]
+        share = f"{float(row['rate']) / float(row['floor']):.0%}" if row.get("floor") else "–"
+        rate, gigabytes = f"{float(row['rate']):,.0f} {row['unit']}", row.get("GB") or "–"
+        lines.append(f"| {row['work']} | {row['model']} | {', '.join(settings)} | {rate} | {share} | {gigabytes} |")
+    return "\n".join(lines)

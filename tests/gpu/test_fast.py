@@ -22,9 +22,11 @@ from gpu_kit import (
     floor_rate,
     give_back_memory,
     lines,
+    markdown,
     measured,
     sentence_pairs,
     train,
+    write_rates,
 )
 
 for package in ("torch", "transformers", "pydantic", "safetensors", "pandas", "pyarrow"):
@@ -43,10 +45,10 @@ def add(device, tmp_path_factory) -> Iterator[Add]:
     import torch
     import transformers
 
-    from emogap.gpu_rates import FOLDER, markdown, write_rates
+    from emogap.plan import RATES
 
     card = "CPU" if device == "cpu" else torch.cuda.get_device_name(device)
-    folder = tmp_path_factory.mktemp("rates") if device == "cpu" else Path(os.environ.get("OUT") or FOLDER)
+    folder = tmp_path_factory.mktemp("rates") if device == "cpu" else Path(os.environ.get("OUT") or RATES)
     file, rows = folder / f"{re.sub(r'[^a-z0-9]+', '-', card.lower()).strip('-')}.csv", []
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}, {torch.version.cuda or 'no CUDA'}"
 
@@ -171,7 +173,7 @@ def test_stories_written_by_vllm(models, device, add, paper):
 @pytest.mark.parametrize("name", [GPT2, MEDIUM])
 def test_tokens_trained(models, device, add, paper, name, task, batches, tmp_path):
     from emogap.errors import TrainingError
-    from emogap.train.history import pace
+    from emogap.train.exhibits import pace
 
     if task == "sft":
         for package in ("trl", "datasets"):
