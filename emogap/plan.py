@@ -188,10 +188,10 @@ def _begun(config: Config, work: Work) -> Iterator[Seen]:
                 yield _at_pace(config, work, seen, state["log_history"], state["max_steps"], 1)
         elif begun:
             parts = augment.story_chunks(config) if work.kind == "stories" else rewrite.rewrite_versions(config)
-            recipes = {part.replies.sha256() for part in parts}
+            recipes = {part.parts_recipe.sha256() for part in parts}
     for path, recipe, rows in begun:
         problems = () if recipe in recipes else ("begun, not known to be under these settings",)
-        yield Seen(path, sum(not row["attempt"] for row in rows), sum(row["seconds"] for row in rows), problems)
+        yield Seen(path, sum(not row.attempt for row in rows), sum(row.seconds for row in rows), problems)
 
 
 def tables(source: Path) -> list[Path]:

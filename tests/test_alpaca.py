@@ -138,7 +138,7 @@ def test_recipes_name_the_rule_where_other_records_are_kept_than_before(make_con
     def rules(*settings: str) -> tuple[bool, bool]:
         """Whether the rule is in what shapes the replies, and in the recipe."""
         version = rewrite_versions(make_config("rewrite.versions=['v3']", *settings))[0]
-        return tuple(f"{RULE}cleaning" in recipe.identities for recipe in (version.replies, version.artefact.recipe))
+        return tuple(f"{RULE}cleaning" in recipe.identities for recipe in (version.parts_recipe, version.recipe))
 
     def file(*records: tuple[str, str, str]) -> str:
         path = tmp_path / "records.json"

@@ -85,6 +85,16 @@ def test_data_without_a_manifest_is_not_complete(source):
     assert artefact(source).freshness().state == "missing"
 
 
+def test_the_manifest_of_a_deleted_file_never_vouches_for_the_next_one(source, monkeypatch):
+    """Whoever makes it again may be killed before the new manifest is written."""
+    make(artefact(source))
+    artefact(source).path.unlink()
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr("emogap.store.artefacts.machine", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+        make(artefact(source), "other")
+    assert artefact(source).path.read_text() == "other" and artefact(source).freshness().state == "missing"
+
+
 def test_superseded_rows_are_kept_beside(source):
     make(artefact(source, keep_superseded=True), "old")
     make(artefact(source, keep_superseded=True, settings={"test.a": 2}), "new")

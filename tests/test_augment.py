@@ -149,7 +149,7 @@ def test_the_journal_of_a_finished_chunk_is_cleared_up_and_that_of_other_replies
     save_lines(config, ["joy"] * 8)
     stories.augment(config)
     ours, others = (config.home.chunk("m1", n).with_name(f"chunk_0000{n}.partial.jsonl") for n in range(2))
-    ours.write_text(json.dumps({"recipe": stories.story_chunks(config)[0].replies.sha256()}) + "\n")
+    ours.write_text(json.dumps({"recipe": stories.story_chunks(config)[0].parts_recipe.sha256()}) + "\n")
     others.write_text('{"recipe": "other"}\n')
     stories.augment(config)
     assert not ours.exists() and others.exists()
@@ -257,9 +257,10 @@ def test_what_is_drawn_depends_on_the_row_alone(make_config, engine):
 
 
 def test_genres_and_characters_are_drawn_as_published(config):
-    lines = pd.DataFrame([{**line(i, "joy"), "emotions": ["joy"]} for i in range(4000)])
-    template = stories.story_template(config.augment, "m2")
-    drawn = pd.DataFrame([ask.row for ask in stories.story_asks(lines, "m2", template, {}, run_seed=1)])
+    lines = [stories.Line(f"toy:{i}", "joy", "a line", "toy", ["joy"]) for i in range(4000)]
+    way = stories.Stories(config).way("m2")
+    asks = [stories.story_ask(one, "m2", way.template, {}, run_seed=1) for one in lines]
+    drawn = pd.DataFrame([vars(ask.asked) for ask in asks])
     for column, shares in (("genre", stories.GENRES), ("character", stories.CHARACTERS)):
         found = drawn[column].value_counts(normalize=True)
         assert found.to_dict() == {name: pytest.approx(share, abs=0.03) for name, share in shares.items()}

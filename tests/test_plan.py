@@ -10,6 +10,7 @@ from emogap.cli import main
 from emogap.config import load_config
 from emogap.errors import InputError
 from emogap.generate.augment import story_chunks
+from emogap.generate.rows import Answer
 from emogap.paths import ROOT
 from emogap.plan import plan, read_rates, works
 from emogap.records import CORPUS, PROCESSED, RESPONSES, STORIES, write_rows
@@ -193,11 +194,12 @@ def begin_chunk(config, seconds, recipe=None):
     write_rows(config.home.filtered, rows, PROCESSED)
     make(config.home.filtered, "process", {"emotional": 2000}, 1.0)
     chunk = story_chunks(config)[0]
-    lines = [{"recipe": recipe or chunk.replies.sha256()}]
-    lines += [{"ask": f"m1/s:{i}", "attempt": 0, "seconds": seconds} for i in range(100)]
-    lines += [{"ask": "m1/s:0", "attempt": 1, "seconds": 20.0}]
-    lines += [{"ask": "m1/s:100", "attempt": 0, "seconds": 500.0, "taken_over": True}]
-    path = chunk.artefact.path.with_name("chunk_00000.partial.jsonl")
+    lines = [{"recipe": recipe or chunk.parts_recipe.sha256()}]
+    answers = [Answer(f"m1/s:{i}", 0, 1, "w@1", "It rains.", "stop", 9, 9, seconds) for i in range(100)]
+    answers += [Answer("m1/s:0", 1, 1, "w@1", "It rains.", "stop", 9, 9, 20.0)]
+    lines += map(vars, answers)
+    lines += [{**vars(answers[0]), "ask": "m1/s:100", "seconds": 500.0, "taken_over": True}]
+    path = chunk.parts
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"ask": "m1/s:101", "att')
     return path

@@ -12,10 +12,11 @@ from emogap.config import Sampling
 from emogap.emotions import INDEX
 from emogap.errors import MissingInput, UsageError
 from emogap.generate import augment as stories
-from emogap.generate import judging, preview, trial
+from emogap.generate import judging, preview
 from emogap.generate import rewrite as rewrites
 from emogap.generate.engines import Reply
 from emogap.records import REWRITES, read_rows
+from emogap.store.parts import Rows
 
 preview = preview.preview
 MINE = "Tell me of {emotion}, {character}: {context}"
@@ -110,8 +111,9 @@ def test_a_template_tried_as_text_is_there_when_it_becomes_a_method(make_config,
     stories.augment(make_config(*SMALL, "augment.methods=['mine']", f"augment.templates.mine={file}"))
     assert len(asked(engine)) == 4
     drawn = chunk(config, "mine").set_index("line_id")["character"]
-    other = stories.story_asks(stories.chosen_lines(config), "m2", stories.story_template(config.augment, "m2"), {}, 0)
-    assert drawn.tolist() == [ask.row["character"] for ask in other], "two prompts draw the same for the same line"
+    ours = stories.Stories(config)
+    other = [ours.ask(one, ours.way("m2")) for one in ours.first(4)]
+    assert drawn.tolist() == [ask.asked.character for ask in other], "two prompts draw the same for the same line"
 
 
 def test_lines_of_ones_own(make_config, engine, monkeypatch):
@@ -207,15 +209,28 @@ def test_another_writer_closes_the_one_that_was_kept(make_config, engine):
 
 
 def test_two_processes_add_to_the_same_file(tmp_path):
-    one, other = trial.Tried(tmp_path / "tried.jsonl"), trial.Tried(tmp_path / "tried.jsonl")
-    one.add({"a": {"reply": "A"}})
-    other.add({"b": {"reply": "B"}})
-    one.add({"c": {"reply": "C"}})
-    assert [one.get(key)["reply"] for key in "abc"] == ["A", "B", "C"]
-    assert other.get("c") is None and trial.Tried(tmp_path / "tried.jsonl").get("c") == {"reply": "C"}
+    def opened() -> Rows:
+        return Rows(tmp_path / "tried.jsonl", "tried replies", shared=True)
+
+    def keys(rows: Rows) -> list[str]:
+        return [row["key"] for row in rows.rows]
+
+    one, other = opened(), opened()
+    one.append([{"key": "a", "reply": "A"}])
+    other.append([{"key": "b", "reply": "B"}])
+    one.append([{"key": "c", "reply": "C"}])
+    assert (keys(one), keys(other), keys(opened())) == (["a", "b", "c"], ["a", "b"], ["a", "b", "c"])
     with (tmp_path / "tried.jsonl").open("a") as file:
         file.write('{"key": "d", "rep')
-    assert trial.Tried(tmp_path / "tried.jsonl").get("d") is None
-    one.add({"d": {"reply": "D"}})
+    assert keys(opened()) == ["a", "b", "c"]
+    one.append([{"key": "d", "reply": "D"}])
     lines = (tmp_path / "tried.jsonl").read_text().splitlines()
     assert [json.loads(line).get("key") for line in lines] == [None, "a", "b", "c", "d"]
+
+
+def test_no_line_at_all_may_be_looked_at(make_config, engine, capsys):
+    save_lines(make_config(*SMALL), ["joy"] * 2)
+    for stage in ("augment", "rewrite"):
+        assert preview(make_config(*SMALL), n=0, stage=stage).empty
+        assert capsys.readouterr().out == "nothing to try out: n is 0\n"
+    assert engine.opened == 0

@@ -118,13 +118,13 @@ def test_rewrites_are_judged_without_their_reasoning(settings, engine):
 def test_rows_made_before_are_judged_anew_and_nothing_is_written_anew(settings, engine):
     rewrites.rewrite(settings)
     (version,) = rewrites.rewrite_versions(settings)
-    assert (rules(version.artefact.recipe), rules(version.replies)) == ({f"{RULE}judging"}, set())
-    before = read_rows(version.artefact.path, REWRITES)
-    path = manifest_path(version.artefact.path)
+    assert (rules(version.recipe), rules(version.parts_recipe)) == ({f"{RULE}judging"}, set())
+    before = read_rows(version.path, REWRITES)
+    path = manifest_path(version.path)
     manifest = json.loads(path.read_text())
     del manifest["identities"][f"{RULE}judging"]
     path.write_text(json.dumps(manifest))
-    assert [reason.split(" →")[0] for reason in version.artefact.freshness().reasons] == ['rule judging "1"']
+    assert [reason.split(" →")[0] for reason in version.freshness().reasons] == ['rule judging "1"']
     rewrites.rewrite(settings)
-    assert engine.opened == 1 and version.artefact.freshness().state == "fresh"
-    assert read_rows(version.artefact.path, REWRITES)["output"].tolist() == before["output"].tolist()
+    assert engine.opened == 1 and version.freshness().state == "fresh"
+    assert read_rows(version.path, REWRITES)["output"].tolist() == before["output"].tolist()

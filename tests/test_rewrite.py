@@ -70,19 +70,17 @@ def test_a_larger_selection_leaves_the_rows_of_a_smaller_one_as_they_were(make_c
 
 def test_seed_examples_are_of_the_wanted_emotion_and_drawn_per_row(make_config):
     config = make_config("rewrite.count=40")
-    from emogap.data.alpaca import clean, load_records, select
-    from emogap.generate.prompts import SeedRewrite, load_examples
-
-    seeds = load_examples(config.rewrite.seeds, SeedRewrite)
-    template = rewrites.rewrite_template(config.rewrite, "v3")
-    chosen = select(clean(load_records(config.rewrite.records)).kept, 40, 0)
-    asks = rewrites.rewrite_asks(chosen, "v3", template, seeds, config.rewrite.emotions, 0)
+    ours = rewrites.Rewrites(config)
+    seeds = json.loads(ours.examples_file.read_text(encoding="utf-8"))
+    way, chosen = ours.way("v3"), ours.chosen()
+    assert len(chosen) == 40
+    asks = [ours.ask(one, way) for one in chosen]
     orders = set()
     for ask in asks:
         text = ask.messages[-1]["content"]
-        own = [text.index(rewrites.render_seed(seed)) for seed in seeds[ask.row["emotion"]]]
+        own = [text.index(rewrites.render_seed(seed)) for seed in seeds[ask.asked.emotion]]
         orders.add(tuple(own.index(place) for place in sorted(own)))
-        others = [seed for emotion, group in seeds.items() if emotion != ask.row["emotion"] for seed in group]
+        others = [seed for emotion, group in seeds.items() if emotion != ask.asked.emotion for seed in group]
         assert not any(rewrites.render_seed(seed) in text for seed in others)
     assert len(orders) > 3
 

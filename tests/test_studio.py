@@ -16,7 +16,7 @@ from test_augment import SMALL, a_story, chunk, save_lines
 from emogap.cli import build_parser
 from emogap.commands import config_from
 from emogap.generate.engines import Reply
-from emogap.generate.trial import open_bench
+from emogap.generate.trial import texts_of
 from emogap.records import REWRITES, read_rows
 from emogap.show.studio import Studio, diff_html, placeholders_html, studio
 
@@ -35,7 +35,7 @@ def config(make_config):
 
 @pytest.fixture
 def opened(config, engine) -> Studio:
-    return Studio(open_bench(config, "augment"))
+    return Studio(texts_of(config, "augment"))
 
 
 def asked(engine) -> list[str]:
@@ -50,7 +50,7 @@ def test_opening_it_loads_no_model_and_shows_templates_and_lines(opened, engine,
     assert engine.opened == 0
     a, b = opened.panes
     assert (a.chosen.value, b.chosen.value) == ("m1", "m3")
-    assert a.text.value == open_bench(config, "augment").template_path("m1").read_text()
+    assert a.text.value == texts_of(config, "augment").template_path("m1").read_text()
     assert "<b>{context}</b>; may use {emotion} {genre}" in a.placeholders.value
     assert "as on disk" in a.diff.value
     assert opened.lines.options[0] == (
@@ -186,7 +186,7 @@ def test_the_command_it_prints_has_the_same_settings(opened, config, tmp_path, c
 def test_rewrites_have_a_studio_too(make_config, engine):
     engine.reply = reworded
     config = make_config("rewrite.versions=['v2', 'v3']", "rewrite.count=4", "writer.batch_size=2")
-    opened = Studio(open_bench(config, "rewrite"))
+    opened = Studio(texts_of(config, "rewrite"))
     opened.generate.click()
     assert opened.replies.value.count("<b>kept</b>") == 4 and "similarity 0.90" in opened.replies.value
     opened.panes[1].bulk.click()
@@ -219,8 +219,8 @@ def test_with_a_server_no_model_is_loaded(make_config, monkeypatch):
 def test_diff_and_placeholders(config):
     assert diff_html("a\n", "a\n") == "<small>as on disk</small>"
     assert "-a" in diff_html("a\nb\n", "c\nb\n") and "+c" in diff_html("a\nb\n", "c\nb\n")
-    assert "a lone brace" not in placeholders_html(open_bench(config, "augment"), "{emotion} {context}")
-    assert "double a literal brace" in placeholders_html(open_bench(config, "augment"), "{emotion} {context} {")
+    assert "a lone brace" not in placeholders_html(texts_of(config, "augment"), "{emotion} {context}")
+    assert "double a literal brace" in placeholders_html(texts_of(config, "augment"), "{emotion} {context} {")
 
 
 CELL = """

@@ -100,7 +100,7 @@ def _for_reading(rows: pd.DataFrame) -> pd.DataFrame:
             "line": rows["instruction"] if rewrites else rows["text"],
             **original,
             "reply": rows[TEXT_COLUMNS["rewrite" if rewrites else "augment"]].where(rows["words"] > 0, rows["reply"]),
-            "verdict": [verdict(row) for row in rows.to_dict("records")],
+            "verdict": list(map(verdict, rows["reasons"])),
             "words": rows["words"],
             "seconds": rows["seconds"].round(2),
         }

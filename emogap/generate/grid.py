@@ -14,15 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emogap.config import Config, Sampling
-from emogap.data.alpaca import is_file
 from emogap.data.classify import classifier_identity
 from emogap.errors import UsageError
 from emogap.generate.judging import JUDGING_RULE
-from emogap.generate.rewrite import cleaning_rules
-from emogap.generate.trial import Bench, Way, open_bench, sampling_of
+from emogap.generate.rows import tallied
+from emogap.generate.texts import Texts, Way
+from emogap.generate.trial import sampling_of, texts_of, try_out
 from emogap.hub import identify
-from emogap.paths import from_root
-from emogap.records import KEPT
 from emogap.store.artefacts import Draft, Recipe, fingerprint
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
@@ -44,26 +42,26 @@ def make_grid(
     """
     if not MIN_LINES <= lines <= MAX_LINES:
         raise UsageError(f"--lines {lines}: a grid compares over lines, give {MIN_LINES} to {MAX_LINES:,}")
-    bench = open_bench(config, stage)
-    ways = _ways(bench, templates or list(bench.settings.templates), vary)
-    sources = bench.sample(lines)
+    texts = texts_of(config, stage)
+    ways = _ways(texts, templates or list(texts.settings.templates), vary)
+    sources = texts.sample(lines)
     if len(sources) < lines:
         raise UsageError(f"--lines {lines}: there are only {len(sources)}; give more text or ask for fewer")
 
     def make(draft: Draft) -> None:
-        rows = []
+        rows, table = [], []
         with progress("grid", lines * len(ways), "replies") as bar:
             for setting, way in ways:
-                trial = bench.try_out(sources, way, bar)
-                rows += [
-                    {"template": way.name, "setting": setting, "source_id": source.id, **row}
+                trial = try_out(texts, sources, way, bar)
+                rows += trial.rows
+                table += [
+                    {"template": way.name, "setting": setting, "source_id": source.id, **row.columns()}
                     for source, row in zip(sources, trial.rows, strict=True)
                 ]
-        pq.write_table(_table(rows), draft.path, compression="zstd")
-        kept = sum(row["status"] == KEPT for row in rows)
-        draft.counts |= {"cells": len(ways), "lines": lines, "kept": kept, "rejected": len(rows) - kept}
+        pq.write_table(_table(table), draft.path, compression="zstd")
+        draft.counts |= {"cells": len(ways), "lines": lines, **tallied(rows)}
 
-    recipe = _recipe(bench, ways, lines)
+    recipe = _recipe(texts, ways, lines)
     return run("grid", [Piece(grid_path(config, stage), recipe, keep_superseded=True, make=make)])
 
 
@@ -88,10 +86,10 @@ def grid_path(config: Config, stage: str) -> Path:
     return {"augment": config.home.story_grid, "rewrite": config.home.rewrite_grid}[stage]
 
 
-def _ways(bench: Bench, names: Sequence[str], vary: Mapping[str, Sequence[Any]]) -> list[tuple[str, Way]]:
+def _ways(texts: Texts, names: Sequence[str], vary: Mapping[str, Sequence[Any]]) -> list[tuple[str, Way]]:
     """(name of the setting, way of asking) of every cell, template by template."""
-    settings = [(_setting(values), sampling_of(values, bench.settings.sampling)) for values in _combinations(vary)]
-    templates = {_name(bench, name): bench.template(name) for name in names}
+    settings = [(_setting(values), sampling_of(values, texts.settings.sampling)) for values in _combinations(vary)]
+    templates = {_name(texts, name): texts.template(name) for name in names}
     return [
         (setting, Way(name, template, sampling))
         for name, template in templates.items()
@@ -99,9 +97,9 @@ def _ways(bench: Bench, names: Sequence[str], vary: Mapping[str, Sequence[Any]])
     ]
 
 
-def _name(bench: Bench, name: str) -> str:
+def _name(texts: Texts, name: str) -> str:
     """A method's or version's name; of a template file its name without extension."""
-    return name if name in bench.settings.templates else Path(name).stem
+    return name if name in texts.settings.templates else Path(name).stem
 
 
 def _combinations(vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
@@ -119,11 +117,11 @@ def _table(rows: list[dict[str, Any]]):
     return pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
 
 
-def _recipe(bench: Bench, ways: Sequence[tuple[str, Way]], lines: int) -> Recipe:
-    config, stage = bench.config, bench.stage
+def _recipe(texts: Texts, ways: Sequence[tuple[str, Way]], lines: int) -> Recipe:
+    config, stage, (inputs, identities) = texts.config, texts.stage, texts.made_from()
     return Recipe(
         stage=f"grid {stage}",
-        inputs=_inputs(config, stage),
+        inputs=inputs,
         settings={
             "grid.lines": lines,
             "grid.cells": [[way.name, setting, way.sampling.model_dump()] for setting, way in ways],
@@ -134,27 +132,10 @@ def _recipe(bench: Bench, ways: Sequence[tuple[str, Way]], lines: int) -> Recipe
         identities={
             "writer.model": identify(config.writer.model),
             "process.classifier": classifier_identity(config.process.classifier),
-            "examples": fingerprint(from_root(_examples(config, stage))),
+            "examples": fingerprint(texts.examples_file),
             **{f"prompt {way.name}": way.template.sha256 for _, way in ways},
-            **_hub_records(config, stage),
+            **identities,
             **JUDGING_RULE,
-            **(cleaning_rules(config)[0] if stage == "rewrite" else {}),
         },
         seed=config.seed,
     )
-
-
-def _inputs(config: Config, stage: str) -> dict[str, Path]:
-    if stage == "augment":
-        return {"babylm_filtered": config.home.filtered}
-    return {"records": from_root(config.rewrite.records)} if is_file(config.rewrite.records) else {}
-
-
-def _examples(config: Config, stage: str) -> str:
-    return config.augment.examples if stage == "augment" else config.rewrite.seeds
-
-
-def _hub_records(config: Config, stage: str) -> dict[str, str]:
-    settings = config.rewrite
-    hub = stage == "rewrite" and not is_file(settings.records)
-    return {"rewrite.records": f"{settings.records}@{settings.revision}"} if hub else {}

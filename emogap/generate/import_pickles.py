@@ -8,16 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from emogap.config import Config
 from emogap.data.classify import classifier_identity
 from emogap.errors import InputError, MissingInput, UsageError, one_line
 from emogap.generate.judging import JUDGING_RULE, Judging, judge
 from emogap.generate.outcomes import story_drawing
 from emogap.generate.quality import STORY_GATES
+from emogap.generate.rows import Answer, Ask, StoryAsked, table, tallied
 from emogap.paths import LAST_CHUNK
-from emogap.records import KEPT, STORIES, write_rows
+from emogap.records import STORIES, write_rows
 from emogap.store.artefacts import Artefact, Draft, Recipe
 from emogap.store.pieces import Piece, Summary, run
 from emogap.text.forms import Form, Label, Text, check
@@ -154,30 +153,22 @@ def _artefact(config: Config, path: Path, file: Path, method: str) -> Piece:
 
 
 def _make(config: Config, file: Path, method: str, draft: Draft) -> None:
-    judging = Judging("story", "text", STORY_GATES, config.augment.gates, config.process.classifier)
-    rows = [_row(record, f"{method}/{file.stem}/{i}", method) for i, record in enumerate(read_chunk(file))]
-    judged = judge(rows, [], {}, judging)
-    write_rows(draft.path, pd.DataFrame(judged), STORIES)
-    kept = sum(row["status"] == KEPT for row in judged)
-    draft.counts |= {"lines": len(rows), "kept": kept, "rejected": len(rows) - kept}
+    judging = Judging(STORY_GATES, config.augment.gates, config.process.classifier)
+    answered = [_answered(record, f"{method}/{file.stem}/{i}", method) for i, record in enumerate(read_chunk(file))]
+    judged = judge(answered, [], judging)
+    rows = table(judged).drop(columns=list(_UNKNOWN))
+    write_rows(draft.path, rows[["id", "ask", "attempt", *rows.columns.drop(["id", "ask", "attempt"])]], STORIES)
+    draft.counts |= {"lines": len(answered), **tallied(judged)}
 
 
-def _row(record: _Given, identifier: str, method: str) -> dict[str, Any]:
+_UNKNOWN = ("genre", "character", "prompt_tokens", "new_tokens", "seconds", "error")
+"""Columns that written stories have and imported ones have not."""
+
+
+def _answered(record: _Given, identifier: str, method: str) -> tuple[Ask, Answer]:
     source = Path(record.source or "unknown").stem
     line = hashlib.sha256(f"{source}\x1f{record.text}".encode()).hexdigest()[:16]
-    return {
-        "id": identifier,
-        "ask": identifier,
-        "attempt": 0,
-        "line_id": f"{source}:{line}",
-        "source": source,
-        "text": record.text,
-        "emotion": record.emotions[0],
-        "emotions": record.emotions,
-        "method": method,
-        "prompt_sha": None,
-        "model": None,
-        "seed": None,
-        "reply": record.augmented_text,
-        "finish": None,
-    }
+    emotion, *_ = record.emotions
+    asked = StoryAsked(f"{source}:{line}", source, record.text, emotion, record.emotions, method, None, None, None)
+    answer = Answer(identifier, 0, None, None, record.augmented_text, None)
+    return Ask(identifier, asked.line_id, (), asked, shown=""), answer

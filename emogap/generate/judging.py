@@ -1,7 +1,7 @@
-"""Rows of replies → rows with a text, a status and a reason: the gates applied to whole tables."""
+"""Answers → rows with a text, a status and a reason: the gates applied to whole tables."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -9,9 +9,8 @@ import numpy as np
 from emogap.config import Gates, HubModel
 from emogap.emotions import INDEX, LABELS
 from emogap.generate.quality import Candidate, Gate, clean, duplicates, ends_well, failures, trim_to_sentence
+from emogap.generate.rows import Answer, Ask, Row, Verdict
 from emogap.generate.similarity import similarities
-from emogap.generate.writing import Row
-from emogap.records import KEPT, REJECTED
 from emogap.store.artefacts import RULE
 
 ENGINE_ERROR = "engine_error"
@@ -23,16 +22,12 @@ JUDGING_RULE = {f"{RULE}judging": "2 (reasoning taken out; likeness counted; one
 class Judging:
     """How the rows of one kind are judged."""
 
-    text: str
-    """The column that the text of the reply goes into."""
-    context: str
-    """The column of what the text was made from."""
     gates: tuple[Gate, ...]
     bounds: Gates
     classifier: HubModel
     """It gives the score of the wanted emotion."""
     similar: bool = False
-    """Whether the text must mean what the context means: its similarity is measured."""
+    """Whether the text must mean what it is made from: its similarity is measured."""
 
 
 def read_reply(reply: str, finish: str | None, context: str, truncated: str) -> tuple[str, list[str], bool]:
@@ -49,61 +44,62 @@ def read_reply(reply: str, finish: str | None, context: str, truncated: str) -> 
     return text, notes, cut
 
 
-def judge(rows: Sequence[Row], earlier: Sequence[Row], shown: Mapping[str, str], judging: Judging) -> list[Row]:
-    """The rows with their text, ``status``, ``reason`` (the first), ``reasons`` (all of them), ``notes`` and ``words``.
+def judge(answered: Sequence[tuple[Ask, Answer]], earlier: Sequence[Row], judging: Judging) -> list[Row]:
+    """The rows of these answers, in their order.
 
-    ``earlier``: rows judged before; a text that repeats a kept one of theirs is a duplicate. Also ``emotion_score``
-    and, where it is measured, ``similarity``. ``shown``: id of an ask → template and examples that the model saw.
+    ``earlier``: rows judged before; a text that repeats a kept one of theirs is a duplicate.
     """
-    judged = [_judge_alone(row, shown.get(row["ask"], ""), judging) for row in _measured(rows, judging)]
-    passed = {row["id"]: row[judging.text] for row in [*earlier, *judged] if not row["reasons"]}
-    for identifier, (reason, repeated) in duplicates(passed, judging.bounds).items():
-        row = next(row for row in judged if row["id"] == identifier)
-        row["reasons"] = [reason]
-        row["notes"] = [*row["notes"], f"repeats {repeated}"]
-    for row in judged:
-        row["status"] = REJECTED if row["reasons"] else KEPT
-        row["reason"] = row["reasons"][0] if row["reasons"] else None
-    return judged
-
-
-def _measured(rows: Sequence[Row], judging: Judging) -> list[Row]:
-    """The rows with their text read out of the reply and with what models say of it."""
-    read = [read_reply(r["reply"], r["finish"], r[judging.context], judging.bounds.truncated) for r in rows]
+    contexts = [ask.asked.context for ask, _ in answered]
+    read = [
+        read_reply(answer.reply, answer.finish, context, judging.bounds.truncated)
+        for (_, answer), context in zip(answered, contexts, strict=True)
+    ]
     texts = [text for text, _, _ in read]
     scores = classifier(judging.classifier).scores(texts) if texts else []
-    alike = similarities(texts, [row[judging.context] for row in rows]) if judging.similar else [None] * len(rows)
-    return [
-        {
-            **row,
-            judging.text: text,
-            "words": len(text.split()),
-            "notes": notes,
-            "cut": cut,
-            "emotion_score": float(vector[INDEX[row["emotion"]]]),
-            **_found(vector),
-            "similarity": similarity,
-        }
-        for row, (text, notes, cut), vector, similarity in zip(rows, read, scores, alike, strict=True)
+    alike = similarities(texts, contexts) if judging.similar else [None] * len(texts)
+    judged = [
+        Row(ask.asked, answer, _verdict(ask, answer, judging, *measured))
+        for (ask, answer), *measured in zip(answered, read, scores, alike, strict=True)
     ]
+    passed = {row.id: row.verdict.text for row in [*earlier, *judged] if row.is_kept}
+    repeated = duplicates(passed, judging.bounds)
+    return [_repeating(row, *repeated[row.id]) if row.id in repeated else row for row in judged]
 
 
 _FOUND = 3
 """How many of the strongest emotions are written down."""
 
 
-def _found(vector: np.ndarray) -> Row:
-    """The strongest emotions of a text, the strongest first, and their scores."""
-    strongest = np.argsort(-vector, kind="stable")[:_FOUND]
-    return {"found": [LABELS[i] for i in strongest], "found_scores": [float(vector[i]) for i in strongest]}
-
-
-def _judge_alone(row: Row, shown: str, judging: Judging) -> Row:
-    candidate = Candidate(
-        row[judging.text], row[judging.context], shown, row["cut"], row["emotion_score"], row["similarity"]
-    )
+def _verdict(
+    ask: Ask,
+    answer: Answer,
+    judging: Judging,
+    read: tuple[str, list[str], bool],
+    scores: np.ndarray,
+    similarity: float | None,
+) -> Verdict:
+    """What is made of an answer alone."""
+    text, notes, cut = read
+    score = float(scores[INDEX[ask.asked.emotion]])
+    candidate = Candidate(text, ask.asked.context, ask.shown, cut, score, similarity)
     reasons = failures(candidate, judging.bounds, judging.gates)
-    return {**row, "reasons": [ENGINE_ERROR] if row["finish"] == "error" else reasons}
+    strongest = np.argsort(-scores, kind="stable")[:_FOUND]
+    return Verdict(
+        text,
+        len(text.split()),
+        notes,
+        cut,
+        score,
+        [LABELS[i] for i in strongest],
+        [float(scores[i]) for i in strongest],
+        similarity,
+        [ENGINE_ERROR] if answer.finish == "error" else reasons,
+    )
+
+
+def _repeating(row: Row, reason: str, repeated: str) -> Row:
+    notes = [*row.verdict.notes, f"repeats {repeated}"]
+    return replace(row, verdict=replace(row.verdict, reasons=[reason], notes=notes))
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,9 @@ from emogap.config import Config, Sampling
 from emogap.data.babylm import NO_LINE
 from emogap.errors import UsageError
 from emogap.generate.prompts import Template
-from emogap.generate.trial import Bench, Source, Trial, Way, open_bench, sampling_of
+from emogap.generate.rows import Row
+from emogap.generate.texts import Source, Texts, Way
+from emogap.generate.trial import Trial, chosen, sampling_of, texts_of, try_out
 from emogap.records import KEPT
 from emogap.store.progress import progress
 
@@ -40,26 +42,26 @@ def preview(
     """
     if methods is not None and template is not None:
         raise UsageError("preview takes either methods or a template, not both")
-    bench = open_bench(config, stage)
-    sources = bench.chosen(lines) if lines is not None else bench.first(n)
+    texts = texts_of(config, stage)
+    sources = chosen(texts, lines) if lines is not None else texts.first(n)
     if not sources:
         print(f"nothing to try out: {NO_LINE}" if n else "nothing to try out: n is 0")
         return pd.DataFrame()
-    drawn = sampling_of(sampling, bench.settings.sampling)
-    ways = [Way(name, parsed, drawn) for name, parsed in _templates(bench, methods, template).items()]
+    drawn = sampling_of(sampling, texts.settings.sampling)
+    ways = [Way(name, parsed, drawn) for name, parsed in _templates(texts, methods, template).items()]
     with progress("preview", len(sources) * len(ways), "replies") as bar:
-        trials = [bench.try_out(sources, way, bar) for way in ways]
-    table = trial_table(bench, sources, trials)
+        trials = [try_out(texts, sources, way, bar) for way in ways]
+    table = trial_table(sources, trials)
     _show(table)
     return table
 
 
-def _templates(bench: Bench, methods: Sequence[str] | None, template: str | Path | None) -> dict[str, Template]:
+def _templates(texts: Texts, methods: Sequence[str] | None, template: str | Path | None) -> dict[str, Template]:
     if template is None:
-        return {name: bench.template(name) for name in methods or bench.names}
+        return {name: texts.template(name) for name in methods or texts.names}
     if isinstance(template, Path) or not _is_text(template):
-        return {Path(template).stem: bench.template(str(template))}
-    return {"template": bench.parse(template, "template")}
+        return {Path(template).stem: texts.template(str(template))}
+    return {"template": texts.parse(template, "template")}
 
 
 def _is_text(template: str) -> bool:
@@ -67,41 +69,41 @@ def _is_text(template: str) -> bool:
     return "\n" in template or "{" in template
 
 
-def trial_table(bench: Bench, sources: Sequence[Source], trials: Sequence[Trial]) -> pd.DataFrame:
+def trial_table(sources: Sequence[Source], trials: Sequence[Trial]) -> pd.DataFrame:
     """The rows of all trials, line by line, as people read them; see ``preview`` for the columns."""
     by_line = zip(sources, *(trial.rows for trial in trials), strict=True)
     return pd.DataFrame(
         [
-            described(bench, source, trial.way.name, row)
+            described(source, trial.way.name, row)
             for source, *rows in by_line
             for trial, row in zip(trials, rows, strict=True)
         ]
     )
 
 
-def described(bench: Bench, source: Source, name: str, row: Mapping[str, Any]) -> dict[str, Any]:
+def described(source: Source, name: str, row: Row) -> dict[str, Any]:
     """One reply as people read it."""
-    strongest = zip(row["found"], row["found_scores"], strict=True)
-    similarity = {"similarity": row["similarity"]} if bench.stage == "rewrite" else {}
+    judged = row.verdict
+    strongest = zip(judged.found, judged.found_scores, strict=True)
     return {
         "method": name,
         "line_id": source.id,
         "emotion": source.emotion,
         "line": source.text,
-        "reply": row["reply"],
-        "verdict": verdict(row),
-        "score": row["emotion_score"],
+        "reply": row.answer.reply,
+        "verdict": verdict(judged.reasons),
+        "score": judged.emotion_score,
         "found": ", ".join(f"{label} {score:.2f}" for label, score in strongest),
-        **similarity,
-        "words": row["words"],
-        "seconds": row["seconds"],
-        "notes": "; ".join(row["notes"]),
+        **({} if judged.similarity is None else {"similarity": judged.similarity}),
+        "words": judged.words,
+        "seconds": row.answer.seconds,
+        "notes": "; ".join(judged.notes),
     }
 
 
-def verdict(row: Mapping[str, Any]) -> str:
+def verdict(reasons: Sequence[str]) -> str:
     """``kept``, or all the gates that a reply failed."""
-    return KEPT if row["status"] == KEPT else ", ".join(row["reasons"])
+    return ", ".join(reasons) or KEPT
 
 
 def _show(table: pd.DataFrame) -> None:

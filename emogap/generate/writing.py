@@ -1,60 +1,39 @@
-"""From prompts to judged rows: batches, a journal of finished replies, retries with fresh seeds.
+"""From asks to judged rows: the one way in which stages, previews, grids and the studio have a model write.
 
 What a row is asked and which seed it is sampled with depend on the row alone; the seed on the line or record it is
-made from, so that two prompts given the same line differ in nothing else. The batches are slices of the list of rows,
-so that a resumed run asks for the same batches as an undisturbed one; replies that trying out a prompt has already
-brought are taken over and left out of them.
+made from, so that two prompts given the same line differ in nothing else. The calls to the engine are slices of the
+list of asks, so that a resumed run makes the same calls as an undisturbed one; replies that trying out a prompt has
+already brought are taken over and left out of them.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 
-from emogap.cluster import Advance, Workers, workers
-from emogap.config import Augment, Config, Rewrite, Sampling, Writer
-from emogap.errors import InputError, LockHeld, reading_parquet
+from emogap.cluster import Advance, unheard, workers
+from emogap.config import Config, Sampling, Writer
+from emogap.errors import InputError, reading_parquet
 from emogap.generate.engines import Conversation, Engine
+from emogap.generate.judging import judge
 from emogap.generate.open_engine import open_engine
-from emogap.generate.prompts import Message
-from emogap.generate.tried import Tried
+from emogap.generate.rows import ANSWER, Answer, Ask, Row, as_answer, row_id
+from emogap.generate.texts import Texts
 from emogap.hub import identify
-from emogap.records import REJECTED, row_seed
-from emogap.store.artefacts import Artefact, sha256_text
-from emogap.store.locks import lock
+from emogap.records import row_seed
+from emogap.store.artefacts import sha256_text
 from emogap.store.parts import Rows
+from emogap.store.pieces import Piece
 
 BATCHES_A_CALL = 4
 """An engine is asked for so many of its batches at once: slots that fall free are filled, and a kill loses no more."""
-
-Row = dict[str, Any]
-OpenEngine = Callable[[], Engine]
-
-ANSWER = (
-    "ask", "attempt", "seed", "model", "reply", "finish", "prompt_tokens", "new_tokens", "seconds", "error",
-)  # fmt: skip
-"""What a journal keeps of a reply; the table has the same columns."""
 TAKEN_OVER = "taken_over"
-"""Marks a reply in a journal that was made while trying out; it stands outside the plan of batches."""
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One text that is wanted."""
-
-    id: str
-    source: str
-    """The line or record it is made from: what is drawn for it depends on that alone."""
-    messages: tuple[Message, ...]
-    row: Row
-    """The columns of its row that are known before the model has spoken."""
-    shown: str
-    """The template and the worked examples in it: what a reply must not merely repeat."""
+"""Marks a reply in a journal that was made while trying out; it stands outside the plan of calls."""
+_TRIED = "tried replies"
 
 
 @dataclass(frozen=True)
@@ -67,225 +46,95 @@ class Call:
     run_seed: int
 
 
-Answering = Callable[[Sequence[Call], Callable[[list[Row]], None]], None]
-"""(calls, keep): has each call answered, here or elsewhere; ``keep`` hears of the answers of each as it is finished."""
+@dataclass(frozen=True)
+class Asking:
+    """How asks are answered."""
 
-Judge = Callable[[list[Row], list[Row]], list[Row]]
-"""(new rows, rows judged earlier) → the new rows with their verdicts (``status``, ``reason`` …)."""
-
-
-_KEPT_OPEN: dict[Writer, Engine] = {}
-
-
-def kept_engine(writer: Writer) -> Engine:
-    """The engine of these settings, loaded once in this process and left open; one of other settings is closed."""
-    if writer not in _KEPT_OPEN:
-        close_kept_engine()
-        _KEPT_OPEN[writer] = open_engine(writer)
-    return _KEPT_OPEN[writer]
+    answer_all: Callable[[Sequence[Call], Callable[[list[Answer]], None]], None]
+    """(calls, keep): has each call answered, here or elsewhere; ``keep`` hears of the answers of each as they come."""
+    advance: Advance
+    """Hears of first attempts whose answer is there already; of others whoever answers tells."""
 
 
-def close_kept_engine() -> None:
-    """Give its memory back: whoever trains in this process needs it."""
-    while _KEPT_OPEN:
-        _KEPT_OPEN.popitem()[1].close()
+class Kept:
+    """The answers that there are, and where further ones are put.
 
-
-class EngineOnDemand:
-    """Gives the engine, loaded when it is first asked for; a copy that is sent to another process loads its own there.
-
-    One that is kept open already is used and stays open.
+    ``taken_over``: ids of asks whose first answer stands outside the plan of calls. ``put`` writes answers down.
     """
 
-    def __init__(self, writer: Writer):
-        self._writer = writer
-        self._opened: list[Engine] = []
+    def __init__(self, answers: Iterable[Answer], taken_over: Iterable[str], put: Callable[[list[Answer]], None]):
+        self.answers = {answer.id: answer for answer in answers}
+        self.taken_over = frozenset(taken_over)
+        self._put = put
 
-    def __call__(self) -> Engine:
-        if self._writer in _KEPT_OPEN:
-            return _KEPT_OPEN[self._writer]
-        if not self._opened:
-            self._opened.append(open_engine(self._writer))
-        return self._opened[0]
-
-    def __reduce__(self):
-        return EngineOnDemand, (self._writer,)
-
-    def close(self) -> None:
-        while self._opened:
-            self._opened.pop().close()
-
-
-def engine_on_demand(writer: Writer) -> closing[EngineOnDemand]:
-    """The engine of these settings, loaded at need and closed at the end of the block."""
-    return closing(EngineOnDemand(writer))
-
-
-@contextmanager
-def answering(config: Config, advance: Advance) -> Iterator[Answering]:
-    """How the settings have asks answered. ``advance`` hears of first attempts."""
-    with (
-        engine_on_demand(config.writer) as engine,
-        workers(config.scale, partial(open_answerer, engine), advance, _first_attempts) as answerers,
-    ):
-        yield answering_by(answerers)
-
-
-def answering_by(answerers: Workers) -> Answering:
-    """Calls answered by these; they are not called on for none."""
-
-    def answer_all(calls: Sequence[Call], keep: Callable[[list[Row]], None]) -> None:
-        if calls:
-            answerers.run(calls, lambda _, answers: keep(answers))
-
-    return answer_all
-
-
-def open_answerer(engine: OpenEngine, advance: Advance) -> tuple[Callable[[Call], list[Row]], Callable[[], str]]:
-    """A worker that answers calls, and what its engine is."""
-
-    def answer(call: Call) -> list[Row]:
-        return answers_to(call.asks, call.attempt, engine(), call.sampling, call.run_seed, advance)
-
-    return answer, lambda: engine().identity
-
-
-def _first_attempts(call: Call, answers: list[Row]) -> int:
-    return 0 if call.attempt else len(answers)
-
-
-def journal_of(artefact: Artefact, replies_sha: str) -> Rows:
-    """The journal beside an artefact, bound to what shapes its replies.
-
-    When only the judging changed since the artefact was made, its replies are taken over: nothing is generated twice.
-    To be called while the artefact's lock is held.
-    """
-    journal = Rows(_journal_path(artefact), replies_sha)
-    if not journal.rows and artefact.path.exists() and artefact.manifest_path.exists():
-        made = artefact.manifest()
-        if made["notes"].get("replies") == replies_sha:
-            with reading_parquet(artefact.path):
-                answers = pq.read_table(artefact.path, columns=list(ANSWER)).to_pylist()
-            journal.append(answers)
-    return journal
-
-
-def _journal_path(artefact: Artefact) -> Path:
-    return artefact.path.with_name(artefact.path.name.split(".")[0] + ".partial.jsonl")
-
-
-def clear_journal(artefact: Artefact, replies_sha: str) -> None:
-    """Remove the journal of a finished artefact, left by a kill between publishing and clearing up."""
-    path = _journal_path(artefact)
-    if not path.exists():
-        return
-    # Whoever holds the lock is at work on it, under other settings; so is the journal of other replies.
-    with suppress(LockHeld), lock(artefact.path), path.open(encoding="utf-8") as file:
-        if json.loads(file.readline()).get("recipe") == replies_sha:
-            path.unlink()
-
-
-def begun(root: Path, way: str) -> Iterator[tuple[Path, str, list[Row]]]:
-    """Under ``root`` the journals that hold answers of a method or version: their path, what they are bound to, and
-    those answers but the ones that were taken over. Nothing is changed: somebody may be writing them.
-
-    Raises ``InputError`` for a line that cannot be read.
-    """
-    for path in sorted(root.rglob("*.partial.jsonl")):
-        try:
-            first, *rows = map(json.loads, path.read_bytes().split(b"\n")[:-1] or [b"{}"])
-            own = [row for row in rows if row.get("ask", "").startswith(f"{way}/") and not row.get(TAKEN_OVER)]
-            recipe = first.get("recipe", "")
-        except (ValueError, AttributeError) as error:
-            raise InputError(f"{path} is damaged ({error}); its stage, run again, says which line") from error
-        if own:
-            yield path, recipe, own
+    def add(self, fresh: list[Answer]) -> None:
+        self._put(fresh)
+        self.answers |= {answer.id: answer for answer in fresh}
 
 
 def write(
-    asks: Sequence[Ask],
-    journal: Rows,
-    answer_all: Answering,
-    config: Config,
-    settings: Augment | Rewrite,
-    judge: Judge,
-    advance: Advance,
-    tried: Tried,
+    texts: Texts, asks: Sequence[Ask], sampling: Sampling, kept: Kept, asking: Asking, retries: int = 0
 ) -> list[Row]:
     """A judged row for every attempt at every ask; an ask whose row is rejected is tried again with a fresh seed.
 
-    First replies that ``tried`` holds are not asked for again. ``advance`` hears of the asks whose first reply is there
-    already.
-    Rows come in the order of the asks, attempts in turn.
+    Nothing is asked for that is kept already, but for calls of which a part is. Rows come in the order of the asks,
+    attempts in turn. Raises ``ModelError``.
     """
-    _take_over(asks, journal, tried, config, settings.sampling)
-    answers = {(answer["ask"], answer["attempt"]): answer for answer in journal.rows}
-    taken_over = {(answer["ask"], answer["attempt"]) for answer in journal.rows if answer.get(TAKEN_OVER)}
-    pending, rows = list(asks), []
-
-    def keep(fresh: list[Row]) -> None:
-        journal.append(fresh)
-        answers.update({(answer["ask"], answer["attempt"]): answer for answer in fresh})
-
-    for attempt in range(settings.gates.retries + 1):
+    pending, rows, size = list(asks), [], texts.config.writer.batch_size * BATCHES_A_CALL
+    for attempt in range(retries + 1):
         calls = []
-        for part in batches(pending, config.writer.batch_size * BATCHES_A_CALL):
-            batch = tuple(ask for ask in part if (ask.id, attempt) not in taken_over)
-            answered = all((ask.id, attempt) in answers for ask in batch)
+        for start in range(0, len(pending), size):
+            part = pending[start : start + size]
+            call = tuple(ask for ask in part if attempt or ask.id not in kept.taken_over)
+            answered = all(row_id(ask.id, attempt) in kept.answers for ask in call)
             if not answered:
-                calls.append(Call(batch, attempt, settings.sampling, config.seed))
-            advance(0 if attempt else len(part) - (0 if answered else len(batch)))
-        answer_all(calls, keep)
-        judged = judge([answered_row(ask, answers[ask.id, attempt]) for ask in pending], rows)
+                calls.append(Call(call, attempt, sampling, texts.config.seed))
+            asking.advance(0 if attempt else len(part) - (0 if answered else len(call)))
+        asking.answer_all(calls, kept.add)
+        judged = judge([(ask, kept.answers[row_id(ask.id, attempt)]) for ask in pending], rows, texts.judging)
         rows += judged
-        failed = {row["ask"] for row in judged if row["status"] == REJECTED}
+        failed = {row.answer.ask for row in judged if not row.is_kept}
         pending = [ask for ask in pending if ask.id in failed]
     place = {ask.id: i for i, ask in enumerate(asks)}
-    return sorted(rows, key=lambda row: (place[row["ask"]], row["attempt"]))
+    return sorted(rows, key=lambda row: (place[row.answer.ask], row.answer.attempt))
 
 
-def _take_over(asks: Sequence[Ask], journal: Rows, tried: Tried, config: Config, sampling: Sampling) -> None:
-    """Put the replies that were made while trying out into the journal, marked, so that every resume sees them."""
-    answered = {answer["ask"] for answer in journal.rows}
-    waiting = [ask for ask in asks if ask.id not in answered] if tried.any() else []
-    found = zip(waiting, map(tried.get, reply_keys(config, sampling, waiting)), strict=True)
-    journal.append({**answer, "ask": ask.id, TAKEN_OVER: True} for ask, answer in found if answer)
+# ------------------------------------------------------------------------------------------- what is kept already
 
 
-def batches(asks: Sequence[Ask], size: int) -> Iterator[Sequence[Ask]]:
-    """Slices of at most ``size`` asks."""
-    for start in range(0, len(asks), size):
-        yield asks[start : start + size]
+def kept_by_trials(texts: Texts, asks: Sequence[Ask], sampling: Sampling) -> Kept:
+    """The first replies that trials have brought, whatever way they were asked in, each under the hash of all that
+    shaped it; further ones are put there too, but for those that the engine could not give."""
+    keys = dict(zip([ask.id for ask in asks], reply_keys(texts.config, sampling, asks), strict=True))
+    file = Rows(texts.tried, _TRIED, shared=True)
+    found = {row["key"]: row for row in file.rows}
+    answers = [as_answer(found[key], ask=ask) for ask, key in keys.items() if key in found]
+
+    def put(fresh: list[Answer]) -> None:
+        file.append({"key": keys[answer.ask], **vars(answer)} for answer in fresh if answer.finish != "error")
+
+    return Kept(answers, [answer.ask for answer in answers], put)
 
 
-def answers_to(
-    batch: Sequence[Ask], attempt: int, engine: Engine, sampling: Sampling, run_seed: int, advance: Advance
-) -> list[Row]:
-    """One call of the engine: an answer as journals keep it for each ask. ``advance`` hears of first attempts."""
-    conversations = [
-        Conversation(row_id(ask.id, attempt), ask.messages, reply_seed(run_seed, ask, attempt)) for ask in batch
-    ]
-    replies = engine.generate(conversations, sampling, on_reply=lambda _: advance(0 if attempt else 1))
-    return [
-        {
-            "ask": ask.id,
-            "attempt": attempt,
-            "seed": conversation.seed,
-            "model": engine.identity,
-            "reply": reply.text,
-            "finish": reply.finish,
-            "prompt_tokens": reply.prompt_tokens,
-            "new_tokens": reply.new_tokens,
-            "seconds": reply.seconds,
-            "error": reply.error,
-        }
-        for ask, conversation, reply in zip(batch, conversations, replies, strict=True)
-    ]
+def kept_by_piece(texts: Texts, asks: Sequence[Ask], piece: Piece) -> Kept:
+    """What the piece's unfinished work holds, further replies are put there. To be called while its lock is held.
 
-
-def reply_seed(run_seed: int, ask: Ask, attempt: int) -> int:
-    """The seed of a reply: it depends on the line or record and the attempt, not on the prompt."""
-    return row_seed(run_seed, ask.source, f"attempt {attempt}")
+    When only the judging changed since it was made, its replies are taken over; so are those that trials have brought,
+    marked, so that every resume sees them: nothing is generated twice.
+    """
+    sha256 = piece.parts_recipe.sha256()
+    journal = Rows(piece.parts, sha256)
+    made = piece.path.exists() and piece.manifest_path.exists()
+    if not journal.rows and made and piece.manifest()["notes"].get("replies") == sha256:
+        with reading_parquet(piece.path):
+            journal.append(pq.read_table(piece.path, columns=list(ANSWER)).to_pylist())
+    if texts.tried.exists():
+        answered = {row["ask"] for row in journal.rows}
+        waiting = [ask for ask in asks if ask.id not in answered]
+        found = kept_by_trials(texts, waiting, texts.settings.sampling).answers.values()
+        journal.append({**vars(answer), TAKEN_OVER: True} for answer in found)
+    taken_over = [row["ask"] for row in journal.rows if row.get(TAKEN_OVER)]
+    return Kept(map(as_answer, journal.rows), taken_over, lambda fresh: journal.append(map(vars, fresh)))
 
 
 def reply_keys(config: Config, sampling: Sampling, asks: Sequence[Ask]) -> list[str]:
@@ -303,11 +152,108 @@ def reply_keys(config: Config, sampling: Sampling, asks: Sequence[Ask]) -> list[
     ]
 
 
-def answered_row(ask: Ask, answer: Row) -> Row:
-    """What is known of an ask and of its answer, as a row that is still to be judged."""
-    return {"id": row_id(ask.id, answer["attempt"]), **ask.row, **{name: answer[name] for name in ANSWER}}
+def begun(root: Path, way: str) -> Iterator[tuple[Path, str, list[Answer]]]:
+    """Under ``root`` the journals that hold answers of a method or version: their path, what they are bound to, and
+    those answers but the ones that were taken over. Nothing is changed: somebody may be writing them.
+
+    Raises ``InputError`` for a line that cannot be read.
+    """
+    for path in sorted(root.rglob("*.partial.jsonl")):
+        try:
+            first, *rows = map(json.loads, path.read_bytes().split(b"\n")[:-1] or [b"{}"])
+            own = [row for row in rows if row.get("ask", "").startswith(f"{way}/") and not row.get(TAKEN_OVER)]
+            recipe, answers = first.get("recipe", ""), list(map(as_answer, own))
+        except (ValueError, AttributeError, KeyError) as error:
+            raise InputError(f"{path} is damaged ({error}); its stage, run again, says which line") from error
+        if answers:
+            yield path, recipe, answers
 
 
-def row_id(ask_id: str, attempt: int) -> str:
-    """The id of a row: that of its ask, with the number of the retry behind it."""
-    return f"{ask_id}~{attempt}" if attempt else ask_id
+# ------------------------------------------------------------------------------------------------- who answers
+
+
+def answers_to(call: Call, engine: Engine, advance: Advance) -> list[Answer]:
+    """One call of the engine. ``advance`` hears of first attempts."""
+    seeds = [reply_seed(call.run_seed, ask, call.attempt) for ask in call.asks]
+    conversations = [
+        Conversation(row_id(ask.id, call.attempt), ask.messages, seed)
+        for ask, seed in zip(call.asks, seeds, strict=True)
+    ]
+    replies = engine.generate(conversations, call.sampling, on_reply=lambda _: advance(0 if call.attempt else 1))
+    return [
+        Answer(
+            ask.id,
+            call.attempt,
+            seed,
+            engine.identity,
+            reply.text,
+            reply.finish,
+            reply.prompt_tokens,
+            reply.new_tokens,
+            reply.seconds,
+            reply.error,
+        )
+        for ask, seed, reply in zip(call.asks, seeds, replies, strict=True)
+    ]
+
+
+def reply_seed(run_seed: int, ask: Ask, attempt: int) -> int:
+    """The seed of a reply: it depends on the line or record and the attempt, not on the prompt."""
+    return row_seed(run_seed, ask.source, f"attempt {attempt}")
+
+
+def asking_here(writer: Writer, advance: Advance = unheard) -> Asking:
+    """This process answers, by the engine that it keeps open."""
+
+    def answer_all(calls: Sequence[Call], keep: Callable[[list[Answer]], None]) -> None:
+        for call in calls:
+            keep(answers_to(call, kept_engine(writer), advance))
+
+    return Asking(answer_all, advance)
+
+
+@contextmanager
+def asking(config: Config, advance: Advance) -> Iterator[Asking]:
+    """The workers of the settings answer: this process, or a cluster's. An engine that is opened for it is closed."""
+    writer, scale = config.writer, config.scale
+    was_open = writer in _KEPT_OPEN
+    try:
+        if scale.executor == "plain":
+            yield asking_here(writer, advance)
+            return
+        with workers(scale, partial(_open_answerer, writer), advance, _first_attempts) as crew:
+
+            def answer_all(calls: Sequence[Call], keep: Callable[[list[Answer]], None]) -> None:
+                if calls:  # nobody is hired for none
+                    crew.run(calls, lambda _, answers: keep(answers))
+
+            yield Asking(answer_all, advance)
+    finally:
+        if writer in _KEPT_OPEN and not was_open:
+            close_kept_engine()
+
+
+def _open_answerer(writer: Writer, advance: Advance):
+    """A worker that answers calls, and what its engine is."""
+    return lambda call: answers_to(call, kept_engine(writer), advance), lambda: kept_engine(writer).identity
+
+
+def _first_attempts(call: Call, answers: list[Answer]) -> int:
+    return 0 if call.attempt else len(answers)
+
+
+_KEPT_OPEN: dict[Writer, Engine] = {}
+
+
+def kept_engine(writer: Writer) -> Engine:
+    """The engine of these settings, loaded once in this process and left open; one of other settings is closed."""
+    if writer not in _KEPT_OPEN:
+        close_kept_engine()
+        _KEPT_OPEN[writer] = open_engine(writer)
+    return _KEPT_OPEN[writer]
+
+
+def close_kept_engine() -> None:
+    """Give its memory back: whoever trains in this process needs it."""
+    while _KEPT_OPEN:
+        _KEPT_OPEN.popitem()[1].close()

@@ -1,66 +1,53 @@
-"""A stage whose rows a model writes: parts that stand and resume on their own, each asked, judged and published.
+"""Stages whose tables a model writes: tables that stand and resume on their own, each asked for, judged and published.
 
-Stories are such a stage, a part a chunk of lines and a method; rewrites another, a part a version. Equal commands in
-one home share the parts: one that another process holds is passed over and come back to.
+Stories are such a stage, a table a chunk of lines and a method; rewrites another, a table a version. Equal commands in
+one home share the tables: one that another process holds is passed over and come back to.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
-
-from emogap.cluster import Advance, Here, Workers, workers
-from emogap.config import Config
+from emogap.cluster import Advance, workers
+from emogap.config import Config, Writer
 from emogap.data.classify import classifier_identity
 from emogap.errors import LockHeld, MadeMeanwhile
-from emogap.generate.judging import JUDGING_RULE, Judging, judge
-from emogap.generate.tried import Tried
-from emogap.generate.writing import (
-    Answering,
-    Ask,
-    EngineOnDemand,
-    Row,
-    answering,
-    answering_by,
-    clear_journal,
-    engine_on_demand,
-    journal_of,
-    open_answerer,
-    write,
-)
+from emogap.generate.judging import JUDGING_RULE
+from emogap.generate.rows import table, tallied
+from emogap.generate.texts import Source, Texts
+from emogap.generate.writing import Asking, asking, asking_here, kept_by_piece, kept_engine, write
 from emogap.hub import identify
-from emogap.records import KEPT, RowType, write_rows
-from emogap.store.artefacts import Artefact, Draft, Recipe
-from emogap.store.exhibits import Drawing
-from emogap.store.pieces import Summary, run
+from emogap.records import write_rows
+from emogap.store.artefacts import Draft, Recipe
+from emogap.store.pieces import MakeAll, OnDone, Piece, Summary, make, run
 from emogap.store.progress import progress
-
-Maker = Callable[[Artefact], LockHeld | None]
-"""Makes an artefact, or gives back why that is left to another process."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """What is published together."""
+class WrittenPiece(Piece):
+    """A table that a model writes. Its ``parts`` are replies, bound to what shapes those alone."""
 
-    way: str
+    way: str = field(kw_only=True)
     """The method or version that asks."""
-    artefact: Artefact
-    replies: Recipe
-    """What shapes the replies; the artefact's recipe adds what shapes their judging."""
+    size: Callable[[], int] = field(kw_only=True)
+    """How many texts are wanted."""
 
 
-def part_recipes(
-    config: Config, own: Recipe, path: Path, judged: Mapping[str, str] | None = None
-) -> tuple[Artefact, Recipe]:
-    """The artefact of a part at ``path`` and the recipe of its replies, made from what is its stage's own.
-
-    ``judged``: entries of the artefact's recipe that do not shape the replies.
-    """
+def written_piece(
+    texts: Texts,
+    way: str,
+    path: Path,
+    own: Recipe,
+    sources: Callable[[], Sequence[Source]],
+    size: Callable[[], int],
+    judged: Mapping[str, str] | None = None,
+) -> WrittenPiece:
+    """The table at ``path`` of what ``way`` makes of ``sources``. ``own``: what of its recipe is its stage's own;
+    ``judged``: identities of the recipe that do not shape the replies."""
+    config = texts.config
     replies = replace(
         own,
         settings=own.settings
@@ -75,104 +62,69 @@ def part_recipes(
         settings=replies.settings | config.flat(own.stage, "gates"),
         identities=replies.identities | classifier | JUDGING_RULE | (judged or {}),
     )
-    return Artefact(path, recipe, keep_superseded=True), replies
+    return WrittenPiece(
+        path,
+        recipe,
+        keep_superseded=True,
+        make=partial(_make, texts, way, sources),
+        parts=path.with_name(path.name.split(".")[0] + ".partial.jsonl"),
+        parts_recipe=replies,
+        way=way,
+        size=size,
+    )
 
 
-class WritingStage(ABC):
-    """What such stages share; what is slow to read is read when it is first asked for."""
+def _make(
+    texts: Texts, name: str, sources: Callable[[], Sequence[Source]], draft: Draft, by: Asking | None = None
+) -> None:
+    """``by``: who answers; this process, where nobody is named."""
+    piece, way = draft.artefact, texts.way(name)
+    asks = [texts.ask(source, way) for source in sources()]
+    kept = kept_by_piece(texts, asks, piece)
+    by = by or asking_here(texts.config.writer)
+    rows = write(texts, asks, way.sampling, kept, by, texts.settings.gates.retries)
+    write_rows(draft.path, table(rows), texts.row_type)
+    draft.counts |= {texts.counted: len(asks), **tallied(rows)}
+    draft.notes["replies"] = piece.parts_recipe.sha256()
+    texts.beside(name, rows, draft)
 
-    name: str
-    """The stage's, and its section of the settings."""
-    written: str
-    """What progress says is written."""
-    counted: str
-    """What manifests call that which a text is wanted of."""
-    rows: RowType
-    parts_apart = False
-    """Whether a worker of a cluster makes parts of its own; else the workers share the asks of each part."""
 
-    def __init__(self, config: Config, parts: Iterable[Part], judging: Judging, tried: Path, shown: Drawing):
-        self.config, self.judging, self.shown = config, judging, shown
-        self.parts = {part.artefact.path: part for part in parts}
-        self.artefacts = [part.artefact for part in self.parts.values()]
-        self.tried = Tried(tried)
+def run_writing(texts: Texts, pieces: Sequence[Piece], apart: bool = False) -> Summary:
+    """Make all tables that are not fresh, then draw. ``apart``: a worker of a cluster makes tables of its own; else the
+    workers share the asks of each table. Raises ``MissingInput``, ``InputError`` and ``UsageError``."""
+    *tables, shown = pieces
+    stale = [piece for piece in tables if piece.freshness().state != "fresh"]
+    if stale:
+        texts.check_examples()
+    total = sum(piece.size() for piece in stale)
+    with progress(texts.written, total, texts.written) as bar, _makers(texts.config, apart, bar.advance) as make_all:
+        summary = run(texts.stage, tables, make_all)
+    run(texts.stage, [shown])
+    return summary
 
-    @abstractmethod
-    def size(self, part: Part) -> int:
-        """How many texts are wanted."""
 
-    @abstractmethod
-    def asks(self, part: Part) -> list[Ask]:
-        """Raises ``UsageError`` naming what a template misses, before a model is loaded."""
+@contextmanager
+def _makers(config: Config, apart: bool, advance: Advance) -> Iterator[MakeAll]:
+    if apart and config.scale.executor != "plain":
+        with workers(config.scale, partial(_open_maker, config.writer), advance, _size_made) as crew:
+            yield crew.run
+        return
+    with asking(config, advance) as by:
 
-    def beside(self, part: Part, rows: Sequence[Row], draft: Draft) -> None:  # noqa: B027
-        """Write what stands beside a part's table."""
+        def make_all(pieces: list[Piece], on_done: OnDone) -> None:
+            for piece in pieces:
+                why_not = make(replace(piece, make=partial(piece.make, by=by)))
+                if isinstance(why_not, MadeMeanwhile):
+                    advance(piece.size())
+                on_done(piece, why_not)
 
-    def run(self) -> Summary:
-        """Make all parts that are not fresh, then draw. Raises ``MissingInput``, ``InputError`` and ``UsageError``."""
-        total = sum(self.size(part) for part in self.parts.values() if part.artefact.freshness().state != "fresh")
-        with progress(self.written, total, self.written) as bar, self._makers(bar.advance) as makers:
-            summary = run(self.name, self.artefacts, makers.run)
-        for part in self.parts.values():
-            clear_journal(part.artefact, part.replies.sha256())
-        run(self.name, [self.shown])
-        return summary
+        yield make_all
 
-    @contextmanager
-    def _makers(self, advance: Advance) -> Iterator[Workers]:
-        """Who makes the parts: the workers of the settings, or this process, whose asks they answer."""
-        if self.parts_apart:
-            with (
-                engine_on_demand(self.config.writer) as engine,
-                workers(self.config.scale, partial(self.open_maker, engine), advance, self._made) as makers,
-            ):
-                yield makers
-        else:
-            with answering(self.config, advance) as answer_all:
-                yield Here(lambda: (self.maker(answer_all, advance), lambda: None))
 
-    def open_maker(self, engine: EngineOnDemand, advance: Advance) -> tuple[Maker, Callable[[], str]]:
-        """A worker that makes parts, and what its engine is."""
-        answer_all = answering_by(Here(partial(open_answerer, engine, advance)))
-        return self.maker(answer_all, advance), lambda: engine().identity
+def _open_maker(writer: Writer, advance: Advance) -> tuple[Callable[[Piece], LockHeld | None], Callable[[], Any]]:
+    """A worker that makes tables, by an engine that it keeps open, and what that is."""
+    return make, lambda: kept_engine(writer).identity
 
-    def maker(self, answer_all: Answering, advance: Advance) -> Maker:
-        """Makes the parts' artefacts, one after another."""
 
-        def make(artefact: Artefact) -> LockHeld | None:
-            try:
-                self._make(self.parts[artefact.path], answer_all, advance)
-            except LockHeld as error:
-                return error
-            return None
-
-        return make
-
-    def _made(self, artefact: Artefact, why_not: LockHeld | None) -> int:
-        made = why_not is None or isinstance(why_not, MadeMeanwhile)
-        return self.size(self.parts[artefact.path]) if made else 0
-
-    def _make(self, part: Part, answer_all: Answering, advance: Advance) -> None:
-        with part.artefact.making() as draft:
-            if part.artefact.freshness().state == "fresh":
-                advance(self.size(part))
-                raise MadeMeanwhile(f"{part.artefact.path} was made by another process just now; run the stage again")
-            asks, sha256 = self.asks(part), part.replies.sha256()
-            shown = {ask.id: ask.shown for ask in asks}
-            journal = journal_of(part.artefact, sha256)
-            draft.afterwards.append(journal.discard)
-            rows = write(
-                asks,
-                journal,
-                answer_all,
-                self.config,
-                getattr(self.config, self.name),
-                lambda new, earlier: judge(new, earlier, shown, self.judging),
-                advance,
-                self.tried,
-            )
-            write_rows(draft.path, pd.DataFrame(rows), self.rows)
-            kept = sum(row["status"] == KEPT for row in rows)
-            draft.counts |= {self.counted: len(asks), "kept": kept, "rejected": len(rows) - kept}
-            draft.notes["replies"] = sha256
-            self.beside(part, rows, draft)
+def _size_made(piece: WrittenPiece, why_not: LockHeld | None) -> int:
+    return piece.size() if why_not is None or isinstance(why_not, MadeMeanwhile) else 0

@@ -5,10 +5,9 @@ is not there yet, once in a kernel; with ``writer.engine=server`` it is never lo
 """
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import ipywidgets as widgets
 
@@ -17,7 +16,9 @@ from emogap.emotions import LABELS, NEUTRAL
 from emogap.errors import EmogapError, UsageError
 from emogap.generate.bulk import as_command, bulk_config, cost, run_bulk, save_template
 from emogap.generate.preview import described
-from emogap.generate.trial import Bench, Source, Trial, Way, open_bench, sampling_of, with_emotion
+from emogap.generate.rows import Row
+from emogap.generate.texts import Source, Texts, Way
+from emogap.generate.trial import Trial, chosen, sampling_of, texts_of, try_out
 from emogap.records import KEPT
 from emogap.show.style import DIFFERENCE_COLOURS, VERDICT_COLOURS
 from emogap.text.reading import read_text
@@ -33,7 +34,7 @@ _HALF = widgets.Layout(width="49%")
 
 def studio(config: Config, stage: str = "augment") -> widgets.VBox:
     """The studio for stories (``augment``) or rewrites (``rewrite``). Raises ``MissingInput`` without lines."""
-    return Studio(open_bench(config, stage)).box
+    return Studio(texts_of(config, stage)).box
 
 
 class Pane:
@@ -45,7 +46,7 @@ class Pane:
         self.text = widgets.Textarea(layout=widgets.Layout(width="98%", height="20em"), continuous_update=False)
         self.text.add_class(f"emogap-template-{letter.lower()}")
         self.placeholders, self.diff, self.cost = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        folder = {"augment": "prompts/stories", "rewrite": "prompts/rewrites"}[studio.bench.stage]
+        folder = {"augment": "prompts/stories", "rewrite": "prompts/rewrites"}[studio.texts.stage]
         self.path = widgets.Text(value=f"{folder}/mine.txt", layout=widgets.Layout(width="60%"))
         self.save = widgets.Button(description=f"Save {letter} as")
         self.bulk = widgets.Button(description=f"Run {letter} in bulk")
@@ -79,7 +80,7 @@ class Pane:
 
     def way(self, sampling: Sampling) -> Way:
         """Raises ``UsageError`` for a text that is no template."""
-        return Way(self.chosen.value, self._studio.bench.parse(self.text.value, self.chosen.value), sampling)
+        return Way(self.chosen.value, self._studio.texts.parse(self.text.value, self.chosen.value), sampling)
 
     def _load(self) -> None:
         self.text.value = read_text(self._file()) if self.wanted else ""
@@ -95,13 +96,13 @@ class Pane:
 
     def _describe(self) -> None:
         """Bring what is said about the text up to date."""
-        self.placeholders.value = placeholders_html(self._studio.bench, self.text.value) if self.wanted else ""
+        self.placeholders.value = placeholders_html(self._studio.texts, self.text.value) if self.wanted else ""
         on_disk = read_text(self._file()) if self.wanted else ""
         self.diff.value = diff_html(on_disk, self.text.value) if self.wanted else ""
 
     def _save(self) -> None:
         known = list(self._studio.paths)
-        name, file = save_template(self._studio.bench, self.text.value, self.path.value, known)
+        name, file = save_template(self._studio.texts, self.text.value, self.path.value, known)
         self._studio.add(name, file)
         self.chosen.value = name
         self._studio.say(f"saved as {file}; it is called '{name}' here")
@@ -117,13 +118,13 @@ class Pane:
 class Studio:
     """The widgets and what they do; ``box`` is what a notebook shows."""
 
-    def __init__(self, bench: Bench):
-        self.bench = bench
-        self.paths: dict[str, Path] = {name: bench.template_path(name) for name in bench.settings.templates}
-        self._sources = {source.id: source for source in bench.first(LINES_SHOWN)}
+    def __init__(self, texts: Texts):
+        self.texts = texts
+        self.paths: dict[str, Path] = {name: texts.template_path(name) for name in texts.settings.templates}
+        self._sources = {source.id: source for source in texts.first(LINES_SHOWN)}
         self._make_fields()
-        second = bench.names[1] if len(bench.names) > 1 else NONE
-        self.panes = (Pane(self, "A", bench.names[0]), Pane(self, "B", second))
+        second = texts.names[1] if len(texts.names) > 1 else NONE
+        self.panes = (Pane(self, "A", texts.names[0]), Pane(self, "B", second))
         self.generate = widgets.Button(description="Generate", button_style="primary")
         self.generate.on_click(lambda _: self.guarded(self._generate))
         self.state, self.replies, self.log = widgets.HTML(), widgets.HTML(), widgets.Output()
@@ -141,7 +142,7 @@ class Studio:
         )
 
     def _make_fields(self) -> None:
-        stories = self.bench.stage == "augment"
+        stories = self.texts.stage == "augment"
         options = [(f"{s.emotion}: {s.text[:100]}", s.id) for s in self._sources.values()]
         first = tuple(self._sources)[:2]
         self.lines = widgets.SelectMultiple(options=options, value=first, rows=6, description="lines", layout=_WIDE)
@@ -152,13 +153,12 @@ class Studio:
             name: widgets.Text(description=label, layout=_WIDE, continuous_update=False)
             for name, label in fields.items()
         }
-        emotions = [label for label in LABELS if label != NEUTRAL] if stories else list(self.bench.settings.emotions)
+        emotions = [label for label in LABELS if label != NEUTRAL] if stories else list(self.texts.settings.emotions)
         self.emotion = widgets.Dropdown(options=[OF_THE_LINE, *emotions], description="emotion")
         self.preset = widgets.Dropdown(options=[AS_SET, *SAMPLINGS], description="sampling")
-        self.sampling = sampling_fields(self.bench.settings.sampling)
+        self.sampling = sampling_fields(self.texts.settings.sampling)
         self.preset.observe(lambda _: self._fill_sampling(), names="value")
-        count = self.bench.settings.lines if stories else self.bench.settings.count
-        what = "lines in bulk (0: all)" if stories else "records in bulk (0: all)"
+        count, what = getattr(self.texts.settings, self.texts.amount), f"{self.texts.counted} in bulk (0: all)"
         self.count = widgets.BoundedIntText(value=count, min=0, max=10**9, description=what, **_LABEL_WHOLE)
 
     def names(self, optional: bool = False) -> list[str]:
@@ -190,7 +190,7 @@ class Studio:
                 button.disabled = False
 
     def _fill_sampling(self) -> None:
-        chosen = sampling_of(None if self.preset.value == AS_SET else self.preset.value, self.bench.settings.sampling)
+        chosen = sampling_of(None if self.preset.value == AS_SET else self.preset.value, self.texts.settings.sampling)
         for name, value in chosen.model_dump().items():
             self.sampling[name].value = value
 
@@ -202,32 +202,32 @@ class Studio:
         typed = {name: field.value for name, field in self.typed.items() if field.value.strip()}
         asked = "" if self.emotion.value == OF_THE_LINE else self.emotion.value
         if typed:
-            return self.bench.chosen([{**typed, "emotion": asked}])
+            return chosen(self.texts, [{**typed, "emotion": asked}])
         if not self.lines.value:
             raise UsageError("no line is chosen; choose some, or type one")
         sources = [self._sources[identifier] for identifier in self.lines.value]
-        return [with_emotion(source, asked) for source in sources] if asked else sources
+        return [source.wanting(asked) for source in sources] if asked else sources
 
     def _generate(self) -> None:
         sources, sampling = self.chosen_sources(), self._sampling()
         panes = [pane for pane in self.panes if pane.wanted]
         ways = [pane.way(sampling) for pane in panes]
         bar = _StateBar(self.state, len(sources) * len(ways))
-        trials = [self.bench.try_out(sources, way, bar) for way in ways]
-        self.replies.value = replies_html(self.bench, sources, trials, [pane.title for pane in panes])
+        trials = [try_out(self.texts, sources, way, bar) for way in ways]
+        self.replies.value = replies_html(sources, trials, [pane.title for pane in panes])
         fresh = sum(len(trial.fresh) for trial in trials)
         self.say(f"{fresh} replies written, {len(sources) * len(ways) - fresh} were there")
         for pane, trial in zip(panes, trials, strict=True):
-            pane.cost.value = f"<small>{escape(cost(self.bench, trial, self.count.value))}</small>"
+            pane.cost.value = f"<small>{escape(cost(self.texts, trial, self.count.value))}</small>"
 
     def run_bulk(self, name: str, file: Path) -> None:
         """Run the stage with a template and the sampling shown; every line with its own emotion."""
-        config = bulk_config(self.bench, name, file, self._sampling(), self.count.value)
+        config = bulk_config(self.texts, name, file, self._sampling(), self.count.value)
         self.log.clear_output()
         with self.log:
-            print(as_command(self.bench, config))
+            print(as_command(self.texts, config))
             self.say(f"{name} is run in bulk …")
-            self.say(str(run_bulk(config, self.bench.stage)))
+            self.say(str(run_bulk(config, self.texts.stage)))
 
 
 class _StateBar:
@@ -252,14 +252,14 @@ def sampling_fields(sampling: Sampling) -> dict[str, widgets.Widget]:
     }
 
 
-def placeholders_html(bench: Bench, text: str) -> str:
+def placeholders_html(texts: Texts, text: str) -> str:
     """Which placeholders a template uses, which it may use besides, or what is wrong with it."""
     try:
-        used = bench.parse(text, "template").placeholders
+        used = texts.parse(text, "template").placeholders
     except EmogapError as error:
         return f'<span style="color:{VERDICT_COLOURS[False]}">{escape(str(error))}</span>'
-    here = " ".join(f"<b>{{{name}}}</b>" for name in bench.placeholders if name in used)
-    others = " ".join(f"{{{name}}}" for name in bench.placeholders if name not in used)
+    here = " ".join(f"<b>{{{name}}}</b>" for name in texts.placeholders if name in used)
+    others = " ".join(f"{{{name}}}" for name in texts.placeholders if name not in used)
     return f"<small>uses {here}" + (f"; may use {others}" if others else "") + "</small>"
 
 
@@ -277,12 +277,12 @@ def _diff_line(line: str) -> str:
     return f'<span style="color:{colour}">{escape(line)}</span>' if colour else escape(line)
 
 
-def replies_html(bench: Bench, sources: Sequence[Source], trials: Sequence[Trial], titles: Sequence[str]) -> str:
+def replies_html(sources: Sequence[Source], trials: Sequence[Trial], titles: Sequence[str]) -> str:
     """The replies of all ways side by side, a row a line; ``titles``: what stands over each way's column."""
     head = "".join(f"<th>{escape(title)}</th>" for title in titles)
     rows = []
     for place, source in enumerate(sources):
-        cells = "".join(_cell(bench, source, trial, place) for trial in trials)
+        cells = "".join(_cell(source, trial.way.name, trial.rows[place], trial.fresh) for trial in trials)
         line = f"<b>{escape(source.emotion)}</b><br>{escape(source.text)}"
         rows.append(f'<tr><td style="width:20%;{_TOP}">{line}</td>{cells}</tr>')
     return (
@@ -294,13 +294,12 @@ def replies_html(bench: Bench, sources: Sequence[Source], trials: Sequence[Trial
 _TOP = "vertical-align:top;text-align:left;padding:.5em;border-top:1px solid #bbb;line-height:1.35;white-space:normal"
 
 
-def _cell(bench: Bench, source: Source, trial: Trial, place: int) -> str:
-    row: Mapping[str, Any] = trial.rows[place]
-    shown = described(bench, source, trial.way.name, row)
+def _cell(source: Source, name: str, row: Row, written: Collection[str]) -> str:
+    shown = described(source, name, row)
     colour = VERDICT_COLOURS[shown["verdict"] == KEPT]
-    text = escape(row["reply"].strip()).replace("\n", "<br>") or "<i>an empty reply</i>"
+    text = escape(row.answer.reply.strip()).replace("\n", "<br>") or "<i>an empty reply</i>"
     alike = f", similarity {shown['similarity']:.2f}" if "similarity" in shown else ""
-    fresh = "" if row["ask"] in trial.fresh else ", was there"
+    fresh = "" if row.id in written else ", was there"
     facts = (
         f"{source.emotion} {shown['score']:.2f} (found: {shown['found']}){alike}, {shown['words']} words, "
         f"{shown['seconds']:.1f} s{fresh}"

@@ -196,10 +196,9 @@ class Artefact:
         write_json(self.manifest_path, manifest)
 
     def retire(self) -> None:
-        """Take the old artefact away first, its manifest before the rest: no mixture ever looks complete."""
-        if not self.path.exists():
-            return
-        if self.keep_superseded and self.manifest_path.exists():
+        """Take the old artefact away first, its manifest before the rest: no mixture ever looks complete. Of what was
+        deleted the manifest may still be there."""
+        if self.keep_superseded and self.path.exists() and self.manifest_path.exists():
             set_aside(self.path)
         else:
             self.manifest_path.unlink(missing_ok=True)

@@ -59,7 +59,7 @@ class Summary:
     drawn: bool = False
     """Whether tables and figures were drawn."""
 
-    def add(self, piece: Artefact, made: bool) -> None:
+    def add(self, piece: Piece, made: bool) -> None:
         """Take in a piece that is there now, and whether it was made just now."""
         if piece.is_drawing:
             self.drawn |= made
@@ -95,8 +95,7 @@ def run(name: str, pieces: Iterable[Piece], make_all: MakeAll | None = None) -> 
     for group in [[*pieces]] if make_all else ([piece] for piece in pieces):
         made = _made(name, group, make_all or _make_each)
         for piece in group:
-            if isinstance(piece, Piece):
-                piece.clear_leftovers()
+            piece.clear_leftovers()
             summary.add(piece, piece.path in made)
     summary.seconds = time.monotonic() - started
     return summary
