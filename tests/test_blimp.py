@@ -18,7 +18,7 @@ from emogap.evaluate import blimp_tables
 from emogap.evaluate.blimp import BLIMP, pair_cases
 from emogap.evaluate.blimp_exhibits import blimp_drawing, blimp_exhibits
 from emogap.evaluate.minimal_pairs import Pair, load_pairs, phenomena, read_subset
-from emogap.evaluate.named_models import bases_of, named_models
+from emogap.evaluate.models import bases_of, named_models
 from emogap.evaluate.score_cache import remembered_scores
 from emogap.evaluate.sentence_scores import Scored, SentenceScorer
 from emogap.evaluate.statistics import wilson_interval

@@ -12,9 +12,8 @@ from emogap.cli import main
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.evaluate import preference
 from emogap.evaluate.preference import NONE, Votes
-from emogap.evaluate.preference_exhibits import SHARES
+from emogap.evaluate.preference_exhibits import SHARES, preference_shares
 from emogap.records import RESPONSES, write_rows
-from emogap.show.preference_figures import preference_shares
 from emogap.store.views import cells
 
 MODELS = ("smollm2-135m", "smollm2-135m-baby", "smollm2-135m-instr", "smollm2-135m-baby-instr")

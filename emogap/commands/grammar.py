@@ -109,8 +109,7 @@ def _measure(
 
 def _models(config: "Config", arguments: argparse.Namespace) -> "tuple[dict[str, HubModel], dict[str, str]]":
     """Label → model, and label → the base it is compared with."""
-    from emogap.evaluate.models import study_models
-    from emogap.evaluate.named_models import bases_of, named_models
+    from emogap.evaluate.models import bases_of, named_models, study_models
 
     wanted = arguments.model or [model.key for model in study_models(config)]
     models = named_models(config, [*arguments.base, *wanted])

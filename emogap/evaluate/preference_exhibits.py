@@ -1,15 +1,20 @@
 """The report's tables and figure of people's preference."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
 
 from emogap.config import Config
 from emogap.evaluate.preference import Votes, preference_table, prompts_table, raters_table
+from emogap.show.style import model_colours, use_style
 from emogap.store.exhibits import Exhibit, Shown, show
 from emogap.store.views import View, cells
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 ORDER = 69
 SHARES = View({"": 1, "strength": 2})
@@ -28,8 +33,6 @@ def show_preference(config: Config, votes: Votes) -> str:
 
 
 def _exhibits(votes: Votes, shares: "pd.DataFrame", raters: "pd.DataFrame", bases: list[str]) -> Iterator[Shown]:
-    from emogap.show.preference_figures import preference_shares
-
     caption = "Share of the raters' choices in percent, with 95 % intervals over raters and prompts"
     told = f"{caption}, and Bradley-Terry strengths."
     yield Exhibit("preference", "table", told, ORDER, published="preference", view=SHARES), shares
@@ -40,3 +43,22 @@ def _exhibits(votes: Votes, shares: "pd.DataFrame", raters: "pd.DataFrame", base
     yield Exhibit("preference_votes", "table", "Every choice with its reason.", ORDER), votes.table
     bars = Exhibit("preference", "figure", f"{caption}.", ORDER, alt="A bar for each model, longest first.")
     yield bars, preference_shares(shares, bases)
+
+
+def preference_shares(table: pd.DataFrame, bases: Sequence[str]) -> Figure:
+    """Each model's share of the choices, a bar a model, with 95 % intervals. ``table``: ``preference_table``."""
+    use_style()
+    colours = model_colours(table["model"], bases)
+    figure, axis = plt.subplots(figsize=(6.4, 0.42 * len(table) + 1.4))
+    errors = [table["share"] - table["low"], table["high"] - table["share"]]
+    axis.barh(table["model"], table["share"], color=[colours[model] for model in table["model"]])
+    axis.errorbar(table["share"], table["model"], xerr=errors, fmt="none", color="black", linewidth=1, capsize=2)
+    for place, row in enumerate(table.itertuples()):
+        axis.text(row.high + 1, place, f"{row.share:.1f}", va="center")
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
+    axis.set_xlim(0, min(110, table["high"].max() + 10))
+    axis.set_xlabel("share of the choices, %")
+    axis.set_title(f"{table['model'].iloc[0]} is preferred most often ({table['votes'].sum()} choices)")
+    figure.tight_layout()
+    return figure

@@ -10,7 +10,7 @@ from emogap.errors import UsageError
 from emogap.evaluate import lens_exhibits
 from emogap.evaluate.emotion_lens import shift_statements
 from emogap.evaluate.lens_reader import TextReader
-from emogap.evaluate.named_models import named_models
+from emogap.evaluate.models import named_models
 from emogap.records import LENS, write_rows
 from emogap.store.exhibits import show
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -13,6 +14,9 @@ from emogap.records import KEPT
 from emogap.store.artefacts import Artefact
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View, told_apart
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _EXAMPLE_ROWS = 4
 _EXAMPLE_CHARACTERS = 1500
@@ -104,8 +108,6 @@ def _shown(
     called: tuple[str, str, str], order: int, table: pd.DataFrame, examples: pd.DataFrame, caption: str
 ) -> Iterator[Shown]:
     """``called``: one of them, many of them, the column of the way they were asked in. ``caption``: the examples'."""
-    from emogap.show.generate_figures import outcome_shares
-
     one, many, by = called
     _print(table, by)
     outcomes, name = _caption(table, many, by), f"{one}_outcomes"
@@ -159,3 +161,40 @@ def _print(table: pd.DataFrame, by: str) -> None:
     for name, rows in table[table["rows"] > 0].groupby(by):
         parts = [f"{row.outcome} {row.rows:,} ({row.share:.0%})" for row in rows.itertuples()]
         print(f"{name}: {', '.join(parts)}")
+
+
+_KEPT_COLOUR = "#d9d9d9"
+_SMALLEST_LABEL = 0.04
+"""A share smaller than this has no room for its number."""
+
+
+def outcome_shares(table: pd.DataFrame, by: str, what: str) -> "Figure":
+    """Stacked bars of an outcome table (``by, outcome, rows, share``): one bar for each value of ``by``."""
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    from emogap.show.style import use_style
+
+    use_style()
+    shares = table.pivot(index=by, columns="outcome", values="share")[table["outcome"].unique()]
+    shares = shares.loc[:, shares.sum() > 0]
+    totals = table.groupby(by)["rows"].sum()
+    reasons = [outcome for outcome in shares.columns if outcome != KEPT]
+    colours = {KEPT: _KEPT_COLOUR} | dict(zip(reasons, sns.color_palette("colorblind", len(reasons)), strict=True))
+    figure, axes = plt.subplots(figsize=(7.2, 1.2 + 0.55 * len(shares)))
+    names = [f"{name} ({totals[name]:,} {what})" for name in shares.index]
+    left = [0.0] * len(shares)
+    for outcome in shares.columns:
+        values = list(shares[outcome] * 100)
+        bars = axes.barh(names, values, left=left, color=colours[outcome], label=outcome.replace("_", " "))
+        labels = [f"{value:.0f}" if value >= 100 * _SMALLEST_LABEL else "" for value in values]
+        axes.bar_label(bars, labels, label_type="center", fontsize=8)
+        left = [start + value for start, value in zip(left, values, strict=True)]
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.set_xlabel(f"share of {what} (%)")
+    axes.grid(axis="y", visible=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.45 / len(shares) - 0.12), ncols=4, frameon=False)
+    kept = table[table["outcome"] == KEPT]["rows"].sum() / totals.sum()
+    axes.set_title(f"{kept:.0%} of the {what} pass all gates")
+    return figure

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -15,6 +15,9 @@ from emogap.generate.texts import Source, Texts, Way
 from emogap.generate.trial import Trial, chosen, sampling_of, texts_of, try_out
 from emogap.records import KEPT
 from emogap.store.progress import progress
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
 
 
 def preview(
@@ -110,9 +113,28 @@ def _show(table: pd.DataFrame) -> None:
     from IPython import get_ipython
     from IPython.display import display
 
-    from emogap.show.preview_table import readable
-
     if get_ipython() is None:
         print(table.to_string(max_colwidth=80))
     else:
         display(readable(table))
+
+
+_WRAPPED = ("line", "reply")
+
+
+def readable(table: pd.DataFrame) -> "Styler":
+    """The columns of ``preview`` as notebooks show them. Where there is no notebook, print the table itself."""
+    wrapped = [name for name in _WRAPPED if name in table]
+    return (
+        table.style.hide(axis="index")
+        .format(precision=2)
+        .set_properties(**{"text-align": "left", "vertical-align": "top"})
+        .set_properties(subset=wrapped, **{"white-space": "pre-wrap", "min-width": "16em", "max-width": "44em"})
+        .map(_verdict_style, subset=["verdict"])
+    )
+
+
+def _verdict_style(verdict: str) -> str:
+    from emogap.show.style import VERDICT_COLOURS
+
+    return f"color: {VERDICT_COLOURS[verdict == KEPT]}; font-weight: bold"

@@ -7,8 +7,13 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from emogap.config import Config, Task
+from emogap.show.style import model_colours
 from emogap.store.exhibits import Exhibit, Shown
 from emogap.train.model_folder import HISTORY, TASKS, history_table, read_record, recorded_history
 from emogap.train.strategies import nothing_to_train, trainable
@@ -18,7 +23,7 @@ _SUMMARY = (
     "tokens/s",
 )  # fmt: skip
 
-_PANELS = "Four panels over steps: training and validation loss, validation perplexity, learning rate, gradient norm."
+_ON_CURVES = "Four panels over steps: training and validation loss, validation perplexity, learning rate, gradient norm"
 """What is on the figure of curves."""
 
 
@@ -45,7 +50,6 @@ def summary_table(records: list[dict[str, Any]]) -> pd.DataFrame:
 def training_exhibits(config: Config, task: Task) -> Iterator[Shown]:
     """Curves and a table of all finished models of that kind; where there is none, the reason in their place."""
     from emogap.show.style import nothing_figure, use_style
-    from emogap.show.training_figures import curves
 
     use_style()
     records = [read_record(config.home.model(run.name)) for run in trainable(config, task)]
@@ -84,7 +88,6 @@ class LiveCurves:
         from matplotlib import pyplot as plt
 
         from emogap.show.style import use_style
-        from emogap.show.training_figures import curves
 
         use_style()
         self._histories[model] = history_table(model, history)
@@ -125,3 +128,40 @@ def pace(history: list[dict[str, float]]) -> Pace:
         return Pace(0.0, 0.0, 0.0, 0)
     step = fmean(steps)
     return Pace(step, fmean(evaluations), max(0.0, fmean(saved) - step) if saved else 0.0, len(steps))
+
+
+_PANELS = (
+    ("validation_perplexity", "Perplexity of held-out text", "perplexity a token"),
+    ("validation_loss", "Loss", "nats a token"),
+    ("learning_rate", "Learning rate", "learning rate"),
+    ("grad_norm", "Norm of the gradient", "norm (before clipping at 1)"),
+)
+
+
+def curves(history: pd.DataFrame, bases: list[str]) -> Figure:
+    """Four panels over steps, a colour a model; on the loss, held-out text is drawn over training batches.
+
+    ``history``: ``model, step, loss, learning_rate, grad_norm, validation_loss, validation_perplexity``.
+    """
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6), sharex=True, layout="constrained")
+    models = list(history["model"].unique())
+    colours = model_colours(models, bases)
+    for axis, (column, title, unit) in zip(axes.flat, _PANELS, strict=True):
+        for model in models:
+            _draw(axis, history[history["model"] == model], column, colours[model], model)
+        axis.set(title=title, ylabel=unit)
+        axis.set_ylim(bottom=0 if column in ("learning_rate", "grad_norm") else None)
+    for axis in axes[1]:
+        axis.set_xlabel("step")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0, 0].legend(frameon=False)
+    return figure
+
+
+def _draw(axis: Axes, history: pd.DataFrame, column: str, colour: str, model: str) -> None:
+    evaluated = column.startswith("validation")
+    if column == "validation_loss":
+        axis.plot(history["step"], history["loss"], color=colour, alpha=0.35, linewidth=1)
+        axis.annotate("faint: training batches", (0.98, 0.95), xycoords="axes fraction", ha="right", va="top", size=8)
+    shown = history.dropna(subset=[column])
+    axis.plot(shown["step"], shown[column], color=colour, marker="o" if evaluated else None, markersize=4, label=model)

@@ -23,12 +23,11 @@ from emogap.lm.adapters import low_rank_of
 from emogap.lm.loading import load_causal
 from emogap.paths import from_root
 from emogap.store.artefacts import RULE, Draft, Recipe
-from emogap.store.exhibits import drawing
+from emogap.store.exhibits import Shown, drawing
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.variants import take_over
 from emogap.train import checkpoints
 from emogap.train.checks import check_settings, check_tracker, is_main, process_count, training_device
-from emogap.train.exhibits import training_exhibits
 from emogap.train.model_folder import inherited, read_record, rehearse_writing, with_adapters, write_model
 from emogap.train.strategies import Run, nothing_to_train, settings_of, trainable
 
@@ -114,8 +113,13 @@ def model_pieces(config: Config, stage: Task, watch: Watch | None = None) -> Ite
         piece = model_piece(config, one, watch)
         models[one.name] = piece.path
         yield piece
-    exhibits = partial(training_exhibits, config, stage)
-    yield drawing(config.home.models, stage, f"tables/training_{stage}", models, exhibits)
+    yield drawing(config.home.models, stage, f"tables/training_{stage}", models, partial(_exhibits, config, stage))
+
+
+def _exhibits(config: Config, stage: Task) -> Iterator[Shown]:
+    from emogap.train.exhibits import training_exhibits  # with matplotlib, which most commands do without
+
+    return training_exhibits(config, stage)
 
 
 def model_piece(config: Config, run: Run, watch: Watch | None = None) -> "Model":
