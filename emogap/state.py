@@ -19,7 +19,7 @@ from emogap.evaluate.models import not_measured, wanted_models
 from emogap.records import CORPUS, KEPT, REWRITES, STORIES, RowType, read_rows
 from emogap.stages import STAGES, Stage, stage
 from emogap.store.artefacts import Freshness, verify
-from emogap.train.trainable import nothing_to_train
+from emogap.train.strategies import nothing_to_train
 
 
 @dataclass(frozen=True)

@@ -311,7 +311,7 @@ def test_tokens_are_counted_with_the_tokenizer_of_what_an_adapter_stands_on(pair
 
 
 def test_vllm_takes_no_adapter(pair):
-    from emogap.generate.open_engine import open_engine
+    from emogap.generate.engines import open_engine
 
     with pytest.raises(
         ModelError, match="adapter, which writer.engine=vllm does not load; .*writer.engine=transformers"
@@ -324,7 +324,7 @@ def test_vllm_takes_no_adapter(pair):
 def test_an_adapter_on_the_hub_brings_what_it_stands_on(pair, bases, ids, tmp_path, monkeypatch):
     import huggingface_hub
 
-    from emogap.generate.open_engine import open_engine
+    from emogap.generate.engines import open_engine
 
     shutil.copytree(pair[0], tmp_path / "adapter")
     name_base(tmp_path / "adapter", "someone/base", revision="b" * 40)

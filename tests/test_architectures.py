@@ -98,7 +98,7 @@ def engine_outcome(local: LocalModel, model) -> str:
     for conversation, reply in zip(asked, replies, strict=True):
         new = greedy(model, engine._format.encode(conversation), 6, engine._ends)
         assert reply.text == engine._tokenizer.decode(new, skip_special_tokens=True), conversation
-    return engine._way
+    return engine._mode
 
 
 def greedy(model, ids: list[int], count: int, ends) -> list[int]:

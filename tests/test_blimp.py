@@ -186,7 +186,7 @@ class ByLength:
         self.weights, self.dies_after = weights, dies_after
         self.asked: list[Scored] = []
 
-    def way(self, longest: int) -> str:
+    def scoring_mode(self, longest: int) -> str:
         return ""
 
     def weights_sha256(self) -> str:

@@ -89,7 +89,7 @@ def test_the_rules_stand_in_the_recipes_of_their_models_alone(make_config, tmp_p
             "strategies=[]", 'lens.models=["smollm2-135m"]',
         )  # fmt: skip
         made = {
-            "blimp": BLIMP.artefacts, "emobench": EMOBENCH.artefacts, "plain text": plain_text_pieces,
+            "blimp": BLIMP.pieces, "emobench": EMOBENCH.pieces, "plain text": plain_text_pieces,
             "respond": respond_pieces, "lens": lens_pieces,
         }  # fmt: skip
         return {

@@ -115,13 +115,13 @@ def test_models_by_name_and_files_are_checked_as_early(make_config, monkeypatch,
     from emogap.config import HubModel
     from emogap.data.classify import classify_file
     from emogap.evaluate.evaluate import TASKS
-    from emogap.generate.open_engine import open_engine
+    from emogap.generate.engines import open_engine
 
     no_work(monkeypatch)
     models = {"m": HubModel(name="someone/model")}
     for task in TASKS:
         config = make_config(f"{task.name}.device=cuda:9")
-        begun = (task.measure, lambda c, t=task: t.of_models(c, models, {}),
+        begun = (lambda c, t=task: t.of_models(c, models, {}),
                  lambda c, t=task: t.to_file(c, models, {}, tmp_path / "x"))  # fmt: skip
         for begin in begun:
             with pytest.raises(UsageError, match=f"^{task.name}.device: there is no device cuda:9"):

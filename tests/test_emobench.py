@@ -131,7 +131,7 @@ class Liking:
         self.liked, self.cost = liked, cost
         self.texts: dict[Scored, tuple[str, str]] = {}
 
-    def way(self, longest: int) -> str:
+    def scoring_mode(self, longest: int) -> str:
         return ""
 
     def weights_sha256(self) -> str:

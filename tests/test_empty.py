@@ -22,7 +22,7 @@ from emogap.stages import STAGES
 from emogap.state import inspect_all
 from emogap.store.exhibits import Exhibit, drawing, exhibits, read_table
 from emogap.store.pieces import run
-from emogap.train.trainable import nothing_to_train, trainable, untrained
+from emogap.train.strategies import nothing_to_train, trainable, untrained
 
 NOT_ONE = "training and validation need one each"
 

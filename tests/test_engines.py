@@ -20,9 +20,8 @@ from transformers import (
 from emogap.config import HubModel, Sampling, Writer
 from emogap.errors import ModelError, UsageError
 from emogap.generate.chat_format import ChatFormat, fold_system
-from emogap.generate.engines import Conversation
-from emogap.generate.next_token import draw, penalise, uniforms
-from emogap.generate.open_engine import open_engine
+from emogap.generate.engines import Conversation, open_engine
+from emogap.generate.row_batch import penalise, sample_tokens, uniforms
 from emogap.generate.transformers_engine import TransformersEngine
 from emogap.hub import LocalModel
 
@@ -197,7 +196,7 @@ def test_tokens_are_drawn_from_the_filtered_distribution(sampling, candidates):
     expected = warped(logits, sampling)
     grid = torch.linspace(0, 1, 4001, dtype=torch.float64)[:-1]
     for row, shares in zip(logits, expected, strict=True):
-        draws = draw(row.expand(len(grid), -1), grid, sampling, candidates)
+        draws = sample_tokens(row.expand(len(grid), -1), grid, sampling, candidates)
         frequencies = torch.bincount(draws, minlength=50) / len(grid)
         assert (frequencies - shares).abs().max() < 2 / len(grid)
 
@@ -205,7 +204,7 @@ def test_tokens_are_drawn_from_the_filtered_distribution(sampling, candidates):
 def test_temperature_zero_is_greedy():
     logits = torch.randn(4, 30)
     uniform = torch.full((4,), 0.999, dtype=torch.float64)
-    assert torch.equal(draw(logits, uniform, Sampling(temperature=0, top_k=5)), logits.argmax(-1))
+    assert torch.equal(sample_tokens(logits, uniform, Sampling(temperature=0, top_k=5)), logits.argmax(-1))
 
 
 def test_the_penalty_is_that_of_transformers():
@@ -436,7 +435,7 @@ def test_a_hub_model_that_cannot_write_is_refused_before_its_weights_are_fetched
     import huggingface_hub
 
     from emogap.config import HubModel, Writer
-    from emogap.generate.open_engine import open_engine
+    from emogap.generate.engines import open_engine
 
     (tmp_path / "config.json").write_text('{"model_type": "bert", "architectures": ["BertModel"]}')
     fetched = []
@@ -468,14 +467,14 @@ def of_kind(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("kind", "way"), [("opt", "slots"), ("xglm", "slots"), ("bloom", "slots"), ("mamba", "alone"), ("jamba", "alone")]
+    ("kind", "mode"), [("opt", "slots"), ("xglm", "slots"), ("bloom", "slots"), ("mamba", "alone"), ("jamba", "alone")]
 )
-def test_replies_of_every_way_are_those_of_generate(of_kind, kind, way, capsys):
+def test_replies_of_every_mode_are_those_of_generate(of_kind, kind, mode, capsys):
     local = of_kind(kind)
     engine = engine_of(local, 3)
-    assert engine._way == way
+    assert engine._mode == mode
     said = capsys.readouterr().out
-    assert ("takes no slots of one cache" in said and "writer.engine=vllm" in said) == (way != "slots")
+    assert ("takes no slots of one cache" in said and "writer.engine=vllm" in said) == (mode != "slots")
     sampling = Sampling(temperature=0, repetition_penalty=1.2, max_new_tokens=10)
     for conversation, reply in zip(ask(6), engine.generate(ask(6), sampling), strict=True):
         mask = torch.ones(1, reply.prompt_tokens, dtype=torch.long)
@@ -485,16 +484,16 @@ def test_replies_of_every_way_are_those_of_generate(of_kind, kind, way, capsys):
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
-def test_half_precision_finds_the_same_way(of_kind, saved, dtype):
-    ways = [engine_of(local, dtype=dtype)._way for local in (saved(llama), saved(gpt2), of_kind("bart"))]
-    assert ways == ["slots", "slots", "alone"]
+def test_half_precision_finds_the_same_mode(of_kind, saved, dtype):
+    modes = [engine_of(local, dtype=dtype)._mode for local in (saved(llama), saved(gpt2), of_kind("bart"))]
+    assert modes == ["slots", "slots", "alone"]
 
 
 def test_a_row_alone_draws_what_it_draws_in_a_slot(saved):
     engine = engine_of(saved(llama))
     expected = [reply.text for reply in engine.generate(ask(6), SAMPLED)]
-    for way in ("alone", "anew"):
-        engine._way = way
+    for mode in ("alone", "uncached"):
+        engine._mode = mode
         heard = []
         replies = engine.generate(ask(6), SAMPLED, heard.append)
         assert [reply.text for reply in replies] == expected
@@ -510,7 +509,7 @@ def test_defaults_of_the_folder_shape_no_reply(of_kind, tmp_path):
     odd = {"repetition_penalty": 9.0, "no_repeat_ngram_size": 1, "min_new_tokens": 9, "max_length": 4}
     file.write_text(json.dumps(json.loads(file.read_text()) | odd))
     plain, other = engine_of(of_kind("mamba")), engine_of(LocalModel(folder, "odd"))
-    assert other._way == "alone"
+    assert other._mode == "alone"
     assert [r.text for r in other.generate(ask(4), GREEDY)] == [r.text for r in plain.generate(ask(4), GREEDY)]
 
 
@@ -537,7 +536,7 @@ def test_a_model_that_reads_both_ways_does_not_write(of_kind):
 
 def test_a_row_alone_that_fails_is_an_error_of_its_own(saved, monkeypatch):
     engine = engine_of(saved(llama))
-    engine._way = "alone"
+    engine._mode = "alone"
 
     def fail(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -552,4 +551,4 @@ def test_a_row_alone_that_fails_is_an_error_of_its_own(saved, monkeypatch):
 def test_the_embedded_model_takes_slots(dtype):
     from emogap.hub import resolve
 
-    assert engine_of(resolve(HubModel(name="embedded:smollm2-135m-instruct")), dtype=dtype)._way == "slots"
+    assert engine_of(resolve(HubModel(name="embedded:smollm2-135m-instruct")), dtype=dtype)._mode == "slots"

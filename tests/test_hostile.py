@@ -87,7 +87,7 @@ def with_code(harmless, tmp_path):
 
 
 def _engine(folder):
-    from emogap.generate.open_engine import open_engine
+    from emogap.generate.engines import open_engine
 
     return open_engine(Writer(model=HubModel(name=str(folder)), device="cpu", dtype="fp32"))
 

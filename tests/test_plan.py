@@ -14,8 +14,9 @@ from emogap.paths import ROOT
 from emogap.plan import plan, read_rates, works
 from emogap.records import CORPUS, PROCESSED, RESPONSES, STORIES, write_rows
 from emogap.store.artefacts import counted
-from emogap.train.history import pace
-from emogap.train.strategies import artefact, runs
+from emogap.train.exhibits import pace
+from emogap.train.stage import model_piece
+from emogap.train.strategies import runs
 
 MISTRAL = "mistralai/Mistral-7B-Instruct-v0.1@2dcff66eac0c01dc50e4c41eea959968232187fe"
 GPT2 = "openai-community/gpt2@607a30d783dfa663caf39e06633721c8d4cfcd7e"
@@ -246,7 +247,7 @@ def test_the_last_checkpoint_tells_the_whole_training(paper):
     (folder / "checkpoint-60" / "trainer_state.json").write_text('{"log_hist')  # torn
     (folder / "recipe.sha256").write_text("other settings")
     assert "nothing of it is there" in reason(said(config)[1], "clm gpt2-baby")
-    (folder / "recipe.sha256").write_text(artefact(config, run).recipe.sha256())
+    (folder / "recipe.sha256").write_text(model_piece(config, run).recipe.sha256())
     row = said(config)[0]["clm gpt2-baby"]
     assert hours(row) == pytest.approx((1000 * 0.5 + 51 * 4 + 50 * 2) / 3600, rel=5e-3)
     assert "1,000 steps of 0.5 s, evaluations of 4 s" in row

@@ -44,9 +44,8 @@ from emogap.generate.quality import (
 from emogap.generate.rewrite import wanted_emotions
 from emogap.records import row_seed
 from emogap.text.near_duplicates import contained_share, normalised
-from emogap.train.blocks import IGNORED, columns, cut
+from emogap.train.rows import IGNORED, block_rows, cut, encode, show_mask
 from emogap.train.sft import held_out
-from emogap.train.sft_rows import encode, show_mask
 from tools.benchmarks.clean import plain_loop
 
 EVERY = settings(
@@ -395,10 +394,10 @@ def test_no_token_is_lost_but_the_last_remainder_and_positions_begin_anew(docume
     places = blocks.positions.ravel()
     assert {int(place) for place in np.flatnonzero(places == 0)} == {s for s in starts if s < blocks.ids.size}
     assert all(places[i] in (0, places[i - 1] + 1) for i in range(1, len(places)))
-    given_to_model = columns(blocks, closed=True)
-    unlearnt = given_to_model["labels"] == IGNORED
+    labels = np.stack([row["labels"] for row in block_rows(blocks, closed=True)])
+    unlearnt = labels == IGNORED
     assert (unlearnt == (blocks.positions == 0)).all()
-    assert (given_to_model["labels"][~unlearnt] == blocks.ids[~unlearnt]).all()
+    assert (labels[~unlearnt] == blocks.ids[~unlearnt]).all()
 
 
 @pytest.fixture(scope="module")

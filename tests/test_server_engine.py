@@ -14,7 +14,7 @@ import pytest
 from emogap.config import Sampling
 from emogap.errors import ModelError, UsageError
 from emogap.generate import server_engine
-from emogap.generate.engines import Conversation, known_tokens
+from emogap.generate.engines import Conversation
 from emogap.generate.server_engine import ServerEngine
 from emogap.records import RowType, to_arrow
 
@@ -177,7 +177,7 @@ def test_the_wait_that_a_server_asks_for_is_bounded():
     import httpx
 
     def asked(value):
-        return server_engine._asked_wait(httpx.Response(429, headers={} if value is None else {"retry-after": value}))
+        return server_engine._retry_after(httpx.Response(429, headers={} if value is None else {"retry-after": value}))
 
     longest = server_engine.LONGEST_WAIT
     assert [asked(v) for v in ("3", "0.25", "9999", "inf", "-5")] == [3, 0.25, longest, longest, 0]
@@ -582,6 +582,8 @@ def test_a_key_is_read_without_the_line_break_behind_it(serve, monkeypatch):
 
 
 def test_rates_in_tokens_need_servers_that_count():
+    from tools.benchmarks.generate import known_tokens
+
     assert known_tokens([3, 0], "tiny@server") == [3, 0]
     with pytest.raises(ModelError, match="tiny@server does not say how many tokens a reply has"):
         known_tokens([3, None], "tiny@server")

@@ -18,11 +18,10 @@ from emogap.records import CORPUS, KEPT, REJECTED, REWRITES, write_rows
 from emogap.store.artefacts import read_manifest
 from emogap.store.exhibits import exhibits, show
 from emogap.train import checkpoints
-from emogap.train.blocks import IGNORED, columns, cut, wrap
 from emogap.train.causal_lm import clm, clm_pieces
 from emogap.train.exhibits import training_exhibits
+from emogap.train.rows import IGNORED, TrainingRow, block_rows, cut, encode, preflight, show_mask, wrap
 from emogap.train.sft import held_out, sft, sft_pieces
-from emogap.train.sft_rows import TrainingRow, encode, preflight, show_mask
 from emogap.train.strategies import runs
 
 BABY = {"name": "tiny-baby", "parent": "tiny", "task": "clm", "data": "emotional"}
@@ -49,7 +48,7 @@ def tiny(tmp_path_factory):
 def drawn(monkeypatch):
     """The stages whose curves were asked for; they are not drawn, which would take longer than the training."""
     tasks = []
-    monkeypatch.setattr("emogap.train.exhibits.training_exhibits", lambda config, task: tasks.append(task) or [])
+    monkeypatch.setattr("emogap.train.stage.training_exhibits", lambda config, task: tasks.append(task) or [])
     return tasks
 
 
@@ -152,12 +151,12 @@ def test_closed_documents_do_not_see_each_other(tiny, tokenizer):
     start = len(documents[0])
 
     def in_block(closed):
-        inputs = {name: torch.from_numpy(array) for name, array in columns(blocks, closed).items()}
+        inputs = {name: torch.tensor(values)[None] for name, values in block_rows(blocks, closed)[0].items()}
         return model(**inputs, use_cache=False).logits[0, start:]
 
     assert torch.allclose(in_block(closed=True), alone, atol=1e-5)
     assert not torch.allclose(in_block(closed=False), alone, atol=1e-2)
-    assert columns(blocks, True)["labels"][0, start] == IGNORED
+    assert block_rows(blocks, True)[0]["labels"][start] == IGNORED
 
 
 # Which models are trained

@@ -10,13 +10,13 @@ from tiny_models import SENTENCES, save_tiny_gpt2
 
 from emogap.config import Clm, Sft, load_config
 from emogap.errors import InputError, ModelError, UsageError
+from emogap.lm import corrections
 from emogap.store.artefacts import RULE
-from emogap.train import checks, packing, rules
-from emogap.train.blocks import IGNORED, columns, cut, wrap
-from emogap.train.causal_lm import as_rows, make_clm_trainer
-from emogap.train.sft_rows import TrainingRow
-from emogap.train.sft_trainer import make_sft_trainer
-from emogap.train.strategies import kind
+from emogap.train import checks, packing
+from emogap.train.causal_lm import make_clm_trainer
+from emogap.train.rows import IGNORED, TrainingRow, block_rows, cut, wrap
+from emogap.train.sft import make_sft_trainer
+from emogap.train.stage import module_of
 from emogap.train.trainer import Plan, arguments_for, fit
 
 SIZE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -77,7 +77,7 @@ def tiny_model(kind, tokenizer):
 
 
 def clm_rows(tokenizer, texts, block_size, closed):
-    return as_rows(columns(cut(wrap(tokenizer, texts), block_size, "test"), closed))
+    return block_rows(cut(wrap(tokenizer, texts), block_size, "test"), closed)
 
 
 def sft_rows(tokenizer, texts, hidden=1):
@@ -295,7 +295,7 @@ def test_tokens_that_the_model_does_not_know_are_refused(tmp_path, tokenizer):
 
 
 def test_rows_with_nothing_to_predict_are_refused(tmp_path, tokenizer):
-    rows = as_rows(columns(cut([[5], [6], [7, 8], [9, 8]], 2, "test"), closed=True))
+    rows = block_rows(cut([[5], [6], [7, 8], [9, 8]], 2, "test"), closed=True)
     with pytest.raises(InputError, match="1 of 3 training rows have no token to predict; raise clm.block_size"):
         trained(tmp_path, tiny_model("gpt2", tokenizer), tokenizer, "clm", rows, rows)
 
@@ -314,15 +314,15 @@ def test_settings_that_no_training_could_run_with_are_refused():
 
 
 def test_an_error_in_one_of_several_processes_is_raised_as_it_was():
-    from emogap.train.stage import _first_said
+    from emogap.train.stage import _first_error
 
     def failed(message):
         return SimpleNamespace(get_first_failure=lambda: (1, SimpleNamespace(message=message)))
 
-    said = _first_said(failed({"message": "UsageError: clm.block_size=512: too long"}))
+    said = _first_error(failed({"message": "UsageError: clm.block_size=512: too long"}))
     assert isinstance(said, UsageError) and str(said) == "clm.block_size=512: too long"
     for other in (failed({"message": "KeyError: 'x'"}), failed("Signal 9 (SIGKILL) received by PID 7")):
-        assert _first_said(other) is other
+        assert _first_error(other) is other
 
 
 def test_a_device_is_the_one_that_was_named_or_refused(tmp_path, monkeypatch):
@@ -373,7 +373,7 @@ def rules_of(tmp_path):
         config.home.rewrite_rows("v3").parent.mkdir(parents=True, exist_ok=True)
         config.home.rewrite_rows("v3").touch()
         run = next(run for stage in ("clm", "sft") for run in runs(config, stage) if run.name == "grandchild")
-        return {name for name in kind(task).recipe_parts(config, run).identities if name.startswith(RULE)}
+        return {name for name in module_of(task).own_recipe(config, run).identities if name.startswith(RULE)}
 
     return found
 
@@ -408,9 +408,9 @@ def test_only_trainings_that_come_out_otherwise_are_named(rules_of, tmp_path):
 
 def test_models_said_to_tell_documents_apart_do(tokenizer):
     """Those of them that this file has a configuration of, and none of the others."""
-    assert {kind for kind in APART if kind in rules._TELLS_APART} == set(APART)
-    assert not rules._TELLS_APART & set(TOGETHER + BY_RELEASE)
-    for name in {"gpt_neox", "llama", "mixtral", "qwen3"} & rules._TELLS_APART:
+    assert {kind for kind in APART if kind in corrections._TELLS_DOCUMENTS_APART} == set(APART)
+    assert not corrections._TELLS_DOCUMENTS_APART & set(TOGETHER + BY_RELEASE)
+    for name in {"gpt_neox", "llama", "mixtral", "qwen3"} & corrections._TELLS_DOCUMENTS_APART:
         assert _tells_apart(tiny_model(name, tokenizer).eval(), len(tokenizer)), name
 
 

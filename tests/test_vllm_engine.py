@@ -140,7 +140,7 @@ def test_its_server_is_for_those_who_know_the_key_on_this_machine_alone(engine):
     assert f":{server.url.rsplit(':')[-1].split('/')[0]}" and set(listening) <= {"127.0.0.1"}
 
 
-def test_a_server_that_ends_by_itself_is_said_with_its_last_words(local):
+def test_a_server_that_ends_by_itself_is_said_with_its_last_error(local):
     with pytest.raises(ModelError, match="vLLM did not start: .*--no-such-option"):
         VllmEngine(local, writer(vllm_options=["--no-such-option"]))
     engine = VllmEngine(local, writer())

@@ -8,8 +8,8 @@ import pytest
 
 from emogap.config import HubModel, Writer
 from emogap.errors import ModelError
-from emogap.generate.open_engine import open_engine
-from emogap.generate.vllm_engine import Server, serve_words
+from emogap.generate.engines import open_engine
+from emogap.generate.vllm_engine import Server, serve_command
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_four_bits_without_their_plugin_are_one_line_before_the_model_is_looked_
 @pytest.mark.parametrize("packages", [("vllm", "vllm_bnb_plugin", "bitsandbytes"), ()])
 def test_four_bits_are_passed_on_where_the_plugin_is_there_or_nothing_can_be_told(nf4, packages):
     """Where the interpreter beside the program knows no vLLM, the program starts one that lies elsewhere."""
-    words = serve_words(Path("folder"), nf4(*packages), 64)
+    words = serve_command(Path("folder"), nf4(*packages), 64)
     assert words[words.index("--quantization") + 1] == "bitsandbytes"
 
 

@@ -67,7 +67,7 @@ IMPORTS = (
     "pandas", "polars", "matplotlib.pyplot", "transformers.models.gpt2.modeling_gpt2", "transformers.models.bert",
     "emogap.data.babylm", "emogap.generate.augment", "emogap.generate.server_engine", "emogap.data.corpus",
     "emogap.generate.rewrite", "emogap.train.causal_lm", "emogap.train.sft", "emogap.train.trainer",
-    "emogap.train.sft_trainer", "emogap.evaluate.evaluate", "emogap.evaluate.lens", "emogap.evaluate.logit_lens",
+    "emogap.evaluate.evaluate", "emogap.evaluate.lens", "emogap.evaluate.logit_lens",
     "emogap.evaluate.textstats", "emogap.show.report", "emogap.generate.transformers_engine",
     "emogap.evaluate.sentence_scores", "emogap.show.lens_figures", "emogap.show.textstats_figures",
 )  # fmt: skip

@@ -14,9 +14,8 @@ import numpy as np
 from emogap.device import pick_device, pick_dtype
 from emogap.errors import InputError, ModelError, one_line
 from emogap.hub import LocalModel, with_bases
-from emogap.lm.attention_reach import rotary_turn
-from emogap.lm.continuing import continued
-from emogap.lm.generation import end_ids
+from emogap.lm.attention_reach import rotary_limit
+from emogap.lm.generation import continued, end_ids
 from emogap.lm.loading import context_length, load_causal
 from emogap.lm.own_numbers import close, holds, probe_texts, reads_head_alone, references
 
@@ -147,7 +146,7 @@ class LogitLens:
         if room < 1:
             return ids
         # Keys in a cache stay turned as they were, also when the text grows beyond the length where all turn otherwise.
-        turn = rotary_turn(self.model.config.get_text_config().to_dict())
+        turn = rotary_limit(self.model.config.get_text_config().to_dict())
         cached = turn is None or len(ids) + room <= turn
         new = continued(self.model, ids.tolist(), room, self._ends, cached=cached)
         return torch.cat([ids, ids.new_tensor(new)])
@@ -246,7 +245,7 @@ class LogitLens:
         return ROWS_AT_ONCE if self.device == "cpu" else GPU_ROWS_AT_ONCE
 
     def _fit_together(self, texts: Sequence["torch.Tensor"]) -> bool:
-        turn = rotary_turn(self.model.config.get_text_config().to_dict())
+        turn = rotary_limit(self.model.config.get_text_config().to_dict())
         return self.together and (turn is None or all(len(ids) <= turn for ids in texts))
 
     def _columns(self, places: int, ask: "_Question") -> list["torch.Tensor"]:

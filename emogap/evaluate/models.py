@@ -10,8 +10,7 @@ from emogap.config import Config, HubModel
 from emogap.errors import UsageError
 from emogap.paths import Home
 from emogap.store.artefacts import manifest_path, read_manifest
-from emogap.train.strategies import model_name, settings_of
-from emogap.train.trainable import untrained
+from emogap.train.strategies import model_name, settings_of, untrained
 
 NO_TRAINED = "There is no model that was trained from a base, and so none to hold against its base"
 

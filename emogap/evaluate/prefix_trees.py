@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from emogap.lm.own_numbers import shared_tokens
+
 ROW_NODES = 128
 """Nodes of a row. Longer rows share more but pay more for attention."""
 ROW_TEXTS = 4
@@ -57,17 +59,12 @@ class _Grower:
         self._nodes: list[int] = []
         self._edges: list[int] = []
 
-    def shared(self, ids: Sequence[int]) -> int:
-        """How many first tokens it shares with the sequence before."""
-        shortest = min(len(ids), len(self._ids))
-        return next((i for i in range(shortest) if ids[i] != self._ids[i]), shortest)
-
     def has_room(self, ids: Sequence[int]) -> bool:
-        new = len(ids) - 1 - min(self.shared(ids), len(self._nodes))
+        new = len(ids) - 1 - min(shared_tokens(ids, self._ids), len(self._nodes))
         return not self.tree.sequences or len(self.tree) + new <= self.tree.limit
 
     def add(self, number: int, ids: Sequence[int], start: int) -> None:
-        shared, tree = self.shared(ids), self.tree
+        shared, tree = shared_tokens(ids, self._ids), self.tree
         # The last token of the sequence before may be shared, but it was made an edge and no node.
         self._nodes = self._nodes[:shared]
         self._edges = self._edges[: max(shared - 1, 0)]

@@ -42,7 +42,7 @@ def remembered_scores(
     """The same from the cache, as far as a group is in it; what is not is scored and put there, group by group."""
     place = f"scores/{scorer.weights_sha256()[:32]}"
     kept = Arrays(cache_dir() / place)
-    keys = [_name(group, _way(scorer, group)) for group in groups]
+    keys = [_name(group, _mode(scorer, group)) for group in groups]
     missing = {key: group for key, group in zip(keys, groups, strict=True) if not kept.has(key)}
     if missing:
         cache_folder(place)
@@ -64,12 +64,12 @@ def _batches(groups: "Sequence[Sequence[Scored]]", tokens: int) -> "Iterator[lis
         yield batch
 
 
-def _way(scorer: "SentenceScorer", group: "Sequence[Scored]") -> str:
-    return scorer.way(max(len(scored.ids) for scored in group))
+def _mode(scorer: "SentenceScorer", group: "Sequence[Scored]") -> str:
+    return scorer.scoring_mode(max(len(scored.ids) for scored in group))
 
 
-def _name(scored: "Sequence[Scored]", way: str) -> str:
-    digest = hashlib.sha256(f"form {FORM}{way and f' {way}'}".encode())
+def _name(scored: "Sequence[Scored]", mode: str) -> str:
+    digest = hashlib.sha256(f"form {FORM}{mode and f' {mode}'}".encode())
     for ids, start in scored:
         digest.update(np.asarray([len(ids), start, *ids], dtype=np.int64).tobytes())
     return digest.hexdigest()

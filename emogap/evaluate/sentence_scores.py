@@ -11,7 +11,10 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
 
 from emogap.device import pick_device, pick_dtype, read_one_behind
 from emogap.errors import InputError, ModelError, one_line
@@ -28,10 +31,6 @@ from emogap.lm.own_numbers import (
     references,
     spread,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-    import torch
 
 EmptyContext = Literal["bos", "eos", "none"]
 
@@ -53,8 +52,9 @@ class SentenceScorer:
     model whose numbers depend on what stands after a token.
 
     Sentences that begin alike go through the model as one tree (``prefix_trees``), rows of several lengths together,
-    and the head reads the body's hidden states in slices. What of this does not give a model's own numbers is found out
-    on a few texts and left out: at the slowest, each sentence goes through the model by itself.
+    and the head reads the body's hidden states in slices. Each of these modes is tried on a few texts when the model is
+    opened, and not used where the log-probabilities are not the model's own; at the slowest, each sentence goes through
+    the model by itself.
     """
 
     def __init__(
@@ -76,12 +76,10 @@ class SentenceScorer:
         self.token_budget = token_budget
         self.reads_head = self.together = True
         self.shares = share and "position_ids" in inspect.signature(self.model.forward).parameters
-        self._find_way(local)
+        self._choose_modes(local)
 
-    def _find_way(self, local: LocalModel) -> None:
-        """Take the fastest way that gives the model's own numbers of the probes."""
-        import torch
-
+    def _choose_modes(self, local: LocalModel) -> None:
+        """Keep of the faster modes those that give the model's own log-probabilities of the probes."""
         texts = [[*self.prefix, *ids] for ids in probe_texts(self.model, self.tokenizer)]
         probes = [Scored(tuple(ids), 1) for ids in texts]
         may_share = self.shares
@@ -94,10 +92,8 @@ class SentenceScorer:
                 self.shares = self.shares and self.together and holds(partial(self._gives, own, probes, share=True))
         self.unshared = may_share and not self.shares
 
-    def _gives(self, own: "list[torch.Tensor]", probes: "list[Scored]", share: bool) -> bool:
+    def _gives(self, own: list[torch.Tensor], probes: list[Scored], share: bool) -> bool:
         """Whether the probes, in one batch, get the log-probabilities of the model's own logits, token by token."""
-        import torch
-
         batch = grow_trees([probe.ids for probe in probes], [1] * len(probes), share)
         edges = self._edges(batch).cpu()
         paths = zip((number for tree in batch for number in tree.sequences), self._paths(batch), strict=True)
@@ -108,7 +104,7 @@ class SentenceScorer:
                 return False
         return True
 
-    def scores(self, sentences: Sequence[str], on_done: Callable[[int], None] = lambda count: None) -> "np.ndarray":
+    def scores(self, sentences: Sequence[str], on_done: Callable[[int], None] = lambda count: None) -> np.ndarray:
         """Log-probability of each sentence: float64 of shape (len(sentences),). A repeated sentence is scored once.
 
         ``on_done`` hears of the number of distinct sentences that each batch finished.
@@ -130,10 +126,8 @@ class SentenceScorer:
 
     def log_probabilities(
         self, scored: Sequence[Scored], on_done: Callable[[int], None] = lambda count: None
-    ) -> "np.ndarray":
+    ) -> np.ndarray:
         """Sum of the log-probabilities of the tokens that count: float64 of shape (len(scored),)."""
-        import numpy as np
-
         distinct = list(dict.fromkeys(scored))
         found = np.full(len(distinct), np.nan)
         for batch, scores in read_one_behind(self._launch, self._read, self._batches(distinct)):
@@ -143,9 +137,9 @@ class SentenceScorer:
         place = {one: number for number, one in enumerate(distinct)}
         return found[[place[one] for one in scored]]
 
-    def way(self, longest: int) -> str:
-        """In words, how texts of up to so many tokens are scored, where that is another way than it once was for every
-        model: in trees wherever it took positions, in rows, and from the head alone."""
+    def scoring_mode(self, longest: int) -> str:
+        """How texts of up to so many tokens are scored, in words; empty for the usual mode: in trees where the model
+        takes positions, several rows together, read from the head alone. Part of the names of cached scores."""
         parts = {"own logits": not self.reads_head, "one by one": not self.together, "not shared": self.unshared}
         parts[f"parted at {self.bounds}"] = bool(self.bounds) and max(ROW_NODES, ROW_TEXTS * longest) > self.bounds[0]
         return ", ".join(part for part, holds_here in parts.items() if holds_here)
@@ -189,17 +183,13 @@ class SentenceScorer:
         trees = grow_trees([one.ids for one in scored], [one.start for one in scored], self.shares, limit)
         return batches(trees, budget if self.together else 0, self.bounds)
 
-    def _launch(self, batch: list[Tree]) -> "tuple[list[Tree], torch.Tensor]":
+    def _launch(self, batch: list[Tree]) -> tuple[list[Tree], torch.Tensor]:
         """A batch and its edges; on a GPU they may still be computed."""
-        import torch
-
         with torch.inference_mode(), self._telling_which(batch):
             return batch, self._edges(batch)
 
-    def _read(self, launched: "tuple[list[Tree], torch.Tensor]") -> "tuple[list[Tree], np.ndarray]":
+    def _read(self, launched: tuple[list[Tree], torch.Tensor]) -> tuple[list[Tree], np.ndarray]:
         """A batch and the score of every sequence of it, row by row, each in its row's order."""
-        import torch
-
         batch, edges = launched
         with torch.inference_mode(), self._telling_which(batch):
             edges = edges.cpu().double()
@@ -218,20 +208,16 @@ class SentenceScorer:
                 "leave it out, or with too little memory lower the token_budget"
             ) from error
 
-    def _paths(self, batch: list[Tree]) -> "list[torch.Tensor]":
+    def _paths(self, batch: list[Tree]) -> list[torch.Tensor]:
         """Of every sequence of a batch, the numbers of its edges in what ``_edges`` gives."""
-        import torch
-
         paths, first = [], 0
         for tree in batch:
             paths += [torch.tensor(path) + first for path in tree.paths]
             first += len(tree.edge_nodes)
         return paths
 
-    def _edges(self, batch: list[Tree]) -> "torch.Tensor":
+    def _edges(self, batch: list[Tree]) -> torch.Tensor:
         """Log-probability of every edge of a batch, row by row: float32 of shape (edges,), where the model is."""
-        import torch
-
         predicting = [(row, node) for row, tree in enumerate(batch) for node in sorted(set(tree.edge_nodes))]
         place = {position: number for number, position in enumerate(predicting)}
         sources = torch.tensor([place[row, node] for row, tree in enumerate(batch) for node in tree.edge_nodes])
@@ -244,11 +230,9 @@ class SentenceScorer:
         found = self._edge_logprobs(self._states(batch)[rows, nodes], sources, targets, ends)
         return torch.empty_like(found).index_copy_(0, order, found)
 
-    def _states(self, batch: list[Tree]) -> "torch.Tensor":
+    def _states(self, batch: list[Tree]) -> torch.Tensor:
         """What the next tokens are read from: last hidden states of shape (rows, longest row, width), or the model's
         own logits (rows, longest row, vocabulary) where its head cannot be read apart from it."""
-        import torch
-
         width = max(len(tree) for tree in batch)
         # Padding stands on the right, where nothing attends to it; its id is no matter.
         ids = torch.zeros((len(batch), width), dtype=torch.long)
@@ -259,10 +243,8 @@ class SentenceScorer:
             return forward(self.model.base_model, ids.to(self.device), **layout).last_hidden_state
         return forward(self.model, ids.to(self.device), **layout).logits
 
-    def _layout(self, batch: list[Tree], width: int) -> dict[str, "torch.Tensor"]:
+    def _layout(self, batch: list[Tree], width: int) -> dict[str, torch.Tensor]:
         """Positions by depth, and the mask that lets a node see its ancestors: what is added to attention's scores."""
-        import torch
-
         positions = torch.zeros((len(batch), width), dtype=torch.long)
         sees = torch.eye(width, dtype=torch.bool).repeat(len(batch), 1, 1)
         for row, tree in enumerate(batch):
@@ -273,15 +255,13 @@ class SentenceScorer:
         return {"position_ids": positions.to(self.device), "attention_mask": mask[:, None]}
 
     def _edge_logprobs(
-        self, states: "torch.Tensor", sources: "torch.Tensor", targets: "torch.Tensor", ends: Sequence[int]
-    ) -> "torch.Tensor":
+        self, states: torch.Tensor, sources: torch.Tensor, targets: torch.Tensor, ends: Sequence[int]
+    ) -> torch.Tensor:
         """Log-probability of each edge: states (positions, width), sources and targets (edges,) → float32 (edges,).
 
         ``sources``: the index of the position that each edge is predicted from, ascending; ``ends``: for each position
         how many edges there are up to and with its own.
         """
-        import torch
-
         head = self.model.get_output_embeddings() if self.reads_head else torch.nn.Identity()
         found = []
         for begin in range(0, len(states), POSITIONS_AT_ONCE):
@@ -292,8 +272,6 @@ class SentenceScorer:
         return torch.cat(found)
 
 
-def _bytes(tensor: "torch.Tensor") -> memoryview:
+def _bytes(tensor: torch.Tensor) -> memoryview:
     """The memory of a tensor, whatever its number format."""
-    import torch
-
     return memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())

@@ -1,8 +1,11 @@
 """From a conversation to the token ids that a model expects: its own chat template, applied exactly once."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from jinja2 import TemplateError
 
 from emogap.errors import ModelError, one_line
 from emogap.generate.answer_form import begin_ids
@@ -17,7 +20,7 @@ _PROBE = "zqxprobe"
 
 
 class ChatFormat:
-    """How one model is spoken to."""
+    """The prompt format of one model."""
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase"):
         self._tokenizer = tokenizer
@@ -35,8 +38,6 @@ class ChatFormat:
         if conversation.plain or not self.has_template:
             ids = self._tokenizer(plain_text(conversation.messages), add_special_tokens=False)["input_ids"]
             return begin_ids(self._tokenizer) + ids
-        from jinja2 import TemplateError
-
         try:
             return self._tokenizer.apply_chat_template(
                 self.messages(conversation), add_generation_prompt=True, return_dict=False
@@ -62,20 +63,15 @@ def plain_text(messages: Sequence[Message]) -> str:
 
 def fold_system(messages: Sequence[Message]) -> list[Message]:
     """System messages at the beginning moved into the first user turn."""
-    said = []
-    rest = list(messages)
-    while rest and rest[0]["role"] == "system":
-        said.append(rest.pop(0)["content"])
-    if not said:
+    system = [*takewhile(lambda message: message["role"] == "system", messages)]
+    rest = list(messages[len(system) :])
+    if not system:
         return rest
-    if not rest or rest[0]["role"] != "user":
-        return [{"role": "user", "content": "\n\n".join(said)}, *rest]
-    return [{"role": "user", "content": "\n\n".join([*said, rest[0]["content"]])}, *rest[1:]]
+    first = [rest.pop(0)] if rest and rest[0]["role"] == "user" else []
+    return [{"role": "user", "content": plain_text([*system, *first])}, *rest]
 
 
 def _takes_system(tokenizer: "PreTrainedTokenizerBase") -> bool:
-    from jinja2 import TemplateError
-
     probe = [{"role": "system", "content": _PROBE}, {"role": "user", "content": "-"}]
     try:
         return _PROBE in tokenizer.apply_chat_template(probe, tokenize=False, add_generation_prompt=True)

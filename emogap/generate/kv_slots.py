@@ -1,4 +1,4 @@
-"""A key-value cache with slots: rows come and go while the others go on.
+"""A key-value cache with slots: rows can leave and others come in while the rest are decoded.
 
 All rows end at the same column; a shorter row begins further right (left padding, so that relative distances, and
 with them sliding windows, hold). The memory is reserved ahead: a step writes one column instead of copying the cache.
@@ -64,7 +64,7 @@ class _SlotLayer(CacheLayerMixin):
         self.values[target, :, used] = self.values[source, :, used]
 
     def reserve(self, columns: int) -> None:
-        """New memory that holds what is in use at its left edge."""
+        """Move what is in use into new memory of so many columns, at its left edge."""
         if not self.is_initialized:
             return
         rows, used = self._owner.rows, slice(self._owner.start, self._owner.end)
@@ -158,8 +158,8 @@ def copy_for(prefix: DynamicCache | None, rows: int) -> DynamicCache:
 def register_attention() -> None:
     """Offer ``GROUPED``: sdpa that, for one query a row, lets the heads of a group share their keys unrepeated.
 
-    ``transformers`` copies keys and values once for each query head of a group whenever there is a mask; in decoding
-    that copy costs more than the attention. The heads of a group become the queries of one head: the same sums.
+    Whenever there is a mask, ``transformers`` copies keys and values for each query head of a group; in decoding that
+    copy costs more than the attention. The heads of a group become the queries of one head: the same sums.
     """
     AttentionInterface.register(GROUPED, _grouped_attention)
     AttentionMaskInterface.register(GROUPED, sdpa_mask)

@@ -1,27 +1,31 @@
-"""Rows of conversations that are decoded together, one to a slot of one cache."""
+"""Rows of conversations that are decoded together, one to a slot of one cache, and the sampling of their tokens.
+
+Each row has its own stream of uniform numbers. Its next token depends on its own logits and its own number alone:
+neither on the rows beside it nor on where it stands in the batch.
+"""
 
 import inspect
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from transformers import DynamicCache, PreTrainedModel
 
 from emogap.config import Sampling
 from emogap.generate.engines import Conversation
-from emogap.generate.next_token import draw, penalise
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import DynamicCache, PreTrainedModel
+from emogap.generate.kv_slots import SlotCache, copy_for
+from emogap.lm.own_numbers import shared_tokens
 
 SHARED_PREFIX = 16
 """A common beginning shorter than this many tokens is not worth a pass of its own."""
+CANDIDATES = 1024
+"""How many of the likeliest tokens are looked at first; sorting a whole vocabulary costs ten times as much."""
 
 
 @dataclass
 class Row:
-    """A conversation in work."""
+    """A conversation that is being decoded."""
 
     index: int
     conversation: Conversation
@@ -40,11 +44,7 @@ class Row:
 class RowBatch:
     """The rows that are decoded together, one to a slot, and their cache."""
 
-    def __init__(self, model: "PreTrainedModel", slots: int, sampling: Sampling, ends: frozenset[int]):
-        import torch
-
-        from emogap.generate.kv_slots import SlotCache
-
+    def __init__(self, model: PreTrainedModel, slots: int, sampling: Sampling, ends: frozenset[int]):
         self.slots = slots
         self.rows: list[Row] = []
         self._model, self._sampling, self._ends = model, sampling, ends
@@ -60,16 +60,12 @@ class RowBatch:
 
     def share(self, prefix: list[int]) -> None:
         """Compute once what the prompts of all rows to come begin with."""
-        from transformers import DynamicCache
-
         if len(prefix) >= SHARED_PREFIX:
             self._prefix, self._shared = DynamicCache(), len(prefix)
             self._read([prefix], self._prefix)
 
     def admit(self, rows: list[Row]) -> None:
         """Read the prompts of new rows, all but their last token: that one is the input of their first step."""
-        from emogap.generate.kv_slots import copy_for
-
         started = time.perf_counter()
         filled = copy_for(self._prefix, len(rows))
         rests = [row.prompt[self._shared : -1] for row in rows]
@@ -83,10 +79,8 @@ class RowBatch:
         self.rows += rows
         share_time(rows, time.perf_counter() - started)
 
-    def _read(self, texts: list[list[int]], cache: "DynamicCache") -> None:
+    def _read(self, texts: list[list[int]], cache: DynamicCache) -> None:
         """Fill a cache. Padding stands on the right, where causal attention never looks back at it."""
-        import torch
-
         width = max(map(len, texts))
         ids = torch.tensor([text + [0] * (width - len(text)) for text in texts], device=self._device)
         # The body without the head: no logits are needed of a prompt.
@@ -109,22 +103,18 @@ class RowBatch:
         return done[::-1]
 
     def _next_tokens(self) -> list[int]:
-        import torch
-
         logits = self.next_logits()
         count = len(self.rows)
         if self._seen is not None:
             logits = penalise(logits, self._seen[:count], self._sampling.repetition_penalty)
         uniform = torch.tensor([row.uniforms[len(row.new)] for row in self.rows], dtype=torch.float64)
-        tokens = draw(logits, uniform.to(self._device), self._sampling)
+        tokens = sample_tokens(logits, uniform.to(self._device), self._sampling)
         if self._seen is not None:
             self._seen[:count].scatter_(1, tokens[:, None], True)
         return tokens.tolist()
 
-    def next_logits(self) -> "torch.Tensor":
+    def next_logits(self) -> torch.Tensor:
         """Logits of every row's next token: float32 (rows, vocabulary)."""
-        import torch
-
         ids = [row.new[-1] if row.new else row.prompt[-1] for row in self.rows]
         self._cache.before_step()
         output = self._model(
@@ -146,8 +136,8 @@ class RowBatch:
                 self._seen[slot] = self._seen[len(self.rows)]
 
 
-def cache_argument(model: "PreTrainedModel") -> str:
-    """What a model calls the keys and values that it is given: newer releases of transformers renamed them."""
+def cache_argument(model: PreTrainedModel) -> str:
+    """The name of a model's argument for its cache, which newer releases of transformers renamed."""
     return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
@@ -155,12 +145,63 @@ def common_prefix(prompts: list[list[int]]) -> list[int]:
     """What all prompts begin with, leaving each at least one token of its own; nothing for a single prompt."""
     if len(prompts) < 2:
         return []
-    first, last = min(prompts), max(prompts)
-    pairs = enumerate(zip(first, last, strict=False))
-    common = next((i for i, (a, b) in pairs if a != b), min(len(first), len(last)))
-    return first[: min(common, *(len(prompt) - 1 for prompt in prompts))]
+    common = shared_tokens(min(prompts), max(prompts))
+    return prompts[0][: min(common, *(len(prompt) - 1 for prompt in prompts))]
 
 
 def share_time(rows: list[Row], seconds: float) -> None:
     for row in rows:
         row.seconds += seconds / len(rows)
+
+
+def uniforms(seed: int, count: int) -> np.ndarray:
+    """``count`` numbers in [0, 1), the same ones for the same seed on every device. A longer call begins alike."""
+    return np.random.Generator(np.random.PCG64(seed)).random(count)
+
+
+def penalise(logits: torch.Tensor, seen: torch.Tensor, penalty: float) -> torch.Tensor:
+    """Make tokens that a row has seen less likely (Keskar et al. 2019, as ``transformers`` defines it).
+
+    ``logits`` (rows, vocabulary) and ``seen`` (the same shape, bool; tokens of the prompt count too). A positive
+    logit is divided by the penalty, a negative one multiplied.
+    """
+    return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+
+
+def sample_tokens(
+    logits: torch.Tensor, uniform: torch.Tensor, sampling: Sampling, candidates: int = CANDIDATES
+) -> torch.Tensor:
+    """The next token of each row.
+
+    ``logits`` (rows, vocabulary) float32, the repetition penalty already applied; ``uniform`` (rows,) float64 in
+    [0, 1). Order of the filters as in ``transformers``: temperature, top_k, top_p. The draw inverts the cumulative
+    distribution in the order of the token ids, so that a rounding error in a logit moves it by no more than that.
+    """
+    if sampling.temperature == 0:
+        return logits.argmax(-1)
+    logits = logits / sampling.temperature
+    if not sampling.top_k and sampling.top_p == 1:
+        return _invert(logits.double().softmax(-1), uniform)
+    vocabulary = logits.shape[-1]
+    width = min(sampling.top_k or candidates, vocabulary)
+    values, ids = logits.topk(width, dim=-1)
+    whole = (values if sampling.top_k else logits).double().logsumexp(-1, keepdim=True)
+    shares = (values.double() - whole).exp()
+    before = shares.cumsum(-1) - shares
+    ids, order = ids.sort(dim=-1)
+    tokens = ids.gather(-1, _invert((shares * (before < sampling.top_p)).gather(-1, order), uniform)[:, None])[:, 0]
+    reached = before[:, -1] + shares[:, -1] >= sampling.top_p
+    if sampling.top_k or width == vocabulary or bool(reached.all()):
+        return tokens
+    wide = ~reached
+    tokens[wide] = sample_tokens(
+        logits[wide], uniform[wide], sampling.model_copy(update={"temperature": 1.0}), vocabulary
+    )
+    return tokens
+
+
+def _invert(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """The first index whose cumulative weight passes ``uniform`` of the whole; (rows, n), (rows,) → (rows,)."""
+    cumulative = weights.cumsum(-1)
+    target = uniform[:, None] * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, target, right=True)[:, 0].clamp_(max=weights.shape[-1] - 1)

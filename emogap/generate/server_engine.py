@@ -1,4 +1,5 @@
-"""The engine that asks a server with an OpenAI-compatible interface: ``vllm serve``, llama.cpp's server, Ollama.
+"""The engine that sends its prompts to a server with an OpenAI-compatible interface: ``vllm serve``, llama.cpp's
+server, Ollama.
 
 Where the server is and its key come from the environment alone. The key is sent to that server and appears nowhere
 else: not in messages, not in manifests, not in the representation of any object here.
@@ -10,15 +11,15 @@ import os
 import queue
 import random
 import re
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
+from anyio.from_thread import start_blocking_portal
 
 from emogap.config import Sampling
 from emogap.errors import ModelError, UsageError
@@ -62,12 +63,8 @@ def _vllm(sampling: Sampling) -> dict[str, Any]:
 
 
 def _llama_cpp(sampling: Sampling) -> dict[str, Any]:
-    return {
-        "top_k": sampling.top_k,
-        "min_p": 0.0,
-        "repeat_penalty": sampling.repetition_penalty,
-        "repeat_last_n": -1,
-    }
+    penalty = {"repeat_penalty": sampling.repetition_penalty, "repeat_last_n": -1}
+    return {"top_k": sampling.top_k, "min_p": 0.0} | penalty
 
 
 _EXTENSIONS: dict[str, Callable[[Sampling], dict[str, Any]]] = {"vllm": _vllm, "llamacpp": _llama_cpp}
@@ -110,7 +107,7 @@ class ServerEngine:
         self._content = content
         self._place = f"{self._url.host}:{self._url.port or self._url.scheme}"
         self._extensions = _EXTENSIONS.get(self._find_model())
-        self._said = False
+        self._told_of_extensions = False
         self._folds_system = self._takes_plain_text = False
         self._not_taken: set[str] = set()
         self._last_answer = float("-inf")
@@ -128,7 +125,7 @@ class ServerEngine:
         """
         fields = self._fields(sampling)
         replies: dict[int, Reply] = {}
-        with _in_background(lambda put: self._ask_all(conversations, fields, put)) as results:
+        with _in_background(lambda put: self._request_all(conversations, fields, put)) as results:
             for index, reply in results:
                 replies[index] = reply
                 if on_reply:
@@ -182,11 +179,8 @@ class ServerEngine:
                 raise ModelError(
                     f"no server answers at {self._place} ({self._safe(error)}); start one, or correct {URL}"
                 ) from None
-            except (
-                ValueError,
-                ImportError,
-                OSError,
-            ) as error:  # of a proxy or a certificate that the environment names
+            # Of a proxy or a certificate that the environment names.
+            except (ValueError, ImportError, OSError) as error:
                 raise UsageError(
                     f"no request can be made to {self._place} ({self._safe(error)}); correct HTTP_PROXY, HTTPS_PROXY, "
                     "ALL_PROXY, SSL_CERT_FILE, or name the server in NO_PROXY"
@@ -234,12 +228,12 @@ class ServerEngine:
                     f"sampling.{key} = {value}: the server at {self._place} is not known to honour it; set it to {off} "
                     "or use vLLM's or llama.cpp's server"
                 )
-        if not self._said:
+        if not self._told_of_extensions:
             print(f"The server at {self._place} takes neither top_k nor repetition_penalty; its own defaults hold.")
-            self._said = True
+            self._told_of_extensions = True
         return fields
 
-    async def _ask_all(
+    async def _request_all(
         self, conversations: Sequence[Conversation], fields: dict[str, Any], put: Callable[[tuple[int, Reply]], None]
     ) -> None:
         room = asyncio.Semaphore(self._concurrency)
@@ -247,11 +241,11 @@ class ServerEngine:
             base_url=self._url, headers=self._headers(), timeout=None, trust_env=self._proxies
         ) as client:
 
-            async def ask(index: int, conversation: Conversation) -> None:
+            async def request(index: int, conversation: Conversation) -> None:
                 async with room:
-                    put((index, await self._ask(client, conversation, fields)))
+                    put((index, await self._request(client, conversation, fields)))
 
-            tasks = [asyncio.create_task(ask(*item)) for item in enumerate(conversations)]
+            tasks = [asyncio.create_task(request(*item)) for item in enumerate(conversations)]
             try:
                 await asyncio.gather(*tasks)
             finally:
@@ -259,7 +253,7 @@ class ServerEngine:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _ask(self, client: httpx.AsyncClient, conversation: Conversation, fields: dict[str, Any]) -> Reply:
+    async def _request(self, client: httpx.AsyncClient, conversation: Conversation, fields: dict[str, Any]) -> Reply:
         began = time.monotonic()
         problem, wait = "", 0.0
         for attempt in range(self._attempts):
@@ -274,7 +268,7 @@ class ServerEngine:
                 problem = self._safe(error)
                 continue
             try:
-                status, said, answer = _opened(response)
+                status, said, answer = _unpacked(response)
             except _Unreadable as lack:  # cut or of somebody in between: it may be better the next time
                 problem = f"{_CANNOT_BE_READ}: {self._safe(lack)}"
                 continue
@@ -296,7 +290,8 @@ class ServerEngine:
         return _failed(conversation, problem, began)
 
     def _reply(self, conversation: Conversation, answer: Any, began: float) -> Reply:
-        """The reply in an answer. A server none of whose answers can be read ends the run, one answer only its row."""
+        """The reply in an answer. If no answer of the server could be read so far, this ends the run; else it is an
+        error of this row alone."""
         try:
             reply = _read(conversation, answer, time.monotonic() - began)
         except _Unreadable as lack:
@@ -332,7 +327,7 @@ class ServerEngine:
                 response = await client.post(path, json=optional | content)
             if response.status_code not in (400, 422):
                 return response
-            refusal = _said(response)
+            refusal = _message_in(response)
             if not self._leave_out(refusal, optional) and (plain or not self._adapt(refusal, conversation, folds)):
                 return response
 
@@ -397,12 +392,13 @@ def _key() -> str:
     return key
 
 
-def _opened(response: httpx.Response) -> tuple[int, str, Any]:
-    """An answer's status, what it says and its content. An error may come inside of an answer that calls itself good.
+def _unpacked(response: httpx.Response) -> tuple[int, str, Any]:
+    """The status of an answer, its message and its content. Some servers send an error inside of an answer of status
+    200.
 
     Raises ``_Unreadable`` for what is no JSON.
     """
-    status, said, answer = response.status_code, _said(response), None
+    status, said, answer = response.status_code, _message_in(response), None
     if response.is_success:
         try:
             answer = response.json()
@@ -415,7 +411,7 @@ def _opened(response: httpx.Response) -> tuple[int, str, Any]:
     return status, said, answer
 
 
-def _said(response: httpx.Response) -> str:
+def _message_in(response: httpx.Response) -> str:
     """What a server says of an error, without the request, which some repeat in it."""
     try:
         said = response.json()
@@ -455,7 +451,7 @@ def _text(choice: dict[str, Any]) -> str | None:
     message = choice.get("message")
     content = message.get("content") if isinstance(message, dict) else choice.get("text")
     if isinstance(content, list):
-        parts = [part.get("text") if isinstance(part, dict) else part for part in content if _is_said(part)]
+        parts = [part.get("text") if isinstance(part, dict) else part for part in content if _is_answer_text(part)]
         content = "".join(part for part in parts if isinstance(part, str)) if parts else None
     if not isinstance(content, str):
         return None
@@ -463,7 +459,7 @@ def _text(choice: dict[str, Any]) -> str | None:
     return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _is_said(part: Any) -> bool:
+def _is_answer_text(part: Any) -> bool:
     """Whether a part of a message is text of the answer: not a thought, not a picture."""
     return isinstance(part, str) or (isinstance(part, dict) and part.get("type", "text") in ("text", "output_text"))
 
@@ -477,19 +473,19 @@ def _failed(conversation: Conversation, reason: str, began: float) -> Reply:
 
 
 def _wait(attempt: int, response: httpx.Response | None = None) -> float:
-    """Seconds before the next attempt: those that the server asks for, else more with every attempt."""
-    asked = _asked_wait(response) if response is not None else None
-    return min(LONGEST_WAIT, FIRST_WAIT * 2**attempt) * random.uniform(0.5, 1) if asked is None else asked
+    """Seconds before the next attempt: those that the server names, else more with every attempt."""
+    named = _retry_after(response) if response is not None else None
+    return min(LONGEST_WAIT, FIRST_WAIT * 2**attempt) * random.uniform(0.5, 1) if named is None else named
 
 
-def _asked_wait(response: httpx.Response) -> float | None:
-    """Seconds that the server asks to be left alone: it names them, or a date."""
-    asked = response.headers.get("retry-after", "")
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds until the server wants to be asked again, by its header ``Retry-After``: a number, or a date."""
+    named = response.headers.get("retry-after", "")
     try:
-        seconds = float(asked)
+        seconds = float(named)
     except ValueError:
         try:
-            date = parsedate_to_datetime(asked)
+            date = parsedate_to_datetime(named)
         except ValueError:
             return None
         seconds = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
@@ -499,37 +495,15 @@ def _asked_wait(response: httpx.Response) -> float | None:
 @contextmanager
 def _in_background(work: Callable[[Callable[[Any], None]], Awaitable[None]]) -> Iterator[Iterator[Any]]:
     """Run a coroutine in a thread with an event loop of its own (a notebook has one already) and iterate over what it
-    puts. Leaving the block early, on Ctrl-C say, cancels it."""
+    puts. An error in the block, Ctrl-C say, cancels it."""
     items: queue.SimpleQueue = queue.SimpleQueue()
     end = object()
-    running: dict[str, Any] = {}
-    started = threading.Event()
-
-    async def main() -> None:
-        running["loop"], running["task"] = asyncio.get_running_loop(), asyncio.current_task()
-        started.set()
-        await work(items.put)
-
-    def run() -> None:
-        try:
-            asyncio.run(main())
-            items.put(end)
-        except BaseException as error:
-            items.put(error)
 
     def results() -> Iterator[Any]:
-        while (item := items.get()) is not end:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+        yield from iter(items.get, end)
+        running.result()
 
-    thread = threading.Thread(target=run, name="emogap-requests", daemon=True)
-    thread.start()
-    started.wait()
-    try:
+    with start_blocking_portal(name="emogap-requests") as portal:
+        running = portal.start_task_soon(work, items.put)
+        running.add_done_callback(lambda _: items.put(end))
         yield results()
-    finally:
-        if thread.is_alive():
-            with suppress(RuntimeError):  # the loop may end by itself at this very moment
-                running["loop"].call_soon_threadsafe(running["task"].cancel)
-            thread.join()

@@ -1,129 +1,119 @@
-"""How a model can be decoded: found out, when it is opened, on three short texts.
+"""In which mode a model can be decoded: found out, when it is opened, on three short texts.
 
-Slots of one cache ask of an architecture that it keeps a key and a value for each token and nothing else, and that
-positions and windows follow what the engine says. Where the logits are then not the model's own, its rows are decoded
-one by one, with its own cache; where even these are not, each token is read off a forward pass of the whole text.
+Slots of one cache work for an architecture that keeps a key and a value for each token and nothing else, and whose
+positions and windows follow what the engine tells it. Where the logits are then not the model's own, its rows are
+decoded one by one, with its own cache; where even these are not, each token is read off a forward pass of the whole
+text.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from emogap.config import Sampling
 from emogap.errors import one_line
 from emogap.generate.engines import Conversation
 from emogap.generate.kv_slots import GROUPED, register_attention
 from emogap.generate.row_batch import Row, RowBatch, common_prefix
-from emogap.lm.continuing import continued
+from emogap.lm.generation import continued
 from emogap.lm.own_numbers import close, probe_texts, references
 
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-Way = Literal["slots", "alone", "anew"]
-"""Rows together in slots; each alone with the model's own cache; each alone, all of it anew for every token."""
+Mode = Literal["slots", "alone", "uncached"]
+"""Rows together in slots of one cache; one by one with the model's own cache; one by one without a cache."""
 _STEPS = (3, 5, 3)
 """How many tokens of each text are decoded: the first leaves while the others go on."""
 
 
-def way_to_decode(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", name: str) -> Way:
-    """The fastest way that gives the model's own logits; a line says so where it is none of slots.
+def decoding_mode(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> Mode:
+    """The fastest mode that gives the model's own logits; a line is printed where it is not that of slots.
 
-    Sets the attention that decodes fastest. Raises ``ModelError`` for a model that reads no text from left to right.
+    Sets the attention that decodes fastest. Raises ``ModelError`` for a model that does not read from left to right.
     """
-    import torch
-
     first, second, third = probe_texts(model, tokenizer)
     # They begin alike, and the last, which comes when the others are in work, is the shortest.
     texts = [first, second, first[: len(first) // 2] + third]
     attention = model.config._attn_implementation
-    ways: list[tuple[str, Way]] = [(attention, "slots"), (attention, "alone"), (attention, "anew")]
+    modes: list[tuple[str, Mode]] = [(attention, "slots"), (attention, "alone"), (attention, "uncached")]
     if attention == "sdpa":
         register_attention()
-        ways.insert(0, (GROUPED, "slots"))
+        modes.insert(0, (GROUPED, "slots"))
     why = ""
     with torch.inference_mode():
         for own in references(model, texts, name):
-            while (reason := _why_not(model, ways[0], texts, own)) is not None:
+            while (reason := _why_not(model, modes[0], texts, own)) is not None:
                 why = f" ({reason})" if reason else why
-                ways.pop(0)
+                modes.pop(0)
             model.set_attn_implementation(attention)
-    chosen, way = ways[0]
+    chosen, mode = modes[0]
     model.set_attn_implementation(chosen)
-    if way == "slots":
-        return way
-    how = "one by one, slower" if way == "alone" else "one by one and read anew for every token, much slower"
+    if mode == "slots":
+        return mode
+    how = "one by one, slower" if mode == "alone" else "one by one and read anew for every token, much slower"
     print(
         f"{name}: a {type(model).__name__} takes no slots of one cache{why}; its rows are decoded {how} (a writer may "
         "be faster with --set writer.engine=vllm or writer.engine=server)"
     )
-    return way
+    return mode
 
 
 def _why_not(
-    model: "PreTrainedModel", way: tuple[str, Way], texts: Sequence[list[int]], own: "Sequence[torch.Tensor]"
+    model: PreTrainedModel, tried: tuple[str, Mode], texts: Sequence[list[int]], own: Sequence[torch.Tensor]
 ) -> str | None:
-    """None if an attention and a way give the model's own logits; else the error that they end in, if there is one."""
-    attention, how = way
-    if how == "anew":
+    """None if an attention and a mode give the model's own logits; else the error that they end in, if there is one."""
+    attention, mode = tried
+    if mode == "uncached":
         return None
     try:
         model.set_attn_implementation(attention)
-        found = _in_slots(model, texts) if how == "slots" else [_alone(model, texts[0])]
-        return None if _are_own(found, own[: len(found)], model.dtype) else ""
+        found = _in_slots(model, texts) if mode == "slots" else [_alone(model, texts[0])]
+        # ``own`` has logits after each token of a text, ``found`` those that give its last tokens.
+        pairs = zip(found, own, strict=False)
+        return None if all(close(few, full[-1 - len(few) : -1], model.dtype) for few, full in pairs) else ""
     except Exception as error:  # a dozen kinds, all of which mean: not with this architecture
         return one_line(error)
 
 
 class _Forced(RowBatch):
-    """Draws the tokens that it is told, and keeps the logits that it would have drawn from."""
+    """Takes the tokens of given texts, and keeps the logits that it would have sampled from."""
 
     texts: Sequence[Sequence[int]]
-    heard: "list[list[torch.Tensor]]"
+    logits_read: list[list[torch.Tensor]]
 
     def _next_tokens(self) -> list[int]:
         for row, logits in zip(self.rows, self.next_logits(), strict=True):
-            self.heard[row.index].append(logits)
+            self.logits_read[row.index].append(logits)
         return [self.texts[row.index][len(row.prompt) + len(row.new)] for row in self.rows]
 
 
-def _in_slots(model: "PreTrainedModel", texts: Sequence[list[int]]) -> "list[torch.Tensor]":
+def _in_slots(model: PreTrainedModel, texts: Sequence[list[int]]) -> list[torch.Tensor]:
     """Logits of the last tokens of each text, decoded in slots: (steps, vocabulary) each."""
-    import torch
-
-    said = Conversation("probe", (), 0)
+    probe = Conversation("probe", (), 0)
     rows = [
-        Row(number, said, text[:-steps], steps, np.empty(0))
+        Row(number, probe, text[:-steps], steps, np.empty(0))
         for number, (text, steps) in enumerate(zip(texts, _STEPS, strict=True))
     ]
     batch = _Forced(model, len(rows), Sampling(temperature=0), frozenset())
-    batch.texts, batch.heard = texts, [[] for _ in texts]
+    batch.texts, batch.logits_read = texts, [[] for _ in texts]
     batch.share(common_prefix([row.prompt for row in rows]))
     batch.admit(rows[:2])
     batch.step()
     batch.admit(rows[2:])
     while batch.rows:
         batch.step()
-    return [torch.stack(heard) for heard in batch.heard]
+    return [torch.stack(logits_read) for logits_read in batch.logits_read]
 
 
-def _alone(model: "PreTrainedModel", text: list[int]) -> "torch.Tensor":
+def _alone(model: PreTrainedModel, text: list[int]) -> torch.Tensor:
     """Logits of the last tokens of a text, decoded by the model's own way: (steps, vocabulary)."""
-    import torch
-
-    heard: list[torch.Tensor] = []
+    logits_read: list[torch.Tensor] = []
     steps = _STEPS[0]
 
-    def choose(logits: "torch.Tensor") -> int:
-        heard.append(logits)
-        return text[len(text) - steps + len(heard) - 1]
+    def choose(logits: torch.Tensor) -> int:
+        logits_read.append(logits)
+        return text[len(text) - steps + len(logits_read) - 1]
 
     continued(model, text[:-steps], steps, choose=choose)
-    return torch.stack(heard)
-
-
-def _are_own(found: "Sequence[torch.Tensor]", own: "Sequence[torch.Tensor]", dtype: "torch.dtype") -> bool:
-    """Whether the logits of each text's last tokens are the model's own; ``own``: those after each token of a text."""
-    return all(close(few, full[-1 - len(few) : -1], dtype) for few, full in zip(found, own, strict=True))
+    return torch.stack(logits_read)

@@ -5,35 +5,31 @@ and a waiting row takes it, so that no step is spent past a row's end. What all 
 their beginning is computed once. Rows of a model that takes no slots (``slot_check``) are decoded one by one.
 """
 
-import gc
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+
+import torch
+from accelerate.utils.memory import clear_device_cache
 
 from emogap.config import Sampling
-from emogap.device import pick_device, pick_dtype
+from emogap.device import is_out_of_memory, pick_device, pick_dtype
 from emogap.errors import one_line
 from emogap.generate.chat_format import ChatFormat, end_tokens
-from emogap.generate.engines import Conversation, Reply
-from emogap.generate.next_token import draw, penalise, uniforms
-from emogap.generate.row_batch import Row, RowBatch, common_prefix
+from emogap.generate.engines import Conversation, Reply, failed, without_room
+from emogap.generate.row_batch import Row, RowBatch, common_prefix, penalise, sample_tokens, uniforms
+from emogap.generate.slot_check import decoding_mode
 from emogap.hub import LocalModel
-from emogap.lm.attention_reach import rotary_turn
-from emogap.lm.continuing import continued
+from emogap.lm.attention_reach import rotary_limit
+from emogap.lm.generation import continued
 from emogap.lm.loading import context_length, load_causal
-
-if TYPE_CHECKING:
-    import torch
 
 
 class TransformersEngine:
     """A causal language model, loaded, with its tokenizer. See ``emogap.generate.engines.Engine``."""
 
     def __init__(self, local: LocalModel, *, device: str, dtype: str, quantization: str, batch_size: int):
-        """Load the model. Raises ``ModelError`` if it is no causal language model, cannot be loaded that way, or does
-        not write what it says of a text."""
-        from emogap.generate.slot_check import way_to_decode
-
+        """Load the model. Raises ``ModelError`` if it is no causal language model, cannot be loaded that way, or
+        does not read from left to right."""
         self.identity = local.identity
         self._device = pick_device(device)
         self._batch_size = batch_size
@@ -43,8 +39,8 @@ class TransformersEngine:
         )
         self._format = ChatFormat(self._tokenizer)
         self._ends = end_tokens(local.path, self._tokenizer)
-        self._turn = rotary_turn(self._model.config.get_text_config().to_dict())
-        self._way = way_to_decode(self._model, self._tokenizer, local.path.name)
+        self._rotary_limit = rotary_limit(self._model.config.get_text_config().to_dict())
+        self._mode = decoding_mode(self._model, self._tokenizer, local.path.name)
         self._told_of_memory = False
 
     def generate(
@@ -79,23 +75,20 @@ class TransformersEngine:
     def close(self) -> None:
         """Give the model's memory back."""
         self._model = None
-        _free_memory()
+        clear_device_cache(garbage_collection=True)
 
-    def _row(self, index: int, conversation: Conversation, sampling: Sampling) -> "Row | Reply":
+    def _row(self, index: int, conversation: Conversation, sampling: Sampling) -> Row | Reply:
         prompt = self._format.encode(conversation)
         context = context_length(self._model.config)
         room = context - len(prompt) if context else sampling.max_new_tokens
-        if not prompt:
-            return _failed(conversation, 0, "the prompt has no tokens")
-        if room < 1:
-            return _failed(conversation, len(prompt), f"the prompt has {len(prompt)} tokens, the model reads {context}")
         limit = min(sampling.max_new_tokens, room)
-        return Row(index, conversation, prompt, limit, uniforms(conversation.seed, limit))
+        return without_room(conversation, prompt, context) or Row(
+            index, conversation, prompt, limit, uniforms(conversation.seed, limit)
+        )
 
     def _decode_all(self, waiting: list[Row], sampling: Sampling, finish: Callable[[int, Reply], None]) -> None:
-        """Finish every row; out of memory, with half the slots again, and at last without the row that never fits."""
-        import torch
-
+        """Finish every row. When memory runs out, try again with half the slots, and at last without the row that
+        never fits."""
         slots = self._batch_size
         while waiting:
             batch = RowBatch(self._model, min(slots, len(waiting)), sampling, self._ends)
@@ -104,14 +97,14 @@ class TransformersEngine:
                     self._decode(batch, waiting, finish)
                 return
             except RuntimeError as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 row = (batch.rows or waiting)[0] if slots == 1 else None
             waiting[:0] = batch.rows
             for unfinished in waiting:
                 unfinished.restart()
             del batch
-            _free_memory()
+            clear_device_cache(garbage_collection=True)
             if row is not None:
                 waiting.remove(row)
                 finish(row.index, self._too_large(row))
@@ -120,37 +113,38 @@ class TransformersEngine:
                 slots = self._halve(slots)
 
     def _goes_alone(self, row: Row) -> bool:
-        """Beyond the length at which positions turn otherwise, a row would turn those of the rows beside it."""
-        return self._way != "slots" or (self._turn is not None and len(row.prompt) + row.limit > self._turn)
+        """A row that may pass the length at which rotary positions change would change those of the rows beside it."""
+        return self._mode != "slots" or (
+            self._rotary_limit is not None and len(row.prompt) + row.limit > self._rotary_limit
+        )
 
     def _decode_alone(self, row: Row, sampling: Sampling) -> Reply:
-        """A row by itself, drawn as it would be in a slot."""
-        import torch
+        """Decode a row by itself; each token is sampled as it would be in a slot."""
 
-        def choose(logits: "torch.Tensor") -> int:
+        def choose(logits: torch.Tensor) -> int:
             logits = logits[None]
             if sampling.repetition_penalty != 1:
                 seen = torch.zeros_like(logits, dtype=torch.bool)
                 seen[0, [*row.prompt, *row.new]] = True
                 logits = penalise(logits, seen, sampling.repetition_penalty)
             uniform = torch.tensor([row.uniforms[len(row.new)]], dtype=torch.float64, device=logits.device)
-            row.new.append(int(draw(logits, uniform, sampling)))
+            row.new.append(int(sample_tokens(logits, uniform, sampling)))
             return row.new[-1]
 
         started = time.perf_counter()
         try:
-            continued(self._model, row.prompt, row.limit, self._ends, choose, cached=self._way != "anew")
+            continued(self._model, row.prompt, row.limit, self._ends, choose, cached=self._mode != "uncached")
         except Exception as error:  # a dozen kinds, all of which mean: not this row
-            _free_memory()
-            if _is_out_of_memory(error):
+            clear_device_cache(garbage_collection=True)
+            if is_out_of_memory(error):
                 return self._too_large(row)
-            return _failed(row.conversation, len(row.prompt), one_line(error))
+            return failed(row.conversation, len(row.prompt), one_line(error))
         row.seconds = time.perf_counter() - started
         return self._reply(row, row.new[-1] in self._ends)
 
     def _too_large(self, row: Row) -> Reply:
         reason = f"out of memory on {self._device} with this row alone ({len(row.prompt)} prompt tokens)"
-        return _failed(row.conversation, len(row.prompt), reason)
+        return failed(row.conversation, len(row.prompt), reason)
 
     def _halve(self, slots: int) -> int:
         if not self._told_of_memory:
@@ -158,7 +152,7 @@ class TransformersEngine:
             self._told_of_memory = True
         return slots // 2
 
-    def _decode(self, batch: "RowBatch", waiting: list[Row], finish: Callable[[int, Reply], None]) -> None:
+    def _decode(self, batch: RowBatch, waiting: list[Row], finish: Callable[[int, Reply], None]) -> None:
         batch.share(common_prefix([row.prompt for row in waiting]))
         while waiting or batch.rows:
             free = batch.slots - len(batch.rows)
@@ -179,21 +173,3 @@ class TransformersEngine:
             finish="stop" if ended else "length",
             seconds=row.seconds,
         )
-
-
-def _failed(conversation: Conversation, prompt_tokens: int, reason: str) -> Reply:
-    return Reply(conversation.id, "", prompt_tokens, 0, "error", 0.0, reason)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def _free_memory() -> None:
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

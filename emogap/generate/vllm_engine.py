@@ -27,7 +27,7 @@ from emogap.config import Sampling, Writer
 from emogap.device import pick_device, pick_dtype
 from emogap.errors import ModelError
 from emogap.generate.chat_format import ChatFormat, end_tokens
-from emogap.generate.engines import Conversation, Reply
+from emogap.generate.engines import Conversation, Reply, without_room
 from emogap.generate.server_engine import ServerEngine
 from emogap.hub import LocalModel
 from emogap.lm.loading import context_length, load_tokenizer, read_config
@@ -73,10 +73,10 @@ class VllmEngine:
         tokenizer = load_tokenizer(local.path)
         self._format = ChatFormat(tokenizer)
         self._ends = sorted(end_tokens(local.path, tokenizer))
-        self._context = min(context_of(local.path) or LONGEST_CONTEXT, LONGEST_CONTEXT)
-        self._words = serve_words(local.path, writer, self._context)
-        self._asked: dict[str, dict[str, Any]] = {}
-        self._server: Server | None = Server(self._words)
+        self._context = min(context_length(read_config(local.path)) or LONGEST_CONTEXT, LONGEST_CONTEXT)
+        self._command = serve_command(local.path, writer, self._context)
+        self._requests: dict[str, dict[str, Any]] = {}
+        self._server: Server | None = Server(self._command)
         self._engine = self._connect()
 
     def generate(
@@ -95,29 +95,29 @@ class VllmEngine:
             if on_reply:
                 on_reply(reply)
 
-        def hear(reply: Reply) -> None:
+        def take_in(reply: Reply) -> None:
             # A row's share of the time: of every while between two replies, the while divided by the rows in work.
             nonlocal shared, before
             now = time.monotonic()
-            shared, before = shared + (now - before) / len(self._asked), now
-            del self._asked[reply.id]
+            shared, before = shared + (now - before) / len(self._requests), now
+            del self._requests[reply.id]
             index = int(reply.id)
             finish(index, replace(reply, id=conversations[index].id, seconds=shared))
 
-        self._asked = {}
+        self._requests = {}
         for index, conversation in enumerate(conversations):
             prompt = self._format.encode(conversation)
-            if 0 < len(prompt) < self._context:
-                self._asked[str(index)] = self._content(prompt, sampling)
+            if unfit := without_room(conversation, prompt, self._context):
+                finish(index, unfit)
             else:
-                finish(index, _unfit(conversation, prompt, self._context))
+                self._requests[str(index)] = self._content(prompt, sampling)
         if self._server is None:
-            self._server = Server(self._words)
+            self._server = Server(self._command)
             self._engine = self._connect()
         try:
-            self._engine.generate([replace(conversations[int(n)], id=n) for n in self._asked], sampling, hear)
+            self._engine.generate([replace(conversations[int(n)], id=n) for n in self._requests], sampling, take_in)
         except BaseException as error:
-            ended = self._server.has_ended() and f"vLLM's process has ended: {self._server.last_words()}"
+            ended = self._server.has_ended() and f"vLLM's process has ended: {self._server.last_error()}"
             self.close()
             if ended and isinstance(error, ModelError):
                 raise ModelError(ended) from error
@@ -133,7 +133,7 @@ class VllmEngine:
     def _connect(self) -> ServerEngine:
         return ServerEngine(
             NAME, concurrency=MOST_REQUESTS, timeout=None, attempts=1, address=self._server.url,
-            key=lambda: self._server.key, content=lambda conversation: self._asked[conversation.id],
+            key=lambda: self._server.key, content=lambda conversation: self._requests[conversation.id],
         )  # fmt: skip
 
     def _content(self, prompt: list[int], sampling: Sampling) -> dict[str, Any]:
@@ -142,12 +142,11 @@ class VllmEngine:
         return {"prompt": prompt, "max_tokens": limit, "stop_token_ids": self._ends}
 
 
-def serve_words(folder: Path, writer: Writer, context: int) -> list[str]:
+def serve_command(folder: Path, writer: Writer, context: int) -> list[str]:
     """The command that serves the model in a folder, but for its place. Raises ``ModelError`` if vLLM is not there."""
-    command = check_installed(writer)
     device = pick_device()
-    words = [
-        *command, str(folder), "--served-model-name", NAME,
+    command = [
+        *check_installed(writer), str(folder), "--served-model-name", NAME,
         "--dtype", str(pick_dtype(device, writer.dtype)).removeprefix("torch."),
         "--max-model-len", str(context),
         # A prompt that is read in pieces breaks per-row seeds on a CPU.
@@ -157,12 +156,12 @@ def serve_words(folder: Path, writer: Writer, context: int) -> list[str]:
         "--generation-config", "vllm",
     ]  # fmt: skip
     if writer.quantization == "nf4":
-        words += ["--quantization", "bitsandbytes"]
+        command += ["--quantization", "bitsandbytes"]
     if device == "cpu":
         # There compiling takes longer than the whole of a small run, and a share of the whole memory, which is the
         # default, is more than a machine with other work has left.
-        words += ["--enforce-eager", "--kv-cache-memory-bytes", str(CPU_CACHE)]
-    return words + list(writer.vllm_options)
+        command += ["--enforce-eager", "--kv-cache-memory-bytes", str(CPU_CACHE)]
+    return command + list(writer.vllm_options)
 
 
 def check_installed(writer: Writer) -> list[str]:
@@ -190,19 +189,10 @@ def _check_plugin(command: Sequence[str]) -> None:
         )
 
 
-def context_of(folder: Path) -> int | None:
-    return context_length(read_config(folder))
-
-
-def _unfit(conversation: Conversation, prompt: list[int], context: int) -> Reply:
-    reason = f"the prompt has {len(prompt)} tokens, the model reads {context}" if prompt else "the prompt has no tokens"
-    return Reply(conversation.id, "", len(prompt), 0, "error", 0.0, reason)
-
-
 class Server:
     """The process group that ``vllm serve`` leads, on a port of the loopback that only who knows the key may ask."""
 
-    def __init__(self, words: Sequence[str]):
+    def __init__(self, command: Sequence[str]):
         """Start it and wait until it answers. Raises ``ModelError`` if it ends before."""
         self.key = secrets.token_urlsafe(24)
         port = _free_port()
@@ -214,7 +204,7 @@ class Server:
         # On a CPU vLLM keeps one core for its scheduler, which is half of a small machine.
         environment.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
         self._process = subprocess.Popen(
-            ["/bin/sh", "-c", _ENDS_WITH_ITS_PARENT, "sh", *words, "--host", "127.0.0.1", "--port", str(port)],
+            ["/bin/sh", "-c", _ENDS_WITH_ITS_PARENT, "sh", *command, "--host", "127.0.0.1", "--port", str(port)],
             stdin=subprocess.PIPE, stdout=self._log, stderr=self._log, env=environment, start_new_session=True,
         )  # fmt: skip
         try:
@@ -230,7 +220,7 @@ class Server:
     def has_ended(self) -> bool:
         return self._process.poll() is not None
 
-    def last_words(self) -> str:
+    def last_error(self) -> str:
         """The last error in its log that is a cause of its own, or else the last line."""
         self._log.seek(0)
         lines = [line.strip() for line in self._log if line.strip()]
@@ -263,7 +253,7 @@ class Server:
                     if client.get(self.url.removesuffix("/v1") + "/health").is_success:
                         return
                 time.sleep(0.3)
-        raise ModelError(f"vLLM did not start: {self.last_words()}")
+        raise ModelError(f"vLLM did not start: {self.last_error()}")
 
 
 def _free_port() -> int:

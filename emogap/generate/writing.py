@@ -19,8 +19,7 @@ import pyarrow.parquet as pq
 from emogap.cluster import Advance, Workers, workers
 from emogap.config import Augment, Config, Rewrite, Sampling, Writer
 from emogap.errors import InputError, LockHeld, reading_parquet
-from emogap.generate.engines import Conversation, Engine
-from emogap.generate.open_engine import open_engine
+from emogap.generate.engines import Conversation, Engine, open_engine
 from emogap.generate.prompts import Message
 from emogap.generate.tried import Tried
 from emogap.hub import identify

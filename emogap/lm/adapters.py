@@ -1,11 +1,10 @@
-"""Adapters (PEFT): merged into what they stand on, and several laid one on another written as one.
+"""Adapters (PEFT): merged into the model below them; several, each trained on the one before, written as one.
 
-A low-rank update B·A adds to a weight, so two of them, each with its scaling, are one whose ranks are put side by side.
+A low-rank update adds B·A to a weight. Two of them, each with its scaling, are one whose ranks are put side by side.
 """
 
 import math
 import re
-import warnings
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,12 +39,6 @@ def merge(model: "PreTrainedModel", folder: Path) -> "PreTrainedModel":
 
     Raises ``ModelError`` if a part of the adapter is not there or has no place, or if it cannot be merged exactly.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is made sure of here
-        return _merge(model, folder)
-
-
-def _merge(model: "PreTrainedModel", folder: Path) -> "PreTrainedModel":
     import torch
     from peft import PeftModel
 
@@ -91,7 +84,7 @@ def _part_embeddings(model: "PreTrainedModel") -> None:
 
 @dataclass(frozen=True)
 class LowRank:
-    """What one adapter, or several laid one on another, do to a model."""
+    """The change that one adapter, or several on top of each other, make to a model."""
 
     pairs: dict[tuple[str, str], tuple["torch.Tensor", "torch.Tensor"]] = field(default_factory=dict)
     """(module, ``lora`` or ``lora_embedding``) → A (rank, in) and B (out, rank), the scaling multiplied into B."""
@@ -101,7 +94,8 @@ class LowRank:
     """Names of the modules that have such weights, as the adapter gives them."""
 
     def under(self, above: "LowRank", name: str) -> "LowRank":
-        """Both, the other one trained on top of this. Raises ``ModelError``, with ``name``, if one cannot hold both."""
+        """This change and ``above``, which was trained on top of it, as one. Raises ``ModelError``, with ``name``,
+        if one cannot hold both."""
         import torch
 
         twice = [module for module, _ in above.pairs if f"{module}.weight" in self.saved]
@@ -145,7 +139,8 @@ class LowRank:
 
 
 def low_rank_of(folder: Path) -> LowRank | None:
-    """What the adapters from a folder down to a whole model do together; None for a folder that holds no adapter.
+    """The change that all adapters from a folder down to the whole model make together; None for a folder without an
+    adapter.
 
     Raises ``ModelError`` if they are not low-rank updates alone, which one adapter could hold.
     """

@@ -1,6 +1,6 @@
-"""Lengths at which an architecture begins to treat a text otherwise, read from its configuration.
+"""Lengths of text at which an architecture begins to compute attention or positions differently, by its configuration.
 
-Below them every token attends to all before it, wherever in a batch it stands; nothing is loaded to tell them.
+In shorter texts every token attends to all before it, wherever in a batch it stands. No model is loaded to tell them.
 """
 
 import re
@@ -17,15 +17,15 @@ _NO_WINDOW = re.compile(r"layer|pattern|num_|audio|vision")
 def smallest_window(settings: Mapping[str, Any]) -> int | None:
     """The least number of tokens that any setting of a model's configuration names as a window; None if none does.
 
-    It may be one that no layer uses: what relies on it is careful where it need not be.
+    No layer may use that window; then the caller is more careful than it need be.
     """
     named = [value for key, value in settings.items() if _WINDOW.search(key) and not _NO_WINDOW.search(key)]
     each = [one for value in named for one in (value if isinstance(value, list | tuple) else [value])]
     return min((one for one in each if type(one) is int and one > 0), default=None)
 
 
-def rotary_turn(settings: Mapping[str, Any]) -> int | None:
-    """The length beyond which all positions of a batch are turned otherwise (``longrope``); None if there is none."""
+def rotary_limit(settings: Mapping[str, Any]) -> int | None:
+    """The length from which on rotary positions of a whole batch change (``longrope``); None if there is none."""
     found = [
         rope.get("original_max_position_embeddings", settings.get("original_max_position_embeddings"))
         for rope in _ropes(settings)
@@ -35,8 +35,8 @@ def rotary_turn(settings: Mapping[str, Any]) -> int | None:
 
 
 def bounds(settings: Mapping[str, Any]) -> list[int]:
-    """The lengths of both kinds, rising."""
-    return sorted({bound for bound in (smallest_window(settings), rotary_turn(settings)) if bound is not None})
+    """The lengths of both kinds, in ascending order."""
+    return sorted({bound for bound in (smallest_window(settings), rotary_limit(settings)) if bound is not None})
 
 
 def _ropes(settings: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

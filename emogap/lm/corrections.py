@@ -1,11 +1,15 @@
-"""Which models' numbers were corrected, told from the files beside their weights, for recipes.
+"""Which models' numbers a correction changed: entries of recipes, found without fetching or loading a model.
 
 Models were once all scored from their heads alone, in trees whatever their windows, decoded in slots whatever their
-cache, and continued under the defaults for generation of their folder. Where that gave other numbers than a model's
-own, an artefact of it carries the rule's new revision; artefacts of all other models stay as they are. Of a hub's model
-that is not in the local cache nothing is said.
+cache, and continued under the defaults for generation of their folder. Where that gave other numbers than the model's
+own, the recipe of an artefact has an entry with the rule's new revision; artefacts of all other models stay fresh. A
+model on the hub that is not in the local cache gets no entry.
+
+For a training the base counts that it comes from in the end: its folder, or its name if that is known here. Where a
+base's type cannot be told, its trainings get the entry.
 """
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -45,12 +49,18 @@ _SHAPES_GREEDY = {
      "prompt_lookup_num_tokens", "force_words_ids", "constraints", "watermarking_config", "stop_strings", "max_time")
 )  # fmt: skip
 """Defaults for generation that change a greedy continuation → the value that does nothing, as None does."""
+_TELLS_DOCUMENTS_APART = {
+    "codegen", "cohere", "exaone4", "gemma", "gemma2", "gemma3_text", "glm", "gpt2", "gpt_bigcode", "gpt_neo",
+    "gpt_neox", "gptj", "granite", "llama", "mistral", "mixtral", "nemotron", "olmo", "olmo2", "persimmon", "phi",
+    "phi3", "qwen2", "qwen2_moe", "qwen3", "smollm3", "stablelm", "starcoder2",
+}  # fmt: skip
+"""Types of models whose attention masks are made of positions that begin anew; each training tries it by itself."""
 _ROW_TEXTS, _ROW = 4, 128
 """How many texts' room a row of a tree had, and how many nodes at least."""
 
 
 def scores_rule(model: HubModel | Path, longest: int) -> dict[str, str]:
-    """The entry of a recipe for scores of texts of up to so many tokens; none where they are what they were."""
+    """The entry of a recipe for scores of texts of up to so many tokens; none where the correction changed nothing."""
     settings = _settings(model, "config.json")
     text = settings.get("text_config") if isinstance(settings.get("text_config"), dict) else settings
     if text.get("model_type") == "gpt_neo":  # its windows count the places in a row, not those in a text
@@ -62,7 +72,7 @@ def scores_rule(model: HubModel | Path, longest: int) -> dict[str, str]:
 
 
 def replies_rule(model: HubModel | Path) -> dict[str, str]:
-    """The entry of a recipe for replies of a model; none where they are what they were."""
+    """The entry of a recipe for replies of a model; none where the correction changed nothing."""
     settings = _settings(model, "config.json")
     if settings.get("model_type") in _OTHER_CACHES:
         return {f"{RULE}decoding": "2 (by the model's own cache where slots do not fit)"}
@@ -70,11 +80,44 @@ def replies_rule(model: HubModel | Path) -> dict[str, str]:
 
 
 def continuation_rule(model: HubModel | Path) -> dict[str, str]:
-    """The entry of a recipe for a greedy continuation; none where it is what it was."""
+    """The entry of a recipe for a greedy continuation; none where the correction changed nothing."""
     found = [_settings(model, name) for name in ("generation_config.json", "config.json")]
     if any(_any_set(settings, _SHAPES_GREEDY) for settings in found):
         return {f"{RULE}continuation": "2 (the likeliest tokens, whatever generation_config.json says)"}
     return {}
+
+
+def training_rules(base: HubModel, *, labels_first_token: bool, documents_share_rows: bool) -> dict[str, str]:
+    """The entries of a recipe for a training that comes from a base; none where the corrections changed nothing.
+
+    ``labels_first_token``: a row's first token had a label. ``documents_share_rows``: documents that must not see each
+    other stand in one row.
+    """
+    model_type, architecture = _type_and_architecture(base)
+    rules = {}
+    # By the ending of its name, Trainer knows that a model's loss leaves a row's first token out.
+    if labels_first_token and not architecture.endswith("ForCausalLM"):
+        rules[f"{RULE}training loss"] = "2 (a mean over what is predicted; the first token of a row is not)"
+    if documents_share_rows and model_type not in _TELLS_DOCUMENTS_APART:
+        rules[f"{RULE}documents apart"] = (
+            "2 (in padded rows, where the model does not tell them apart by their positions)"
+        )
+    return rules
+
+
+def _type_and_architecture(base: HubModel) -> tuple[str, str]:
+    """The two as the base's configuration names them, empty where they cannot be told. The hub's cache and the model
+    below an adapter are not read: recipes were first written without them and must stay equal."""
+    if base.name.startswith("embedded:"):
+        return "llama", "LlamaForCausalLM"
+    file = from_root(base.name) / "config.json"
+    if file.is_file():
+        settings = settings_in(file)
+        with suppress(LookupError, TypeError):
+            return settings["model_type"], settings["architectures"][0]
+        return "", ""
+    gpt2 = re.fullmatch(r"(openai-community/)?gpt2(-medium|-large|-xl)?", base.name)
+    return ("gpt2", "GPT2LMHeadModel") if gpt2 else ("", "")
 
 
 def _any_set(settings: Mapping[str, Any], neutral: Mapping[str, Any]) -> bool:

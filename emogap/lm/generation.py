@@ -1,25 +1,86 @@
-"""A model's own defaults for generation, as they can be saved again."""
+"""One text continued token by token, and a model's own defaults for generation, as they can be saved again.
 
+``generate`` of ``transformers`` fills in what is not said from the model repository's ``generation_config.json`` and
+``config.json``: penalties, bans, beams, lengths. None of them applies to a text that is continued here. A model that is
+trained keeps them.
+"""
+
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from transformers import AutoConfig, GenerationConfig, LogitsProcessorList, PreTrainedConfig, PreTrainedModel
+
+from emogap.errors import one_line
 from emogap.hub import settings_in
+from emogap.lm.own_numbers import forward
 
-if TYPE_CHECKING:
-    from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
-
+Choose = Callable[[torch.Tensor], int]
+"""From the logits of the next token, float32 (vocabulary,), its id."""
 DEFAULTS = "generation_config.json"
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 
 
-def read_defaults(folder: Path, config: "PreTrainedConfig", say: bool = True) -> "GenerationConfig | None":
+def continued(
+    model: PreTrainedModel,
+    ids: Sequence[int],
+    new_tokens: int,
+    ends: Collection[int] = (),
+    choose: Choose | None = None,
+    cached: bool = True,
+) -> list[int]:
+    """The tokens that follow ``ids``: at most ``new_tokens``, up to and with the first that is among ``ends``.
+
+    Each is the likeliest, or the one that ``choose`` takes. ``cached``: with the model's own cache; without it the
+    whole text is read anew for each token.
+    """
+    choose = choose or (lambda logits: int(logits.argmax()))
+    with torch.inference_mode():
+        return (_by_generate if cached else _anew)(model, list(ids), new_tokens, ends, choose)
+
+
+def _anew(model: PreTrainedModel, ids: list[int], new_tokens: int, ends: Collection[int], choose: Choose) -> list[int]:
+    new: list[int] = []
+    while len(new) < new_tokens and not (new and new[-1] in ends):
+        new.append(choose(forward(model, torch.tensor([ids + new], device=model.device)).logits[0, -1].float()))
+    return new
+
+
+def _by_generate(
+    model: PreTrainedModel, ids: list[int], new_tokens: int, ends: Collection[int], choose: Choose
+) -> list[int]:
+    def leave_the_chosen(_ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        chosen = torch.tensor([choose(logits[0].float())], device=logits.device)
+        return torch.full_like(logits, -torch.inf).index_fill_(1, chosen, 0.0)
+
+    # What stands here is filled in wherever the settings below say nothing.
+    model.generation_config = GenerationConfig()
+    settings = GenerationConfig(
+        max_new_tokens=new_tokens,
+        do_sample=False,
+        num_beams=1,
+        use_cache=True,
+        eos_token_id=sorted(ends) or None,
+        pad_token_id=min(ends, default=0),
+    )
+    text = torch.tensor([ids], device=model.device)
+    found = model.generate(
+        text,
+        attention_mask=torch.ones_like(text),
+        generation_config=settings,
+        logits_processor=LogitsProcessorList([leave_the_chosen]),
+    )
+    return found[0, len(ids) :].tolist()
+
+
+def read_defaults(folder: Path, config: PreTrainedConfig, say: bool = True) -> GenerationConfig | None:
     """What a whole model's folder says of generation; None if it has no such file.
 
-    A file that cannot be read, or whose values contradict each other, could not be saved with a trained model: of it
-    the ids of tokens are kept, those that are none taken from the model's configuration. ``say``: with a line.
+    A file that cannot be read, or whose values contradict each other, could not be saved with a trained model. Of such
+    a file only the ids of tokens are kept; where one is no id, the model's configuration gives it. ``say``: print a
+    line about it.
     """
-    from transformers import GenerationConfig
-
     file = folder / DEFAULTS
     if not file.is_file():
         return None
@@ -33,8 +94,8 @@ def read_defaults(folder: Path, config: "PreTrainedConfig", say: bool = True) ->
     return found
 
 
-def mend_defaults(folder: Path, model: "PreTrainedModel") -> None:
-    """The same for what a model took from its ``config.json``, as older ones do."""
+def mend_defaults(folder: Path, model: PreTrainedModel) -> None:
+    """The same for defaults that stand in a model's ``config.json``, as those of older models do."""
     if model.generation_config is None:
         return
     try:
@@ -45,15 +106,13 @@ def mend_defaults(folder: Path, model: "PreTrainedModel") -> None:
 
 
 def end_ids(folder: Path) -> set[int]:
-    """Every token that ends a text by what a whole model's folder says of itself."""
-    from transformers import AutoConfig
-
+    """Ids of the tokens that end a text, as the folder of a whole model names them."""
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     named = read_defaults(folder, config, say=False) or config.get_text_config()
     return set(_ids(named.eos_token_id))
 
 
-def _check(found: "GenerationConfig") -> None:
+def _check(found: GenerationConfig) -> None:
     """Raises an error of any kind if the defaults could not be saved, or name tokens by anything but numbers."""
     found.validate(strict=True)
     found.to_json_string()
@@ -63,9 +122,7 @@ def _check(found: "GenerationConfig") -> None:
             raise ValueError(f"{name} is {value!r}")
 
 
-def _tokens_alone(values: dict[str, Any], config: "PreTrainedConfig") -> "GenerationConfig":
-    from transformers import GenerationConfig
-
+def _tokens_alone(values: dict[str, Any], config: PreTrainedConfig) -> GenerationConfig:
     text = config.get_text_config()
     tokens = {}
     for name in _TOKENS:
@@ -75,10 +132,10 @@ def _tokens_alone(values: dict[str, Any], config: "PreTrainedConfig") -> "Genera
 
 
 def _ids(value: Any) -> list[int]:
-    """The ids of tokens in a value: one, several, or, if it is of another kind, none."""
+    """The ids of tokens in a value: one or several; none if it is anything else than numbers."""
     ids = value if isinstance(value, list) else [value]
     return ids if all(type(id_) is int and id_ >= 0 for id_ in ids) else []
 
 
 def _said(error: Exception) -> str:
-    return str(error).removeprefix("GenerationConfig is invalid: ").strip().partition("\n")[0] or type(error).__name__
+    return one_line(error).removeprefix("GenerationConfig is invalid: ")

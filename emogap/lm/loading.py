@@ -1,10 +1,11 @@
 """Models and their tokenizers, loaded in one way wherever one is needed.
 
 A folder holds a whole model or an adapter (PEFT), which is merged into what it stands on. What would give wrong numbers
-without a word is refused here: weights that are not in the folder and would be random, a tokenizer without a vocabulary
-or with ids that the model has no rows for, a model that is not of the kind asked for.
+without an error is refused here: weights that are not in the folder and would be random, a tokenizer without a
+vocabulary or with ids that the model has no rows for, a model that is not of the kind asked for.
 """
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -187,8 +188,9 @@ def _weights(
 
     brought = {key.removeprefix(PREFIX) for adapter in adapters for key in load_peft_weights(adapter, device="cpu")}
     model = _whole(whole, auto, torch.float32, brought, options)
-    for adapter in adapters:
-        model = merge(model.eval(), adapter)
+    with warnings.catch_warnings(action="ignore"):  # of what merging makes sure of
+        for adapter in adapters:
+            model = merge(model.eval(), adapter)
     return _as_loaded_in(dtype, model).to(device)
 
 

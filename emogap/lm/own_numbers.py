@@ -1,24 +1,23 @@
-"""What a causal model itself says of a text that it reads alone, and whether it can be run in other ways too.
+"""A causal model's own logits, from a forward pass of one text alone, against which faster ways of running it are held.
 
 Scores, the lens and the engine lay several texts side by side, read hidden states through the head apart from the body,
 or decode in slots of one cache. Not every architecture can be run so, and one that cannot may give other numbers
-without a word. So each way is held, when a model is opened, against the model's own forward pass of a few texts of
-random tokens, one by one; what fails in any manner is not used.
+without an error. So, when a model is opened, each way is tried on a few texts of random tokens and compared with the
+model's own logits of each; a way that fails or differs is not used.
 """
 
+import inspect
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from emogap.errors import ModelError, one_line
-from emogap.lm.attention_reach import rotary_turn, smallest_window
+from emogap.lm.attention_reach import rotary_limit, smallest_window
 from emogap.lm.loading import context_length
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PROBE_TOKENS = 32
 """Length of the longest probe, unless a small window or context says otherwise."""
@@ -36,29 +35,27 @@ _UNSTEADY = {"reformer": ("attn_layers", "lsh"), "big_bird": ("attention_type", 
 """Type of model → the setting, and what it must not hold."""
 
 
-def probe_texts(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
+def probe_texts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
     """Three texts of random ordinary tokens: a long one, one that begins as it does, and the first few tokens of it."""
     every = set(tokenizer.get_vocab().values())
     ordinary = sorted(every - {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}) or sorted(every)
-    draw = random.Random(0)
+    random_tokens = random.Random(0)
     settings = model.config.get_text_config().to_dict()
     window = smallest_window(settings)
     longest = window + 16 if window and window <= SMALL_WINDOW else PROBE_TOKENS
     # One token of room for an empty context before it.
-    room = [limit - 1 for limit in (context_length(model.config), rotary_turn(settings)) if limit]
+    room = [limit - 1 for limit in (context_length(model.config), rotary_limit(settings)) if limit]
     longest = max(4, min([longest, *room]))
-    first, second = (draw.choices(ordinary, k=longest) for _ in range(2))
+    first, second = (random_tokens.choices(ordinary, k=longest) for _ in range(2))
     half = longest // 2
     return [first, first[:half] + second[half : longest - 1], first[: max(2, longest // 6)]]
 
 
-def own_logits(model: "PreTrainedModel", ids: Sequence[int], name: str | Path) -> "torch.Tensor":
-    """What follows each token of one text, as the model's forward pass says it: float32 logits (tokens, vocabulary).
+def own_logits(model: PreTrainedModel, ids: Sequence[int], name: str | Path) -> torch.Tensor:
+    """Logits of the token after each token of one text, by a plain forward pass: float32 (tokens, vocabulary).
 
     Raises ``ModelError`` if it has none to give.
     """
-    import torch
-
     kind = type(model).__name__
     try:
         logits = forward(model, torch.tensor([list(ids)], device=model.device)).logits
@@ -75,10 +72,8 @@ def own_logits(model: "PreTrainedModel", ids: Sequence[int], name: str | Path) -
     return logits[0].float()
 
 
-def forward(model: "PreTrainedModel", ids: "torch.Tensor", **inputs: object) -> object:
+def forward(model: PreTrainedModel, ids: torch.Tensor, **inputs: object) -> object:
     """The output of a model, or of its body, for ids (texts, tokens), without a cache."""
-    import inspect
-
     accepted = inspect.signature(model.forward).parameters
     if "use_cache" in accepted or any(one.kind is one.VAR_KEYWORD for one in accepted.values()):
         inputs["use_cache"] = False
@@ -86,16 +81,14 @@ def forward(model: "PreTrainedModel", ids: "torch.Tensor", **inputs: object) -> 
 
 
 def references(
-    model: "PreTrainedModel", texts: Sequence[Sequence[int]], name: str | Path
-) -> "Iterator[list[torch.Tensor]]":
-    """The model's own logits of the texts of ``probe_texts``, (tokens, vocabulary) each, to hold other ways against.
+    model: PreTrainedModel, texts: Sequence[Sequence[int]], name: str | Path
+) -> Iterator[list[torch.Tensor]]:
+    """The model's own logits of the texts of ``probe_texts``, (tokens, vocabulary) each, to compare other ways with.
 
-    They come once, or of a model in half precision twice: while it computes in float32, where only another way of
-    computing lies further off than rounding, and as it is. Raises ``ModelError`` for a model that gives none, or whose
-    numbers depend on what stands after a token.
+    They come once; of a model in half precision twice, first while it computes in float32, where rounding hides no
+    difference, then in its own format. Raises ``ModelError`` for a model that gives none, or whose logits depend on
+    later tokens.
     """
-    import torch
-
     _check_steady(model, name)
     if _can_be_float32(model):
         with suppress(torch.OutOfMemoryError), _in_float32(model):
@@ -111,8 +104,8 @@ def references(
     yield own
 
 
-def _check_steady(model: "PreTrainedModel", name: str | Path) -> None:
-    """Raises ``ModelError`` for attention that long texts draw at random, or that changes with the first short one."""
+def _check_steady(model: PreTrainedModel, name: str | Path) -> None:
+    """Raises ``ModelError`` for attention that is random on long texts, or that changes with the first short one."""
     setting, value = _UNSTEADY.get(model.config.model_type, ("model_type", None))
     if value is not None and value in getattr(model.config, setting):
         raise ModelError(
@@ -121,17 +114,13 @@ def _check_steady(model: "PreTrainedModel", name: str | Path) -> None:
         )
 
 
-def _can_be_float32(model: "PreTrainedModel") -> bool:
-    import torch
-
+def _can_be_float32(model: PreTrainedModel) -> bool:
     small = model.num_parameters() <= FLOAT32_PARAMETERS
     return small and model.dtype != torch.float32 and getattr(model, "hf_quantizer", None) is None
 
 
 @contextmanager
-def _in_float32(model: "PreTrainedModel") -> Iterator[None]:
-    import torch
-
+def _in_float32(model: PreTrainedModel) -> Iterator[None]:
     tensors = [one for one in (*model.parameters(), *model.buffers()) if one.is_floating_point()]
     kept = [one.data for one in tensors]
     try:
@@ -146,54 +135,52 @@ def _in_float32(model: "PreTrainedModel") -> Iterator[None]:
 
 
 def _check_causal(
-    model: "PreTrainedModel", texts: Sequence[Sequence[int]], own: Sequence["torch.Tensor"], name: str | Path
+    model: PreTrainedModel, texts: Sequence[Sequence[int]], own: Sequence[torch.Tensor], name: str | Path
 ) -> None:
-    """Raises ``ModelError`` if what the model says of a beginning depends on what stands after it."""
-    common = [_common(text, texts[0]) for text in texts]
+    """Raises ``ModelError`` if the logits of a text's beginning depend on what follows it."""
+    common = [shared_tokens(text, texts[0]) for text in texts]
     apart = [distances(one[:n], own[0][:n]).mean() for one, n in zip(own, common, strict=True)]
     if not max(apart) <= REFUSAL * TOLERANCE[str(model.dtype)]:
         raise not_causal(model, name)
 
 
-def not_causal(model: "torch.nn.Module", name: str | Path) -> ModelError:
-    """What is said of a model that looks ahead."""
+def not_causal(model: torch.nn.Module, name: str | Path) -> ModelError:
+    """The error for a model whose logits depend on later tokens."""
     return ModelError(
         f"{name}: what a {architecture(model)} says of a token depends on the tokens after it; name a model that "
         "writes from left to right (some are one only with is_decoder in their config.json)"
     )
 
 
-def architecture(model: "torch.nn.Module") -> str:
+def architecture(model: torch.nn.Module) -> str:
     """The class of a model, adapters or not."""
     return type(model.get_base_model() if hasattr(model, "get_base_model") else model).__name__
 
 
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens two texts begin with alike."""
+def shared_tokens(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two texts have in common at their beginning."""
     shortest = min(len(one), len(other))
     return next((i for i in range(shortest) if one[i] != other[i]), shortest)
 
 
-def close(found: "torch.Tensor", own: "torch.Tensor", dtype: "torch.dtype") -> bool:
+def close(found: torch.Tensor, own: torch.Tensor, dtype: torch.dtype) -> bool:
     """Whether logits (tokens, vocabulary) are the model's own, but for rounding."""
     return negligible(distances(found, own), dtype)
 
 
-def negligible(apart: "torch.Tensor", dtype: "torch.dtype") -> bool:
+def negligible(apart: torch.Tensor, dtype: torch.dtype) -> bool:
     """Whether distances, one a token, in units of the spread of the logits, are rounding."""
     return bool(apart.mean() <= TOLERANCE[str(dtype)])
 
 
-def distances(found: "torch.Tensor", own: "torch.Tensor") -> "torch.Tensor":
+def distances(found: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
     """How far logits (tokens, vocabulary) lie from the model's own, in units of their spread: (tokens,)."""
     apart = (found - own).masked_fill(found == own, 0)  # some models forbid tokens by minus infinity
     return apart.square().mean(dim=-1).sqrt() / spread(own)
 
 
-def spread(logits: "torch.Tensor") -> "torch.Tensor":
+def spread(logits: torch.Tensor) -> torch.Tensor:
     """Standard deviation over the vocabulary of each position: (tokens, vocabulary) → (tokens,)."""
-    import torch
-
     forbidden = logits <= torch.finfo(torch.float16).min
     count = (~forbidden).sum(dim=-1)
     logits = logits.masked_fill(forbidden, 0)
@@ -201,13 +188,11 @@ def spread(logits: "torch.Tensor") -> "torch.Tensor":
     return (centred.square().sum(dim=-1) / count).sqrt().clamp(min=torch.finfo(torch.float32).tiny)
 
 
-def reads_head_alone(model: "PreTrainedModel", ids: Sequence[int]) -> bool:
+def reads_head_alone(model: PreTrainedModel, ids: Sequence[int]) -> bool:
     """Whether the logits are what the head makes of the body's last hidden state, to the bit, and nothing else.
 
     Not so where a model caps, scales or shifts what its head gives, or has a layer between body and head.
     """
-    import torch
-
     head, body = model.get_output_embeddings(), model.base_model
     if head is None or body is model:
         return False
@@ -225,7 +210,7 @@ def reads_head_alone(model: "PreTrainedModel", ids: Sequence[int]) -> bool:
 
 
 def holds(claim: Callable[[], bool]) -> bool:
-    """Whether something can be done with a model; an error of any kind says that it cannot."""
+    """Whether a claim about a model is true; it is false where trying it ends in an error of any kind."""
     try:
         return claim()
     except Exception:  # a dozen kinds, all of which mean: not with this architecture

@@ -1,91 +1,76 @@
 """Causal language modelling on the corpus: documents between BOS and EOS, concatenated, cut into blocks."""
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from emogap.config import Config
 from emogap.errors import InputError
+from emogap.lm.corrections import training_rules
 from emogap.records import CORPUS, read_rows
+from emogap.store.artefacts import Recipe, fingerprint
 from emogap.store.pieces import Piece, Summary
-from emogap.train.rules import changed
-from emogap.train.strategies import Parts, Run
+from emogap.train.rows import block_rows, cut, wrap
+from emogap.train.stage import Prepared, Watch, model_pieces, train_stage
+from emogap.train.strategies import Run, base_of, require_data
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
     from transformers import PreTrainedTokenizerBase, TrainerCallback
 
-    from emogap.train.stage import Prepared, Watch
     from emogap.train.trainer import Plan, StudyTrainer
-
-Row = dict[str, "np.ndarray"]
-"""What a model is given of a block: name → (tokens,)."""
 
 
 def clm_pieces(config: Config) -> Iterator[Piece]:
     """The models of this stage. Raises ``MissingInput`` while a corpus or a parent is not there."""
-    from emogap.train.stage import model_pieces
-
     return model_pieces(config, "clm")
 
 
-def clm(config: Config, watch: "Watch | None" = None) -> Summary:
+def clm(config: Config, watch: Watch | None = None) -> Summary:
     """Train every such model that is not fresh. ``watch`` hears of the history at every evaluation.
 
     Raises ``MissingInput``, ``InputError``, ``ModelError``, ``TrainingError``, ``UsageError``, ``DiskError``,
     ``LockHeld``.
     """
-    from emogap.train.stage import train_stage
-
     return train_stage(config, "clm", watch)
 
 
-def recipe_parts(config: Config, run: Run) -> Parts:
+def own_recipe(config: Config, run: Run) -> Recipe:
+    """What causal language modelling adds to the recipe of its models."""
     is_open = config.clm.boundaries == "open"
-    return Parts({"corpus": _corpus(config, run)}, {}, changed(config, run, open_rows=is_open, shared_rows=not is_open))
+    base = base_of(config, run.strategy)
+    rules = training_rules(base, labels_first_token=is_open, documents_share_rows=not is_open)
+    return Recipe("clm", {"corpus": require_data(config, run.strategy)}, identities=rules)
 
 
-def _corpus(config: Config, run: Run) -> Path:
-    return config.home.require(config.home.corpus(run.strategy.data))
-
-
-def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> "Prepared":
+def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> Prepared:
     """Blocks of the corpus's own training and validation split."""
-    from emogap.train.blocks import columns, cut, wrap
-    from emogap.train.stage import Prepared, data_facts
-
-    path = _corpus(config, run)
+    path = require_data(config, run.strategy)
     documents = read_rows(path, CORPUS)
     blocks, datasets, counts = {}, {}, {}
     for split in ("train", "validation"):
-        texts = _texts(documents, split, path)
+        texts = documents.loc[documents["split"] == split, "text"].tolist()
+        if not texts:
+            raise InputError(
+                f"{path} has no {split} documents; raise the number of stories or set corpus.validation_share"
+            )
         counts[split] = len(texts)
         blocks[split] = cut(wrap(tokenizer, texts), config.clm.block_size, f"{path.name} ({split})")
-        datasets[split] = as_rows(columns(blocks[split], config.clm.boundaries == "closed"))
-    facts = data_facts(
-        path,
-        counts["train"],
-        counts["validation"],
-        train_tokens=blocks["train"].ids.size,
-        validation_tokens=blocks["validation"].ids.size,
-        dropped_tokens=blocks["train"].dropped + blocks["validation"].dropped,
-    )
-
-    def make_trainer(plan, callbacks):
-        return make_clm_trainer(plan, callbacks, datasets["train"], datasets["validation"])
-
-    return Prepared(make_trainer, facts)
-
-
-def as_rows(arrays: "dict[str, np.ndarray]") -> list[Row]:
-    return [dict(zip(arrays, row, strict=True)) for row in zip(*arrays.values(), strict=True)]
+        datasets[split] = block_rows(blocks[split], config.clm.boundaries == "closed")
+    facts = {
+        "sha256": fingerprint(path),
+        "train_rows": counts["train"],
+        "validation_rows": counts["validation"],
+        "train_tokens": blocks["train"].ids.size,
+        "validation_tokens": blocks["validation"].ids.size,
+        "dropped_tokens": blocks["train"].dropped + blocks["validation"].dropped,
+    }
+    return Prepared(partial(make_clm_trainer, **datasets), facts)
 
 
 def make_clm_trainer(
-    plan: "Plan", callbacks: "list[TrainerCallback]", train: list[Row], validation: list[Row]
+    plan: "Plan", callbacks: "list[TrainerCallback]", train: list[dict[str, Any]], validation: list[dict[str, Any]]
 ) -> "StudyTrainer":
-    """A trainer over rows of equal length, as ``blocks.columns`` gives them."""
+    """A trainer over rows of equal length, as ``block_rows`` gives them."""
     from transformers import TrainingArguments, default_data_collator
 
     from emogap.train.trainer import StudyTrainer, arguments_for
@@ -99,10 +84,3 @@ def make_clm_trainer(
         processing_class=plan.tokenizer,
         callbacks=callbacks,
     )
-
-
-def _texts(documents: "pd.DataFrame", split: str, path: Path) -> list[str]:
-    texts = documents.loc[documents["split"] == split, "text"].tolist()
-    if not texts:
-        raise InputError(f"{path} has no {split} documents; raise the number of stories or set corpus.validation_share")
-    return texts

@@ -9,8 +9,6 @@ from emogap.errors import DiskError
 from emogap.store.artefacts import write_text
 
 _RECIPE = "recipe.sha256"
-_STATE = "trainer_state.json"
-"""Written last into a checkpoint."""
 
 
 def folder(model: Path) -> Path:
@@ -18,26 +16,21 @@ def folder(model: Path) -> Path:
     return model.with_name(f".{model.name}.checkpoints")
 
 
-def folder_for(model: Path, recipe_sha256: str) -> Path:
-    """The folder of a model's checkpoints, emptied if they belong to other settings or inputs."""
+def bind(model: Path, recipe_sha256: str) -> None:
+    """Empty the folder of a model's checkpoints if they belong to other settings or inputs; mark it with the recipe."""
     bound = folder(model)
     mark = bound / _RECIPE
     if bound.exists() and not (mark.exists() and mark.read_text(encoding="utf-8") == recipe_sha256):
         print(f"{model.name}: the checkpoints of an unfinished training with other settings or inputs are removed")
         shutil.rmtree(bound)
     write_text(mark, recipe_sha256)
-    return bound
 
 
 def last_complete(checkpoints: Path) -> Path | None:
     """The newest checkpoint that was written to its end; torn ones are removed."""
-    complete = []
-    for checkpoint in checkpoints.glob("checkpoint-*"):
-        if _is_complete(checkpoint):
-            complete.append(checkpoint)
-        else:
-            shutil.rmtree(checkpoint)
-    return max(complete, key=step_of, default=None)
+    for torn in [folder for folder in checkpoints.glob("checkpoint-*") if read_state(folder) is None]:
+        shutil.rmtree(torn)
+    return max(checkpoints.glob("checkpoint-*"), key=step_of, default=None)
 
 
 def last_state(model: Path, recipe_sha256: str) -> dict[str, Any] | None:
@@ -46,33 +39,29 @@ def last_state(model: Path, recipe_sha256: str) -> dict[str, Any] | None:
     bound = folder(model)
     if not (bound / _RECIPE).exists() or (bound / _RECIPE).read_text(encoding="utf-8") != recipe_sha256:
         return None
-    newest = max(filter(_is_complete, bound.glob("checkpoint-*")), key=step_of, default=None)
-    return json.loads((newest / _STATE).read_text(encoding="utf-8")) if newest else None
+    states = (read_state(checkpoint) for checkpoint in sorted(bound.glob("checkpoint-*"), key=step_of, reverse=True))
+    return next(filter(None, states), None)
 
 
 def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
-def _is_complete(checkpoint: Path) -> bool:
+def read_state(checkpoint: Path) -> dict[str, Any] | None:
+    """The trainer's state in a checkpoint; None where it was not written to its end."""
     try:
-        json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+        return json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))  # written last
     except (FileNotFoundError, json.JSONDecodeError):
-        return False
-    return True
+        return None
 
 
-def bytes_needed(parameters: int, trainable: int) -> int:
-    """Disk that a training fills at most: two checkpoints, a third while it is written, and the finished model.
+def check_disk(place: Path, name: str, parameters: int, trainable: int) -> None:
+    """Raise ``DiskError`` if a training would fill the disk that ``place`` lies on.
 
-    A checkpoint holds what is trained and two moments of it (AdamW), all in fp32.
+    It fills at most two checkpoints, a third while it is written, and the finished model. A checkpoint holds what is
+    trained and two moments of it (AdamW), all in fp32.
     """
-    return 3 * 12 * trainable + 4 * parameters
-
-
-def check_disk(place: Path, needed: int, name: str) -> None:
-    """Raise ``DiskError`` if fewer than ``needed`` bytes are free where ``place`` lies."""
-    free = shutil.disk_usage(place).free
+    needed, free = 3 * 12 * trainable + 4 * parameters, shutil.disk_usage(place).free
     if free < needed:
         raise DiskError(
             f"training {name} needs {needed / 1e9:.1f} GB under {place.parent} and {free / 1e9:.1f} GB are free; "

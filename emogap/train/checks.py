@@ -8,7 +8,7 @@ from emogap.config import Training
 from emogap.device import pick_device
 from emogap.errors import InputError, ModelError, UsageError
 from emogap.lm.loading import context_length
-from emogap.train.blocks import IGNORED, bounds
+from emogap.train.rows import IGNORED, bounds
 
 if TYPE_CHECKING:
     import numpy as np

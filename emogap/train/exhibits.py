@@ -1,15 +1,18 @@
-"""Tables and figures about the trainings, made from the records in the model folders."""
+"""The course of trainings, from the records in the model folders: tables, figures, curves while they train, pace."""
 
 from collections.abc import Iterator
-from typing import Any
+from itertools import pairwise
+from math import ceil
+from statistics import fmean
+from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from emogap.config import Config, Task
 from emogap.store.exhibits import Exhibit, Shown
-from emogap.train.history import history_table, recorded_history
 from emogap.train.model_folder import TASKS, read_record
-from emogap.train.trainable import nothing_to_train, trainable
+from emogap.train.strategies import nothing_to_train, trainable
 
 _SUMMARY = (
     "model", "parent", "data", "rows", "steps", "best step", "perplexity before", "perplexity after", "seconds",
@@ -18,6 +21,29 @@ _SUMMARY = (
 _HISTORY = (
     "model", "step", "epoch", "loss", "learning_rate", "grad_norm", "validation_loss", "validation_perplexity",
 )  # fmt: skip
+
+_PANELS = "Four panels over steps: training and validation loss, validation perplexity, learning rate, gradient norm."
+"""What is on the figure of curves."""
+
+
+def history_table(model: str, history: list[dict[str, float]], loss_before: float | None = None) -> pd.DataFrame:
+    """One row a step: ``model, step, epoch, loss, learning_rate, grad_norm, validation_loss, validation_perplexity``.
+
+    ``history``: Trainer's entries. ``loss_before``: the parent's validation loss, which becomes step 0. What was not
+    measured at a step is missing.
+    """
+    steps = pd.DataFrame([entry for entry in history if "loss" in entry])
+    measured = [(entry["step"], entry["eval_loss"]) for entry in history if "eval_loss" in entry]
+    if loss_before is not None:
+        measured.insert(0, (0, loss_before))
+    evaluations = pd.DataFrame(measured, columns=["step", "validation_loss"])
+    table = steps.merge(evaluations, on="step", how="outer").sort_values("step", ignore_index=True)
+    return table.assign(model=model, validation_perplexity=np.exp(table["validation_loss"]))[list(_HISTORY)]
+
+
+def recorded_history(record: dict[str, Any]) -> pd.DataFrame:
+    """The same from what ``training.json`` holds."""
+    return history_table(record["model"], record["history"], record["loss_before"])
 
 
 def summary_table(records: list[dict[str, Any]]) -> pd.DataFrame:
@@ -41,40 +67,32 @@ def summary_table(records: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def training_exhibits(config: Config, task: Task) -> Iterator[Shown]:
-    """Curves and a table of all finished models of that kind."""
-    from emogap.show.style import use_style
+    """Curves and a table of all finished models of that kind; where there is none, the reason in their place."""
+    from emogap.show.style import nothing_figure, use_style
     from emogap.show.training_figures import curves
 
-    records = [read_record(config.home.model(run.name)) for run in trainable(config, task)]
-    order = 50 if task == "clm" else 55
-    kind = TASKS[task]
-    if not records:
-        yield from _nothing(config, task, order)
-        return
-    histories = pd.concat([recorded_history(record) for record in records])
-    before_after = ", ".join(
-        f"{r['model']} {r['perplexity_before']:.1f} → {r['perplexity_after']:.1f}" for r in records
-    )
-    caption = f"Validation perplexity before and after {kind}: {before_after}."
-    yield Exhibit(f"training_{task}", "table", caption, order), summary_table(records)
-    measured = histories.dropna(subset=["validation_loss"])
-    history = f"Loss and validation loss at every evaluation of {kind}; step 0 is the parent."
-    yield Exhibit(f"history_{task}", "table", history, order + 2), measured
     use_style()
-    alt = "Four panels over steps: training and validation loss, validation perplexity, learning rate, gradient norm."
-    figure = curves(histories, list(config.bases))
-    yield Exhibit(f"curves_{task}", "figure", f"{caption[:-1]}; curves over steps.", order + 1, alt=alt), figure
-
-
-def _nothing(config: Config, task: Task, order: int) -> Iterator[Shown]:
-    """No model of that kind was made: said in the place of its curves and its table."""
-    from emogap.show.style import nothing_figure
-
-    said = "; ".join(nothing_to_train(config, task)) or f"no strategy of the settings is of the kind {TASKS[task]}"
-    caption = f"No model was trained by {TASKS[task]}: {said}."
-    yield Exhibit(f"training_{task}", "table", caption, order), summary_table([])
-    yield Exhibit(f"history_{task}", "table", caption, order + 2), pd.DataFrame(columns=_HISTORY)
-    yield Exhibit(f"curves_{task}", "figure", caption, order + 1, alt=caption), nothing_figure(caption)
+    records = [read_record(config.home.model(run.name)) for run in trainable(config, task)]
+    order, kind = 50 if task == "clm" else 55, TASKS[task]
+    if records:
+        before_after = ", ".join(
+            f"{r['model']} {r['perplexity_before']:.1f} → {r['perplexity_after']:.1f}" for r in records
+        )
+        caption = f"Validation perplexity before and after {kind}: {before_after}."
+        of_history = f"Loss and validation loss at every evaluation of {kind}; step 0 is the parent."
+        of_curves = f"{caption[:-1]}; curves over steps."
+        alt = (
+            "Four panels over steps: training and validation loss, validation perplexity, learning rate, gradient norm."
+        )
+        histories = pd.concat([recorded_history(record) for record in records])
+        figure = curves(histories, list(config.bases))
+    else:
+        why = "; ".join(nothing_to_train(config, task)) or f"no strategy of the settings is of the kind {kind}"
+        caption = of_history = of_curves = alt = f"No model was trained by {kind}: {why}."
+        histories, figure = pd.DataFrame(columns=_HISTORY), nothing_figure(caption)
+    yield Exhibit(f"training_{task}", "table", caption, order), summary_table(records)
+    yield Exhibit(f"history_{task}", "table", of_history, order + 2), histories.dropna(subset=["validation_loss"])
+    yield Exhibit(f"curves_{task}", "figure", of_curves, order + 1, alt=alt), figure
 
 
 class LiveCurves:
@@ -100,3 +118,34 @@ class LiveCurves:
         else:
             self._handle.update(figure)
         plt.close(figure)
+
+
+class Pace(NamedTuple):
+    """How fast a training went: seconds a step, an evaluation, and what is saved after it; how many steps say so."""
+
+    step: float
+    evaluation: float
+    saving: float
+    timed: int
+
+    def seconds(self, steps: int, eval_steps: int, held_out: float) -> float:
+        """What so many steps take, an evaluation before them, after every ``eval_steps`` and at the end, each of which
+        reads ``held_out`` times as much as here."""
+        evaluations = ceil(steps / eval_steps)
+        return steps * self.step + (1 + evaluations) * held_out * self.evaluation + evaluations * self.saving
+
+
+def pace(history: list[dict[str, float]]) -> Pace:
+    """The pace of a history, its first step, which warms up, left out; ``timed`` is 0 without an evaluation.
+
+    ``history``: Trainer's entries, in which an evaluation follows its step and is followed by a checkpoint.
+    """
+    entries = [entry for entry in history if "loss" in entry or "eval_loss" in entry]
+    took: dict[tuple[bool, bool], list[float]] = {}
+    for before, entry in pairwise(entries):
+        took.setdefault(("eval_loss" in before, "eval_loss" in entry), []).append(entry["seconds"] - before["seconds"])
+    steps, evaluations, saved = (took.get(kind, []) for kind in ((False, False), (False, True), (True, False)))
+    if not steps or not evaluations:
+        return Pace(0.0, 0.0, 0.0, 0)
+    step = fmean(steps)
+    return Pace(step, fmean(evaluations), max(0.0, fmean(saved) - step) if saved else 0.0, len(steps))

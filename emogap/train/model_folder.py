@@ -1,4 +1,4 @@
-"""Models as folders: a finished model is written to one with what it was trained on."""
+"""The folder of a finished model: its weights, its tokenizer, and the record of its training."""
 
 import json
 from pathlib import Path
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 RECORD = "training.json"
+TASKS = {"clm": "causal language modelling", "sft": "supervised fine-tuning"}
 
 
 def with_adapters(model: "PreTrainedModel", lora: Lora) -> "PreTrainedModel":
     """The model with trainable adapters on all linear layers but the output, all else frozen; as it is for rank 0.
 
-    The adapters' weights are drawn from torch's global random state.
+    The adapters' weights are initialised from torch's global random state.
     """
     if lora.rank == 0:
         return model
@@ -49,7 +50,7 @@ def write_model(
 
     ``below``: what the parent's adapters do, where the parent is one and this model is kept as one too.
     """
-    from emogap.train.history import recorded_history
+    from emogap.train.exhibits import recorded_history
 
     if lora.keeps_adapter:
         _write_adapter(folder, model, parent, below)
@@ -75,7 +76,8 @@ def _write_adapter(folder: Path, model: "PreTrainedModel", parent: Path, below: 
 
 
 def rehearse_writing(folder: Path, model: "PreTrainedModel", parent: Path, lora: Lora, below: LowRank | None) -> None:
-    """Write all that is small into a folder that goes again: what cannot be saved is found before the first step.
+    """Write all but a whole model's weights into a temporary folder: what cannot be saved is found before the first
+    step.
 
     Raises ``ModelError``.
     """
@@ -103,7 +105,7 @@ def rehearse_writing(folder: Path, model: "PreTrainedModel", parent: Path, lora:
 def read_record(folder: Path) -> dict[str, Any] | None:
     """The record of the training that made the model in ``folder``; None for a model that was not trained here.
 
-    Others too keep a file of that name.
+    A file of that name that other software wrote is no such record.
     """
     file = folder / RECORD
     try:
@@ -121,9 +123,6 @@ def inherited(record: dict[str, Any]) -> str:
         f"{data['sha256'][:12]}) from {record['parent']['name']}, {record['steps']:,} steps, seed {record['seed']}, "
         f"validation perplexity {record['perplexity_before']:.2f} → {record['perplexity_after']:.2f}"
     )
-
-
-TASKS = {"clm": "causal language modelling", "sft": "supervised fine-tuning"}
 
 
 def model_card(record: dict[str, Any], is_adapter: bool = False) -> str:

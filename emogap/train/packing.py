@@ -1,8 +1,9 @@
-"""Documents that share a row and must not see each other: whether the model keeps them apart, and what if it does not.
+"""Documents that share a row and must not attend to each other: whether a model keeps them apart, and what is done if
+not.
 
 Rows say by ``position_ids``, which begin anew at 0, where a document begins. Many architectures make an attention mask
-of that. Others take no notice, in all layers or in some: what they learn, and what is measured, is then another text.
-Hence each training tries it on a row of its own before the first step.
+of that. Others ignore it, in all layers or in some, and would learn and be measured on another text. So each training
+tries it on one of its rows before the first step.
 """
 
 import math
@@ -14,9 +15,10 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import Trainer
 
+from emogap.device import is_out_of_memory
 from emogap.errors import ModelError, one_line
 from emogap.lm.own_numbers import architecture, not_causal
-from emogap.train.blocks import IGNORED, bounds
+from emogap.train.rows import IGNORED, bounds
 
 Batch = Mapping[str, Any]
 Document = tuple[int, int, int]
@@ -63,37 +65,37 @@ def keep_apart(trainer: Trainer, name: str, remedy: str) -> None:
     """See to it that documents which share a row do not see each other, in training and in validation.
 
     A model that does not keep them apart by itself is given each in a padded row of its own. Raises ``ModelError`` with
-    the ``remedy`` if even then it says something else of a document than when that is alone.
+    the ``remedy`` if even then a document's logits are not those that it has alone.
     """
     batch = _shared(trainer)
     if batch is None or _keeps_apart(trainer, batch):
         return
-    kind, tokenizer = architecture(trainer.model), trainer.processing_class
+    model, tokenizer = architecture(trainer.model), trainer.processing_class
     fill = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     try:
         alike = _alike_when_padded(trainer, batch, fill)
     except Exception as error:
         _raise_if_memory(error)
-        raise ModelError(f"{name}: {kind} reads no padded rows ({one_line(error)}); {remedy}") from error
+        raise ModelError(f"{name}: {model} reads no padded rows ({one_line(error)}); {remedy}") from error
     if not alike:
-        raise ModelError(f"{name}: {kind} does not keep the documents of a batch apart, even in padded rows; {remedy}")
+        raise ModelError(f"{name}: {model} does not keep the documents of a batch apart, even in padded rows; {remedy}")
     trainer.data_collator = InRowsOfTheirOwn(trainer.data_collator, fill)
     if trainer.is_world_process_zero():
-        print(f"{name}: {kind} does not tell documents of one row apart; each is read in a padded row of its own")
+        print(f"{name}: {model} does not tell documents of one row apart; each is read in a padded row of its own")
 
 
 def see_only_what_precedes(trainer: Trainer, name: str, text: list[int], remedy: str) -> None:
     """Let the model read the tokens of the longest text once.
 
-    Raises ``ModelError`` if it cannot, if what it says is no number, or if it depends on what comes later.
+    Raises ``ModelError`` if it cannot, if its loss is no number, or if its logits depend on later tokens.
     """
-    kind, batch = architecture(trainer.model), {"input_ids": torch.tensor([text])}
+    model, batch = architecture(trainer.model), {"input_ids": torch.tensor([text])}
     try:
         logits = _logits(trainer, batch)
         loss = trainer.compute_loss_func({"logits": logits}, batch["input_ids"].to(logits.device)).item()
     except Exception as error:
         _raise_if_memory(error)
-        raise ModelError(f"{name}: {kind} does not read {len(text):,} tokens ({one_line(error)}); {remedy}") from error
+        raise ModelError(f"{name}: {model} does not read {len(text):,} tokens ({one_line(error)}); {remedy}") from error
     if not math.isfinite(loss):
         raise ModelError(f"{name}: its parent's loss is {loss} before the first step; get that model's weights anew")
     half = len(text) // 2
@@ -162,5 +164,5 @@ def _differ(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 
 def _raise_if_memory(error: Exception) -> None:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "memory" in str(error):
+    if is_out_of_memory(error):
         raise error

@@ -2,81 +2,73 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from emogap.config import Config
 from emogap.data.alpaca import FIELDS, load_records
-from emogap.errors import InputError, MissingInput
+from emogap.errors import InputError
 from emogap.generate.answer_form import load_answer_form
-from emogap.paths import from_root
+from emogap.lm.corrections import training_rules
 from emogap.records import KEPT, REWRITES, read_rows, row_seed
+from emogap.store.artefacts import Recipe, fingerprint
 from emogap.store.pieces import Piece, Summary
-from emogap.text.reading import RECORD_ENDINGS
-from emogap.train.rules import changed
-from emogap.train.sft_rows import encode, preflight
-from emogap.train.strategies import Parts, Run
+from emogap.train.checks import is_main
+from emogap.train.rows import TrainingRow, encode, preflight
+from emogap.train.stage import Prepared, Watch, model_pieces, train_stage
+from emogap.train.strategies import Run, base_of, require_data
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase, TrainerCallback
 
-    from emogap.train.stage import Prepared, Watch
+    from emogap.train.trainer import Plan, StudyTrainer
 
 _SEED_RANGE = 2**63
 
 
 def sft_pieces(config: Config) -> Iterator[Piece]:
     """The models of this stage. Raises ``MissingInput`` while rewrites or a parent are not there."""
-    from emogap.train.stage import model_pieces
-
     return model_pieces(config, "sft")
 
 
-def sft(config: Config, watch: "Watch | None" = None) -> Summary:
+def sft(config: Config, watch: Watch | None = None) -> Summary:
     """Train every such model that is not fresh. ``watch`` hears of the history at every evaluation.
 
     Raises ``MissingInput``, ``InputError``, ``ModelError``, ``TrainingError``, ``UsageError``, ``DiskError``,
     ``LockHeld``.
     """
-    from emogap.train.stage import train_stage
-
     return train_stage(config, "sft", watch)
 
 
-def recipe_parts(config: Config, run: Run) -> Parts:
+def own_recipe(config: Config, run: Run) -> Recipe:
+    """What supervised fine-tuning adds to the recipe of its models."""
     settings, template = config.sft, load_answer_form(config.sft.template).template
-    # Packed, no example's first token had a label.
-    is_open = settings.loss_on == "text" and not settings.packing
-    rules = changed(config, run, open_rows=is_open, shared_rows=settings.packing)
-    return Parts({"rewrites": _rewrites(config, run)}, {"seed": config.seed}, {"template": template.sha256} | rules)
+    rules = training_rules(
+        base_of(config, run.strategy),
+        # Packed, no example's first token had a label.
+        labels_first_token=settings.loss_on == "text" and not settings.packing,
+        documents_share_rows=settings.packing,
+    )
+    inputs = {"rewrites": require_data(config, run.strategy)}
+    return Recipe("sft", inputs, {"seed": config.seed}, {"template": template.sha256} | rules)
 
 
-def _rewrites(config: Config, run: Run) -> Path:
-    """Where the records lie: the strategy names a version of the rewrites, or a file of Alpaca records."""
-    data = run.strategy.data
-    if not data.endswith(RECORD_ENDINGS):
-        return config.home.require(config.home.rewrite_rows(data))
-    if not from_root(data).is_file():
-        raise MissingInput(f"{from_root(data)} not found; strategy {run.strategy.name} names it as its records")
-    return from_root(data)
+def training_records(config: Config, run: Run) -> pd.DataFrame:
+    """What a training learns from: the kept rewrites, or all records of a file. Raises ``MissingInput``.
 
-
-def training_records(config: Config, run: Run) -> "pd.DataFrame":
-    """What a training learns from: columns ``id, instruction, input, output``. Raises ``MissingInput``."""
-    return _records(_rewrites(config, run))
-
-
-def _records(path: Path) -> "pd.DataFrame":
-    """Columns ``id, instruction, input, output`` of the kept rewrites, or of all records of a file."""
+    Columns ``id, instruction, input, output``, and for rewrites those of ``REWRITES``.
+    """
+    path = require_data(config, run.strategy)
     if path.name.endswith(".rows.parquet"):
         table = read_rows(path, REWRITES)
         return table[table["status"] == KEPT]
     return pd.DataFrame([asdict(record) for record in load_records(str(path))], columns=["id", *FIELDS])
 
 
-def held_out(ids: "pd.Series", share: float, run_seed: int) -> set[str]:
+def held_out(ids: pd.Series, share: float, run_seed: int) -> set[str]:
     """The instructions that no strategy trains on: by a draw for each id alone, at least one.
 
     The same ids come out for every strategy, training seed and rewriting version.
@@ -85,13 +77,10 @@ def held_out(ids: "pd.Series", share: float, run_seed: int) -> set[str]:
     return {row_id for row_id, draw in draws.items() if draw < share} or {min(draws, key=draws.__getitem__)}
 
 
-def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> "Prepared":
+def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> Prepared:
     """Records of the kept rewrites, a share of the instructions held out, after a preflight that is printed."""
-    from emogap.train.stage import Prepared, data_facts, is_main
-
-    path = _rewrites(config, run)
+    path, table = require_data(config, run.strategy), training_records(config, run)
     settings, form = config.sft, load_answer_form(config.sft.template)
-    table = _records(path)
     if len(table) < 2 or table["id"].nunique() < 2:
         raise InputError(f"{path} has {len(table)} records to learn; training and validation need one each")
     apart = table["id"].isin(held_out(table["id"], settings.validation_share, config.seed))
@@ -106,17 +95,60 @@ def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> "
     seen = {"train": preflight(train, tokenizer), "validation": preflight(validation, tokenizer)}
     if is_main():
         print(f"{run.name}: {seen['train']}")
-    facts = data_facts(
-        path,
-        len(train),
-        len(validation),
-        preflight={name: asdict(found) for name, found in seen.items()},
-        validation_ids=sorted(row.id for row in validation),
-    )
-
-    def make_trainer(plan, callbacks):
-        from emogap.train.sft_trainer import make_sft_trainer
-
-        return make_sft_trainer(plan, callbacks, train, validation)
-
+    facts = {
+        "sha256": fingerprint(path),
+        "train_rows": len(train),
+        "validation_rows": len(validation),
+        "preflight": {name: asdict(found) for name, found in seen.items()},
+        "validation_ids": sorted(row.id for row in validation),
+    }
+    make_trainer = partial(make_sft_trainer, train=train, validation=validation)
     return Prepared(make_trainer, facts, form.render("…", "…"))
+
+
+def make_sft_trainer(
+    plan: "Plan", callbacks: "list[TrainerCallback]", train: list[TrainingRow], validation: list[TrainingRow]
+) -> "StudyTrainer":
+    """TRL's SFTTrainer with the study's own loop around it, over rows that are cut and labelled already.
+
+    TRL pads them, and packs those to train on; validation rows are never packed.
+    """
+    from trl import SFTConfig, SFTTrainer
+
+    from emogap.train.trainer import StudyTrainer, arguments_for
+
+    class SftTrainer(StudyTrainer, SFTTrainer):
+        pass
+
+    settings = plan.settings
+    arguments = arguments_for(
+        plan,
+        SFTConfig,
+        max_length=settings.max_length,
+        packing=settings.packing,
+        packing_strategy="bfd",
+        eval_packing=False,
+        shuffle_dataset=False,
+        # Rows come cut and labelled; only packing is left to do.
+        dataset_kwargs={"skip_prepare_dataset": not settings.packing},
+    )
+    config = plan.model.config.get_text_config()
+    routers = getattr(config, "output_router_logits", None)
+    trainer = SftTrainer(
+        model=plan.model,
+        args=arguments,
+        train_dataset=as_dataset(train),
+        eval_dataset=as_dataset(validation),
+        processing_class=plan.tokenizer,
+        callbacks=callbacks,
+    )
+    if routers is not None:  # which TRL turns on in the model's own settings, for a loss that is not taken here
+        config.output_router_logits = routers
+    return trainer
+
+
+def as_dataset(rows: list[TrainingRow]) -> "Dataset":
+    """The rows as TRL reads them."""
+    from datasets import Dataset
+
+    return Dataset.from_dict({"input_ids": [row.ids for row in rows], "labels": [row.labels for row in rows]})

@@ -1,4 +1,4 @@
-"""What the two training stages share: which models are to be made, the making of one, processes, exhibits."""
+"""What the two training stages share: the recipe of a model, the making of it, processes, exhibits."""
 
 import dataclasses
 import logging
@@ -9,20 +9,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from emogap import errors
 from emogap.config import Config, Task
 from emogap.device import check_device
-from emogap.hub import LocalModel, study_model
-from emogap.store.artefacts import Artefact, Draft, fingerprint
-from emogap.store.exhibits import Shown, drawing
+from emogap.hub import LocalModel, identify, is_adapter, study_model
+from emogap.lm.adapters import low_rank_of
+from emogap.lm.loading import load_causal
+from emogap.paths import from_root
+from emogap.store.artefacts import RULE, Draft, Recipe
+from emogap.store.exhibits import drawing
 from emogap.store.pieces import Piece, Summary, run
 from emogap.train import checkpoints
 from emogap.train.checks import check_settings, check_tracker, is_main, process_count, training_device
-from emogap.train.strategies import Run, artefact, kind, settings_of
-from emogap.train.trainable import nothing_to_train, trainable
+from emogap.train.exhibits import training_exhibits
+from emogap.train.model_folder import inherited, read_record, rehearse_writing, with_adapters, write_model
+from emogap.train.strategies import Run, nothing_to_train, settings_of, trainable
 
 if TYPE_CHECKING:
     from emogap.train.trainer import History, Plan, StudyTrainer
@@ -37,7 +43,7 @@ class Prepared:
 
     make_trainer: Callable[["Plan", list], "StudyTrainer"]
     facts: dict[str, Any]
-    """For the record: at least ``train_rows`` and ``validation_rows``."""
+    """For the record: at least ``sha256`` of the data, ``train_rows`` and ``validation_rows``."""
     form: str = ""
     """The form in which the model is asked (SFT)."""
 
@@ -73,35 +79,54 @@ def _launch(processes: int, name: Task, config: Config) -> None:
             train_stage, (config, name), num_processes=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0"
         )
     except ChildFailedError as error:
-        raise _first_said(error) from error
+        raise _first_error(error) from error
 
 
-def _first_said(error: Any) -> Exception:
-    """The error with a remedy that the first failing process ended with; if it was none of these, the launcher's."""
-    said = error.get_first_failure()[1].message
-    name, _, message = said["message"].partition(": ") if isinstance(said, dict) else ("", "", "")
-    kind = getattr(errors, name, None)
-    return kind(message) if kind and issubclass(kind, errors.EmogapError) else error
+def _first_error(error: Any) -> Exception:
+    """The project's own error that the first failing process ended with; if it was another one, the launcher's
+    error."""
+    failure = error.get_first_failure()[1].message
+    name, _, message = failure["message"].partition(": ") if isinstance(failure, dict) else ("", "", "")
+    error_type = getattr(errors, name, None)
+    return error_type(message) if error_type and issubclass(error_type, errors.EmogapError) else error
 
 
 def model_pieces(config: Config, stage: Task, watch: Watch | None = None) -> Iterator[Piece]:
-    """The models of a stage, each when those before it are there, which it may start from, and what is seen of them.
+    """The models of a stage, each when those before it are there, which it may start from; at last their tables and
+    figures.
 
     Raises ``MissingInput`` while data or a parent are not there.
     """
     models = {}
     for one in trainable(config, stage):
-        made = artefact(config, one)
-        models[one.name] = made.path
-        yield Model(**vars(made), make=partial(_make, config, one, made, watch))
-    lead, shown = f"tables/training_{stage}", partial(_exhibits, config, stage)
-    yield drawing(config.home.models, stage, lead, models, shown)
+        piece = model_piece(config, one, watch)
+        models[one.name] = piece.path
+        yield piece
+    exhibits = partial(training_exhibits, config, stage)
+    yield drawing(config.home.models, stage, f"tables/training_{stage}", models, exhibits)
 
 
-def _exhibits(config: Config, stage: Task) -> Iterator[Shown]:
-    from emogap.train.exhibits import training_exhibits
+def model_piece(config: Config, run: Run, watch: Watch | None = None) -> "Model":
+    """The model folder of a training. Raises ``MissingInput`` if its data or its parent is not there."""
+    task, own = run.strategy.task, module_of(run.strategy.task).own_recipe(config, run)
+    shaping = {key: value for key, value in config.flat(task).items() if key != f"{task}.seeds"}
+    inputs, identities = own.inputs, own.identities
+    if run.parent in config.bases:
+        parent = from_root(config.bases[run.parent].name)
+        identities = identities | {"parent": identify(config.bases[run.parent])}
+    else:
+        parent = config.home.require(config.home.model(run.parent))
+        inputs = inputs | {"parent": parent}
+    if settings_of(config, task).lora.keeps_adapter and is_adapter(parent):
+        identities = identities | {RULE + "adapter on adapter": "2 (one adapter holds both)"}
+    recipe = Recipe(task, inputs, shaping | own.settings, identities, run.seed)
+    make = partial(_make, config, run, watch)
+    return Model(config.home.model(run.name), recipe, is_folder=True, keep_superseded=True, make=make)
 
-    return training_exhibits(config, stage)
+
+def module_of(task: Task) -> ModuleType:
+    """The module of a kind of training, with its ``own_recipe`` and ``prepare``."""
+    return import_module({"clm": "emogap.train.causal_lm", "sft": "emogap.train.sft"}[task])
 
 
 @dataclass(frozen=True)
@@ -110,40 +135,32 @@ class Model(Piece):
 
     @contextmanager
     def making(self) -> Iterator[Draft | None]:
-        """The draft; None in processes other than the first, which alone writes it."""
+        """The draft; None in processes other than the first, which alone writes it. All leave it together."""
+        import torch
+
         if is_main():
             with super().making() as draft:
                 yield draft
         else:
             yield None
-        _wait_for_all()
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()
 
 
-def _make(config: Config, one: Run, made: Artefact, watch: Watch | None, draft: Draft | None) -> None:
+def _make(config: Config, run: Run, watch: Watch | None, draft: Draft | None) -> None:
     from emogap.generate.writing import close_kept_engine
 
     close_kept_engine()
+    folder = checkpoints.folder(config.home.model(run.name))
     if draft:
-        folder = checkpoints.folder_for(made.path, made.recipe.sha256())
+        checkpoints.bind(config.home.model(run.name), draft.artefact.recipe.sha256())
         draft.afterwards.append(partial(shutil.rmtree, folder))
-    else:
-        folder = checkpoints.folder(made.path)
-    _train(config, one, draft, folder, watch)
-
-
-def _wait_for_all() -> None:
-    import torch
-
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
+    _train(config, run, draft, folder, watch)
 
 
 def _train(config: Config, run: Run, draft: Draft | None, folder: Path, watch: Watch | None) -> None:
     from transformers import set_seed
 
-    from emogap.lm.adapters import low_rank_of
-    from emogap.lm.loading import load_causal
-    from emogap.train.model_folder import rehearse_writing, with_adapters, write_model
     from emogap.train.trainer import Plan, fit
 
     settings = settings_of(config, run.strategy.task)
@@ -154,13 +171,12 @@ def _train(config: Config, run: Run, draft: Draft | None, folder: Path, watch: W
     inherits = _announce(run, parent)
     below = low_rank_of(parent.path) if settings.lora.keeps_adapter else None
     model, tokenizer = load_causal(parent.path)
-    prepared: Prepared = kind(run.strategy.task).prepare(config, run, tokenizer)
+    prepared: Prepared = module_of(run.strategy.task).prepare(config, run, tokenizer)
     set_seed(run.seed)
     model = with_adapters(model, settings.lora)
-    parameters = {"parameters": _count(model, False), "trainable": _count(model, True)}
+    parameters = {"parameters": model.num_parameters(), "trainable": model.num_parameters(only_trainable=True)}
     if draft:
-        needed = checkpoints.bytes_needed(parameters["parameters"], parameters["trainable"])
-        checkpoints.check_disk(folder, needed, run.name)
+        checkpoints.check_disk(folder, run.name, parameters["parameters"], parameters["trainable"])
         rehearse_writing(folder, model, parent.path, settings.lora, below)
     show = (lambda history: watch(run.name, history)) if watch else None
     plan = Plan(run.name, run.strategy.task, settings, run.seed, model, tokenizer, prepared.make_trainer, folder, show)
@@ -187,19 +203,8 @@ def _train(config: Config, run: Run, draft: Draft | None, folder: Path, watch: W
 
 def _announce(run: Run, parent: LocalModel) -> str:
     """Say what the model starts from; what its parent was trained on, empty for a base."""
-    from emogap.train.model_folder import inherited, read_record
-
     record = read_record(parent.path)
     inherits = inherited(record) if record else ""
     if is_main():
         print(f"{run.name} starts from {inherits or parent.identity}")
     return inherits
-
-
-def _count(model: Any, trainable_only: bool) -> int:
-    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)
-
-
-def data_facts(path: Path, train_rows: int, validation_rows: int, **more: Any) -> dict[str, Any]:
-    """What the record says of the data."""
-    return {"sha256": fingerprint(path), "train_rows": train_rows, "validation_rows": validation_rows, **more}

@@ -1,16 +1,22 @@
-"""The study's trainings as data: every row of ``[strategies]`` times every seed, what it starts from and reads."""
+"""The study's trainings as data: each row of ``[strategies]`` times each seed, and what it starts from and reads.
+
+A training whose data exist but hold too little is left out, with the reason; data that do not exist yet are another
+stage's to make. Only the columns that tell it are read.
+"""
 
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-from emogap import hub
-from emogap.config import Config, Strategy, Task, Training
-from emogap.errors import UsageError
+from emogap.config import Config, HubModel, Strategy, Task, Training
+from emogap.data.alpaca import load_records
+from emogap.errors import MissingInput, UsageError
 from emogap.paths import from_root
-from emogap.store.artefacts import RULE, Artefact, Recipe
+from emogap.records import CORPUS, KEPT, REWRITES, read_rows
+from emogap.text.reading import RECORD_ENDINGS
+
+_BOTH = "training and validation need one each"
+_LARGE = 1 << 16
+"""A file of records of so many bytes has two of them."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,62 @@ def runs(config: Config, stage: Task) -> list[Run]:
     ]
 
 
+def trainable(config: Config, stage: Task) -> list[Run]:
+    """The trainings of a stage, without those for which there is nothing to train on."""
+    without = untrained(config)
+    return [run for run in runs(config, stage) if run.name not in without]
+
+
+def nothing_to_train(config: Config, stage: Task) -> list[str]:
+    """A line for each training of a stage that cannot be made."""
+    without = untrained(config)
+    return [f"nothing to train: {run.name} ({without[run.name]})" for run in runs(config, stage) if run.name in without]
+
+
+def untrained(config: Config) -> dict[str, str]:
+    """Model → why it cannot be trained: its data, or its parent's, are made and hold too little."""
+    found: dict[str, str] = {}
+    for stage in ("clm", "sft"):
+        for run in runs(config, stage):
+            why = f"{run.parent} is not trained" if run.parent in found else _too_little(config, run.strategy)
+            if why:
+                found[run.name] = why
+    return found
+
+
+def model_name(config: Config, strategy: Strategy, seed: int) -> str:
+    several = len(settings_of(config, strategy.task).seeds) > 1
+    return f"{strategy.name}.s{seed}" if several else strategy.name
+
+
+def base_of(config: Config, strategy: Strategy) -> HubModel:
+    """The model that a strategy comes from in the end, over all parents that are trained here."""
+    while strategy.parent not in config.bases:
+        strategy = _strategy(config, strategy.parent)
+    return config.bases[strategy.parent]
+
+
+def data_file(config: Config, strategy: Strategy) -> Path:
+    """Where a strategy's data lie: a corpus, the rows of a version of the rewrites, or a file of Alpaca records."""
+    if strategy.task == "clm":
+        return config.home.corpus(strategy.data)
+    return from_root(strategy.data) if _is_file_of_records(strategy) else config.home.rewrite_rows(strategy.data)
+
+
+def require_data(config: Config, strategy: Strategy) -> Path:
+    """The same. Raises ``MissingInput`` if it is not there."""
+    path = data_file(config, strategy)
+    if not _is_file_of_records(strategy):
+        return config.home.require(path)
+    if not path.is_file():
+        raise MissingInput(f"{path} not found; strategy {strategy.name} names it as its records")
+    return path
+
+
+def _is_file_of_records(strategy: Strategy) -> bool:
+    return strategy.task == "sft" and strategy.data.endswith(RECORD_ENDINGS)
+
+
 def _stage_of(config: Config, strategy: Strategy) -> Task:
     if strategy.task == "sft" or strategy.parent in config.bases:
         return strategy.task
@@ -51,11 +113,6 @@ def _stage_of(config: Config, strategy: Strategy) -> Task:
 
 def _strategy(config: Config, name: str) -> Strategy:
     return next(strategy for strategy in config.strategies if strategy.name == name)
-
-
-def model_name(config: Config, strategy: Strategy, seed: int) -> str:
-    several = len(settings_of(config, strategy.task).seeds) > 1
-    return f"{strategy.name}.s{seed}" if several else strategy.name
 
 
 def _parent(config: Config, strategy: Strategy, seed: int) -> str:
@@ -72,33 +129,33 @@ def _parent(config: Config, strategy: Strategy, seed: int) -> str:
     return model_name(config, parent, seed if len(seeds) > 1 else seeds[0])
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What a kind of training adds to the recipe of its models."""
-
-    inputs: dict[str, Path]
-    settings: dict[str, Any]
-    identities: dict[str, str]
-
-
-def artefact(config: Config, run: Run) -> Artefact:
-    """The model folder of a run. Raises ``MissingInput`` if its data or its parent is not there."""
-    task = run.strategy.task
-    parts = kind(task).recipe_parts(config, run)
-    shaping = {key: value for key, value in config.flat(task).items() if key != f"{task}.seeds"}
-    inputs, identities = parts.inputs, parts.identities
-    if run.parent in config.bases:
-        parent = from_root(config.bases[run.parent].name)
-        identities = identities | {"parent": hub.identify(config.bases[run.parent])}
+def _too_little(config: Config, strategy: Strategy) -> str:
+    """Why there is not enough to train on and to hold out; nothing where there is, or where it is not there yet."""
+    path, data = data_file(config, strategy), strategy.data
+    if not path.is_file():
+        return ""
+    if strategy.task == "clm":
+        return _too_few_documents(path, data, config.corpus.validation_share)
+    if _is_file_of_records(strategy):
+        large = path.stat().st_size >= _LARGE
+        count = 2 if large else len({record.id for record in load_records(str(path))})
+        which = f"of the records in {path} are there"
     else:
-        parent = config.home.require(config.home.model(run.parent))
-        inputs = inputs | {"parent": parent}
-    if settings_of(config, task).lora.keeps_adapter and hub.is_adapter(parent):
-        identities = identities | {RULE + "adapter on adapter": "2 (one adapter holds both)"}
-    recipe = Recipe(task, inputs, shaping | parts.settings, identities, run.seed)
-    return Artefact(config.home.model(run.name), recipe, is_folder=True, keep_superseded=True)
+        rows = read_rows(path, REWRITES, ["id", "status"])
+        count, which = rows.loc[rows["status"] == KEPT, "id"].nunique(), f"of the rewrites {data} were kept"
+    return "" if count > 1 else f"{count} {which}; {_BOTH}"
 
 
-def kind(task: Task) -> ModuleType:
-    """The module of a kind of training: its ``recipe_parts`` and ``prepare``."""
-    return import_module({"clm": "emogap.train.causal_lm", "sft": "emogap.train.sft"}[task])
+def _too_few_documents(path: Path, name: str, share: float) -> str:
+    """A corpus of so few lines and articles that its share of them holds none out, or all.
+
+    One that has no validation for another reason is not empty but wrong, and is refused where it is read.
+    """
+    splits = read_rows(path, CORPUS, ["split"])["split"]
+    if splits.empty:
+        return f"the corpus {name} has no document"
+    if splits.nunique() > 1 or not share:
+        return ""
+    lines = read_rows(path, CORPUS, ["line_id"])["line_id"].nunique()
+    held_out = int(lines * share + 0.5)
+    return f"lines and articles in the corpus {name}: {lines}; {_BOTH}" if held_out in (0, lines) else ""

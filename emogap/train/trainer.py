@@ -31,14 +31,14 @@ from transformers import (
 from transformers.loss.loss_utils import ForCausalLMLoss
 
 from emogap.config import Training
-from emogap.device import pick_dtype
+from emogap.device import is_out_of_memory, pick_dtype
 from emogap.errors import TrainingError
 from emogap.store.artefacts import write_json
 from emogap.store.progress import Progress
 from emogap.train import checks
-from emogap.train.blocks import IGNORED
-from emogap.train.checkpoints import last_complete
+from emogap.train.checkpoints import last_complete, read_state
 from emogap.train.packing import keep_apart, see_only_what_precedes
+from emogap.train.rows import IGNORED
 
 History = list[dict[str, float]]
 """One entry a step or evaluation: ``step``, ``epoch``, what was spent so far (``seconds``, ``training_seconds``,
@@ -97,11 +97,10 @@ def next_token_loss(
 
 
 class StudyTrainer(Trainer):
-    """Also the first base of ``SftTrainer``, before TRL's own."""
+    """Trainer with the study's loss, evaluation and record of time; for SFT it is the first base class, before TRL's
+    own."""
 
-    label = "training"
-    """Name of the model, for messages."""
-    settings_name = "clm"
+    plan: Plan
     seconds_before = 0.0
     """Wall time of the parts of this run before the last kill."""
     started = 0.0
@@ -173,11 +172,11 @@ class StudyTrainer(Trainer):
         return self.seconds_before + time.monotonic() - self.started
 
     def go_on_from(self, checkpoint: Path | None) -> None:
-        """Count time and tokens on from where the checkpoint had them."""
+        """Go on counting time and tokens from what they were at a checkpoint."""
         if checkpoint:
-            history = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
-            self.seconds_before, self.training_seconds = history[-1]["seconds"], history[-1]["training_seconds"]
-            self.tokens, self.slots = history[-1]["tokens"], history[-1]["slots"]
+            spent = read_state(checkpoint)["log_history"][-1]
+            self.seconds_before, self.training_seconds = spent["seconds"], spent["training_seconds"]
+            self.tokens, self.slots = spent["tokens"], spent["slots"]
         self.started = time.monotonic()
 
     def end_with(self, checkpoint: Path) -> None:
@@ -190,20 +189,22 @@ class StudyTrainer(Trainer):
     def _load_best_model(self) -> None:
         best = Path(self.state.best_model_checkpoint)
         if not best.is_dir():  # Trainer would leave the last weights
-            raise TrainingError(f"{self.label}: its best checkpoint {best} is gone; delete {best.parent}, train again")
+            raise TrainingError(
+                f"{self.plan.name}: its best checkpoint {best} is gone; delete {best.parent}, train again"
+            )
         super()._load_best_model()
 
     def _not_finite(self, what: str, value: float, step: int) -> TrainingError:
         kept = last_complete(Path(self.args.output_dir))
         where = f"the last good checkpoint is {kept}" if kept else "no checkpoint was written yet"
         return TrainingError(
-            f"{self.label}: {what} is {value} at step {step}; {where}; lower {self.settings_name}.learning_rate "
-            f"or set {self.settings_name}.precision=fp32"
+            f"{self.plan.name}: {what} is {value} at step {step}; {where}; lower {self.plan.task}.learning_rate "
+            f"or set {self.plan.task}.precision=fp32"
         )
 
 
-class _Watch(TrainerCallback):
-    """Progress, the evaluation of the last step, and whoever looks on."""
+class _StudyCallback(TrainerCallback):
+    """Draws the bar of progress, has the last step evaluated, and tells the plan's ``watch`` of each evaluation."""
 
     def __init__(self, plan: Plan):
         self._plan = plan
@@ -291,14 +292,14 @@ def _place(arguments: TrainingArguments, device: torch.device) -> None:
 
 
 def _current(device: str) -> AbstractContextManager:
-    """While it lasts, a device that is named by its number may be made the current one."""
+    """Make a device that is named by its number torch's current one, for the time of a block."""
     index = torch.device(device).index
     return torch.accelerator.device_index(index) if index else nullcontext()
 
 
 @cache
 def _say_once(line: str) -> None:
-    """What holds of all models of a stage, and is met at each."""
+    """Print a line that holds for all models of a stage only for the first of them."""
     print(line)
 
 
@@ -317,7 +318,7 @@ def fit(plan: Plan) -> Outcome:
     Raises ``TrainingError`` if a loss is not finite or memory runs out, and before the first step ``UsageError`` for
     impossible settings, ``InputError`` and ``ModelError`` for rows or a model with which it would fail later.
     """
-    watcher = _Watch(plan)
+    watcher = _StudyCallback(plan)
     patience = EarlyStoppingCallback(early_stopping_patience=plan.settings.patience)
     # With a cache, packed rows are not told apart.
     config = plan.model.config
@@ -328,10 +329,8 @@ def fit(plan: Plan) -> Outcome:
         with _current(checks.training_device(plan.task, plan.settings)):
             trainer = plan.make_trainer(plan, [watcher, patience])
             loss_before = _train(plan, trainer)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise _out_of_memory(plan) from error
-    except RuntimeError as error:
-        if "memory" not in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
             raise
         raise _out_of_memory(plan) from error
     finally:
@@ -343,7 +342,7 @@ def fit(plan: Plan) -> Outcome:
 
 def _train(plan: Plan, trainer: StudyTrainer) -> float:
     """All that is done with a trainer. Returns the parent's validation loss."""
-    trainer.label, trainer.settings_name = plan.name, plan.task
+    trainer.plan = plan
     trainer.remove_callback(PrinterCallback)
     _check(plan, trainer)
     with trainer.args.main_process_first(local=False):
@@ -351,7 +350,8 @@ def _train(plan: Plan, trainer: StudyTrainer) -> float:
     loss_before = _loss_before(plan, trainer)
     set_seed(plan.seed)
     trainer.go_on_from(resume)
-    if resume and _was_over(resume):
+    # Training was to stop when this was written: at its last step, or for lack of improvement.
+    if resume and read_state(resume)["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"]:
         trainer.end_with(resume)
     else:
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -359,17 +359,11 @@ def _train(plan: Plan, trainer: StudyTrainer) -> float:
 
 
 def _check(plan: Plan, trainer: StudyTrainer) -> None:
-    """What would otherwise fail in mid-training, or train on something else without a word."""
+    """Find what would otherwise fail in mid-training, or train on another text without an error."""
     longest = checks.check_rows(plan, trainer)
     see_only_what_precedes(trainer, plan.name, longest, f"lower {plan.task}.{checks.LENGTH[plan.task]}")
     open_rows = {"clm": "clm.boundaries=open", "sft": "sft.packing=false"}[plan.task]
     keep_apart(trainer, plan.name, f"use --set {open_rows}")
-
-
-def _was_over(checkpoint: Path) -> bool:
-    """Whether training was to stop when the checkpoint was written: at its last step, or for lack of improvement."""
-    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    return state["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"]
 
 
 def _loss_before(plan: Plan, trainer: StudyTrainer) -> float:

@@ -161,18 +161,17 @@ def train(task: str, local: Any, settings: Any, folder: Path, watch: Any = None)
 
     from emogap.generate.answer_form import load_answer_form
     from emogap.lm.loading import load_causal
-    from emogap.train.blocks import columns, cut, wrap
-    from emogap.train.causal_lm import as_rows, make_clm_trainer
-    from emogap.train.sft_rows import encode
+    from emogap.train.causal_lm import make_clm_trainer
+    from emogap.train.rows import block_rows, cut, encode, wrap
     from emogap.train.trainer import Plan, fit
 
     model, words = load_causal(local.path)
     needed = settings.batch_size * (settings.accumulation * settings.max_steps + 1)
     if task == "clm":
-        once = as_rows(columns(cut(wrap(words, lines() * 4), settings.block_size, "the sample"), closed=False))
+        once = block_rows(cut(wrap(words, lines() * 4), settings.block_size, "the sample"), closed=False)
         make = make_clm_trainer
     else:
-        from emogap.train.sft_trainer import make_sft_trainer as make
+        from emogap.train.sft import make_sft_trainer as make
 
         table = pd.DataFrame(records()).assign(id=lambda rows: rows.index.astype(str))
         form = load_answer_form(settings.template)

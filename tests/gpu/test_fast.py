@@ -173,7 +173,7 @@ def test_stories_written_by_vllm(models, device, add, paper):
 @pytest.mark.parametrize("name", [GPT2, MEDIUM])
 def test_tokens_trained(models, device, add, paper, name, task, batches, tmp_path):
     from emogap.errors import TrainingError
-    from emogap.train.history import pace
+    from emogap.train.exhibits import pace
 
     if task == "sft":
         for package in ("trl", "datasets"):

@@ -9,14 +9,14 @@ import itertools
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from emogap.config import HubModel, Sampling, Writer
+from emogap.errors import ModelError
 from emogap.generate.chat_format import ChatFormat, end_tokens
-from emogap.generate.engines import Conversation, Engine, Reply, known_tokens
-from emogap.generate.open_engine import open_engine
+from emogap.generate.engines import Conversation, Engine, Reply, open_engine
 from emogap.hub import LocalModel, resolve
 from emogap.options import Parser, a_model
 from emogap.paths import ROOT
@@ -116,6 +116,14 @@ def _shared_prefix(writer: Writer, engines: dict[str, Engine], options: argparse
         timings = time_in_turn(ways, options.rounds, warm_up=False)
         print(f"{name}: reading {len(texts)} prompts")
         print_timings(timings, "prompt tokens", "each its own")
+
+
+def known_tokens(counts: Iterable[int | None], engine: str) -> list[int]:
+    """Counts of tokens, all of them known. Raises ``ModelError`` if one is not: no rate in tokens can be measured."""
+    known = list(counts)
+    if None in known:
+        raise ModelError(f"{engine} does not say how many tokens a reply has (no usage); measure with another engine")
+    return known
 
 
 def _prompts(count: int) -> list[Conversation]:

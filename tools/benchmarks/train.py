@@ -71,7 +71,7 @@ def _compare(arguments: argparse.Namespace, folder: Path) -> None:
 
 def _blocks(tokenizer: "PreTrainedTokenizerBase", settings: Clm, steps: int) -> list[dict[str, Any]]:
     """As many blocks of the sample text, repeated where it is too short, as ``steps`` steps take."""
-    from emogap.train.blocks import columns, cut, wrap
+    from emogap.train.rows import block_rows, cut, wrap
 
     texts = [
         line.strip()
@@ -79,8 +79,7 @@ def _blocks(tokenizer: "PreTrainedTokenizerBase", settings: Clm, steps: int) -> 
         for line in file.read_text(encoding="utf-8").splitlines()
         if line.strip()
     ]
-    arrays = columns(cut(wrap(tokenizer, texts), settings.block_size, "the sample"), closed=False)
-    rows = [dict(zip(arrays, row, strict=True)) for row in zip(*arrays.values(), strict=True)]
+    rows = block_rows(cut(wrap(tokenizer, texts), settings.block_size, "the sample"), closed=False)
     needed = steps * settings.batch_size
     return (rows * (needed // len(rows) + 1))[:needed]
 
@@ -145,8 +144,8 @@ def _real_token_shares(tokenizer: "PreTrainedTokenizerBase", batch_size: int) ->
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
     from emogap.generate.answer_form import load_answer_form
-    from emogap.train.sft_rows import encode
-    from emogap.train.sft_trainer import as_dataset
+    from emogap.train.rows import encode
+    from emogap.train.sft import as_dataset
 
     records = pd.DataFrame(json.loads((ROOT / "data/sample/alpaca.json").read_text(encoding="utf-8")))
     records["id"] = [str(number) for number in range(len(records))]
