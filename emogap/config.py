@@ -741,18 +741,15 @@ def _validated(path: Path, settings: dict[str, Any], where: str = "") -> Config:
 
 def _keep(path: Path, home: Path, own: dict[str, Any], given: dict[str, Any]) -> None:
     """Write down what a home sets now, and say what changed."""
-    before, profile = _validated(path, own).model_dump(mode="json"), _validated(path, {}).model_dump(mode="json")
-    kept = dict(own)
-    for key, value in given.items():
-        parts = _key_parts(key)
-        if not _shapes_results(parts):
-            continue
-        under = [other for other in kept if _key_parts(other)[: len(parts)] == parts]
-        kept = {other: kept[other] for other in kept if other not in under} | {key: value}
-        if _at(_validated(path, kept).model_dump(mode="json"), parts) == _at(profile, parts):
-            del kept[key]
-    now = _validated(path, kept).model_dump(mode="json")
-    for key in dict.fromkeys([*own, *given]):
+    shaping = {key: value for key, value in given.items() if _shapes_results(_key_parts(key))}
+    wanted = [_key_parts(key) for key in shaping]
+    over = [key for key in own if any(_key_parts(key)[: len(parts)] == parts for parts in wanted)]
+    kept = {key: value for key, value in own.items() if key not in over} | shaping
+    now, before, profile = (_values(path, settings) for settings in (kept, own, {}))
+    for key in shaping:  # what changes nothing is the profile's
+        others = {other: value for other, value in kept.items() if other != key}
+        kept = others if _values(path, others) == now else kept
+    for key in dict.fromkeys([*over, *shaping]):
         parts = _key_parts(key)
         if (value := _at(now, parts)) != _at(before, parts):
             usual = _at(profile, parts)
@@ -760,6 +757,14 @@ def _keep(path: Path, home: Path, own: dict[str, Any], given: dict[str, Any]) ->
             print(f"{home / home_settings.FILE}: {key} = {_shown(value)} in this home from now on ({whose})")
     if kept != own:
         home_settings.write(home, kept)
+
+
+def _values(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """All values of a profile with these settings on top; none where they do not go together."""
+    try:
+        return _validated(path, settings).model_dump(mode="json")
+    except UsageError:
+        return {}
 
 
 def forget(config: Config, keys: Iterable[str]) -> list[str]:

@@ -175,3 +175,9 @@ def test_a_profile_may_begin_with_a_byte_order_mark(tmp_path):
     profile = tmp_path / "mine.toml"
     profile.write_text('\ufeffextends = "embedded"\nseed = 3\n', encoding="utf-8")
     assert load_config(str(profile), tmp_path).seed == 3
+
+
+@pytest.mark.parametrize("key", ["scale.cpus", "writer.timeout"])
+def test_a_number_is_finite(key, tmp_path):
+    with pytest.raises(UsageError, match=f"setting '{key}' = Infinity: input should be a finite number"):
+        load_config("embedded", tmp_path, [f"{key}=inf"])

@@ -48,7 +48,7 @@ def tiny(tmp_path_factory):
 def drawn(monkeypatch):
     """The stages whose curves were asked for; they are not drawn, which would take longer than the training."""
     tasks = []
-    monkeypatch.setattr("emogap.train.stage.training_exhibits", lambda config, task: tasks.append(task) or [])
+    monkeypatch.setattr("emogap.train.exhibits.training_exhibits", lambda config, task: tasks.append(task) or [])
     return tasks
 
 

@@ -23,9 +23,6 @@ _SUMMARY = (
     "tokens/s",
 )  # fmt: skip
 
-_ON_CURVES = "Four panels over steps: training and validation loss, validation perplexity, learning rate, gradient norm"
-"""What is on the figure of curves."""
-
 
 def summary_table(records: list[dict[str, Any]]) -> pd.DataFrame:
     """One row a model: what it started from, how long it was trained, and validation perplexity before and after."""
