@@ -5,7 +5,7 @@ Takes the same options (`python process_pretrain_data.py --help`).
 
 import sys
 
-from emogap.cli import main
+from emogap.commands.cli import main
 
 if __name__ == "__main__":
     sys.exit(main(["process", *sys.argv[1:]]))

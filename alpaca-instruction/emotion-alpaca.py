@@ -5,7 +5,7 @@ Takes the same options (`python alpaca-instruction/emotion-alpaca.py --help`).
 
 import sys
 
-from emogap.cli import main
+from emogap.commands.cli import main
 
 if __name__ == "__main__":
     sys.exit(main(["rewrite", *sys.argv[1:]]))

@@ -2,7 +2,7 @@
 
 import sys
 
-from emogap.cli import main
+from emogap.commands.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

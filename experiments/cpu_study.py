@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from emogap.cli import main as emogap
+from emogap.answers.emotions_found import read_answers
+from emogap.answers.respond import conditions
+from emogap.commands.cli import main as emogap
 from emogap.config import Config, load_config
-from emogap.data.alpaca import Record, clean, select
 from emogap.emotions import group_of
-from emogap.evaluate.emotions_found import read_answers
-from emogap.evaluate.respond import conditions
 from emogap.paths import ROOT
 from emogap.records import SCORES, read_rows
+from emogap.text.alpaca import Record, clean, select
 
 STORIES = {"published-m1": "prompt1.parquet", "published-m3": "prompt3.parquet"}
 """Method → file; the two methods with as many published stories as each other."""

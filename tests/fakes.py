@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from emogap.generate.engines import Conversation, Reply
+from emogap.lm.engines.engine import Conversation, Reply
 
 
 class FakeEngine:
@@ -89,7 +89,7 @@ class HashClassifier:
 
 def use_fakes(monkeypatch, reply: Callable[[Conversation], str | Reply]) -> FakeEngine:
     """Let the stages that write open this engine (``opened`` counts how often) and a fake classifier."""
-    from emogap.generate import judging, writing
+    from emogap.stories import judging, writing
 
     fake = FakeEngine(reply)
 

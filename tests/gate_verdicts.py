@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 
 from emogap.config import RewriteGates
-from emogap.generate.judging import read_reply
-from emogap.generate.quality import REWRITE_GATES, STORY_GATES, Candidate, failures
-from emogap.generate.similarity import similarities
+from emogap.stories.gates import REWRITE_GATES, STORY_GATES, Candidate, failures
+from emogap.stories.judging import read_reply
+from emogap.stories.similarity import similarities
 
 VERDICTS = Path(__file__).parent / "data" / "gate_verdicts.csv"
 

@@ -138,7 +138,7 @@ def _embedded_writer(folder: Path) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, MistralConfig, MistralForCausalLM
 
     from emogap.config import HubModel
-    from emogap.hub import resolve
+    from emogap.lm.hub import resolve
 
     source = resolve(HubModel(name="embedded:smollm2-135m-instruct")).path
     values = AutoConfig.from_pretrained(source).to_dict()

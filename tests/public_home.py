@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
-from emogap.data.fetch import Servers
+from emogap.fetch.download import Servers
 
 
 def git_sha1(content: bytes) -> str:

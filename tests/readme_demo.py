@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from emogap.evaluate.blimp_tables import MEAN
+from emogap.grammar.blimp_tables import MEAN
 from emogap.store.exhibits import shown_table
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -88,21 +88,21 @@ def test_torch_is_not_loaded_to_say_that_a_processor_is_there():
 
 def no_work(monkeypatch):
     """Fails the test where anything long is begun."""
-    for place in ("emogap.data.babylm.clean", "emogap.data.classify.count_texts", "emogap.hub._from_hub"):
+    for place in ("emogap.babylm.process.clean", "emogap.emotion.classify.count_texts", "emogap.lm.hub._from_hub"):
         monkeypatch.setattr(place, lambda *_, **__: pytest.fail("work was begun"))
 
 
 @pytest.mark.parametrize(
     ("setting", "module", "stage"),
     [
-        ("process.device", "emogap.data.babylm", "process"),
+        ("process.device", "emogap.babylm.process", "process"),
         ("clm.device", "emogap.train.causal_lm", "clm"),
         ("sft.device", "emogap.train.sft", "sft"),
-        ("respond.device", "emogap.evaluate.respond", "respond"),
-        ("respond.device", "emogap.evaluate.evaluate", "evaluate"),
-        ("respond.device", "emogap.evaluate.evaluate", "measure_sentiment"),
-        ("blimp.device", "emogap.evaluate.evaluate", "evaluate"),
-        ("emobench.device", "emogap.evaluate.evaluate", "evaluate"),
+        ("respond.device", "emogap.answers.respond", "respond"),
+        ("respond.device", "emogap.study.evaluate", "evaluate"),
+        ("respond.device", "emogap.study.evaluate", "measure_sentiment"),
+        ("blimp.device", "emogap.study.evaluate", "evaluate"),
+        ("emobench.device", "emogap.study.evaluate", "evaluate"),
     ],
 )
 def test_a_stage_says_at_its_beginning_that_a_device_is_not_there(make_config, monkeypatch, setting, module, stage):
@@ -113,9 +113,9 @@ def test_a_stage_says_at_its_beginning_that_a_device_is_not_there(make_config, m
 
 def test_models_by_name_and_files_are_checked_as_early(make_config, monkeypatch, tmp_path):
     from emogap.config import HubModel
-    from emogap.data.classify import classify_file
-    from emogap.evaluate.evaluate import TASKS
-    from emogap.generate.open_engine import open_engine
+    from emogap.emotion.classify import classify_file
+    from emogap.lm.engines.open_engine import open_engine
+    from emogap.study.evaluate import TASKS
 
     no_work(monkeypatch)
     models = {"m": HubModel(name="someone/model")}

@@ -18,8 +18,8 @@ import readme_demo
 from documents import DOCUMENTS, NOT_RUN, ROOT, RUN, Block, blocks, command_blocks, links, spans, stray_commands
 from pydantic import BaseModel
 
-from emogap.cli import build_parser
 from emogap.commands import config_from
+from emogap.commands.cli import build_parser
 from emogap.commands.tools import DOORS
 from emogap.config import Config
 from tools.bench import BENCHMARKS
@@ -88,7 +88,7 @@ def finished(project) -> Path:
     """The copy after a small run of the whole study, with real data where they are to be had."""
     # In one process: notebooks and their kernels have a test of their own.
     run(
-        "python -c 'from emogap.config import load_config; from emogap.stages import STAGES\n"
+        "python -c 'from emogap.config import load_config; from emogap.study.stages import STAGES\n"
         "for stage in STAGES: print(stage.run(load_config()), flush=True)'",
         project,
     )

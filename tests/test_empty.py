@@ -8,20 +8,20 @@ import pytest
 from tiny_study import Study, Writer, profile_file
 
 from emogap.config import load_config
-from emogap.data.corpus import corpus
-from emogap.data.wiki import read_articles
+from emogap.corpus import figures as corpus_figures
+from emogap.corpus.compile import corpus
+from emogap.corpus.wiki import read_articles
 from emogap.emotions import LABELS
 from emogap.errors import UsageError
-from emogap.evaluate.lens import lens_models
-from emogap.evaluate.models import study_models
+from emogap.lens.stage import lens_models
 from emogap.paths import ROOT
 from emogap.records import CORPUS, PROCESSED, REWRITES, STORIES, read_rows, write_rows
-from emogap.show import corpus_figures
-from emogap.show.report_tables import to_cells
-from emogap.stages import STAGES
-from emogap.state import inspect_all
+from emogap.report.tables import to_cells
 from emogap.store.exhibits import Exhibit, drawing, exhibits, read_table
 from emogap.store.pieces import run
+from emogap.study.stages import STAGES
+from emogap.study.state import inspect_all
+from emogap.train.models import study_models
 from emogap.train.strategies import nothing_to_train, trainable, untrained
 
 NOT_ONE = "training and validation need one each"
@@ -331,13 +331,13 @@ def test_labels_that_no_line_has_make_no_draw(make_config, monkeypatch):
     """Drawn evenly over the emotions, of none there is none."""
     from fakes import HashClassifier
 
-    from emogap.data import babylm
+    from emogap.babylm import process as babylm
 
     classifier = HashClassifier()
     classifier.zero = tuple(label for label in LABELS if label != "neutral")
-    monkeypatch.setattr("emogap.data.classify.load", lambda *_: classifier)
+    monkeypatch.setattr("emogap.emotion.classify.load", lambda *_: classifier)
     monkeypatch.setattr(babylm, "classifier_identity", lambda model: model.name)
-    monkeypatch.setattr("emogap.show.process_figures.emotion_shares", lambda table: None)
+    monkeypatch.setattr("emogap.babylm.figures.emotion_shares", lambda table: None)
     monkeypatch.setattr("emogap.store.exhibits.save_figure", lambda *_: None)
     config = make_config("process.balance=true")
     assert babylm.process(config).counts["emotional, drawn"] == 0

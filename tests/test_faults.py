@@ -23,8 +23,8 @@ import pytest
 from tiny_study import Study, Writer, profile_file
 
 from emogap.errors import DiskError, InputError
-from emogap.stages import STAGES, stage
-from emogap.state import inspect_all, verify_all
+from emogap.study.stages import STAGES, stage
+from emogap.study.state import inspect_all, verify_all
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ def whole(name: str, kills: int = 12) -> Work:
     return Work(name, f"{chosen.module}:{chosen.function}", (chosen.folder,), kills)
 
 
-EVALUATE = "emogap.evaluate.evaluate"
+EVALUATE = "emogap.study.evaluate"
 MEASURES = "quantitative_analysis"
 WORKS = (
     whole("process"),
@@ -60,12 +60,12 @@ WORKS = (
     whole("rewrite"),
     Work("clm", "emogap.train.causal_lm:clm", ("models/*baby", "models/*baby.*", "models/.*")),
     Work("sft", "emogap.train.sft:sft", ("models/*instr", "models/*instr.*", "models/.*")),
-    Work("respond", "emogap.evaluate.respond:respond", (f"{MEASURES}/responses*",)),
+    Work("respond", "emogap.answers.respond:respond", (f"{MEASURES}/responses*",)),
     Work("sentiment", f"{EVALUATE}:measure_sentiment",
          (f"{MEASURES}/emotions*", f"{MEASURES}/scores/*/answers.*", f"{MEASURES}/scores/*/sentiment.*",
           f"{MEASURES}/scores/*/plain_text.*")),
-    Work("blimp", "emogap.evaluate.blimp:BLIMP.pieces", (f"{MEASURES}/scores/*/blimp*",)),
-    Work("emobench", "emogap.evaluate.emobench:EMOBENCH.pieces", (f"{MEASURES}/scores/*/emobench*",)),
+    Work("blimp", "emogap.grammar.blimp:BLIMP.pieces", (f"{MEASURES}/scores/*/blimp*",)),
+    Work("emobench", "emogap.grammar.emobench:EMOBENCH.pieces", (f"{MEASURES}/scores/*/emobench*",)),
     whole("evaluate", kills=4),  # its parts stand above; here they follow one another
     whole("lens"),
     whole("babylm-stats"),
@@ -320,7 +320,7 @@ def test_two_runs_of_a_stage_at_once_share_the_work(name, study, undisturbed):
 
 def start_run(study: Study, log: Path, *words: str) -> subprocess.Popen:
     """``emogap run WORDS`` as a user starts it: with notebooks."""
-    command = [sys.executable, "-m", "emogap.cli", "run", *words, "--profile", str(study.profile)]
+    command = [sys.executable, "-m", "emogap", "run", *words, "--profile", str(study.profile)]
     with log.open("w") as file:
         return subprocess.Popen(
             [*command, "--home", str(study.home)], stdout=file, stderr=file, env=os.environ | study.environment

@@ -12,13 +12,13 @@ import pytest
 from emogap.config import HubModel
 from emogap.emotions import GROUPINGS, LABELS, REWRITE_EMOTIONS, group_of, labels_over
 from emogap.errors import InputError, MissingInput, ModelError, UsageError
-from emogap.generate.prompts import load_template, parse_template
-from emogap.hub import identify, packaged_file, resolve
+from emogap.lm.hub import identify, packaged_file, resolve
 from emogap.published import published
 from emogap.records import PROCESSED, STORIES, count_rows, read_rows, row_seed, stream_rows, write_rows
 from emogap.store.exhibits import Drawing, Exhibit, drawing, exhibits, save_figure, save_table
 from emogap.store.pieces import run
 from emogap.text import near_duplicates as neardup
+from emogap.text.templates import load_template, parse_template
 from tools import bench
 
 

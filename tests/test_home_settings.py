@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from emogap.cli import main
+from emogap.commands.cli import main
 from emogap.config import forget, load_config, setting_keys
 from emogap.errors import UsageError
 from emogap.published import published

@@ -10,17 +10,17 @@ import zipfile
 import pytest
 from tiny_models import save_tiny_gpt2
 
+from emogap.babylm import raw
 from emogap.config import HubModel, Writer
-from emogap.data import raw
 from emogap.errors import InputError, ModelError
-from emogap.generate.engines import Conversation
-from emogap.generate.prompts import parse_template
-from emogap.hub import LocalModel
+from emogap.lm.engines.engine import Conversation
+from emogap.lm.hub import LocalModel
 from emogap.paths import ROOT
 from emogap.text import reading
+from emogap.text.templates import parse_template
 
 FILES = sorted((ROOT / "emogap").rglob("*.py"))
-GUARDED = "emogap/generate/import_pickles.py"
+GUARDED = "emogap/stories/import_pickles.py"
 """The one module that reads pickles, through an unpickler that admits plain values alone."""
 LOADERS = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
@@ -87,19 +87,19 @@ def with_code(harmless, tmp_path):
 
 
 def _engine(folder):
-    from emogap.generate.open_engine import open_engine
+    from emogap.lm.engines.open_engine import open_engine
 
     return open_engine(Writer(model=HubModel(name=str(folder)), device="cpu", dtype="fp32"))
 
 
 def _scores(folder):
-    from emogap.evaluate.sentence_scores import SentenceScorer
+    from emogap.lm.sentence_scores import SentenceScorer
 
     return SentenceScorer(LocalModel(folder, "evil"), device="cpu")
 
 
 def _lens(folder):
-    from emogap.evaluate.logit_lens import LogitLens
+    from emogap.lens.logit_lens import LogitLens
 
     return LogitLens(LocalModel(folder, "evil"), device="cpu")
 
@@ -117,7 +117,7 @@ def _tokenizer(folder):
 
 
 def _classifier(folder):
-    from emogap.data.emotion_model import load_hub_model
+    from emogap.emotion.classifier import load_hub_model
 
     return load_hub_model(str(folder), None, "cpu", "fp32")
 
@@ -140,7 +140,7 @@ def test_code_in_a_model_repository_is_not_run_and_nobody_is_asked(load, with_co
 def test_code_in_a_chat_template_stays_in_its_sandbox(code, harmless):
     from transformers import AutoTokenizer
 
-    from emogap.generate.chat_format import ChatFormat
+    from emogap.lm.engines.chat_format import ChatFormat
 
     tokenizer = AutoTokenizer.from_pretrained(harmless)
     tokenizer.chat_template = code

@@ -3,19 +3,19 @@
 import pandas as pd
 import pytest
 
-from emogap.data.composition import pools
-from emogap.data.composition_log import composition
-from emogap.data.corpus import corpus_pieces
+from emogap.corpus.compile import corpus_pieces
+from emogap.corpus.composition import pools
+from emogap.corpus.log import composition
 from emogap.errors import UsageError
-from emogap.evaluate.blimp_exhibits import blimp_exhibits
-from emogap.evaluate.preference import Votes, build_questionnaire, prompts_table
-from emogap.evaluate.tasks import Measured
-from emogap.generate.outcomes import _side_by_side
+from emogap.grammar.blimp_exhibits import blimp_exhibits
+from emogap.grammar.tasks import Measured
+from emogap.preference.questionnaire import Votes, build_questionnaire, prompts_table
 from emogap.records import RESPONSES, write_rows
-from emogap.show.report_tables import to_cells
-from emogap.show.textstats_figures import MEASURES, measures
+from emogap.report.tables import to_cells
 from emogap.store.exhibits import read_table
 from emogap.store.views import View, cells, told_apart
+from emogap.stories.outcomes import _side_by_side
+from emogap.textstats.figures import MEASURES, measures
 
 
 def test_different_names_stay_different():

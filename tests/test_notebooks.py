@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from emogap.paths import ROOT
-from emogap.stages import STAGES
+from emogap.study.stages import STAGES
 
 NOTEBOOKS = [stage.source for stage in STAGES if (stage.source or "").endswith(".ipynb")]
 NOTEBOOKS += ["alpaca-instruction/prompt_studio.ipynb"]  # beside the stages: for trying out

@@ -12,15 +12,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from emogap.cli import main
+from emogap.commands.cli import main
 from emogap.config import load_config
-from emogap.evaluate.models import study_models
-from emogap.generate.grid import make_grid
-from emogap.stages import STAGES
-from emogap.state import inspect_all
 from emogap.store.artefacts import Artefact
 from emogap.store.exhibits import exhibits, read_table
 from emogap.store.pieces import run
+from emogap.study.stages import STAGES
+from emogap.study.state import inspect_all
+from emogap.train.models import study_models
+from emogap.trial.grid import make_grid
 
 OLD = Path(__file__).parent / "fixtures" / "old_home"
 EXPECTED = json.loads((OLD / "expected.json").read_text(encoding="utf-8"))

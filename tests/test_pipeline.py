@@ -13,10 +13,10 @@ import pytest
 
 from emogap.config import load_config
 from emogap.emotions import LABELS
-from emogap.stages import STAGES
-from emogap.state import inspect_all
 from emogap.store.artefacts import manifest_path
 from emogap.store.exhibits import exhibits
+from emogap.study.stages import STAGES
+from emogap.study.state import inspect_all
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(2400)]
 
@@ -38,7 +38,7 @@ SMALL = (
 
 def emogap(*words: str, home: Path, check: bool = True) -> subprocess.CompletedProcess:
     settings = [word for setting in SMALL for word in ("--set", setting)]
-    command = [sys.executable, "-m", "emogap.cli", *words, "--home", str(home), *settings]
+    command = [sys.executable, "-m", "emogap", *words, "--home", str(home), *settings]
     done = subprocess.run(command, capture_output=True, text=True, cwd=home.parent, timeout=1800)
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
@@ -174,7 +174,7 @@ def rows_of(home: Path) -> dict[str, pd.DataFrame]:
 def run_and_kill(home: Path, *words: str, until) -> bool:
     """Start a run and kill it once ``until()`` is true; whether it was killed before it ended."""
     settings = [word for setting in SMALL for word in ("--set", setting)]
-    command = [sys.executable, "-m", "emogap.cli", "run", *words, "--home", str(home), *settings]
+    command = [sys.executable, "-m", "emogap", "run", *words, "--home", str(home), *settings]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and not until():
         time.sleep(0.02)

@@ -14,18 +14,16 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
+from emogap.answers.sentiment import asked_and_found, change_table, read_counts, sentiment_table, shares_per_prompt
+from emogap.babylm import raw
+from emogap.babylm.clean import Report, SeenKeys, clean, count_words
 from emogap.config import Config, Gates, Process, RewriteGates, load_config
-from emogap.data import raw
-from emogap.data.clean import Report, SeenKeys, clean, count_words
-from emogap.data.composition import TRAIN, VALIDATION, Pool, seeded_order, split, take
+from emogap.corpus.composition import TRAIN, VALIDATION, Pool, seeded_order, split, take
 from emogap.emotions import GROUPINGS, LABELS, REWRITE_EMOTIONS, group_of
 from emogap.errors import InputError, UsageError
-from emogap.evaluate.sentiment import asked_and_found, change_table, read_counts, sentiment_table, shares_per_prompt
-from emogap.evaluate.statistics import bootstrap_interval, holm, paired_p, wilson_interval
-from emogap.generate.augment import parse_chunks
-from emogap.generate.judging import read_reply
-from emogap.generate.prompts import parse_template
-from emogap.generate.quality import (
+from emogap.records import row_seed
+from emogap.stories.augment import parse_chunks
+from emogap.stories.gates import (
     REWRITE_GATES,
     STORY_GATES,
     Candidate,
@@ -38,12 +36,12 @@ from emogap.generate.quality import (
     too_short,
     trim_to_sentence,
 )
-from emogap.generate.quality import (
-    clean as clean_reply,
-)
-from emogap.generate.rewrite import wanted_emotions
-from emogap.records import row_seed
+from emogap.stories.gates import clean as clean_reply
+from emogap.stories.judging import read_reply
+from emogap.stories.rewrite import wanted_emotions
 from emogap.text.near_duplicates import contained_share, normalised
+from emogap.text.statistics import bootstrap_interval, holm, paired_p, wilson_interval
+from emogap.text.templates import parse_template
 from emogap.train.rows import IGNORED, block_rows, cut, encode, show_mask
 from emogap.train.sft import held_out
 from tools.benchmarks.clean import plain_loop
@@ -414,7 +412,7 @@ def tokenizer(tmp_path_factory):
     max_length=st.integers(8, 400), loss_on=st.sampled_from(["response", "all"]),
 )  # fmt: skip
 def test_masks_cover_the_question_and_nothing_of_the_answer(tokenizer, rows, max_length, loss_on):
-    from emogap.generate.answer_form import load_answer_form
+    from emogap.lm.answer_form import load_answer_form
 
     form = load_answer_form("prompts/answer/sft.txt")
     table = pd.DataFrame(rows, columns=["instruction", "input", "output"]).assign(id="r")

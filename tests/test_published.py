@@ -6,15 +6,15 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_ind
 
-from emogap.cli import main
-from emogap.data.registry import data_set
+from emogap.commands.cli import main
 from emogap.emotions import group_of
 from emogap.errors import UsageError
-from emogap.evaluate.statistics import wilson_interval
+from emogap.fetch.registry import data_set
 from emogap.published import published, published_tables
-from emogap.show.comparison import compare, view
-from emogap.show.study_order import PLACES
+from emogap.report.comparison import compare, view
+from emogap.report.study_order import PLACES
 from emogap.store.views import cells
+from emogap.text.statistics import wilson_interval
 
 BASE, TUNED = "gpt2-medium", "gpt2-medium-baby-instr"
 OUTCOMES = ["positive", "neutral", "negative"]

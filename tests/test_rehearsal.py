@@ -14,11 +14,11 @@ from public_home import PublicHome, serving
 from published_files import files_of
 
 from emogap.config import load_config
-from emogap.data.fetch import fetch
-from emogap.data.registry import data_set
+from emogap.fetch.download import fetch
+from emogap.fetch.registry import data_set
 from emogap.records import KEPT
-from emogap.stages import STAGES
 from emogap.store.artefacts import read_manifest
+from emogap.study.stages import STAGES
 
 pytestmark = [
     pytest.mark.slow,

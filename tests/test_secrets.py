@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from tiny_study import Study, Writer, profile_file
 
-from emogap.stages import stage
+from emogap.study.stages import stage
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +66,16 @@ def study(tmp_path_factory, writer) -> Study:
 
 def run(study: Study, *words: str, code: int = 0) -> str:
     """What a command said that has the canaries in its environment."""
-    command = [sys.executable, "-m", "emogap.cli", *words, "--profile", str(study.profile), "--home", str(study.home)]
+    command = [
+        sys.executable,
+        "-m",
+        "emogap",
+        *words,
+        "--profile",
+        str(study.profile),
+        "--home",
+        str(study.home),
+    ]
     environment = os.environ | study.environment | CANARIES
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=study.home.parent, timeout=600)
     assert done.returncode == code, done.stdout + done.stderr
@@ -128,7 +137,15 @@ def test_a_server_that_says_the_key_back_in_a_refusal(study, writer, fault):
     setattr(writer, fault, True)
     try:
         said = run(home, "run", "--only", "augment", code=1) + run(home, "augment", code=1)
-        run_with_traceback = [sys.executable, "-m", "emogap.cli", "augment", "--debug", "--home", str(home.home)]
+        run_with_traceback = [
+            sys.executable,
+            "-m",
+            "emogap",
+            "augment",
+            "--debug",
+            "--home",
+            str(home.home),
+        ]
         done = subprocess.run(
             [*run_with_traceback, "--profile", str(home.profile)],
             capture_output=True, text=True, env=os.environ | home.environment | CANARIES,

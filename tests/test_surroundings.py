@@ -9,13 +9,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from emogap import paths, runner
-from emogap.cli import build_parser, main
+from emogap import paths
+from emogap.babylm.process import emotions_by_source
 from emogap.commands import config_from
-from emogap.data.babylm import emotions_by_source
+from emogap.commands.cli import build_parser, main
+from emogap.commands.options import a_model, a_path
 from emogap.errors import DiskError, UsageError
-from emogap.options import a_model, a_path
 from emogap.paths import ROOT, cache_dir, cache_folder, choose_home, folder_or_name, from_root, given_path
+from emogap.study import runner
 
 STRANGE = "a\u00a0b\\c \"q\" 's' %41 #x ?y [z] {k} *\n$v$"
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
@@ -70,7 +71,7 @@ def test_a_broken_pipe_of_the_work_is_an_error_like_others(tmp_path, monkeypatch
     def break_off(config):
         raise BrokenPipeError(32, "Broken pipe")
 
-    monkeypatch.setattr("emogap.state.inspect_all", break_off)
+    monkeypatch.setattr("emogap.study.state.inspect_all", break_off)
     assert main(["status", "--home", str(tmp_path)]) == 1
     assert capsys.readouterr().err == "emogap: file system: Broken pipe\n"
 

@@ -17,7 +17,7 @@ from importlib import import_module
 from operator import attrgetter
 from pathlib import Path
 
-from emogap.cli import main
+from emogap.commands.cli import main
 from emogap.config import Config, load_config
 from emogap.store import pieces
 
@@ -65,11 +65,11 @@ new_tokens = 4
 IMPORTS = (
     "torch", "transformers", "datasets", "trl", "peft", "sklearn.feature_extraction.text", "scipy.stats", "nltk",
     "pandas", "polars", "matplotlib.pyplot", "transformers.models.gpt2.modeling_gpt2", "transformers.models.bert",
-    "emogap.data.babylm", "emogap.generate.augment", "emogap.generate.server_engine", "emogap.data.corpus",
-    "emogap.generate.rewrite", "emogap.train.causal_lm", "emogap.train.sft", "emogap.train.trainer",
-    "emogap.evaluate.evaluate", "emogap.evaluate.lens", "emogap.evaluate.logit_lens",
-    "emogap.evaluate.textstats", "emogap.show.report", "emogap.generate.transformers_engine",
-    "emogap.evaluate.sentence_scores", "emogap.show.lens_figures", "emogap.show.textstats_figures",
+    "emogap.babylm.process", "emogap.stories.augment", "emogap.lm.engines.server_engine", "emogap.corpus.compile",
+    "emogap.stories.rewrite", "emogap.train.causal_lm", "emogap.train.sft", "emogap.train.trainer",
+    "emogap.study.evaluate", "emogap.lens.stage", "emogap.lens.logit_lens",
+    "emogap.textstats.stage", "emogap.report.page", "emogap.lm.engines.transformers_engine",
+    "emogap.lm.sentence_scores", "emogap.lens.figures", "emogap.textstats.figures",
 )  # fmt: skip
 
 

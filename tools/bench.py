@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
+from emogap.commands.options import Parser
 from emogap.errors import UsageError
-from emogap.options import Parser
 
 
 @dataclass(frozen=True)

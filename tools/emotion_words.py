@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
+from emogap.commands.options import Parser, a_path
 from emogap.emotions import LABELS
 from emogap.errors import MissingInput
-from emogap.evaluate.emotion_words import WORDS
-from emogap.evaluate.text_comparison import log_odds
-from emogap.evaluate.text_sources import STORY_COLUMNS, read_texts
-from emogap.evaluate.word_counts import PRESETS
-from emogap.options import Parser, a_path
+from emogap.lens.emotion_words import WORDS
 from emogap.store.artefacts import fingerprint, write_json
+from emogap.text.comparison import log_odds
+from emogap.text.word_counts import PRESETS
+from emogap.textstats.sources import STORY_COLUMNS, read_texts
 from tools.goemotions import read_goemotions
 
 LISTED = 40

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from emogap.data.minilm import MeanPoolClassifier
+from emogap.emotion.minilm import MeanPoolClassifier
 
 
 class LowRank(nn.Module):

@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import f1_score
 
-from emogap.data.emotion_model import (
+from emogap.commands.options import Parser, a_path
+from emogap.device import cpu_has_bf16
+from emogap.emotion.classifier import (
     MINILM,
     MODELS,
     TFIDF,
@@ -32,10 +34,8 @@ from emogap.data.emotion_model import (
     pad,
     tfidf_vectorizer,
 )
-from emogap.device import cpu_has_bf16
 from emogap.emotions import EMOTIONS, INDEX, LABELS
 from emogap.errors import MissingInput, UsageError
-from emogap.options import Parser, a_path
 from emogap.store.artefacts import write_json
 from emogap.text.forms import Form, Label, Text, check, read_forms
 from tools.goemotions import GoEmotions, read_goemotions
@@ -147,7 +147,7 @@ def fit_each(
     train: GoEmotions, fits: Sequence[FitSettings], seed: int, work: Path, log: Log = print
 ) -> "list[dict[str, torch.Tensor]]":
     """What each fit learnt from the human labels. Fit k has seed ``seed + k`` and resumes from ``work``."""
-    from emogap.data import minilm
+    from emogap.emotion import minilm
 
     _, tokenizer = minilm.load_encoder()
     tokens = tokenizer([minilm.spell_out_symbols(text) for text in train.texts], truncation=True)["input_ids"]
@@ -169,7 +169,7 @@ def fit(
     """
     import torch
 
-    from emogap.data import minilm
+    from emogap.emotion import minilm
 
     torch.manual_seed(seed)
     model, tokenizer = minilm.load_encoder(settings.dropout, attention="eager")

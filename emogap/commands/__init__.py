@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from emogap.config import Config, load_config
-from emogap.stages import stage
+from emogap.study.stages import stage
 
 Commands = argparse._SubParsersAction
 

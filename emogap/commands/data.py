@@ -3,7 +3,7 @@
 import argparse
 
 from emogap.commands import Commands, add_setting, add_stage, config_from, run_stage
-from emogap.options import a_model, a_path
+from emogap.commands.options import a_model, a_path
 
 
 def register(commands: Commands) -> None:
@@ -86,7 +86,7 @@ def _threshold(word: str) -> float | str:
 
 def _classify(arguments: argparse.Namespace) -> None:
     from emogap.config import HubModel, Scale
-    from emogap.data.classify import classify_file
+    from emogap.emotion.classify import classify_file
 
     summary = classify_file(
         arguments.source,
@@ -114,8 +114,8 @@ def _add_fetch(commands: Commands) -> None:
 
 
 def _fetch(arguments: argparse.Namespace) -> None:
-    from emogap.data.fetch import fetch
-    from emogap.data.registry import DATA_SETS, RAW, data_set
+    from emogap.fetch.download import fetch
+    from emogap.fetch.registry import DATA_SETS, RAW, data_set
 
     if not arguments.names:
         for known in DATA_SETS.values():
@@ -156,7 +156,7 @@ def _describe(stage: str, arguments: argparse.Namespace) -> None:
         return
     if not arguments.out:
         raise UsageError("--out DIR is missing: where the statistics of these files go")
-    from emogap.evaluate.textstats import REWRITES, STORIES, describe_files
+    from emogap.textstats.stage import REWRITES, STORIES, describe_files
 
     genre = STORIES if stage == STORIES.stage else REWRITES
     table = describe_files(

@@ -3,7 +3,7 @@
 import argparse
 
 from emogap.commands import Commands, add_run_options, add_setting, add_stage, config_from
-from emogap.options import a_path
+from emogap.commands.options import a_path
 
 
 def register(commands: Commands) -> None:
@@ -34,7 +34,7 @@ def _register_respond(commands: Commands) -> None:
 
 
 def _respond(arguments: argparse.Namespace) -> None:
-    from emogap.evaluate.respond import respond
+    from emogap.answers.respond import respond
 
     print(respond(config_from(arguments)))
 
@@ -64,11 +64,11 @@ def _sentiment(arguments: argparse.Namespace) -> None:
         raise UsageError("--counts FILE.csv and --out DIR belong together; give both or neither")
     config = config_from(arguments)
     if arguments.counts is None:
-        from emogap.evaluate.evaluate import measure_sentiment
+        from emogap.study.evaluate import measure_sentiment
 
         print(measure_sentiment(config))
         return
-    from emogap.evaluate.sentiment_exhibits import counts_exhibits
+    from emogap.answers.sentiment_exhibits import counts_exhibits
 
     settings = config.sentiment
     for path in counts_exhibits(arguments.counts, arguments.out, settings.grouping, settings.bootstrap, config.seed):
@@ -92,7 +92,7 @@ def _register_questionnaire(commands: Commands) -> None:
 
 
 def _build_questionnaire(arguments: argparse.Namespace) -> None:
-    from emogap.evaluate.preference import KEY, build_questionnaire
+    from emogap.preference.questionnaire import KEY, build_questionnaire
 
     config = config_from(arguments)
     folder = arguments.out or config.home.evaluation / "questionnaire"
@@ -101,8 +101,8 @@ def _build_questionnaire(arguments: argparse.Namespace) -> None:
 
 
 def _analyse_questionnaire(arguments: argparse.Namespace) -> None:
-    from emogap.evaluate.preference import KEY, read_votes
-    from emogap.evaluate.preference_exhibits import show_preference
+    from emogap.preference.exhibits import show_preference
+    from emogap.preference.questionnaire import KEY, read_votes
 
     config = config_from(arguments)
     key = arguments.key or config.home.evaluation / "questionnaire" / KEY

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from emogap.commands import Commands, add_run_options, add_stage, config_from
-from emogap.options import a_path
+from emogap.commands.options import a_path
 
 
 def register(commands: Commands) -> None:
@@ -40,9 +40,9 @@ def _register_grid(commands: Commands) -> None:
 
 
 def _grid(arguments: argparse.Namespace) -> None:
-    from emogap.evaluate.grid_exhibits import show_grid
-    from emogap.generate.grid import make_grid, parse_vary
     from emogap.paths import given_path
+    from emogap.trial.grid import make_grid, parse_vary
+    from emogap.trial.grid_exhibits import show_grid
 
     config = config_from(arguments)
     names = [name.strip() for name in arguments.templates.split(",") if name.strip()]
@@ -67,6 +67,6 @@ def _register_import(commands: Commands) -> None:
 
 
 def _import(arguments: argparse.Namespace) -> None:
-    from emogap.generate.import_pickles import import_pickles
+    from emogap.stories.import_pickles import import_pickles
 
     print(import_pickles(config_from(arguments), arguments.folder, arguments.method))

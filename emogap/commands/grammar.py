@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emogap.commands import Commands, add_run_options, add_setting, config_from
-from emogap.options import a_path
+from emogap.commands.options import a_path
 
 if TYPE_CHECKING:
     from emogap.config import Config, HubModel
-    from emogap.evaluate.tasks import Task
+    from emogap.grammar.tasks import Task
     from emogap.store.exhibits import Shown
 
 
@@ -73,15 +73,15 @@ def _add(
 
 
 def _blimp(arguments: argparse.Namespace) -> None:
-    from emogap.evaluate.blimp import BLIMP
-    from emogap.evaluate.blimp_exhibits import blimp_exhibits, printed
+    from emogap.grammar.blimp import BLIMP
+    from emogap.grammar.blimp_exhibits import blimp_exhibits, printed
 
     _measure(BLIMP, arguments, printed, blimp_exhibits, published=arguments.published)
 
 
 def _emobench(arguments: argparse.Namespace) -> None:
-    from emogap.evaluate.emobench import EMOBENCH
-    from emogap.evaluate.emobench_exhibits import emobench_exhibits, printed
+    from emogap.grammar.emobench import EMOBENCH
+    from emogap.grammar.emobench_exhibits import emobench_exhibits, printed
 
     _measure(EMOBENCH, arguments, printed, emobench_exhibits)
 
@@ -109,7 +109,7 @@ def _measure(
 
 def _models(config: "Config", arguments: argparse.Namespace) -> "tuple[dict[str, HubModel], dict[str, str]]":
     """Label → model, and label → the base it is compared with."""
-    from emogap.evaluate.models import bases_of, named_models, study_models
+    from emogap.train.models import bases_of, named_models, study_models
 
     wanted = arguments.model or [model.key for model in study_models(config)]
     models = named_models(config, [*arguments.base, *wanted])

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from emogap.commands import Commands, add_setting, add_stage, config_from, run_stage
-from emogap.options import a_path
+from emogap.commands.options import a_path
 
 
 def register(commands: Commands) -> None:
@@ -39,7 +39,7 @@ def _lens(arguments: argparse.Namespace) -> None:
                 raise UsageError(f"--{name} goes with --model; name a model, or leave it out to read the study's")
         run_stage("lens", arguments)
         return
-    from emogap.evaluate.text_lens import lens_of_texts
+    from emogap.lens.text_lens import lens_of_texts
 
     config = config_from(arguments)
     options = {name: value for name in ("measure", "positions") if (value := getattr(arguments, name)) is not None}
@@ -49,7 +49,7 @@ def _lens(arguments: argparse.Namespace) -> None:
 
 def _texts(arguments: argparse.Namespace) -> dict[str, str]:
     """Prompt id → text: those given, else those of the file, else the study's sentences."""
-    from emogap.evaluate.lens import load_sentences
+    from emogap.lens.stage import load_sentences
 
     texts = list(arguments.texts or [])
     if arguments.file is not None:

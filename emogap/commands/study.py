@@ -3,8 +3,8 @@
 import argparse
 
 from emogap.commands import Commands, add_run_options, config_from, run_stage
-from emogap.options import a_path
-from emogap.stages import stage
+from emogap.commands.options import a_path
+from emogap.study.stages import stage
 
 
 def register(commands: Commands) -> None:
@@ -75,7 +75,7 @@ def _add_report(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from emogap.runner import run_stages, select
+    from emogap.study.runner import run_stages, select
 
     stages = select(arguments.first, arguments.last, arguments.only)
     run_stages(config_from(arguments, keep=True), stages, arguments.settings)
@@ -103,7 +103,7 @@ def _settings(arguments: argparse.Namespace) -> None:
 
 def _status(arguments: argparse.Namespace) -> None:
     from emogap.home_settings import kept, parent_of
-    from emogap.state import inspect_all, verify_all
+    from emogap.study.state import inspect_all, verify_all
 
     config = config_from(arguments)
     own, parent = ", ".join(kept(config.home.root)), parent_of(config.home.root)
@@ -120,7 +120,7 @@ def _status(arguments: argparse.Namespace) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> None:
-    from emogap.doctor import examine
+    from emogap.study.doctor import examine
 
     for line in examine(config_from(arguments)):
         print(line)
@@ -134,7 +134,7 @@ def _plan(arguments: argparse.Namespace) -> None:
             "--calibrate, --rates and --only are gone: prices come from what was done; give --from HOME, a home that "
             "has begun this profile or one like it, or --from FILE.csv, a table of rates"
         )
-    from emogap.plan import RATES, plan
+    from emogap.study.plan import RATES, plan
 
     config = config_from(arguments)
     sources = arguments.sources or [config.home.root]
@@ -158,7 +158,7 @@ def _report(arguments: argparse.Namespace) -> None:
 
 
 def _report_pair(arguments: argparse.Namespace) -> None:
-    from emogap.show.report_pair import report_pair
+    from emogap.report.pair import report_pair
 
     homes = [config_from(argparse.Namespace(**vars(arguments) | {"home": home})).home for home in arguments.homes]
     print(report_pair(*homes))

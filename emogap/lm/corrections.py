@@ -17,8 +17,8 @@ from typing import Any
 
 from emogap.config import HubModel
 from emogap.errors import ModelError
-from emogap.hub import settings_in, with_bases
 from emogap.lm.attention_reach import bounds
+from emogap.lm.hub import settings_in, with_bases
 from emogap.paths import from_root
 from emogap.store.artefacts import RULE
 

@@ -13,7 +13,7 @@ import torch
 from transformers import AutoConfig, GenerationConfig, LogitsProcessorList, PreTrainedConfig, PreTrainedModel
 
 from emogap.errors import one_line
-from emogap.hub import settings_in
+from emogap.lm.hub import settings_in
 from emogap.lm.own_numbers import forward
 
 Choose = Callable[[torch.Tensor], int]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from emogap.errors import ModelError, one_line
-from emogap.hub import describe, with_bases
+from emogap.lm.hub import describe, with_bases
 
 if TYPE_CHECKING:
     import torch

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from emogap.config import Config, Task
-from emogap.show.style import model_colours
 from emogap.store.exhibits import Exhibit, Shown
+from emogap.store.style import model_colours
 from emogap.train.model_folder import HISTORY, TASKS, history_table, read_record, recorded_history
 from emogap.train.strategies import nothing_to_train, trainable
 
@@ -46,7 +46,7 @@ def summary_table(records: list[dict[str, Any]]) -> pd.DataFrame:
 
 def training_exhibits(config: Config, task: Task) -> Iterator[Shown]:
     """Curves and a table of all finished models of that kind; where there is none, the reason in their place."""
-    from emogap.show.style import nothing_figure, use_style
+    from emogap.store.style import nothing_figure, use_style
 
     use_style()
     records = [read_record(config.home.model(run.name)) for run in trainable(config, task)]
@@ -84,7 +84,7 @@ class LiveCurves:
         from IPython.display import display
         from matplotlib import pyplot as plt
 
-        from emogap.show.style import use_style
+        from emogap.store.style import use_style
 
         use_style()
         self._histories[model] = history_table(model, history)

@@ -10,8 +10,8 @@ import pandas as pd
 
 from emogap.config import Lora
 from emogap.errors import DiskError, ModelError, one_line
-from emogap.hub import with_bases
 from emogap.lm.adapters import LowRank, low_rank
+from emogap.lm.hub import with_bases
 from emogap.lm.loading import load_tokenizer
 from emogap.store.artefacts import package_versions, write_json, write_text
 

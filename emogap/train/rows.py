@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emogap.errors import InputError
-from emogap.generate.answer_form import AnswerForm, begin_ids, end_ids
+from emogap.lm.answer_form import AnswerForm, begin_ids, end_ids
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from emogap.config import Config
-from emogap.data.alpaca import FIELDS, load_records
 from emogap.errors import InputError
-from emogap.generate.answer_form import load_answer_form
+from emogap.lm.answer_form import load_answer_form
 from emogap.lm.corrections import training_rules
 from emogap.records import KEPT, REWRITES, read_rows, row_seed
 from emogap.store.artefacts import Recipe, fingerprint
 from emogap.store.pieces import Piece, Summary
+from emogap.text.alpaca import FIELDS, load_records
 from emogap.train.checks import is_main
 from emogap.train.rows import TrainingRow, encode, preflight
 from emogap.train.stage import Prepared, Watch, model_pieces, train_stage

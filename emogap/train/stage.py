@@ -18,8 +18,8 @@ from emogap import errors
 from emogap.config import Config, Task
 from emogap.device import check_device
 from emogap.errors import MissingInput
-from emogap.hub import LocalModel, identify, is_adapter, study_model
 from emogap.lm.adapters import low_rank_of
+from emogap.lm.hub import LocalModel, identify, is_adapter, study_model
 from emogap.lm.loading import load_causal
 from emogap.paths import from_root
 from emogap.store.artefacts import RULE, Draft, Recipe
@@ -164,7 +164,7 @@ class Model(Piece):
 
 
 def _make(config: Config, run: Run, watch: Watch | None, draft: Draft | None) -> None:
-    from emogap.generate.writing import close_kept_engine
+    from emogap.stories.writing import close_kept_engine
 
     close_kept_engine()
     folder = checkpoints.folder(config.home.model(run.name))

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emogap.config import Config, HubModel, Strategy, Task, Training
-from emogap.data.alpaca import load_records
 from emogap.errors import MissingInput, UsageError
 from emogap.paths import from_root
 from emogap.records import CORPUS, KEPT, REWRITES, read_rows
+from emogap.text.alpaca import load_records
 from emogap.text.reading import RECORD_ENDINGS
 
 _BOTH = "training and validation need one each"

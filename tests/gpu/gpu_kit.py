@@ -16,8 +16,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from emogap.plan import RATE_COLUMNS, read_rates
 from emogap.store.artefacts import write_text
+from emogap.study.plan import RATE_COLUMNS, read_rates
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
 GPT2, MEDIUM = "openai-community/gpt2", "openai-community/gpt2-medium"
@@ -71,7 +71,7 @@ class Models:
         import torch
         from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-        from emogap.hub import LocalModel
+        from emogap.lm.hub import LocalModel
 
         folder = self._root / re.sub(r"\W+", "-", f"{name} {changes}")
         if not folder.exists():
@@ -121,7 +121,7 @@ def tokenizer(name: str) -> Any:
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
-    from emogap.evaluate.emotion_words import load_emotion_words
+    from emogap.lens.emotion_words import load_emotion_words
 
     listed = [f" {word}" for words in load_emotion_words().values() for word in words] * 2
     marks = ["<s>", "<pad>", "</s>"] if name == ROBERTA else ["<|endoftext|>"]
@@ -148,7 +148,7 @@ def sentence_pairs(count: int) -> list[str]:
 
 
 def conversations(count: int, beginning: str = "") -> list[Any]:
-    from emogap.generate.engines import Conversation
+    from emogap.lm.engines.engine import Conversation
 
     texts = [f"{beginning}{lines()[i % len(lines())]} {i}" for i in range(count)]
     return [Conversation(str(i), ({"role": "user", "content": t},), i, plain=True) for i, t in enumerate(texts)]
@@ -159,7 +159,7 @@ def train(task: str, local: Any, settings: Any, folder: Path, watch: Any = None)
     import pandas as pd
     from transformers import set_seed
 
-    from emogap.generate.answer_form import load_answer_form
+    from emogap.lm.answer_form import load_answer_form
     from emogap.lm.loading import load_causal
     from emogap.train.causal_lm import make_clm_trainer
     from emogap.train.rows import block_rows, cut, encode, wrap

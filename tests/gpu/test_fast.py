@@ -45,7 +45,7 @@ def add(device, tmp_path_factory) -> Iterator[Add]:
     import torch
     import transformers
 
-    from emogap.plan import RATES
+    from emogap.study.plan import RATES
 
     card = "CPU" if device == "cpu" else torch.cuda.get_device_name(device)
     folder = tmp_path_factory.mktemp("rates") if device == "cpu" else Path(os.environ.get("OUT") or RATES)
@@ -77,7 +77,7 @@ def paper():
 
 
 def test_lines_classified(models, device, add, paper):
-    from emogap.data.emotion_model import load_classifier
+    from emogap.emotion.classifier import load_classifier
 
     judge = load_classifier(str(models.local(ROBERTA).path), device=device)
     texts = (lines() * 200)[: 200 if models.tiny else 60_000]
@@ -117,7 +117,7 @@ BEGINNING = "Write a short story for a small child in which somebody feels what 
 def test_stories_written(models, device, add, paper, quantization, rows):
     import torch
 
-    from emogap.generate.transformers_engine import TransformersEngine
+    from emogap.lm.engines.transformers_engine import TransformersEngine
 
     if quantization == "nf4":
         pytest.importorskip("bitsandbytes", exc_type=ImportError)
@@ -141,7 +141,7 @@ def test_stories_written_by_vllm(models, device, add, paper):
 
     from emogap.config import HubModel, Writer
     from emogap.errors import ModelError
-    from emogap.generate.vllm_engine import VllmEngine, check_installed
+    from emogap.lm.engines.vllm_engine import VllmEngine, check_installed
 
     writer = Writer(
         model=HubModel(name=MISTRAL), engine="vllm", vllm=os.environ.get("EMOGAP_GPU_VLLM", ""),
@@ -207,7 +207,7 @@ def test_tokens_trained(models, device, add, paper, name, task, batches, tmp_pat
 
 
 def test_answers_written(models, device, add, paper):
-    from emogap.generate.transformers_engine import TransformersEngine
+    from emogap.lm.engines.transformers_engine import TransformersEngine
 
     rows, sampling = paper.respond.batch_size, paper.respond.sampling
     engine = TransformersEngine(models.local(GPT2), device=device, dtype="auto", quantization="none", batch_size=rows)
@@ -220,8 +220,8 @@ def test_answers_written(models, device, add, paper):
 
 
 def test_pairs_scored(models, device, add, paper):
-    from emogap.evaluate.score_cache import scored_in_groups
-    from emogap.evaluate.sentence_scores import SentenceScorer
+    from emogap.lm.score_cache import scored_in_groups
+    from emogap.lm.sentence_scores import SentenceScorer
 
     scorer = SentenceScorer(models.local(GPT2), device=device, token_budget=paper.blimp.token_budget)
     encoded = [scorer.encode(sentence) for sentence in sentence_pairs(40 if models.tiny else 6000)]
@@ -236,8 +236,8 @@ def test_pairs_scored(models, device, add, paper):
 
 
 def test_texts_read_by_the_lens(models, device, add, paper):
-    from emogap.evaluate.lens_reader import TextReader
-    from emogap.evaluate.logit_lens import LogitLens
+    from emogap.lens.logit_lens import LogitLens
+    from emogap.lens.reader import TextReader
 
     opened = LogitLens(models.local(GPT2), device=device)
     reader = TextReader(opened, [], paper.lens.top_k)

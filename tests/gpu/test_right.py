@@ -31,7 +31,7 @@ def assert_same(found, expected, tolerance: float = SAME) -> None:
 
 
 def open_engine(models, device: str, dtype: str = "fp32", batch_size: int = 8, quantization: str = "none", **changes):
-    from emogap.generate.transformers_engine import TransformersEngine
+    from emogap.lm.engines.transformers_engine import TransformersEngine
 
     local = models.local(MISTRAL, num_hidden_layers=2) if quantization == "nf4" else models.local(GPT2, **changes)
     return TransformersEngine(local, device=device, dtype=dtype, quantization=quantization, batch_size=batch_size)
@@ -54,14 +54,14 @@ def settings(device: str, **changes):
 
 
 def read_lens(local, device: str, dtype: str = "fp32") -> list:
-    from emogap.evaluate.logit_lens import LogitLens
+    from emogap.lens.logit_lens import LogitLens
 
     opened = LogitLens(local, device=device, dtype=dtype)
     return opened.read([opened.encode(line) for line in lines()[:6]])
 
 
 def classify(models, device: str, dtype: str = "fp32", **options):
-    from emogap.data.emotion_model import load_classifier
+    from emogap.emotion.classifier import load_classifier
 
     return load_classifier(str(models.local(ROBERTA).path), device=device, dtype=dtype).scores(lines()[:48], **options)
 
@@ -69,7 +69,7 @@ def classify(models, device: str, dtype: str = "fp32", **options):
 def test_scores_of_pairs_are_a_cpu_s_also_where_an_image_has_tf32_on(models, device):
     import torch
 
-    from emogap.evaluate.sentence_scores import SentenceScorer
+    from emogap.lm.sentence_scores import SentenceScorer
 
     torch.set_float32_matmul_precision("high")
     gpu, cpu = (SentenceScorer(models.local(GPT2), device=where, token_budget=1024) for where in (device, "cpu"))
@@ -106,7 +106,7 @@ def test_training_steps_have_a_cpu_s_loss_and_gradient(models, device, tmp_path)
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
 def test_half_precision_runs_and_stays_finite(models, device, dtype, tmp_path):
-    from emogap.evaluate.sentence_scores import SentenceScorer
+    from emogap.lm.sentence_scores import SentenceScorer
 
     near, sentences = 0.05, sentence_pairs(20)
     local = models.local(GPT2)
@@ -213,7 +213,7 @@ def test_out_of_memory_writing_goes_on_with_fewer_rows(models, device, capsys):
 
 
 def test_out_of_memory_classifying_goes_on_with_smaller_batches(models, device):
-    from emogap.data.emotion_model import load_classifier
+    from emogap.emotion.classifier import load_classifier
 
     judge = load_classifier(str(models.local(ROBERTA).path), device=device, dtype="fp32")
     texts = [line for line in lines() for _ in range(1 if device == "cpu" else 20)]

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from emogap.commands.options import Parser, a_model, a_path
 from emogap.config import HubModel
 from emogap.errors import UsageError
-from emogap.evaluate.minimal_pairs import Pair, load_pairs
-from emogap.evaluate.score_cache import scored_in_groups
-from emogap.evaluate.sentence_scores import SentenceScorer
-from emogap.hub import LocalModel, is_adapter, resolve
+from emogap.grammar.minimal_pairs import Pair, load_pairs
+from emogap.lm.hub import LocalModel, is_adapter, resolve
 from emogap.lm.loading import load_causal
-from emogap.options import Parser, a_model, a_path
+from emogap.lm.score_cache import scored_in_groups
+from emogap.lm.sentence_scores import SentenceScorer
 from emogap.paths import from_root
 from tools.bench import Timing, print_timings, ratio, time_in_turn
 

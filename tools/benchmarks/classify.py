@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emogap.babylm.clean import Report, clean
+from emogap.babylm.raw import find_sources
+from emogap.commands.options import Parser, a_model, a_path
 from emogap.config import HubModel, Process
-from emogap.data.classify import load
-from emogap.data.clean import Report, clean
-from emogap.data.emotion_model import EncoderClassifier
-from emogap.data.raw import find_sources
 from emogap.device import cpu_has_bf16
+from emogap.emotion.classifier import EncoderClassifier
+from emogap.emotion.classify import load
 from emogap.emotions import INDEX, LABELS
 from emogap.errors import UsageError
-from emogap.options import Parser, a_model, a_path
 from emogap.paths import ROOT
 from emogap.text.reading import read_texts
 from tools.bench import Timing, print_timings, ratio, time_in_turn

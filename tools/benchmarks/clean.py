@@ -6,10 +6,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from emogap.babylm.clean import Report, clean
+from emogap.babylm.raw import Source
+from emogap.commands.options import Parser, a_path
 from emogap.config import Process
-from emogap.data.clean import Report, clean
-from emogap.data.raw import Source
-from emogap.options import Parser, a_path
 from emogap.paths import ROOT
 from emogap.text.near_duplicates import text_key
 from tools.bench import print_timings, ratio, time_in_turn
@@ -19,7 +19,7 @@ _SPACE_BEFORE_PUNCTUATION = re.compile(r"\s+([.,!?;:])")
 
 
 def clean_line(line: str, rules: Process) -> str | None:
-    """A line by the rules, None if it is dropped: the plain form of what ``emogap.data.clean`` does to whole blocks."""
+    """A line by the rules, None if it is dropped: the plain form of what the package does to whole blocks."""
     line = line.removesuffix("\n")
     if len(line.encode()) > rules.max_line_bytes:
         return None

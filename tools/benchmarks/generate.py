@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from emogap.commands.options import Parser, a_model
 from emogap.config import HubModel, Sampling, Writer
 from emogap.errors import ModelError
-from emogap.generate.chat_format import ChatFormat, end_tokens
-from emogap.generate.engines import Conversation, Engine, Reply
-from emogap.generate.open_engine import open_engine
-from emogap.hub import LocalModel, resolve
-from emogap.options import Parser, a_model
+from emogap.lm.engines.chat_format import ChatFormat, end_tokens
+from emogap.lm.engines.engine import Conversation, Engine, Reply
+from emogap.lm.engines.open_engine import open_engine
+from emogap.lm.hub import LocalModel, resolve
 from emogap.paths import ROOT
 from emogap.records import row_seed
 from tools.bench import print_timings, ratio, time_in_turn

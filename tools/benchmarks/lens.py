@@ -4,14 +4,14 @@ import resource
 import time
 from collections.abc import Sequence
 
+from emogap.answers.respond import load_prompts
+from emogap.commands.options import Parser, a_model
 from emogap.config import HubModel, load_config
 from emogap.errors import UsageError
-from emogap.evaluate.lens import load_openings
-from emogap.evaluate.lens_reader import TextReader
-from emogap.evaluate.logit_lens import LogitLens
-from emogap.evaluate.respond import load_prompts
-from emogap.hub import LocalModel, resolve
-from emogap.options import Parser, a_model
+from emogap.lens.logit_lens import LogitLens
+from emogap.lens.reader import TextReader
+from emogap.lens.stage import load_openings
+from emogap.lm.hub import LocalModel, resolve
 
 
 def run(words: list[str]) -> None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
+from emogap.answers.respond import conversation, load_prompts
+from emogap.commands.options import Parser, a_model
 from emogap.config import Config, HubModel, Sampling, load_config
 from emogap.device import pick_device, pick_dtype
 from emogap.errors import UsageError
-from emogap.evaluate.respond import conversation, load_prompts
-from emogap.generate.engines import Conversation
-from emogap.generate.transformers_engine import TransformersEngine
-from emogap.hub import LocalModel, resolve
-from emogap.options import Parser, a_model
+from emogap.lm.engines.engine import Conversation
+from emogap.lm.engines.transformers_engine import TransformersEngine
+from emogap.lm.hub import LocalModel, resolve
 from emogap.records import row_seed
 from tools.bench import Timing, print_timings, ratio, time_in_turn
 
@@ -81,7 +81,7 @@ def _library(local: LocalModel, asked: Sequence[Conversation], sampling: Samplin
     """What one would write by hand: ``generate`` on one prompt after the other."""
     import torch
 
-    from emogap.generate.chat_format import ChatFormat
+    from emogap.lm.engines.chat_format import ChatFormat
     from emogap.lm.loading import load_causal
 
     device = pick_device(device)

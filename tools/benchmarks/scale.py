@@ -14,11 +14,11 @@ from functools import partial
 import numpy as np
 import torch
 
-from emogap.cluster import ActorPool
+from emogap.commands.options import Parser, a_model
 from emogap.config import HubModel, Scale
-from emogap.data.classify import Scoring, open_scorer
+from emogap.emotion.classify import Scoring, open_scorer
 from emogap.errors import EmogapError, UsageError
-from emogap.options import Parser, a_model
+from emogap.store.cluster import ActorPool
 from tools.bench import Timing, print_timings, ratio, time_in_turn
 from tools.benchmarks.classify import sample_lines
 

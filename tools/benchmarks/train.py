@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emogap.commands.options import Parser, a_model
 from emogap.config import Clm, HubModel, Sft
-from emogap.options import Parser, a_model
 from emogap.paths import ROOT
 from tools.bench import print_timings, ratio, time_in_turn
 
@@ -34,7 +34,7 @@ def run(words: list[str]) -> None:
 
 
 def _compare(arguments: argparse.Namespace, folder: Path) -> None:
-    from emogap.hub import resolve
+    from emogap.lm.hub import resolve
     from emogap.lm.loading import load_causal, load_tokenizer
     from emogap.train.model_folder import with_adapters
 
@@ -143,7 +143,7 @@ def _real_token_shares(tokenizer: "PreTrainedTokenizerBase", batch_size: int) ->
     from trl.data_utils import pack_dataset
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-    from emogap.generate.answer_form import load_answer_form
+    from emogap.lm.answer_form import load_answer_form
     from emogap.train.rows import encode
     from emogap.train.sft import as_dataset
 

@@ -1,0 +1,1 @@
+"""What the models answer, which emotion it shows, and whether it is still good language."""

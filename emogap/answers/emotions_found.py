@@ -1,0 +1,157 @@
+"""The emotion that classifiers find in each answer: ``emotions.parquet``, and the scores made from it."""
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from emogap.answers.fluency import distinct_share, repeated_share
+from emogap.answers.respond import Condition, conditions, read_responses, responses_path
+from emogap.config import Config, HubModel
+from emogap.emotion.classify import classifier_identity
+from emogap.emotions import GROUPINGS, LABELS, NEUTRAL, group_of
+from emogap.records import EMOTIONS, SCORES, read_rows, write_rows
+from emogap.store.artefacts import Draft, Recipe
+from emogap.store.pieces import Piece
+from emogap.text.words import spelling_rule
+from emogap.train.models import StudyModel, study_models
+
+ANSWER = ["model", "train_seed", "prompt_id", "sample"]
+"""The columns that name an answer."""
+
+
+def emotions_path(config: Config, condition: Condition) -> Path:
+    """Where the emotions found in a condition's answers lie."""
+    return config.home.evaluation / f"emotions{condition.suffix}.parquet"
+
+
+def emotions_pieces(config: Config) -> list[Piece]:
+    """A table of emotions for every condition: all models, all classifiers."""
+    return [_emotions_piece(config, condition) for condition in conditions(config)]
+
+
+def _emotions_piece(config: Config, condition: Condition) -> Piece:
+    inputs = {f"responses {m.key}": responses_path(config, condition, m) for m in study_models(config)}
+    identities = {
+        f"classifier {place}": classifier_identity(model) for place, model in enumerate(config.sentiment.classifiers)
+    }
+    recipe = Recipe("emotions", inputs=inputs, identities=identities)
+    return Piece(emotions_path(config, condition), recipe, make=partial(_make_emotions, config, condition))
+
+
+def _make_emotions(config: Config, condition: Condition, draft: Draft) -> None:
+    responses = read_responses(config, condition)
+    tables = [_classified(responses, model) for model in config.sentiment.classifiers]
+    write_rows(draft.path, pd.concat(tables, ignore_index=True), EMOTIONS)
+    draft.counts |= {"answers classified": len(responses) * len(tables)}
+
+
+def _classified(responses: "pd.DataFrame", model: HubModel) -> "pd.DataFrame":
+    """``ANSWER`` columns, classifier, response_emotion, score, and ``scores``: the 28 in the order of ``LABELS``.
+
+    An empty answer shows no emotion: it counts as neutral, and has no score because nothing was classified.
+    """
+    from emogap.emotion.classify import load
+    from emogap.store.progress import progress
+
+    classifier = load(model)
+    texts = responses.loc[responses["response"] != "", "response"]
+    with progress(f"{model.name} reads", len(texts), "answers") as bar:
+        scores = classifier.scores(texts.tolist(), progress=bar.advance)
+    table = responses[ANSWER].assign(classifier=model.name, response_emotion=NEUTRAL, score=np.nan, scores=None)
+    table.loc[texts.index, "response_emotion"] = [LABELS[i] for i in scores.argmax(axis=1)]
+    table.loc[texts.index, "score"] = scores.max(axis=1)
+    table.loc[texts.index, "scores"] = np.array([*scores, None], dtype=object)[:-1]
+    return table
+
+
+def read_answers(config: Config, condition: Condition) -> "pd.DataFrame":
+    """Answers with the emotion that each classifier found: a row an answer and classifier."""
+    emotions = read_rows(config.home.require(emotions_path(config, condition)), EMOTIONS)
+    return emotions.merge(read_responses(config, condition), on=ANSWER, how="inner", validate="many_to_one")
+
+
+def judged(config: Config, answers: "pd.DataFrame") -> "pd.DataFrame":
+    """The rows of the first classifier, which is the one whose judgement the tables show."""
+    return answers[answers["classifier"] == config.sentiment.classifiers[0].name].reset_index(drop=True)
+
+
+def answer_scores_pieces(config: Config) -> list[Piece]:
+    """``sentiment`` and ``answers`` scores of every model, made from the study's own answers."""
+    own = conditions(config)[0]
+    read = cache(lambda: judged(config, read_answers(config, own)))
+    models = study_models(config)
+    return [_scores_piece(config, own, model, task, read) for model in models for task in ("sentiment", "answers")]
+
+
+def _scores_piece(
+    config: Config, condition: Condition, model: StudyModel, task: str, read: Callable[[], pd.DataFrame]
+) -> Piece:
+    inputs = {"responses": responses_path(config, condition, model)}
+    settings: dict[str, Any] = {}
+    if task == "sentiment":
+        inputs["emotions"] = emotions_path(config, condition)
+        settings = config.flat("sentiment", "grouping")
+    rule = spelling_rule(inputs.values(), "response") if task == "answers" else {}
+    path = config.home.task_scores(model.key, task)
+    return Piece(path, Recipe(task, inputs, settings, rule), make=partial(_make_scores, config, model, task, read))
+
+
+def _make_scores(config: Config, model: StudyModel, task: str, read: Callable[[], pd.DataFrame], draft: Draft) -> None:
+    table = read()
+    own = table[(table["model"] == model.name) & (table["train_seed"] == model.train_seed)]
+    scores = sentiment_scores(own, config.sentiment.grouping) if task == "sentiment" else text_scores(own)
+    write_rows(draft.path, scores, SCORES)
+    draft.counts["scores"] = len(scores)
+
+
+def sentiment_scores(answers: "pd.DataFrame", grouping: str) -> "pd.DataFrame":
+    """Scores rows of task ``sentiment``: 0 or 1 for each group of the grouping, and whether the emotion asked for is
+    the top one (``top1``) or among the first three (``top3``)."""
+    groups = answers["response_emotion"].map(lambda label: group_of(label, grouping))
+    metrics = {group: (groups == group).astype(float) for group in GROUPINGS[grouping]}
+    metrics |= {f"top{n}": asked_is_among_first(answers, n).astype(float) for n in (1, 3)}
+    return _long(answers, "sentiment", metrics)
+
+
+def asked_is_among_first(answers: "pd.DataFrame", count: int) -> np.ndarray:
+    """Whether the emotion asked for is among the ``count`` highest-scored of each answer; an empty answer has none but
+    neutral."""
+    found = [
+        {NEUTRAL} if scores is None else {LABELS[i] for i in np.argsort(-np.asarray(scores), kind="stable")[:count]}
+        for scores in answers["scores"]
+    ]
+    return np.array([asked in labels for asked, labels in zip(answers["instruction_emotion"], found, strict=True)])
+
+
+def text_scores(answers: "pd.DataFrame") -> "pd.DataFrame":
+    """Scores rows of task ``answers``: words, whether finished, whether empty, the share of repeated word triples; and
+    over all answers of the model together (item ``all``) the share of different words and word pairs."""
+    texts = answers["response"]
+    metrics = {
+        "words": texts.map(lambda text: len(text.split())).astype(float),
+        "finished": answers["finished"].astype(float),
+        "empty": (texts == "").astype(float),
+        "repeated_3": texts.map(lambda text: repeated_share(text, 3)),
+    }
+    rows = _long(answers, "answers", metrics).dropna(subset="value")
+    return pd.concat([rows, _over_all(answers, texts.tolist())], ignore_index=True)
+
+
+def _over_all(answers: "pd.DataFrame", texts: Sequence[str]) -> "pd.DataFrame":
+    first = answers.iloc[0]
+    shared = {"model": first["model"], "train_seed": first["train_seed"], "task": "answers", "item": "all", "sample": 0}
+    rows = [shared | {"group": "all", "metric": f"distinct_{n}", "value": distinct_share(texts, n)} for n in (1, 2)]
+    return pd.DataFrame(rows).dropna(subset="value")
+
+
+def _long(answers: "pd.DataFrame", task: str, metrics: dict[str, Any]) -> "pd.DataFrame":
+    """One row an answer and metric, in the columns of ``SCORES``."""
+    keys = answers[["model", "train_seed", "sample"]].assign(
+        task=task, item=answers["prompt_id"], group=answers["instruction_emotion"]
+    )
+    tables = [keys.assign(metric=metric, value=np.asarray(values, dtype=float)) for metric, values in metrics.items()]
+    return pd.concat(tables, ignore_index=True)

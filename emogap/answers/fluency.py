@@ -1,0 +1,88 @@
+"""Whether a model still writes varied, ordinary language: repetition in its answers, perplexity of plain text.
+
+A model that always says something joyful scores well on sentiment and badly here.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from emogap.config import Config
+from emogap.lm import hub
+from emogap.lm.corrections import PASSAGE, scores_rule
+from emogap.paths import from_root
+from emogap.records import SCORES, write_rows
+from emogap.store.artefacts import Draft, Recipe
+from emogap.store.pieces import Piece
+from emogap.text import reading
+from emogap.text.reading import given_file, passages_rule
+from emogap.text.words import MARKS, distinct_n, ngrams, plain
+from emogap.train.models import StudyModel, recipe_parts, study_models, weights
+
+_RUN = rf"\w+(?:[{MARKS}]+\w*)*"
+_WORD = re.compile(rf"{_RUN}(?:'{_RUN})*")
+
+
+def word_ngrams(text: str, width: int) -> list[tuple[str, ...]]:
+    """All runs of ``width`` words, lower-cased, punctuation left out."""
+    return ngrams(_WORD.findall(plain(text).lower()), width)
+
+
+def distinct_share(texts: Sequence[str], width: int) -> float:
+    """``distinct_n`` of the texts. It falls with the amount of text: compare models that answered the same prompts at
+    the same limit."""
+    return distinct_n(word_ngrams(text, width) for text in texts)
+
+
+def repeated_share(text: str, width: int) -> float:
+    """Which share of a text's n-grams has stood in it before; NaN for a text too short to have one."""
+    return 1 - distinct_n([word_ngrams(text, width)])
+
+
+def read_passages(path: str | Path) -> list[str]:
+    """The passages of a file of texts, such as the lines that are not blank. Raises ``MissingInput`` or
+    ``InputError``."""
+    file = given_file(from_root(path), "plain text", "give a file with --set sentiment.plain_text=FILE")
+    return reading.read_passages(file)
+
+
+def plain_text_pieces(config: Config) -> list[Piece]:
+    """``plain_text`` scores of every model."""
+    return [_piece(config, model) for model in study_models(config)]
+
+
+def _piece(config: Config, model: StudyModel) -> Piece:
+    parts = recipe_parts(config, model)
+    parts["identities"] |= scores_rule(weights(config, model), PASSAGE)
+    parts["inputs"]["plain text"] = from_root(config.sentiment.plain_text)
+    parts["identities"] |= passages_rule(from_root(config.sentiment.plain_text))
+    path = config.home.task_scores(model.key, "plain_text")
+    return Piece(path, Recipe("plain_text", **parts), make=partial(_make, config, model))
+
+
+def _make(config: Config, model: StudyModel, draft: Draft) -> None:
+    passages = read_passages(config.sentiment.plain_text)
+    write_rows(draft.path, plain_text_scores(config, model, passages), SCORES)
+    draft.counts["passages"] = len(passages)
+
+
+def plain_text_scores(config: Config, model: StudyModel, passages: Sequence[str]) -> "pd.DataFrame":
+    """Scores rows of task ``plain_text``, item the passage's number: ``nats`` (minus the log-probability of the
+    passage, as minimal pairs are scored), ``tokens`` and ``characters`` (how many it has)."""
+    from emogap.lm.sentence_scores import SentenceScorer
+    from emogap.store.progress import progress
+
+    scorer = SentenceScorer(hub.study_model(config, model.key), device=config.respond.device)
+    with progress(f"plain text, {model.key}", len(passages), "passages") as bar:
+        nats = -scorer.scores(passages, bar.advance)
+    tokens = [len(scorer.tokenizer(f" {passage}", add_special_tokens=False)["input_ids"]) for passage in passages]
+    metrics = {"nats": nats, "tokens": tokens, "characters": [len(passage) for passage in passages]}
+    keys = pd.DataFrame({"item": [f"{number:03d}" for number in range(len(passages))]}).assign(
+        model=model.name, train_seed=model.train_seed, task="plain_text", sample=0, group="plain text"
+    )
+    tables = [keys.assign(metric=metric, value=np.asarray(values, dtype=float)) for metric, values in metrics.items()]
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,99 @@
+"""A playground for the notebook: type an instruction, see the models' answers side by side with their emotions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+import ipywidgets as widgets
+import numpy as np
+
+from emogap.config import Config
+from emogap.emotions import INDEX, LABELS, group_of
+from emogap.errors import EmogapError
+from emogap.store.style import GROUP_COLOURS
+
+if TYPE_CHECKING:
+    from emogap.answers.live import Answer
+
+Ask = Callable[[str, str, str, int], "Answer"]
+"""(model, instruction, input, draw) → its answer."""
+SHOWN = 4
+"""How many of an answer's emotions are shown."""
+
+
+def playground(config: Config) -> widgets.VBox:
+    """The playground with the models of the study. A model is loaded when it is first asked."""
+    from emogap.answers.live import LiveModels
+    from emogap.answers.respond import load_prompts
+
+    live = LiveModels(config)
+    examples: dict[str, tuple[str, str]] = {}
+    for prompt in load_prompts(config.respond.prompts):
+        examples.setdefault(prompt.emotion, (prompt.instruction, prompt.input))
+    return build(live.names, examples, live.ask)
+
+
+def build(models: Sequence[str], examples: Mapping[str, tuple[str, str]], ask: Ask) -> widgets.VBox:
+    """The widgets. ``examples``: emotion → (instruction, input), put into the fields when that emotion is chosen."""
+    wide = widgets.Layout(width="98%")
+    emotion = widgets.Dropdown(options=list(examples), description="emotion")
+    instruction = widgets.Textarea(description="instruction", layout=wide)
+    input_text = widgets.Text(description="input", layout=wide)
+    chosen = widgets.SelectMultiple(
+        options=list(models), value=tuple(models), description="models", rows=min(8, len(models))
+    )
+    draw = widgets.BoundedIntText(value=0, min=0, max=10_000, description="draw")
+    button = widgets.Button(description="Answer", button_style="primary")
+    state = widgets.HTML()
+    answers = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
+
+    def fill(_change: object = None) -> None:
+        instruction.value, input_text.value = examples[emotion.value]
+
+    def run(_button: object) -> None:
+        button.disabled, answers.children = True, ()
+        try:
+            for model in chosen.value:
+                state.value = f"{escape(model)} is answering …"
+                answer = ask(model, instruction.value, input_text.value, draw.value)
+                answers.children += (widgets.HTML(answer_card(answer, emotion.value)),)
+            state.value = "" if chosen.value else "choose a model"
+        except EmogapError as error:
+            state.value = f"<b>{escape(str(error))}</b>"
+        finally:
+            button.disabled = False
+
+    emotion.observe(fill, names="value")
+    button.on_click(run)
+    fill()
+    return widgets.VBox([widgets.HBox([emotion, draw]), instruction, input_text, chosen, button, state, answers])
+
+
+def answer_card(answer: "Answer", asked: str) -> str:
+    """One answer as HTML: its text, its strongest emotions as bars, and the emotion asked for wherever it stands."""
+    text = escape(answer.text) if answer.text else "<i>an empty answer</i>"
+    cut = "" if answer.finished else ' <span title="cut at the limit">…</span>'
+    bars = (
+        "" if answer.scores is None else "".join(_bar(label, answer.scores, asked) for label in _shown(answer, asked))
+    )
+    return (
+        '<div class="emogap-answer" style="width:20em;margin:.4em;padding:.6em;border:1px solid #bbb;line-height:1.35">'
+        f"<b>{escape(answer.model)}</b><p>{text}{cut}</p>{bars}</div>"
+    )
+
+
+def _shown(answer: "Answer", asked: str) -> list[str]:
+    """The highest-scored labels, and the one asked for if it is not among them."""
+    first = [LABELS[i] for i in np.argsort(-answer.scores, kind="stable")[:SHOWN]]
+    return first if asked in first else [*first, asked]
+
+
+def _bar(label: str, scores: np.ndarray, asked: str) -> str:
+    score = float(scores[INDEX[label]])
+    name = f"<b>{label}</b>" if label == asked else label
+    colour = GROUP_COLOURS[group_of(label)]
+    return (
+        '<div style="display:flex;gap:.4em;font-size:90%">'
+        f'<span style="width:8em">{name}</span>'
+        f'<span style="width:{8 * score:.2f}em;background:{colour}"></span><span>{score:.2f}</span></div>'
+    )

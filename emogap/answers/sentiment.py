@@ -1,0 +1,371 @@
+"""Tables about the emotion of answers: shares by group and by emotion asked for, differences from the base, controls.
+
+Everything here is made from one frame, a row an answer: ``model, prompt_id, instruction_emotion, response_emotion``.
+It comes from a run's own files, or from a file of counts (``read_counts``), so that published counts pass through the
+same code. Shares are pooled: a row's percentages are those of all its answers together.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emogap.emotions import GROUPINGS, INDEX, LABELS, group_of
+from emogap.errors import InputError
+from emogap.text.forms import Count, Form, Name, check, one_spelling, read_forms
+from emogap.text.reading import format_of, given_file, read_json
+from emogap.text.statistics import bootstrap_interval, holm, paired_p
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COUNT_COLUMNS = ("model", "instruction_emotion", "response_emotion", "count")
+MOST_ANSWERS = 10_000_000
+"""Each is spelt out as a row."""
+COLUMN_ORDER = {
+    "study": ("positive", "neutral", "negative"),
+    "goemotions": ("positive", "ambiguous", "neutral", "negative"),
+}
+"""The order in which a table shows the groups."""
+_AGREEMENT_COLUMNS = [
+    "model", "judge", "second", "n", "same_emotion", "kappa_emotion", "same_group", "kappa_group",
+]  # fmt: skip
+UNIT = ["model", "instruction_emotion", "prompt_id"]
+
+
+class _Counted(Form):
+    """A count of answers."""
+
+    needs = f"counts are a table of {', '.join(COUNT_COLUMNS)}, or an object emotion → model → emotion found → count"
+
+    model: Name
+    instruction_emotion: Name
+    response_emotion: Name
+    count: Count
+
+
+def read_counts(path: Path, grouping: str = "study") -> "pd.DataFrame":
+    """Read counts of answers and spell them out, a row an answer, each standing for a prompt of its own.
+
+    ``response_emotion`` is one of the 28 or already a group of the grouping; ``instruction_emotion`` too, but a row
+    about a whole group enters only the table of groups. The file is a table of any form, or has that of the study's own
+    results: a JSON object, emotion asked for → model → emotion found → count. Raises ``MissingInput`` or
+    ``InputError``.
+    """
+    import pandas as pd
+
+    given_file(path, "counts", f"give a CSV file with the columns {', '.join(COUNT_COLUMNS)}")
+    counted = _study_counts(path) if format_of(path) == "JSON" else read_forms(path, _Counted)
+    spelt = one_spelling(given.model for _, given in counted)
+    seen: dict[tuple[str, str, str], int] = {}
+    for where, given in counted:
+        if spelt[given.model] != given.model:
+            raise InputError(f"{where}: the model '{given.model}' is '{spelt[given.model]}' elsewhere; spell it alike")
+        key = (
+            given.model,
+            _emotion_or_group(given.instruction_emotion, f"{where}: instruction_emotion", grouping),
+            _emotion_or_group(given.response_emotion, f"{where}: response_emotion", grouping),
+        )
+        if key in seen:
+            raise InputError(f"{where}: {', '.join(key)} stands twice; add its counts up")
+        seen[key] = given.count
+    if not 0 < sum(seen.values()) <= MOST_ANSWERS:
+        raise InputError(f"{path} counts {sum(seen.values()) or 'no'} answers; it takes 1 to {MOST_ANSWERS:,}")
+    counts = pd.DataFrame(list(seen), columns=list(COUNT_COLUMNS[:3]))
+    rows = counts.loc[counts.index.repeat(list(seen.values()))]
+    return rows.reset_index(drop=True).assign(prompt_id=range(len(rows)))
+
+
+def _study_counts(path: Path) -> list[tuple[str, _Counted]]:
+    """The records of a list; of an object, the study's results: its detailed form has the counts under ``counts``."""
+    value = read_json(path)
+    if isinstance(value, list):
+        return read_forms(path, _Counted)
+    results = check(dict[str, dict[str, dict[str, Any]]], value, str(path), _Counted.needs)
+    return [
+        (where, check(_Counted, dict(zip(COUNT_COLUMNS, (model, asked, found, count), strict=True)), where))
+        for asked, models in results.items()
+        for model, result in models.items()
+        for where in [f"{path}, '{asked}', '{model}'"]
+        for found, count in check(dict[str, Any], result.get("counts", result), where, _Counted.needs).items()
+    ]
+
+
+def _emotion_or_group(name: str, where: str, grouping: str) -> str:
+    lowered = name.lower()
+    if lowered not in INDEX and lowered not in GROUPINGS[grouping]:
+        raise InputError(
+            f"{where} '{name}' is neither one of the 28 emotions nor a group; choose among {', '.join(LABELS)} or "
+            f"{', '.join(GROUPINGS[grouping])}"
+        )
+    return lowered
+
+
+def shares_per_prompt(answers: "pd.DataFrame", grouping: str) -> "pd.DataFrame":
+    """Share of each group among a prompt's answers (its samples and training seeds).
+
+    Index ``UNIT``, models in the order of the answers; a column a group, in the order shown; and ``answers``, how many.
+    """
+    import pandas as pd
+
+    groups = answers["response_emotion"].map(lambda name: group_of(name, grouping))
+    indicators = pd.DataFrame({group: (groups == group).astype(float) for group in COLUMN_ORDER[grouping]})
+    grouped = indicators.groupby([answers[name] for name in UNIT], sort=False, dropna=False)
+    return grouped.mean().assign(answers=grouped.size())
+
+
+def sentiment_table(
+    answers: "pd.DataFrame", by: str, grouping: str = "study", resamples: int = 2000, seed: int = 0
+) -> "pd.DataFrame":
+    """Percentages of each group among the answers, a row a model and a row of the published tables.
+
+    ``by``: ``group`` (Table 5: the emotions asked for, folded into their groups), ``emotion`` (Table 17) or ``all``
+    (one row, whatever was asked). Columns: ``model, row``, a percentage for each group, ``n`` (answers), the ends of
+    the 95 % interval ``<group>_low``, ``<group>_high`` (bootstrap over prompts; empty for a single prompt), and
+    ``<group>_count``.
+    """
+    import pandas as pd
+
+    shares = shares_per_prompt(answers, grouping)
+    names = COLUMN_ORDER[grouping]
+    rows = []
+    for (model, row), part in _parts(shares, by, grouping):
+        weights = part["answers"].to_numpy()
+        values = part[list(names)].to_numpy()
+        counts = (values * weights[:, None]).sum(axis=0).round().astype(int)
+        low, high = bootstrap_interval(values, resamples, seed)
+        record = {"model": model, "row": row} | dict(zip(names, 100 * counts / weights.sum(), strict=True))
+        record["n"] = int(weights.sum())
+        for place, name in enumerate(names):
+            record |= {f"{name}_low": 100 * low[place], f"{name}_high": 100 * high[place]}
+        record |= {f"{name}_count": int(count) for name, count in zip(names, counts, strict=True)}
+        rows.append(record)
+    columns = ["model", "row", *names, "n"]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+
+
+def _parts(shares: "pd.DataFrame", by: str, grouping: str) -> Iterator[tuple[tuple[str, str], "pd.DataFrame"]]:
+    """((model, row), the prompts of that row), models in their order, rows in the tables' order."""
+    models = shares.index.get_level_values("model")
+    asked = shares.index.get_level_values("instruction_emotion")
+    rows, order = {
+        "group": lambda: (asked.map(lambda name: group_of(name, grouping)), COLUMN_ORDER[grouping]),
+        "emotion": lambda: (asked, LABELS),
+        "all": lambda: (np.full(len(asked), "all"), ("all",)),
+    }[by]()
+    for model in models.unique():
+        for row in order:
+            part = shares[(models == model) & (rows == row)]
+            if len(part):
+                yield (model, row), part
+
+
+def change_table(
+    answers: "pd.DataFrame",
+    bases: dict[str, str],
+    by: str,
+    grouping: str = "study",
+    resamples: int = 2000,
+    seed: int = 0,
+) -> "pd.DataFrame":
+    """Each model against its base on the same prompts, in percentage points.
+
+    ``bases``: model → its base. One row a model, row and outcome (every group for ``by="group"``; ``positive`` alone
+    for ``by="emotion"``): ``change`` with its 95 % interval (bootstrap over prompts), the paired test's ``p`` and
+    ``p_holm``, corrected for all comparisons of the table.
+    """
+    import pandas as pd
+
+    shares = shares_per_prompt(answers, grouping)
+    parts = dict(_parts(shares, by, grouping))
+    outcomes = list(COLUMN_ORDER[grouping]) if by == "group" else ["positive"]
+    rows = []
+    for (model, row), part in parts.items():
+        base = bases[model]
+        if model == base or (base, row) not in parts:
+            continue
+        after, before = (
+            part.droplevel("model"),
+            parts[base, row].droplevel("model").reindex(part.droplevel("model").index),
+        )
+        difference = (after - before)[outcomes].to_numpy()
+        low, high = bootstrap_interval(difference, resamples, seed)
+        for place, outcome in enumerate(outcomes):
+            rows.append(
+                {
+                    "model": model,
+                    "base": base,
+                    "row": row,
+                    "outcome": outcome,
+                    "change": 100 * difference[:, place].mean(),
+                    "low": 100 * low[place],
+                    "high": 100 * high[place],
+                    "prompts": len(part),
+                    "p": paired_p(before[outcome].to_numpy(), after[outcome].to_numpy(), resamples, seed),
+                }
+            )
+    table = pd.DataFrame(rows, columns=["model", "base", "row", "outcome", "change", "low", "high", "prompts", "p"])
+    return table.assign(p_holm=holm(table["p"]))
+
+
+def asked_and_found(answers: "pd.DataFrame") -> "pd.DataFrame":
+    """How often each emotion was found where each was asked for: ``model, asked, found, count, share`` (of the answers
+    to prompts that asked for it), all 28 × 28 pairs of every model."""
+    import pandas as pd
+
+    tables = []
+    for model in answers["model"].unique():
+        own = answers[answers["model"] == model]
+        counts = pd.crosstab(own["instruction_emotion"], own["response_emotion"]).reindex(
+            index=LABELS, columns=LABELS, fill_value=0
+        )
+        long = counts.rename_axis(index="asked", columns="found").stack().rename("count").reset_index()
+        long["share"] = long["count"] / long.groupby("asked")["count"].transform("sum")
+        tables.append(long.assign(model=model))
+    return pd.concat(tables, ignore_index=True)[["model", "asked", "found", "count", "share"]]
+
+
+def shuffled_control(answers: "pd.DataFrame", grouping: str, shuffles: int, seed: int) -> "pd.DataFrame":
+    """What the same answers would show if the prompts had asked for other emotions.
+
+    The emotions asked for are shuffled over the prompts. Two measures for each model: ``top-1 hit`` (the emotion found
+    is the one asked for) and ``positive, asked positive - asked negative`` (how far the answers follow the group asked
+    for). ``observed``, the shuffles' mean and central 95 %, and ``p``: the share of shuffles that reach what was
+    observed, itself counted (Phipson & Smyth 2010).
+    """
+    import pandas as pd
+
+    rows = []
+    for model in answers["model"].unique():
+        own = answers[answers["model"] == model]
+        prompts, owner = np.unique(own["prompt_id"].to_numpy(dtype=str), return_inverse=True)
+        asked = own.groupby("prompt_id")["instruction_emotion"].first().reindex(prompts).map(INDEX).to_numpy()
+        measure = _following(own, owner, grouping)
+        rng = np.random.default_rng(seed)
+        shuffled = np.array([measure(rng.permutation(asked)) for _ in range(shuffles)])
+        observed = measure(asked)
+        for place, name in enumerate(("top-1 hit", "positive, asked positive - asked negative")):
+            drawn = shuffled[:, place]
+            if np.isnan(observed[place]):
+                continue
+            rows.append(
+                {
+                    "model": model,
+                    "measure": name,
+                    "observed": 100 * observed[place],
+                    "shuffled": 100 * drawn.mean(),
+                    "shuffled_low": 100 * np.quantile(drawn, 0.025),
+                    "shuffled_high": 100 * np.quantile(drawn, 0.975),
+                    "p": (1 + (drawn >= observed[place]).sum()) / (1 + shuffles),
+                }
+            )
+    columns = ["model", "measure", "observed", "shuffled", "shuffled_low", "shuffled_high", "p"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _following(answers: "pd.DataFrame", owner: np.ndarray, grouping: str) -> Callable[[np.ndarray], np.ndarray]:
+    """The two measures of ``shuffled_control`` as a function of which emotion each prompt asked for."""
+    found = answers["response_emotion"].map(INDEX).to_numpy()
+    group = np.array([group_of(label, grouping) for label in LABELS])
+    positive = group[found] == "positive"
+
+    def measure(asked: np.ndarray) -> np.ndarray:
+        wanted = asked[owner]
+        asked_positive, asked_negative = group[wanted] == "positive", group[wanted] == "negative"
+        if not (asked_positive.any() and asked_negative.any()):
+            contrast = np.nan
+        else:
+            contrast = positive[asked_positive].mean() - positive[asked_negative].mean()
+        return np.array([(found == wanted).mean(), contrast])
+
+    return measure
+
+
+def agreement_table(answers: "pd.DataFrame", grouping: str = "study") -> "pd.DataFrame":
+    """How far other classifiers agree with the first one about the same answers, a row a classifier and model.
+
+    ``same_emotion``, ``same_group`` in percent, and Cohen's kappa of both (agreement beyond chance). ``answers`` holds
+    a row an answer and classifier, the judging classifier's first.
+    """
+    import pandas as pd
+    from sklearn.metrics import cohen_kappa_score
+
+    first, *others = answers["classifier"].unique()
+    keys = ["model", "train_seed", "prompt_id", "sample"]
+    found = answers.set_index([*keys, "classifier"])["response_emotion"].unstack("classifier")
+    rows = []
+    for other in others:
+        for model in answers["model"].unique():
+            pair = found.loc[[model], [first, other]]
+            groups = pair.map(lambda name: group_of(name, grouping))
+            rows.append(
+                {
+                    "model": model,
+                    "judge": first,
+                    "second": other,
+                    "n": len(pair),
+                    "same_emotion": 100 * (pair[first] == pair[other]).mean(),
+                    "kappa_emotion": cohen_kappa_score(pair[first], pair[other]),
+                    "same_group": 100 * (groups[first] == groups[other]).mean(),
+                    "kappa_group": cohen_kappa_score(groups[first], groups[other]),
+                }
+            )
+    return pd.DataFrame(rows, columns=_AGREEMENT_COLUMNS)
+
+
+def language_table(scores: "pd.DataFrame", resamples: int, seed: int) -> "pd.DataFrame":
+    """What sentiment alone does not show, a row a model, from the long table of scores: how often the emotion asked for
+    is found, whether answers are cut or empty, how varied they are, and how well plain text is still predicted."""
+    import pandas as pd
+
+    rows = []
+    for model in scores["model"].unique():
+        own = scores[scores["model"] == model]
+        row = {"model": model, "n": int((own["metric"] == "top1").sum())}
+        for metric in ("top1", "top3"):
+            values = own[own["metric"] == metric].groupby("item")["value"].mean().to_numpy()
+            low, high = bootstrap_interval(values[:, None], resamples, seed)
+            row |= {
+                metric: 100 * values.mean(),
+                f"{metric}_low": 100 * low[0],
+                f"{metric}_high": 100 * high[0],
+            }
+        mean = own[own["task"] == "answers"].groupby("metric")["value"].mean()
+        row |= {
+            "words": mean["words"],
+            "cut": 100 * (1 - mean["finished"]),
+            "empty": int(own.loc[own["metric"] == "empty", "value"].sum()),
+            "distinct_1": mean.get("distinct_1"),
+            "distinct_2": mean.get("distinct_2"),
+            "repeated_3": 100 * mean.get("repeated_3", np.nan),
+        }
+        rows.append(row | _plain_text(own, resamples, seed))
+    return pd.DataFrame(rows)
+
+
+def _plain_text(scores: "pd.DataFrame", resamples: int, seed: int) -> dict[str, float]:
+    """Perplexity a token of the plain text with its 95 % interval (bootstrap over passages), and bits a character,
+    which can be compared between models of different tokenizers."""
+    from scipy.stats import bootstrap
+
+    wide = scores[scores["task"] == "plain_text"].pivot_table(
+        index=["train_seed", "item"], columns="metric", values="value"
+    )
+    if wide.empty:
+        return {}
+    nats, tokens = wide["nats"].to_numpy(), wide["tokens"].to_numpy()
+    interval = bootstrap(
+        (nats, tokens),
+        lambda x, y, axis: np.exp(x.sum(axis=axis) / y.sum(axis=axis)),
+        paired=True,
+        n_resamples=resamples,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return {
+        "perplexity": float(np.exp(nats.sum() / tokens.sum())),
+        "perplexity_low": float(interval.low),
+        "perplexity_high": float(interval.high),
+        "bits_per_character": float(nats.sum() / np.log(2) / wide["characters"].sum()),
+    }

@@ -1,0 +1,195 @@
+"""The report's tables and figures about the emotion of answers: which there are, and what their captions say."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from emogap.answers import sentiment
+from emogap.answers.emotions_found import emotions_path, judged, read_answers
+from emogap.answers.respond import conditions, responses_path
+from emogap.config import Config
+from emogap.emotions import GROUPINGS
+from emogap.records import SCORES, read_rows
+from emogap.store.artefacts import write_text
+from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
+from emogap.store.views import View, to_latex
+from emogap.train.models import NO_TRAINED, study_models
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_CONDITIONS = {"": "asked, sampled", "_greedy": "asked, greedy", "_empty": "nothing asked"}
+_INTERVALS = "in percent, with 95 % bootstrap intervals over prompts"
+_TESTS = "paired test over prompts, p also corrected for the number of comparisons (Holm)"
+
+VIEW = View({"": 2, "p": ".3g", "p_holm": ".3g"})
+"""Percentages to the two decimals of the published tables; a p-value supports no more than three digits."""
+_VIEWS = {
+    "asked_and_found": View(),
+    "language": View({"": 2, "words": 1, "distinct_1": 3, "distinct_2": 3, "bits_per_character": 3}),
+}
+
+# Name → place in the report, caption. {judge}, {grouping} and {model} are filled in.
+_TABLES = {
+    "sentiment_groups": (60, f"Emotions that {{judge}} found, by the group asked for, {_INTERVALS}."),
+    "sentiment_emotions": (62, f"Emotions that {{judge}} found, by the emotion asked for, {_INTERVALS}."),
+    "sentiment_change_groups": (61, f"Each model against its base, in percentage points; {_TESTS}."),
+    "sentiment_change_emotions": (63, f"Change of the positive share from the base, by emotion asked for; {_TESTS}."),
+    "other_grouping_groups": (64, f"The groups of answers once more in the grouping '{{grouping}}', {_INTERVALS}."),
+    "other_grouping_emotions": (64, f"The same by emotion asked for, grouping '{{grouping}}', {_INTERVALS}."),
+    "asked_and_found": (65, "How often each emotion was found where each was asked for."),
+    "sentiment_conditions": (66, f"All answers together beside other ways of asking, {_INTERVALS}."),
+    "sentiment_shuffled": (67, "Control: the emotions asked for shuffled over the prompts, in percent."),
+    "classifier_agreement": (68, "Agreement of the other classifiers with {judge} about the same answers."),
+    "language": (69, "Asked emotion found, cut and empty answers, variety of words, perplexity of plain text."),
+}
+_FIGURES = {
+    "sentiment_groups": (60, "What each model answers to prompts of each group, as {judge} finds it.",
+                         "Stacked bars, one a model, in a panel for each group of emotions asked for."),
+    "sentiment_change": (63, "Change of the positive share from the base, by emotion asked for, with 95 % intervals.",
+                         "Points with intervals, a row a group or an emotion, a panel a fine-tuned model."),
+    "asked_and_found": (65, "Emotion asked for and emotion found in the answers of {model}.",
+                        "Heat map with 28 rows (asked) and 28 columns (found)."),
+    "language": (69, "Share of positive answers beside accuracy, variety and perplexity.",
+                 "Scatter plots with a point for each model."),
+}  # fmt: skip
+
+
+def sentiment_drawings(config: Config) -> Iterator[Drawing]:
+    """Every table and figure about the answers, with the files of the run that each is drawn from."""
+    own, *others = conditions(config)
+    emotions = {path.stem: path for path in (emotions_path(config, condition) for condition in (own, *others))}
+    answers = dict(list(emotions.items())[:1])
+    answers |= {f"responses {model.key}": responses_path(config, own, model) for model in study_models(config)}
+    settings, cached = config.flat("sentiment", "grouping", "bootstrap"), cache(partial(read_answers, config, own))
+
+    def one(name: str, lead: str, inputs: Mapping[str, Path], draw: Callable[..., Iterator[Shown]]) -> Drawing:
+        shown = lambda: draw(config, cached())  # noqa: E731
+        return drawing(config.home.evaluation, name, f"tables/{lead}", inputs, shown, settings, config.seed)
+
+    yield one("sentiment", "sentiment_groups", answers, _shares)
+    yield one("change", "sentiment_change_groups", answers, _changes)
+    yield one("asked-and-found", "asked_and_found", answers, _asked_and_found)
+    yield one("conditions", "sentiment_conditions", answers | emotions, _controls)
+    yield one("agreement", "classifier_agreement", answers, _agreement)
+    yield one("language", "language", answers | _language_files(config), _language)
+
+
+def _filled(config: Config, text: str, **values: str) -> str:
+    return text.format(judge=config.sentiment.classifiers[0].name, **values)
+
+
+def _table(config: Config, name: str, table: "pd.DataFrame", **values: str) -> Shown:
+    order, caption = _TABLES[name]
+    view = _VIEWS.get(name, VIEW)
+    return Exhibit(name, "table", _filled(config, caption, **values), order, view=view), table
+
+
+def _figure(config: Config, name: str, figure: "Figure", model: str = "") -> Shown:
+    order, caption, alt = _FIGURES[name]
+    caption = _filled(config, caption, model=model)
+    name = f"{name}_{model}" if model else name
+    return Exhibit(name, "figure", caption, order, alt=alt), figure
+
+
+def _drawing(config: Config) -> dict[str, int]:
+    return {"resamples": config.sentiment.bootstrap, "seed": config.seed}
+
+
+def _bases(config: Config) -> dict[str, str]:
+    return {model.name: model.base for model in study_models(config)}
+
+
+def _agreement(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
+    yield _table(config, "classifier_agreement", sentiment.agreement_table(everyone, config.sentiment.grouping))
+
+
+def _shares(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
+    from emogap.answers.sentiment_figures import stacked_groups
+
+    answers = judged(config, everyone)
+    for grouping in GROUPINGS:
+        name = "sentiment" if grouping == config.sentiment.grouping else "other_grouping"
+        groups = sentiment.sentiment_table(answers, "group", grouping, **_drawing(config))
+        emotions = sentiment.sentiment_table(answers, "emotion", grouping, **_drawing(config))
+        yield _table(config, f"{name}_groups", groups, grouping=grouping)
+        yield _table(config, f"{name}_emotions", emotions, grouping=grouping)
+        if name == "sentiment":
+            yield _figure(config, "sentiment_groups", stacked_groups(groups))
+
+
+def _changes(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
+    from emogap.answers.sentiment_figures import change_per_emotion
+    from emogap.store.style import nothing_figure
+
+    answers, bases, grouping = judged(config, everyone), _bases(config), config.sentiment.grouping
+    groups = sentiment.change_table(answers, bases, "group", grouping, **_drawing(config))
+    emotions = sentiment.change_table(answers, bases, "emotion", grouping, **_drawing(config))
+    yield _table(config, "sentiment_change_groups", groups)
+    yield _table(config, "sentiment_change_emotions", emotions)
+    figure = (
+        change_per_emotion(emotions, groups, list(config.bases)) if len(emotions) else nothing_figure(f"{NO_TRAINED}.")
+    )
+    yield _figure(config, "sentiment_change", figure)
+
+
+def _asked_and_found(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
+    from emogap.answers.sentiment_figures import asked_found_heatmap
+
+    answers = judged(config, everyone)
+    table = sentiment.asked_and_found(answers)
+    yield _table(config, "asked_and_found", table)
+    for model in answers["model"].unique():
+        yield _figure(config, "asked_and_found", asked_found_heatmap(table, model), model)
+
+
+def _controls(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
+    grouping = config.sentiment.grouping
+    tables = []
+    for condition in conditions(config):
+        own = judged(config, read_answers(config, condition))
+        table = sentiment.sentiment_table(own, "all", grouping, **_drawing(config))
+        tables.append(table.drop(columns="row").assign(condition=_CONDITIONS[condition.suffix]))
+    together = pd.concat(tables, ignore_index=True)
+    together.insert(1, "condition", together.pop("condition"))
+    yield _table(config, "sentiment_conditions", together)
+    shuffled = sentiment.shuffled_control(judged(config, everyone), grouping, config.sentiment.bootstrap, config.seed)
+    yield _table(config, "sentiment_shuffled", shuffled)
+
+
+def _language(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
+    from emogap.answers.sentiment_figures import language_and_sentiment
+
+    answers = judged(config, everyone)
+    scores = pd.concat([read_rows(path, SCORES) for path in _language_files(config).values()], ignore_index=True)
+    language = sentiment.language_table(scores, **_drawing(config))
+    positive = sentiment.sentiment_table(answers, "all", config.sentiment.grouping, **_drawing(config))
+    yield _table(config, "language", language)
+    yield _figure(config, "language", language_and_sentiment(positive, language, _bases(config)))
+
+
+def _language_files(config: Config) -> dict[str, Path]:
+    tasks = ("sentiment", "answers", "plain_text")
+    return {f"{m.key} {task}": config.home.task_scores(m.key, task) for m in study_models(config) for task in tasks}
+
+
+def counts_exhibits(counts: Path, out: Path, grouping: str, resamples: int, seed: int) -> list[Path]:
+    """Tables (CSV, LaTeX) and the stacked bars from a file of counts alone; the paths of the CSV files.
+
+    Raises ``MissingInput`` or ``InputError``.
+    """
+    from emogap.answers.sentiment_figures import stacked_groups
+
+    answers = sentiment.read_counts(counts, grouping)
+    tables = {
+        f"sentiment_{by}s": sentiment.sentiment_table(answers, by, grouping, resamples, seed)
+        for by in ("group", "emotion")
+    }
+    for name, table in tables.items():
+        write_text(out / f"{name}.csv", table.to_csv(index=False))
+        write_text(out / f"{name}.tex", to_latex(table, VIEW))
+    stacked_groups(tables["sentiment_groups"]).savefig(out / "sentiment_groups.png", dpi=200, bbox_inches="tight")
+    return [out / f"{name}.csv" for name in tables]

@@ -1,0 +1,1 @@
+"""From BabyLM's raw text to its emotional lines."""

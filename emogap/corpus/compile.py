@@ -1,0 +1,327 @@
+"""The corpus: accepted stories and factual text compiled to a word budget, with a log of what is in it.
+
+Texts pass through one at a time: they wait in a file that has no name, and only what describes them is in memory.
+"""
+
+import re
+import tempfile
+from collections.abc import Collection, Iterable, Iterator
+from functools import partial
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from emogap.babylm.process import nothing_emotional
+from emogap.config import Config, Corpus
+from emogap.corpus.composition import FACTUAL, STORY, pools, seeded_order, split, take, word_budget
+from emogap.corpus.log import InputFile, composition, render
+from emogap.corpus.wiki import layout_of, read_articles, said_articles, wiki_file
+from emogap.emotions import LABELS, NEUTRAL
+from emogap.errors import MissingInput, UsageError
+from emogap.paths import MAKERS, chunk_numbers, from_root
+from emogap.records import CORPUS, KEPT, ROWS_AT_ONCE, STORIES, stream_rows, to_arrow
+from emogap.store.artefacts import RULE, Draft, Recipe, content_hashes, portable, remembered, write_json, write_text
+from emogap.store.exhibits import Shown, drawing
+from emogap.store.pieces import Piece, Summary, run
+from emogap.store.progress import progress
+from emogap.store.views import told_apart
+from emogap.text.near_duplicates import EQUALITY_RULE, LIKENESS_RULE, near_duplicates, text_key
+
+REPEATED = "equal to an earlier document"
+NEARLY_REPEATED = "nearly equal to an earlier story"
+NO_TEXT = "no text"
+_ARTICLES = {
+    f"{RULE}articles": "2 (without headings, blank lines part them; no byte-order mark hides a heading; the level of "
+    "the highest heading is theirs)"
+}
+
+
+def corpus(config: Config) -> Summary:
+    """Compile the corpus that the settings describe.
+
+    Raises ``MissingInput`` (chunks or wiki files), ``InputError`` (unreadable ones) and ``UsageError`` (unknown chunk,
+    share of something unknown, a budget into which nothing fits).
+    """
+    return run("corpus", corpus_pieces(config))
+
+
+def _exhibits(path: Path) -> "Iterator[Shown]":
+    from emogap.corpus.figures import composition_exhibits
+
+    return composition_exhibits(path)
+
+
+def corpus_pieces(config: Config) -> list[Piece]:
+    """The one corpus, and what is seen of it.
+
+    Raises ``MissingInput`` while a method has no chunk, or a wiki file is not there.
+    """
+    chunks = {f"{path.parent.name}/{path.stem}": path for path in story_chunks(config)}
+    factual = factual_files(config)
+    wiki = {told_apart(f"factual/{source}", chunks, "file"): path for source, path in factual.items()}
+    rules = _rules(config, chunks.values(), factual.values())
+    recipe = Recipe("corpus", chunks | wiki, config.flat("corpus"), rules, config.seed)
+    path = config.home.corpus(config.corpus.name)
+    shown = drawing(path.parent, "corpus", "tables/composition", {"corpus": path}, partial(_exhibits, path))
+    return [Piece(path, recipe, make=partial(_make, config)), shown]
+
+
+def _rules(config: Config, chunks: Iterable[Path], factual: Iterable[Path]) -> dict[str, str]:
+    """Rules that have changed since corpora were first made, where they can change this one."""
+    likeness = LIKENESS_RULE if config.corpus.near_duplicates else {}
+    question = f"a line that text_key once read otherwise: {EQUALITY_RULE}"
+    odd = any(remembered(question, chunk, partial(_has_odd_line, chunk)) for chunk in chunks)
+    equality = EQUALITY_RULE if odd else {}
+    return likeness | equality | (_ARTICLES if any(layout_of(path).is_new for path in factual) else {})
+
+
+def _has_odd_line(chunk: Path) -> bool:
+    """Whether a line has no word, or one that ``text_key`` did not always read as it does now."""
+    lines = {row["text"] for row in stream_rows(chunk, STORIES, ["text"])}
+    return any(text_key(line) != " ".join(re.findall(r"[^\W_]+", line.lower())) for line in lines)
+
+
+def story_chunks(config: Config) -> list[Path]:
+    """The chunks that the settings name, method by method. Raises ``MissingInput`` or ``UsageError``."""
+    found = []
+    for method in config.corpus.methods:
+        there = config.home.chunks(method)
+        if not there and nothing_emotional(config):
+            continue  # there was no line to write about
+        if not there:
+            raise MissingInput(
+                f"babylm_augment/{method}/chunk_*.parquet not found under {config.home.root}; "
+                f"run {MAKERS['babylm_augment']}, or take '{method}' out of corpus.methods"
+            )
+        found += [there[number] for number in _chosen(config.corpus.chunks.get(method, "all"), method, there)]
+    return found
+
+
+def _chosen(text: str, method: str, there: dict[int, Path]) -> list[int]:
+    numbers = chunk_numbers(text, f"corpus.chunks.{method}", there)
+    if missing := sorted(set(numbers) - there.keys()):
+        raise MissingInput(
+            f"corpus.chunks.{method} = '{text}': chunk {missing[0]} of {method} is not there; "
+            f"run {MAKERS['babylm_augment']}, or name others ({len(there)} are there, {min(there)} to {max(there)})"
+        )
+    return numbers
+
+
+def factual_files(config: Config) -> dict[str, Path]:
+    """Source → wiki file. Raises ``MissingInput``, or ``UsageError`` if two files have one name."""
+    files: dict[str, Path] = {}
+    for name in config.corpus.factual:
+        path = wiki_file(from_root(name))
+        source = Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
+        if source in files:
+            raise UsageError(f"corpus.factual names two files called '{source}'; rename one, it is their source")
+        files[source] = path
+    return files
+
+
+class Document(NamedTuple):
+    """A text with what is known of it. ``line`` is the source line a story was written from, else empty."""
+
+    id: str
+    kind: str
+    source: str
+    line_id: str
+    method: str
+    emotion: str
+    text: str
+    line: str = ""
+
+
+class Catalogue:
+    """What describes the documents; their texts lie in ``spool``, one behind the other."""
+
+    def __init__(self, spool: IO[bytes]):
+        self.spool = spool
+        self._rows: list[tuple] = []
+        self._seen: set[bytes] = set()
+
+    def add(self, document: Document, file: int) -> str | None:
+        """Take in a document of the file of that number; the reason if an equal one is in already."""
+        keys = {_key("text", " ".join(document.text.split())), _key("id", document.id)}
+        if keys & self._seen:
+            return REPEATED
+        self._seen |= keys
+        start, text = self.spool.tell(), document.text.encode()
+        self.spool.write(text)
+        line = _key("line", text_key(document.line)) if document.line else _key("line id", document.line_id)
+        *known, _, _ = document
+        self._rows.append((*known, len(document.text.split()), line, file, start, len(text)))
+        return None
+
+    def frame(self) -> pd.DataFrame:
+        """A row a document, with the columns that ``composition`` works on."""
+        columns = [*Document._fields[:-2], "words", "line", "file", "start", "bytes"]
+        frame = pd.DataFrame(self._rows, columns=columns)
+        return frame.assign(group=_groups(frame["line_id"], frame["line"]))
+
+    def texts(self, frame: pd.DataFrame) -> Iterator[str]:
+        for start, size in zip(frame["start"].tolist(), frame["bytes"].tolist(), strict=True):
+            self.spool.seek(start)
+            yield self.spool.read(size).decode()
+
+
+def _key(what: str, text: str) -> bytes:
+    return blake2b(f"{what}\x1f{text}".encode(), digest_size=16).digest()
+
+
+def _groups(line_ids: pd.Series, lines: pd.Series) -> np.ndarray:
+    """For each document the number of its group, which stays on one side: documents are in one group if their line ids
+    or their lines are equal, and so are those that others tie together."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    (ids, known_ids), (texts, known_texts) = pd.factorize(line_ids), pd.factorize(lines)
+    nodes = len(known_ids) + len(known_texts)
+    ties = coo_array((np.ones(len(ids), bool), (ids, len(known_ids) + texts)), (nodes, nodes))
+    return connected_components(ties, directed=False)[1][ids] if nodes else ids
+
+
+def _make(config: Config, draft: Draft) -> None:
+    settings = config.corpus
+    with tempfile.TemporaryFile(dir=draft.path.parent) as spool:
+        catalogue, files = Catalogue(spool), [*_input_files(config)]
+        with progress("reading", len(files), "files") as bar:
+            for number, (file, documents) in enumerate(files):
+                for document in documents:
+                    reason = document if isinstance(document, str) else catalogue.add(document, number)
+                    file.rejected.update([reason] if reason else [])
+                bar.advance()
+        files, frame = [file for file, _ in files], catalogue.frame()
+        if settings.near_duplicates:
+            frame = _without_near_duplicates(frame, catalogue, settings.near_duplicates, files)
+        for number, part in frame.groupby("file"):
+            files[number].kept, files[number].words = len(part), int(part["words"].sum())
+        # Where nothing was accepted the corpus is empty: its log says so, and the stages behind it go on without.
+        shares = [] if frame.empty else pools(frame, settings.shares, _may_lack(settings, frame))
+        budget = word_budget(frame, settings.words, shares)
+        chosen = frame.iloc[take(frame, seeded_order(frame, config.seed), budget, shares)].copy()
+        if chosen.empty and all(pool.members.any() or not pool.share for pool in shares) and not frame.empty:
+            raise _nothing_fits(config, budget, int(frame["words"].min()))
+        chosen["split"] = split(chosen, settings.validation_share, config.seed)
+        _write(draft.path, chosen, catalogue)
+        _log(config, draft, chosen, frame, files, shares, budget)
+
+
+def _may_lack(settings: Corpus, frame: pd.DataFrame) -> dict[str, Collection[str]]:
+    """Of what a share may be asked although no text of it was accepted: of what the settings name, and, where there is
+    no story at all, of any source."""
+    kinds = {STORY} if settings.methods else set()
+    no_stories = not frame["kind"].eq(STORY).any()
+    return {
+        "kind": kinds | ({FACTUAL} if settings.factual else set()),
+        "method": settings.methods,
+        "emotion": LABELS,
+        "source": settings.shares.source if no_stories else (),
+    }
+
+
+def _nothing_fits(config: Config, budget: int, shortest: int) -> UsageError:
+    return UsageError(
+        f"corpus.words = {config.corpus.words}: not one document fits into {budget:,} words and their shares; the "
+        f"shortest has {shortest:,}: raise corpus.words (0 takes all), ask for other corpus.shares, or part long files "
+        "into articles by headings or blank lines"
+    )
+
+
+def _input_files(config: Config) -> Iterator[tuple[InputFile, Iterator[Document | str]]]:
+    """What the log says of each file, and its documents; a reason in place of one that was rejected."""
+    for path in story_chunks(config):
+        yield _input_file(config, path, STORY), stories(path)
+    for source, path in factual_files(config).items():
+        yield _input_file(config, path, FACTUAL, layout_of(path).name), _articles(source, path, config)
+
+
+def _input_file(config: Config, path: Path, kind: str, form: str = "") -> InputFile:
+    inside = path.is_relative_to(config.home.root)
+    name = config.home.relative(path) if inside else portable(path)
+    return InputFile(name, kind, content_hashes(path)[""], form=form)
+
+
+def stories(path: Path) -> Iterator[Document | str]:
+    """The accepted stories of a chunk; for a rejected one its reason. Raises ``InputError``."""
+    columns = ["id", "line_id", "source", "text", "emotions", "method", "story", "status", "reason"]
+    for row in stream_rows(path, STORIES, columns):
+        if row["status"] != KEPT:
+            yield row["reason"] or "rejected without a reason"
+            continue
+        emotion = row["emotions"][0] if row["emotions"] else NEUTRAL
+        story = (row["story"] or "").strip()
+        where = (row["source"], row["line_id"], row["method"], emotion)
+        yield Document(row["id"], STORY, *where, story, row["text"]) if story else NO_TEXT
+
+
+def _articles(source: str, path: Path, config: Config) -> Iterator[Document | str]:
+    for number, article in enumerate(read_articles(path, config.corpus.unknown_words)):
+        identifier = f"{source}:{number:06d}"
+        yield Document(identifier, FACTUAL, source, identifier, "", "", article.document) if article.text else NO_TEXT
+
+
+def _without_near_duplicates(
+    frame: pd.DataFrame, catalogue: Catalogue, threshold: float, files: list[InputFile]
+) -> pd.DataFrame:
+    """The catalogue without the stories that repeat an earlier one; their files' entries say how many they were."""
+    rows = frame[frame["kind"] == STORY]
+    with progress("comparing", len(rows), "stories") as bar:
+
+        def texts() -> Iterator[tuple[int, str]]:
+            for position, text in zip(rows.index, catalogue.texts(rows), strict=True):
+                yield position, text
+                bar.advance()
+
+        dropped = [position for position, _ in near_duplicates(texts(), threshold)]
+    for file in frame.loc[dropped, "file"]:
+        files[file].rejected[NEARLY_REPEATED] += 1
+    return frame.drop(index=dropped)
+
+
+def _write(path: Path, chosen: pd.DataFrame, catalogue: Catalogue) -> None:
+    """Write the chosen documents in their order, some at a time."""
+    schema = to_arrow(chosen.iloc[:0].assign(text=[])[list(CORPUS.columns)], CORPUS).schema
+    with (
+        pq.ParquetWriter(path, schema, compression="zstd") as writer,
+        progress("writing", len(chosen), "documents") as bar,
+    ):
+        for start in range(0, len(chosen), ROWS_AT_ONCE):
+            part = chosen.iloc[start : start + ROWS_AT_ONCE]
+            rows = part.assign(text=list(catalogue.texts(part)))[list(CORPUS.columns)]
+            writer.write_table(to_arrow(rows, CORPUS))
+            bar.advance(len(part))
+
+
+def _lacking(config: Config, chosen: pd.DataFrame, supply: pd.DataFrame) -> list[str]:
+    if chosen.empty:
+        what = "accepted story and no article" if supply.empty else "text of what corpus.shares asks for"
+        return [f"nothing to compile: there is no {what}"]
+    if config.corpus.methods and not chosen["kind"].eq(STORY).any():
+        return ["there is no story: none was accepted, or none fits"]
+    return []
+
+
+def _log(config, draft: Draft, chosen: pd.DataFrame, supply: pd.DataFrame, files, shares, budget: int) -> None:
+    name = config.corpus.name
+    log = composition(name, chosen, supply, files, shares, budget, config.corpus.words)
+    log["notes"] = _lacking(config, chosen, supply) + log["notes"]
+    log["sha256"] = content_hashes(draft.path)[""]
+    log["seed"] = config.seed
+    write_json(draft.companion(f"{name}.json"), log)
+    write_text(draft.companion(f"{name}.txt"), render(log))
+    draft.counts |= {
+        "documents": log["totals"]["documents"],
+        "words": log["totals"]["words"],
+        "left out": len(supply) - len(chosen),
+        "rejected": sum(sum(file.rejected.values()) for file in files),
+    }
+    draft.notes["articles"] = {file.name: said_articles(file.records, file.form) for file in files if file.form}
+    for file, articles in draft.notes["articles"].items():
+        print(f"corpus {name}: {file}: {articles}")
+    for warning in log["notes"]:
+        print(f"corpus {name}: {warning}")

@@ -1,1 +1,0 @@
-"""From raw text to the corpus: reading, cleaning, classifying, compiling."""

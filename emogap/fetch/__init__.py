@@ -1,0 +1,1 @@
+"""Data sets from their homes, each file checked."""

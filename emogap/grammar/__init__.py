@@ -1,0 +1,1 @@
+"""Benchmarks that score texts: minimal pairs (BLiMP) and questions on emotions (EmoBench)."""

@@ -1,0 +1,120 @@
+"""The report's tables and figures about the understanding of emotions, drawn from tables of scores alone."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from emogap.config import Config
+from emogap.grammar import emobench_tables
+from emogap.grammar.emobench import EMOBENCH
+from emogap.grammar.task_tables import DIFFERENCES
+from emogap.grammar.tasks import Measured
+from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
+from emogap.store.views import View, cells
+from emogap.text.statistics import LEVEL
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ORDER = 76
+_FORM = "Questions in EmoBench's form"
+_VIEW = View(
+    {"accuracy": ".1f", "low": ".0f", "high": ".0f", "chance": 1},
+    rows=("task", "way", "questions", "chance"),
+    columns="model",
+    values=("accuracy",),
+    behind="verdict",
+    marks={"above chance": "+", "at chance": "", "below chance": "-"},
+)
+"""A row a task and way, a column a model: ``31.2 [25, 38]``, with a plus above chance and a minus below it."""
+_POSITIONS = View({"": 2})
+_WAYS = (
+    "the choices listed in several orders or not listed, scored by their log-probability or by that per character of "
+    "the choice"
+)
+
+
+def emobench_drawing(config: Config) -> Drawing:
+    """The study's: every model it measures, each against its base; where there was nothing to ask, that."""
+    shown = partial(_of_study, config)
+    folder, inputs, settings = config.home.evaluation, EMOBENCH.tables(config), config.flat("sentiment", "bootstrap")
+    once = ["tables/emobench_accuracy_numbers"]
+    return drawing(folder, "emobench", "tables/emobench_accuracy", inputs, shown, settings, config.seed, once)
+
+
+def _of_study(config: Config) -> Iterator[Shown]:
+    if EMOBENCH.is_there(config):
+        yield from emobench_exhibits(config, EMOBENCH.of_study(config))
+    else:
+        yield _missing(config)
+
+
+def _missing(config: Config) -> Shown:
+    import pandas as pd
+
+    remedy = "emogap fetch emobench, or --set emobench.data=DIR"
+    table = pd.DataFrame([{"missing": f"EA.jsonl and EU.jsonl in {config.emobench.data}", "remedy": remedy}])
+    caption = "EmoBench was not measured: its questions are not there."
+    return Exhibit("emobench_accuracy", "table", caption, _ORDER), table
+
+
+def emobench_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
+    """Tables and figures of any scores."""
+    from emogap.grammar.figures import accuracy_figure, positions_figure
+
+    questions = emobench_tables.by_question(found.scores)
+    accuracies = emobench_tables.accuracies(questions)
+    colour_bases = list(dict.fromkeys(found.bases.values()))
+    caption = (
+        f"{_FORM}, accuracy in percent with 95 % intervals over questions: {_WAYS}; + above chance, - below it, "
+        "unmarked: at chance."
+    )
+    yield _table("emobench_accuracy", caption, 0, accuracies, _VIEW)
+    caption = f"{_FORM}: accuracy by task and way of asking, with 95 % intervals; the line is chance."
+    alt = "A panel a task, a row a way of asking, a point with an interval for each model, a dashed line at chance."
+    yield _figure("emobench_accuracy", caption, alt, accuracy_figure(accuracies, colour_bases))
+    changed = emobench_tables.differences(questions, found.bases, config.sentiment.bootstrap, config.seed)
+    if not changed.empty:
+        caption = (
+            f"{_FORM}: each model minus its base over the same questions, in percentage points; paired test, p also "
+            "corrected for the number of comparisons (Holm)."
+        )
+        yield _table("emobench_differences", caption, 2, changed, DIFFERENCES)
+    positions = emobench_tables.positions(found.scores)
+    caption = (
+        f"{_FORM}: how often each place of the list was taken, in percent. Over all orders each choice stands in each "
+        "place once, so that only the place itself can make a difference."
+    )
+    yield _table("emobench_positions", caption, 3, positions, _POSITIONS)
+    alt = "A panel a task, lines over the places of the list, one a model, a dashed line where there is no bias."
+    yield _figure("emobench_positions", caption, alt, positions_figure(positions, colour_bases))
+
+
+def _table(name: str, caption: str, place: int, table: "pd.DataFrame", view: View) -> Shown:
+    return Exhibit(name, "table", caption, _ORDER + place, view=view), table
+
+
+def _figure(name: str, caption: str, alt: str, figure) -> Shown:
+    place = 3 if name.endswith("positions") else 0
+    return Exhibit(name, "figure", caption, _ORDER + place, alt=alt), figure
+
+
+def printed(config: Config, found: Measured) -> str:
+    """What the command line shows: accuracy beside chance, and the place in the list that each model likes most."""
+    questions = emobench_tables.by_question(found.scores)
+    accuracies = emobench_tables.accuracies(questions)
+    parts = [
+        cells(accuracies, _VIEW).to_string(index=False),
+        f"Accuracy in percent with 95 % intervals over questions ({_WAYS}); + above chance, - below it.",
+    ]
+    positions = emobench_tables.positions(found.scores)
+    liked = positions.loc[positions.groupby(["model", "task", "way", "choices"], sort=False)["share"].idxmax()]
+    parts.append("Place in the list that was taken most often:\n" + cells(liked, _POSITIONS).to_string(index=False))
+    changed = emobench_tables.differences(questions, found.bases, config.sentiment.bootstrap, config.seed)
+    if not changed.empty:
+        told = int((changed["p_holm"] < 1 - LEVEL).sum())
+        parts.append(
+            f"Against the base: {told} of {len(changed)} differences have a corrected p below {1 - LEVEL:.2f} "
+            "(--tables writes them all)"
+        )
+    return "\n\n".join(parts)

@@ -1,0 +1,189 @@
+"""Benchmarks that score texts under models: what all of them do. What one of them is, it gives as data (``Task``).
+
+A case is a few texts and what their log-probabilities say; a task makes its cases from files. Scores are kept as they
+are finished (``score_cache``), a table of them for each model of the study, or one for models by name.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emogap.config import Config, HubModel
+from emogap.device import check_device
+from emogap.lm import hub
+from emogap.lm.corrections import scores_rule
+from emogap.lm.hub import LocalModel
+from emogap.records import SCORES, read_rows, write_rows
+from emogap.store.artefacts import Draft, Recipe
+from emogap.store.pieces import Piece, run
+from emogap.store.progress import progress
+from emogap.train.models import StudyModel, recipe_parts, study_models, weights
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from emogap.lm.sentence_scores import Scored, SentenceScorer
+
+_CONTEXT = "empty context"
+
+
+@dataclass(frozen=True)
+class Case:
+    """Texts that are held against each other."""
+
+    item: str
+    group: str
+    texts: Sequence[str]
+    measure: Callable[[np.ndarray], Mapping[str, float]]
+    """Log-probabilities of the texts, float64 of shape (texts,) → metric → value."""
+    context: str | None = None
+    """What each of the texts follows, itself not scored; None: they are sentences of their own."""
+    sample: int = 0
+    """Tells the cases of one item apart."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of some models, whatever they are called."""
+
+    scores: "pd.DataFrame"
+    """Rows of ``records.SCORES``."""
+    bases: Mapping[str, str]
+    """Model → the base it is compared with, itself for none."""
+    contexts: Mapping[str, str]
+    """Model → the token that stood for the empty context."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A benchmark: what differs between one and another."""
+
+    name: str
+    """The section of its settings; what its recipes and tables of scores are called."""
+    title: str
+    """What progress calls it."""
+    unit: str
+    """What progress counts: texts, by their own name."""
+    shaping: tuple[str, ...]
+    """The settings that shape the scores."""
+    longest: int
+    """Tokens that none of its texts, with what it follows, has more of."""
+    files: Callable[[Config], Mapping[str, Path]]
+    """Name → file or folder that the cases are made from."""
+    cases: Callable[[Config], list[list[Case]]]
+    """The cases, in parts that are kept together: what a killed run has to do again at most."""
+    counts: Callable[["pd.DataFrame"], dict[str, int]]
+    """What the manifest says of a table of scores."""
+    is_there: Callable[[Config], bool] = lambda config: True
+    """Whether there is anything to measure; a study does without what is not there."""
+
+    def pieces(self, config: Config) -> list[Piece]:
+        """A table of scores for each model of the study; none where there is nothing to measure."""
+        return [self._piece(config, model) for model in study_models(config)] if self.is_there(config) else []
+
+    def _piece(self, config: Config, model: StudyModel) -> Piece:
+        parts = recipe_parts(config, model)
+        identities = parts["identities"] | scores_rule(weights(config, model), self.longest)
+        recipe = self._recipe(config, parts["inputs"], identities)
+        make = partial(self._make, partial(self._of_study_model, config, model))
+        return Piece(config.home.task_scores(model.key, self.name), recipe, make=make)
+
+    def _of_study_model(self, config: Config, model: StudyModel) -> tuple["pd.DataFrame", str]:
+        table, context = self._score(config, hub.study_model(config, model.key), self.cases(config), model.key)
+        return table.assign(model=model.name, train_seed=model.train_seed), context
+
+    def _recipe(self, config: Config, inputs: Mapping[str, Path], identities: Mapping[str, str]) -> Recipe:
+        settings = config.flat(self.name, *self.shaping)
+        return Recipe(self.name, {**inputs, **self.files(config)}, settings, dict(identities))
+
+    def check_device(self, config: Config) -> None:
+        """Raises ``UsageError`` naming the setting, if the device is not there."""
+        check_device(getattr(config, self.name).device, f"{self.name}.device")
+
+    def _make(self, score: Callable[[], tuple["pd.DataFrame", Any]], draft: Draft) -> None:
+        table, draft.notes[_CONTEXT] = score()
+        write_rows(draft.path, table, SCORES)
+        draft.counts |= self.counts(table)
+
+    def tables(self, config: Config) -> dict[str, Path]:
+        """Model of the study → its table of scores; none where there is nothing to measure."""
+        models = study_models(config) if self.is_there(config) else []
+        return {model.key: config.home.task_scores(model.key, self.name) for model in models}
+
+    def of_study(self, config: Config) -> Measured:
+        """The tables of all models of the study, under the names of their files."""
+        import pandas as pd
+
+        tables = [read_rows(path, SCORES).assign(model=key) for key, path in self.tables(config).items()]
+        bases = {model.key: model.base for model in study_models(config)}
+        return Measured(pd.concat(tables, ignore_index=True), bases, {})
+
+    def of_models(self, config: Config, models: Mapping[str, HubModel], bases: Mapping[str, str]) -> Measured:
+        """Score with models by name (label → model)."""
+        import pandas as pd
+
+        self.check_device(config)
+        cases, tables, contexts = self.cases(config), [], {}
+        for label, model in models.items():
+            table, contexts[label] = self._score(config, hub.resolve(model), cases, label)
+            tables.append(table.assign(model=label, train_seed=0))
+        return Measured(pd.concat(tables, ignore_index=True), bases, contexts)
+
+    def to_file(self, config: Config, models: Mapping[str, HubModel], bases: Mapping[str, str], out: Path) -> Measured:
+        """The same from the table at ``out``, which is made where it is missing or stale."""
+        self.check_device(config)
+        identities = {label: hub.identify(model) for label, model in models.items()}
+        for model in models.values():
+            identities |= scores_rule(model, self.longest)
+
+        def score() -> tuple["pd.DataFrame", Mapping[str, str]]:
+            found = self.of_models(config, models, bases)
+            return found.scores, found.contexts
+
+        piece = Piece(out, self._recipe(config, {}, identities), make=partial(self._make, score))
+        run(self.name, [piece])
+        return Measured(read_rows(out, SCORES), bases, piece.manifest()["notes"].get(_CONTEXT, {}))
+
+    def _score(
+        self, config: Config, local: LocalModel, cases: Sequence[Sequence[Case]], label: str
+    ) -> tuple["pd.DataFrame", str]:
+        """The scores of one model, and the token that stood for the empty context."""
+        from emogap.lm.sentence_scores import SentenceScorer
+
+        settings = getattr(config, self.name)
+        shown = {name: getattr(settings, name) for name in ("device", "dtype", "token_budget", "empty_context")}
+        scorer = SentenceScorer(local, **shown)
+        table = score_cases(scorer, cases, f"{self.title}, {label}", self.unit).assign(task=self.name)
+        return table, scorer.tokenizer.decode(scorer.prefix) or "none"
+
+
+def score_cases(
+    scorer: "SentenceScorer", parts: Sequence[Sequence[Case]], label: str, unit: str = "texts"
+) -> "pd.DataFrame":
+    """item, sample, group, metric, value of every case. What is finished of a part is kept."""
+    import pandas as pd
+
+    from emogap.lm.score_cache import remembered_scores
+
+    encoded = [[one for case in part for one in _encoded(scorer, case)] for part in parts]
+    with progress(label, len({one for part in encoded for one in part}), unit) as bar:
+        found = np.concatenate(remembered_scores(scorer, encoded, bar.advance))
+    cases = [case for part in parts for case in part]
+    ends = np.cumsum([len(case.texts) for case in cases])
+    return pd.DataFrame([row for case, sums in zip(cases, np.split(found, ends[:-1]), strict=True)
+                         for row in _rows(case, sums)])  # fmt: skip
+
+
+def _encoded(scorer: "SentenceScorer", case: Case) -> "list[Scored]":
+    if case.context is None:
+        return [scorer.encode(text) for text in case.texts]
+    return [scorer.encode_after(case.context, text) for text in case.texts]
+
+
+def _rows(case: Case, sums: np.ndarray) -> list[dict[str, Any]]:
+    keys = {"item": case.item, "sample": case.sample, "group": case.group}
+    return [{**keys, "metric": metric, "value": float(value)} for metric, value in case.measure(sums).items()]

@@ -1,0 +1,1 @@
+"""Inside the models: the logit lens and the emotion lens."""

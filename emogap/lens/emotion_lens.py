@@ -1,0 +1,176 @@
+"""The emotion lens: where in the depth do the words of an emotion come up, and did fine-tuning move it?
+
+Works on tables of readings alone. What is averaged is the probability mass on an emotion's weighted words at the end
+of each text, the place where the next word is decided. Depth is measured in layers: the first from which on the mean
+mass never again falls below half of what the last layer has, between two layers by linear interpolation. Intervals are
+over the texts (bootstrap), which are the same for all models, so that differences are paired.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from emogap.emotions import EMOTIONS, GROUPINGS, INDEX, LABELS, group_of
+from emogap.text.statistics import LEVEL, bootstrap_interval
+
+OWN = "own"
+"""The mass on the words of the emotion that the text was written for."""
+ANY = "any"
+"""The mass on the words of all emotions but neutral together."""
+GROUPING = "goemotions"
+
+
+@dataclass(frozen=True)
+class Mass:
+    """Probability mass at the ends of texts."""
+
+    models: tuple[str, ...]
+    prompt_ids: tuple[str, ...]
+    values: dict[str, np.ndarray]
+    """Model → float64 of shape (texts, layers, 28), the labels in their order."""
+
+    def of(self, model: str, quantity: str) -> np.ndarray:
+        """The mass of one emotion, of ``OWN`` (of the texts that have an emotion, neutral ones left out), of the own
+        emotion in one group's texts (``own positive``), or of ``ANY``; shape (texts, layers)."""
+        values = self.values[model]
+        if quantity == ANY:
+            return values[:, :, [INDEX[emotion] for emotion in EMOTIONS]].sum(axis=2)
+        if quantity in INDEX:
+            return values[:, :, INDEX[quantity]]
+        return np.stack([values[row, :, INDEX[emotion]] for row, emotion in self.own_rows(quantity)])
+
+    def own_rows(self, quantity: str) -> list[tuple[int, str]]:
+        """Rows of the texts that ``OWN``, or the own emotion of one group, is about, with their emotions."""
+        group = quantity.removeprefix(OWN).strip()
+        found = [(row, prompt_id.split("/")[0]) for row, prompt_id in enumerate(self.prompt_ids)]
+        return [
+            (row, emotion)
+            for row, emotion in found
+            if emotion in EMOTIONS and (not group or group_of(emotion, GROUPING) == group)
+        ]
+
+
+def mass_at_ends(table: pd.DataFrame) -> Mass:
+    """The mass at the end of each text from long readings (``records.LENS`` with the column ``end``)."""
+    rows = table[(table["measure"] == "emotion_mass") & table["end"]]
+    models, prompt_ids = tuple(rows["model"].unique()), tuple(rows["prompt_id"].unique())
+    values = {}
+    for model in models:
+        wide = rows[rows["model"] == model].pivot(index="prompt_id", columns=["layer", "token"], values="value")
+        wide = wide.reindex(index=prompt_ids)
+        layers = wide.columns.get_level_values("layer").unique().sort_values()
+        values[model] = np.stack([wide[layer].reindex(columns=LABELS).to_numpy(float) for layer in layers], axis=1)
+    return Mass(models, prompt_ids, values)
+
+
+def quantities(mass: Mass) -> list[str]:
+    """What can be asked of these texts: the own emotion, over all and in each group, if they have one; else any."""
+    if not mass.own_rows(OWN):
+        return [ANY]
+    groups = [group for group in GROUPINGS[GROUPING] if mass.own_rows(f"{OWN} {group}")]
+    return [OWN, *(f"{OWN} {group}" for group in groups)]
+
+
+def curves(mass: Mass, wanted: Sequence[str], resamples: int, seed: int) -> pd.DataFrame:
+    """model, quantity, layer, mean, low, high, texts: the mean mass over the texts with its 95 % interval."""
+    rows = []
+    for model in mass.models:
+        for quantity in wanted:
+            values = mass.of(model, quantity)
+            low, high = bootstrap_interval(values, resamples, seed)
+            part = pd.DataFrame(
+                {"layer": range(values.shape[1]), "mean": values.mean(axis=0), "low": low, "high": high}
+            )
+            rows.append(part.assign(model=model, quantity=quantity, texts=len(values)))
+    return pd.concat(rows, ignore_index=True)[["model", "quantity", "layer", "mean", "low", "high", "texts"]]
+
+
+def half_depth(curve: np.ndarray) -> np.ndarray:
+    """The depth from which on half of the final mass is there: curves of shape (…, layers) → layers, shape (…)."""
+    curve = np.asarray(curve, dtype=float)
+    half = curve[..., -1:] / 2
+    below = curve < half
+    # The last layer below half; the last layer of all never is.
+    last_below = curve.shape[-1] - 1 - np.argmax(below[..., ::-1], axis=-1)
+    before = np.take_along_axis(curve, last_below[..., None], -1)[..., 0]
+    after = np.take_along_axis(curve, np.minimum(last_below + 1, curve.shape[-1] - 1)[..., None], -1)[..., 0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        depth = last_below + (half[..., 0] - before) / (after - before)
+    return np.where(below.any(axis=-1), depth, 0.0)
+
+
+def depths(mass: Mass, bases: dict[str, str], wanted: Sequence[str], resamples: int, seed: int) -> pd.DataFrame:
+    """At which layer half of the final mass is reached, and how much earlier or later than in the base model.
+
+    ``bases``: model → the model it is compared with (itself for a base). Columns: model, quantity, texts, final_mass,
+    layers (how many blocks there are), half_depth, low, high, base, shift (layers; negative is earlier), shift_low,
+    shift_high; the shift of a base is NaN. Intervals: 95 %, the same resampled texts for all models.
+    """
+    rows = []
+    for quantity in wanted:
+        texts = len(mass.of(mass.models[0], quantity))
+        # Two texts at least: of one, every resample is the same.
+        draws = _draws(texts, resamples, seed) if texts > 1 else None
+        found = {}
+        for model in mass.models:
+            values = mass.of(model, quantity)
+            point = float(half_depth(values.mean(axis=0)))
+            found[model] = (point, half_depth(draws @ values) if texts > 1 else np.array([np.nan]))
+        for model in mass.models:
+            point, resampled = found[model]
+            low, high = _interval(resampled)
+            row = {"model": model, "quantity": quantity, "texts": texts}
+            values = mass.of(model, quantity)
+            row |= {"final_mass": values[:, -1].mean(), "layers": values.shape[1] - 1}
+            row |= {"half_depth": point, "low": low, "high": high, "base": bases[model]}
+            if bases[model] != model:
+                base_point, base_resampled = found[bases[model]]
+                shift_low, shift_high = _interval(resampled - base_resampled)
+                row |= {"shift": point - base_point, "shift_low": shift_low, "shift_high": shift_high}
+            rows.append(row)
+    columns = ["model", "quantity", "texts", "final_mass", "layers", "half_depth", "low", "high"]
+    return pd.DataFrame(rows, columns=[*columns, "base", "shift", "shift_low", "shift_high"])
+
+
+def _draws(texts: int, resamples: int, seed: int) -> np.ndarray:
+    """Weights of shape (resamples, texts): how often each text was drawn, as a share."""
+    return np.random.default_rng(seed).multinomial(texts, np.full(texts, 1 / texts), resamples) / texts
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def shift_statements(table: pd.DataFrame) -> list[str]:
+    """One sentence for each tuned model: whether it comes to the first quantity earlier than its base.
+
+    ``table``: what ``depths`` gives.
+    """
+    first = table["quantity"].iloc[0]
+    rows = table[(table["quantity"] == first) & table["shift"].notna()]
+    masses = table[table["quantity"] == first].set_index("model")["final_mass"]
+    what = "their own emotion" if first == OWN else "any emotion"
+    return [
+        f"{row.model}: half of the final mass on the words of {what} is there at layer {row.half_depth:.1f} of "
+        f"{row.layers} ({row.base}: {row.half_depth - row.shift:.1f}). {_verdict(row)} ({_texts(row.texts)}). "
+        f"The final mass is {row.final_mass:.2%} ({row.base}: {masses[row.base]:.2%})."
+        for row in rows.itertuples()
+    ]
+
+
+def _texts(count: int) -> str:
+    return "1 text" if count == 1 else f"{count} texts"
+
+
+def _verdict(row) -> str:
+    if np.isnan(row.shift_low):
+        return f"The shift of {row.shift:+.2f} layers comes from one text, which has no interval"
+    interval = f"{row.shift:+.2f} layers, 95 % interval {row.shift_low:+.2f} to {row.shift_high:+.2f}"
+    if row.shift_high < 0:
+        return f"Fine-tuning moved it earlier: {interval}"
+    if row.shift_low > 0:
+        return f"Fine-tuning moved it later: {interval}"
+    return f"No shift that the interval supports: {interval}"

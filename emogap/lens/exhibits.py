@@ -1,0 +1,216 @@
+"""The report's tables and figures of the lens, drawn from the tables of readings alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from emogap.emotions import LABELS
+from emogap.lens import emotion_lens
+from emogap.lens.reader import MEASURES
+from emogap.store.exhibits import Exhibit, Shown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAGE = 7
+"""Positions of a sentence that the report shows."""
+
+
+def lens_exhibits(
+    table: "pd.DataFrame",
+    openings: "pd.DataFrame",
+    texts: Mapping[str, str],
+    bases: dict[str, str],
+    known: list[str],
+    resamples: int,
+    seed: int,
+) -> Iterator[Shown]:
+    """Every table and figure of the stage.
+
+    ``table``: readings of the sentences ``texts`` (prompt id → text); ``openings``: of the openings. ``bases``: model →
+    its base; ``known``: the bases, in the order of their colours.
+    """
+    yield from layers(table, known)
+    depths = emotion_depths(openings, bases, resamples, seed)
+    yield from emotions(openings, depths, bases, known, resamples, seed)
+    yield from words(openings, bases, known, resamples, seed)
+    yield from ranks(table, bases, texts)
+    for prompt_id, text in texts.items():
+        # In the report the end of each sentence; notebook and command show the rest, slice by slice.
+        one = table[table["prompt_id"] == prompt_id]
+        yield from heat_maps_of(given(one), bases, prompt_id, text, "rank", PAGE)
+
+
+def families(models: Sequence[str], bases: Mapping[str, str]) -> list[list[str]]:
+    """Models that are drawn together: each tuned model behind its base; a base alone where nothing was tuned from it.
+
+    ``bases``: model → its base, itself for a base. A tuned model whose base is not among the models stands alone.
+    """
+    tuned = [[bases[model], model] for model in models if bases[model] != model and bases[model] in models]
+    drawn = {model for family in tuned for model in family}
+    return tuned + [[model] for model in models if model not in drawn]
+
+
+def _named(family: Sequence[str]) -> str:
+    """The end of a figure's name: the model that it is about."""
+    return family[-1]
+
+
+def layers(table: "pd.DataFrame", known: list[str]) -> Iterator[Shown]:
+    """The measures of each layer, averaged over positions and texts: a table and a figure."""
+    from emogap.lens.figures import layer_curves
+
+    yield (
+        Exhibit("by_layer", "table", "What each layer knows of the next token, averaged over all positions.", 80),
+        mean_by_layer(table),
+    )
+    yield (
+        Exhibit(
+            "by_layer",
+            "figure",
+            "From layer to layer: uncertainty, distance to the model's last word, and rank of the next token "
+            "(mean over positions; bands: 95 % interval of the mean over texts).",
+            81,
+            alt="three line plots over the layers, a line a model",
+        ),
+        layer_curves(table, known),
+    )
+
+
+def emotion_depths(table: "pd.DataFrame", bases: dict[str, str], resamples: int, seed: int) -> "pd.DataFrame":
+    """At which depth half of the mass on the words of each quantity is there; see ``emotion_lens.depths``."""
+    mass = emotion_lens.mass_at_ends(table)
+    return emotion_lens.depths(mass, bases, [*emotion_lens.quantities(mass), *LABELS], resamples, seed)
+
+
+def emotions(
+    table: "pd.DataFrame", depths: "pd.DataFrame", bases: dict[str, str], known: list[str], resamples: int, seed: int
+) -> Iterator[Shown]:
+    """The emotion lens: curves, the map of all emotions, and at which depth half of the mass is there."""
+    from emogap.lens.figures import emotion_curves, emotion_map
+
+    mass = emotion_lens.mass_at_ends(table)
+    wanted = emotion_lens.quantities(mass)
+    statements = " ".join(emotion_lens.shift_statements(depths))
+    yield (
+        Exhibit(
+            "emotion_depth",
+            "table",
+            "The layer from which on half of the final mass on an emotion's words is there, with 95 % intervals over "
+            f"the texts, and the shift against the base model in layers (negative: earlier). {statements}",
+            82,
+        ),
+        depths.round(
+            {"final_mass": 5} | dict.fromkeys(("half_depth", "low", "high", "shift", "shift_low", "shift_high"), 2)
+        ),
+    )
+    curves = emotion_lens.curves(mass, wanted, resamples, seed)
+    every = emotion_lens.curves(mass, LABELS, resamples, seed)
+    yield (
+        Exhibit("emotion_mass", "table", "Mean probability mass on emotions' words, layer by layer.", 83),
+        every.assign(**{n: every[n].map(lambda value: float(f"{value:.3g}")) for n in ("mean", "low", "high")}),
+    )
+    for family in families(mass.models, bases):
+        caption = f"{' and '.join(family)}: where in the depth the words of an emotion come up"
+        yield (
+            Exhibit(
+                f"emotion_curves_{_named(family)}",
+                "figure",
+                f"{caption}. Probability mass on the weighted words of the text's own emotion as the next word, mean "
+                "over the texts with 95 % intervals.",
+                82,
+                alt="line plots over the layers, a line a model",
+            ),
+            emotion_curves(curves, depths, family, known),
+        )
+        yield (
+            Exhibit(
+                f"emotion_map_{_named(family)}",
+                "figure",
+                f"{caption}: all emotions, mean over all {len(mass.prompt_ids)} texts.",
+                83,
+                alt="heat maps of emotions against layers",
+            ),
+            emotion_map(every, family),
+        )
+
+
+def words(table: "pd.DataFrame", bases: dict[str, str], known: list[str], resamples: int, seed: int) -> Iterator[Shown]:
+    """Target words over the layers; nothing where no word is followed."""
+    from emogap.lens.figures import word_curves
+
+    if not table["measure"].eq("word_probability").any():
+        return
+    for family in families(list(dict.fromkeys(table["model"])), bases):
+        yield (
+            Exhibit(
+                f"words_{_named(family)}",
+                "figure",
+                f"{' and '.join(family)}: probability and rank of target words as the next word at the end of the "
+                "texts, layer by layer (mean over the texts, 95 % intervals).",
+                84,
+                alt="line plots over the layers, a column a word",
+            ),
+            word_curves(table, family, known, resamples, seed),
+        )
+
+
+def ranks(table: "pd.DataFrame", bases: dict[str, str], texts: Mapping[str, str]) -> Iterator[Shown]:
+    """The rank view of each text that was continued."""
+    from emogap.lens.figures import rank_view
+
+    for prompt_id, text in texts.items():
+        one = table[(table["prompt_id"] == prompt_id) & table["generated"]]
+        for family in families(list(dict.fromkeys(one["model"])), bases):
+            yield (
+                Exhibit(
+                    f"lens_ranks_{prompt_id}_{_named(family)}",
+                    "figure",
+                    f"“{text[:120]}”, continued: rank of each token that the model wrote, by layer "
+                    "(1: the layer's first choice). Below the token before it, above the token itself.",
+                    85,
+                    alt="a heat map of layers against generated tokens for each model",
+                ),
+                rank_view(one[one["model"].isin(family)]),
+            )
+
+
+def given(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The readings inside the texts as they were given: what comes next is in the text, the same for all models."""
+    end = table[table["end"]].groupby("prompt_id")["position"].max()
+    return table[table["position"] < table["prompt_id"].map(end)]
+
+
+def heat_maps_of(
+    table: "pd.DataFrame",
+    bases: dict[str, str],
+    prompt_id: str,
+    text: str,
+    measure: str,
+    last_positions: int,
+) -> Iterator[Shown]:
+    """Layers × positions of one text, a figure a slice, for its last so many positions."""
+    from emogap.lens.figures import PAIR_POSITIONS, SINGLE_POSITIONS, heat_maps, measure_label, slices
+
+    positions = sorted(table["position"].unique().tolist())
+    for family in families(list(dict.fromkeys(table["model"])), bases):
+        one = table[table["model"].isin(family)]
+        width = PAIR_POSITIONS if len(family) > 1 else SINGLE_POSITIONS
+        for first, last in slices(positions[-last_positions:], width):
+            exhibit = Exhibit(
+                f"lens_{prompt_id}_{measure.replace(':', '-')}_{_named(family)}_{first:04d}",
+                "figure",
+                f"“{text[:120]}”, positions {first} to {last}. Colour: {measure_label(measure)}. In a cell stands the "
+                "layer's first choice, below the token it follows, above the token that comes next.",
+                86,
+                alt="a heat map of layers against positions for each model",
+            )
+            yield exhibit, heat_maps(one, measure, first, last)
+
+
+def mean_by_layer(table: "pd.DataFrame") -> "pd.DataFrame":
+    """model, layer, and the mean over positions of each measure (the median for the rank, which is heavy-tailed)."""
+    wide = table[table["measure"].isin(MEASURES)].pivot_table(
+        index=["model", "prompt_id", "layer", "position"], columns="measure", values="value", sort=False
+    )
+    how = {measure: "median" if measure == "rank" else "mean" for measure in MEASURES}
+    return wide.groupby(["model", "layer"], sort=False).agg(how).round(3).reset_index()

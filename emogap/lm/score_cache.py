@@ -1,0 +1,75 @@
+"""Scores that were computed once, kept under the hash of the weights that gave them.
+
+A file holds the scores of one group of sentences. Its name is the hash of their token ids and of all that shapes the
+scores, its folder that of the weights as they were loaded: no model ever gets another's scores, whatever it is called
+and wherever it lies. A run that was killed finds every group that it had finished.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from emogap.paths import cache_dir, cache_folder
+from emogap.store.parts import Arrays
+
+if TYPE_CHECKING:
+    from emogap.lm.sentence_scores import Scored, SentenceScorer
+
+FORM = 1
+"""To be raised when the same ids and weights would be scored otherwise than before."""
+
+
+BATCHES_AT_ONCE = 4
+"""Small groups are scored together until they fill so many batches; a batch that is not full is slow."""
+
+OnDone = Callable[[int], None]
+
+
+def scored_in_groups(
+    scorer: "SentenceScorer", groups: "Sequence[Sequence[Scored]]", on_done: OnDone
+) -> Iterator[np.ndarray]:
+    """Scores of each group in turn: float64 of shape (len(group),)."""
+    for batch in _batches(groups, BATCHES_AT_ONCE * scorer.token_budget):
+        found = scorer.log_probabilities([one for group in batch for one in group], on_done)
+        yield from np.split(found, np.cumsum([len(group) for group in batch])[:-1])
+
+
+def remembered_scores(
+    scorer: "SentenceScorer", groups: "Sequence[Sequence[Scored]]", on_done: OnDone
+) -> list[np.ndarray]:
+    """The same from the cache, as far as a group is in it; what is not is scored and put there, group by group."""
+    place = f"scores/{scorer.weights_sha256()[:32]}"
+    kept = Arrays(cache_dir() / place)
+    keys = [_name(group, _mode(scorer, group)) for group in groups]
+    missing = {key: group for key, group in zip(keys, groups, strict=True) if not kept.has(key)}
+    if missing:
+        cache_folder(place)
+    on_done(len({one for group in groups for one in group} - {one for group in missing.values() for one in group}))
+    for key, found in zip(missing, scored_in_groups(scorer, list(missing.values()), on_done), strict=True):
+        kept.put(key, found)
+    return [kept.read(key) for key in keys]
+
+
+def _batches(groups: "Sequence[Sequence[Scored]]", tokens: int) -> "Iterator[list[Sequence[Scored]]]":
+    """Groups together until they have so many tokens."""
+    batch: list[Sequence[Scored]] = []
+    for group in groups:
+        batch.append(group)
+        if sum(len(scored.ids) for one in batch for scored in one) >= tokens:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _mode(scorer: "SentenceScorer", group: "Sequence[Scored]") -> str:
+    return scorer.scoring_mode(max(len(scored.ids) for scored in group))
+
+
+def _name(scored: "Sequence[Scored]", mode: str) -> str:
+    digest = hashlib.sha256(f"form {FORM}{mode and f' {mode}'}".encode())
+    for ids, start in scored:
+        digest.update(np.asarray([len(ids), start, *ids], dtype=np.int64).tobytes())
+    return digest.hexdigest()

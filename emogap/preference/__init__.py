@@ -1,0 +1,1 @@
+"""What people prefer: a questionnaire, and what raters chose."""

@@ -1,0 +1,1 @@
+"""The page: everything that was drawn, beside the published numbers."""

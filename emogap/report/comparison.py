@@ -1,0 +1,249 @@
+"""A run beside the published study: the difference of two stated numbers, and what differs in how they came about.
+
+Everything here reads tables that stages registered and ``published.toml``. Nothing is measured or estimated; intervals
+are those that the stages gave.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pandas as pd
+
+from emogap.config import Config, load_config
+from emogap.published import published
+from emogap.report.study_order import PLACES, Place
+from emogap.store.views import View
+from emogap.study.state import StageState
+
+Read = Callable[[str], pd.DataFrame | None]
+"""Reads the table ``<folder>/tables/<name>.csv`` of a home; None where it is not registered."""
+
+PUBLISHED_PROFILE = "paper"
+MISSING = float("nan")
+_TEMPERATURE = re.compile(r"\btemperature=([\d.]+)")
+_DIGITS = {"": 2, "low": ".1f", "high": ".1f"}
+_VALUES = ("this run", "published", "difference")
+_LINES = View(_DIGITS)
+_GRAMMAR = View(_DIGITS | {"this run": ".1f"}, rows=("phenomenon",), columns="training", values=_VALUES)
+
+KINDS = {
+    "data": ("process.raw_dirs", "corpus.factual", "rewrite.records", "respond.prompts", "blimp.data",
+             "lens.sentences"),
+    "size": ("augment.lines", "corpus.words", "rewrite.count", "clm.max_steps", "clm.epochs", "sft.max_steps",
+             "sft.epochs", "respond.per_emotion", "blimp.items"),
+}  # fmt: skip
+"""Kind of difference → settings of that kind; every other setting is one of method."""
+
+
+def compare(place: Place, read: Read) -> pd.DataFrame | None:
+    """Rows that the run and the published study both have; None where the place has none, or the run nothing yet."""
+    return _COMPARISONS[place.compared](read) if place.compared else None
+
+
+def view(place: Place) -> View:
+    """How its comparison is shown."""
+    return _GRAMMAR if place.compared == "grammar" else _LINES
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting that is not as in the published set-up."""
+
+    name: str
+    """As places name it: a section, or ``section.key``."""
+    key: str
+    kind: str
+    """``data``, ``size`` or ``method``."""
+    ours: str
+    theirs: str
+
+
+def differences(config: Config) -> list[Difference]:
+    """All settings that shape a place of the study and differ from the published set-up (the profile ``paper``)."""
+    theirs = load_config(PUBLISHED_PROFILE, config.home.root)
+    found = []
+    for name in dict.fromkeys(name for place in PLACES for name in place.shaped_by):
+        ours, published_values = _leaves(config, name), _leaves(theirs, name)
+        for key in sorted(ours.keys() | published_values.keys()):
+            if ours.get(key) != published_values.get(key):
+                words = _said(ours.get(key)), _said(published_values.get(key))
+                found.append(Difference(name, key, _kind(key), *words))
+    return found
+
+
+def sizes(states: list[StageState]) -> pd.DataFrame:
+    """``what, this run, published``: how large the run was beside the published study, a missing count left empty."""
+    table = published("sizes").frame()
+    manifests = {state.stage.name: state.manifests for state in states}
+    ours = [_count(manifests[stage], stage, count) for stage, count in zip(table["stage"], table["count"], strict=True)]
+    return pd.DataFrame({"": table["what"], "this run": pd.array(ours, dtype="Int64"), "published": table["published"]})
+
+
+def _count(manifests: Iterable[dict[str, Any]], stage: str, count: str) -> int | None:
+    """What the stage counted: of answers and pairs, which are counted model by model, the most that a model has."""
+    counts = [m["counts"][count] for m in manifests if count in m["counts"]]
+    if not counts:
+        return None
+    return max(counts) if stage == "evaluate" else sum(counts)
+
+
+def _story_words(read: Read) -> pd.DataFrame | None:
+    table, statistics = read("prompt_analysis_babylm/word_counts"), read("prompt_analysis_babylm/statistics")
+    if table is None or statistics is None:
+        return None
+    ours = table[table["preset"] == "published-stories"].set_index("group")
+    theirs = published("story_statistics").frame().set_index("method")
+    ends = statistics[statistics["preset"] == "published-stories"].set_index(["group", "measure"])["value"]
+    names = {"average_words": "average_words", "texts": "stories", "unique_words": "unique_words",
+             "total_words": "total_words"}  # fmt: skip
+    return _long(
+        (
+            f"{method}: {theirs_name.replace('_', ' ')}",
+            ours.loc[method, name],
+            *(ends.get((method, f"{name}_{end}"), MISSING) for end in ("low", "high")),
+            theirs.loc[method, theirs_name],
+        )
+        for method in ours.index.intersection(theirs.index)
+        for name, theirs_name in names.items()
+    )
+
+
+def _rewrite_words(read: Read) -> pd.DataFrame | None:
+    """Cells of a grid whose temperature is a published one."""
+    grid = read("alpaca-instruction/grid_words")
+    if grid is None:
+        return None
+    theirs = published("rewrite_statistics").frame().set_index("temperature")
+    rows = []
+    for cell in grid.itertuples():
+        found = _TEMPERATURE.search(cell.setting)
+        if found and float(found[1]) in theirs.index:
+            what = f"{cell.template}, {cell.setting}: average words"
+            average = theirs.loc[float(found[1]), "average_words"]
+            rows.append((what, cell.average_words, cell.low, cell.high, average))
+    return _long(rows) if rows else None
+
+
+def _composition(read: Read) -> pd.DataFrame | None:
+    table = read("babylm_pretrain_corpus/composition")
+    if table is None:
+        return None
+    kinds = table[table["dimension"] == "kind"].set_index("value")
+    theirs = published("composition").frame().iloc[0]  # the corpus that the study trained on
+    documents, words = kinds["documents"], kinds["words"]
+    rows = [
+        ("share of story words (%)", 100 * kinds["share"].get("story", 0.0), theirs["story_share"]),
+        ("stories", documents.get("story", 0), theirs["stories"]),
+        ("words of stories", words.get("story", 0), theirs["story_words"]),
+        ("words of factual text", words.get("factual", 0), theirs["factual_words"]),
+        ("words", words.sum(), theirs["words"]),
+    ]
+    return _long((what, ours, MISSING, MISSING, known) for what, ours, known in rows)
+
+
+def _preference(read: Read) -> pd.DataFrame | None:
+    table = read("quantitative_analysis/preference")
+    if table is None:
+        return None
+    theirs = published("preference").frame().set_index("model")["share"]
+    own = table[table["model"].isin(theirs.index)]
+    rows = [(r.model, r.share, r.low, r.high, theirs[r.model]) for r in own.itertuples()]
+    return _long(rows) if rows else None
+
+
+_PAIR = ("gpt2-medium", "gpt2-medium-baby-instr")
+"""The models of the published sentiment: a base, and what both trainings in sequence made of it."""
+
+
+def _sentiment(read: Read, by: str) -> pd.DataFrame | None:
+    """Shares of the published models themselves; of another base what both trainings in sequence changed.
+
+    ``by``: ``groups`` or ``emotions``. None where answers are folded otherwise than in the published tables.
+    """
+    theirs = published(f"sentiment_{by}").frame().set_index(["model", "row"])
+    shares = read(f"quantitative_analysis/sentiment_{by}")
+    changes = read(f"quantitative_analysis/sentiment_change_{by}")
+    if shares is None or changes is None or "ambiguous" in shares:
+        return None
+    outcomes = list(theirs.columns.drop("n"))
+    own = shares[shares["model"].isin(_PAIR)]
+    rows = [
+        (f"{r['model']}, asked {r['row']}: {o} (%)", r[o], r[f"{o}_low"], r[f"{o}_high"],
+         theirs.loc[(r["model"], r["row"]), o])
+        for r in own.to_dict("records") if (r["model"], r["row"]) in theirs.index for o in outcomes
+    ]  # fmt: skip
+    if not rows:
+        change = theirs.loc[_PAIR[1], outcomes] - theirs.loc[_PAIR[0], outcomes]
+        rows = [
+            (f"{r.model}, asked {r.row}: change of {r.outcome} (points)", r.change, r.low, r.high,
+             change.loc[r.row, r.outcome])
+            for r in changes.itertuples() if r.model.endswith("-baby-instr") and r.row in change.index
+        ]  # fmt: skip
+    return _long(rows) if rows else None
+
+
+def _grammar(read: Read) -> pd.DataFrame | None:
+    """Of bases that were not published, what each training changed; of published models the stage has a table."""
+    changes = read("quantitative_analysis/blimp_differences")
+    beside = read("quantitative_analysis/blimp_beside_published")
+    return None if changes is None or beside is not None else _changes(changes, published("blimp").frame())
+
+
+def _changes(changes: pd.DataFrame, accuracies: pd.DataFrame) -> pd.DataFrame | None:
+    """What each kind of training changed, in points, beside what it changed in the published gpt2."""
+    theirs = accuracies.set_index("phenomenon")
+    rows = []
+    for change in changes.itertuples():
+        trained = f"gpt2{change.model.removeprefix(change.base)}"
+        if trained in theirs.columns and change.phenomenon in theirs.index:
+            kind = change.model.removeprefix(change.base + "-")
+            known = theirs.loc[change.phenomenon, trained] - theirs.loc[change.phenomenon, "gpt2"]
+            rows.append((change.phenomenon, kind, change.difference, change.low, change.high, known))
+    return _beside(rows, "phenomenon", "training") if rows else None
+
+
+_COMPARISONS: dict[str, Callable[[Read], pd.DataFrame | None]] = {
+    "story_words": _story_words,
+    "rewrite_words": _rewrite_words,
+    "composition": _composition,
+    "grammar": _grammar,
+    "preference": _preference,
+    "sentiment_groups": partial(_sentiment, by="groups"),
+    "sentiment_emotions": partial(_sentiment, by="emotions"),
+}
+
+
+def _long(rows: Iterable[tuple[str, float, float, float, float]]) -> pd.DataFrame:
+    """A row for each (what, the run's value, the ends of its interval, the published value), with the difference."""
+    return _beside(rows, "")
+
+
+def _beside(rows: Iterable[tuple], *names: str) -> pd.DataFrame:
+    table = pd.DataFrame(list(rows), columns=[*names, "this run", "low", "high", "published"])
+    return table.assign(difference=table["this run"] - table["published"])
+
+
+def _kind(key: str) -> str:
+    return next((kind for kind, names in KINDS.items() if any(key.startswith(name) for name in names)), "method")
+
+
+def _leaves(config: Config, name: str) -> dict[str, Any]:
+    """Dotted key → value of a setting, or of a whole section; models by name, execution settings left out."""
+    section, _, key = name.partition(".")
+    if section == "bases":
+        return {"bases": ", ".join(model.name for model in config.bases.values())}
+    if not hasattr(getattr(config, section), "shaping"):
+        return {name: getattr(config, section)}
+    flat = config.flat(section, *([key] if key else []))
+    return {key: value for key, value in flat.items() if not key.endswith(".revision")}
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, list):
+        return ", ".join(item["name"] if isinstance(item, dict) else str(item) for item in value)
+    return str(value)

@@ -1,0 +1,268 @@
+"""The report: one self-contained page, the study's tables and figures in its order, beside the published numbers.
+
+It draws on what stages registered and counted, and on ``published.toml``; it measures nothing.
+"""
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emogap.config import Config, load_config
+from emogap.paths import Home
+from emogap.published import PublishedTable, published
+from emogap.report import facts
+from emogap.report.study_order import PLACES, Place, place_of
+from emogap.store.artefacts import Draft, Recipe, home_manifests, package_versions, sha256_text
+from emogap.store.exhibits import CAPTIONS, DPI, Exhibit, exhibits, read_table
+from emogap.store.pieces import Piece, Summary, run
+from emogap.study.stages import STAGES, Stage
+from emogap.study.state import StageState, inspect_all
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from markupsafe import Markup
+
+    from emogap.report.comparison import Difference
+    from emogap.report.tables import Cells
+
+HERE = Path(__file__).parent
+TEMPLATES = ("report.html.j2", "report_parts.html.j2")
+KINDS = ("data", "size", "method")
+"""Kinds of difference to the published set-up, in the order in which they are said."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One exhibit as the page shows it."""
+
+    exhibit: Exhibit
+    anchor: str
+    name: str
+    """``<folder>/<kind>s/<name>``."""
+    source: str
+    """Where its file lies, from the home."""
+    cells: "Cells | None"
+    image: str | None
+    """The figure as a ``data:`` address, so that the page needs no other file."""
+    inches: float
+    """Width of the figure as it was drawn; 0 for a table."""
+
+
+@dataclass(frozen=True)
+class PublishedCells:
+    """A published table ready for the page."""
+
+    table: PublishedTable
+    cells: "Cells"
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A place of the study with what this run has for it."""
+
+    place: Place
+    state: str
+    """``fresh``, ``stale``, ``incomplete`` or ``missing``; what has not run is shown as missing, never as zeros."""
+    why: str
+    entries: list[Entry]
+    published: list[PublishedCells]
+    comparison: "Cells | None"
+    differs: dict[str, list[str]] = field(default_factory=dict)
+    """Kind of difference to the published set-up (data, size, method) → names of settings."""
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """What a stage registered that the published study does not have."""
+
+    stage: Stage
+    entries: list[Entry]
+
+
+def report_pieces(config: Config) -> list[Piece]:
+    """The page, made from whatever is registered in the home."""
+    inputs = {}
+    for folder in exhibit_folders(config.home):
+        if (folder / CAPTIONS).exists():
+            inputs[config.home.relative(folder / CAPTIONS)] = folder / CAPTIONS
+        for exhibit in exhibits(folder):
+            file = exhibit_file(folder, exhibit)
+            inputs[config.home.relative(file)] = file
+    templates = "".join((HERE / name).read_text(encoding="utf-8") for name in TEMPLATES)
+    identities = {"template": sha256_text(templates), "manifests": _manifests_sha(config.home)}
+    recipe = Recipe("report", inputs, {"profile": config.profile}, identities, config.seed)
+    return [Piece(config.home.report, recipe, make=partial(_make, config))]
+
+
+def report(config: Config) -> Summary:
+    """Write ``report/index.html``. What has not run is shown as missing."""
+
+    return run("report", report_pieces(config))
+
+
+def _make(config: Config, draft: Draft) -> None:
+    states = [state for state in inspect_all(config) if state.stage.name != "report"]
+    entries = home_entries(config.home)
+    draft.path.write_text(_page(config, states, entries), encoding="utf-8")
+    draft.counts["exhibits"] = len(entries)
+
+
+def render(template: str, **values: Any) -> str:
+    """A page's HTML. All text that comes from data is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["ticks"] = _ticks
+    return environment.get_template(template).render(**values)
+
+
+def _ticks(text: str) -> "Markup":
+    """Text with what stands between backticks set as code."""
+    from markupsafe import Markup, escape
+
+    pieces = [escape(piece) for piece in text.split("`")]
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(pieces))
+
+
+def home_entries(home: Home) -> list[Entry]:
+    """Everything that is registered in a home, in the order of its stages and of ``Exhibit.order``."""
+    return [_entry(home, folder, exhibit) for folder in exhibit_folders(home) for exhibit in exhibits(folder)]
+
+
+def exhibit_folders(home: Home) -> list[Path]:
+    return list(dict.fromkeys(home.root / stage.folder for stage in STAGES if stage.name != "report"))
+
+
+def exhibit_file(folder: Path, exhibit: Exhibit) -> Path:
+    suffix = ".csv" if exhibit.kind == "table" else ".png"
+    return folder / f"{exhibit.kind}s" / f"{exhibit.name}{suffix}"
+
+
+def reader(home: Home) -> "Callable[[str], pd.DataFrame | None]":
+    """Reads ``<folder>/<name>``, the table ``<folder>/tables/<name>.csv`` of a home; None where it is not there."""
+
+    def read(name: str) -> "pd.DataFrame | None":
+        folder, _, table = name.rpartition("/")
+        file = home.root / folder / "tables" / f"{table}.csv"
+        return read_table(file) if file.exists() else None
+
+    return read
+
+
+def _page(config: Config, states: list[StageState], entries: list[Entry]) -> str:
+    from emogap.report import comparison
+    from emogap.report.tables import to_cells
+    from emogap.study import workflow
+
+    manifests = list(home_manifests(config.home).values())
+    theirs = load_config(comparison.PUBLISHED_PROFILE, config.home.root)
+    boxes, arrows = workflow.workflow(states)
+    differences = comparison.differences(config)
+    return render(
+        TEMPLATES[0],
+        config=config,
+        places=_places(config, states, entries, differences),
+        beyond=_beyond(entries),
+        boxes=boxes,
+        arrows=arrows,
+        drawing=workflow,
+        sizes=to_cells(comparison.sizes(states)),
+        differences=differences,
+        difference_rows=[(d.kind, d.key, d.ours, d.theirs) for d in differences],
+        models=facts.models(config, theirs, manifests),
+        trained=[(s.name, s.parent, s.task, s.data) for s in config.strategies],
+        data=facts.data(config, theirs),
+        files=facts.read_from_outside(config.home),
+        runs=[facts.stage_row(state) for state in states],
+        empty=[(state.stage.name, line) for state in states for line in state.empty],
+        started=facts.readable_time(min((m["started"] for m in manifests), default="")),
+        machines=sorted({m.get("machine", "not recorded") for m in manifests}),
+        commits=sorted({(m["git_commit"] or "outside git")[:12] for m in manifests}),
+        seconds=sum(m["seconds"] for m in manifests),
+        packages=package_versions(),
+        cost=PublishedCells(published("cost"), to_cells(published("cost").frame())),
+    )
+
+
+def _places(
+    config: Config, states: list[StageState], entries: list[Entry], differences: "list[Difference]"
+) -> list[Filled]:
+    from emogap.report.comparison import compare, view
+    from emogap.report.tables import to_cells
+
+    state_of = {state.stage.name: state for state in states}
+    read = reader(config.home)
+    filled = []
+    for place in PLACES:
+        own = sorted((e for e in entries if place_of(e.name) is place), key=lambda e: place.rank(e.name))
+        compared = compare(place, read)
+        state = state_of[place.stages[0]]
+        filled.append(
+            Filled(
+                place,
+                _place_state(state, own),
+                "; ".join(state.reasons),
+                own,
+                [PublishedCells(published(key), to_cells(published(key).frame())) for key in place.published],
+                None if compared is None else to_cells(compared, view(place)),
+                _differs(place, differences),
+            )
+        )
+    return filled
+
+
+def _differs(place: Place, differences: "list[Difference]") -> dict[str, list[str]]:
+    kinds = {kind: [d.name for d in differences if d.kind == kind and d.name in place.shaped_by] for kind in KINDS}
+    return {kind: list(dict.fromkeys(names)) for kind, names in kinds.items() if names}
+
+
+def _place_state(state: StageState, own: list[Entry]) -> str:
+    """``missing`` where there is nothing to show; ``incomplete`` where the stage has not come to its end."""
+    if not own:
+        return "missing"
+    return "incomplete" if state.state == "missing" else state.state
+
+
+def _beyond(entries: list[Entry]) -> list[Beyond]:
+    rest = [entry for entry in entries if place_of(entry.name) is None]
+    sections = []
+    for stage in STAGES:
+        own = [entry for entry in rest if entry.name.startswith(f"{stage.folder}/")]
+        rest = [entry for entry in rest if entry not in own]
+        if own:
+            sections.append(Beyond(stage, own))
+    return sections
+
+
+def _entry(home: Home, folder: Path, exhibit: Exhibit) -> Entry:
+    from emogap.report.tables import to_cells
+
+    file = exhibit_file(folder, exhibit)
+    return Entry(
+        exhibit=exhibit,
+        anchor=f"{folder.name}-{exhibit.kind}-{exhibit.name}",
+        name=f"{folder.name}/{exhibit.kind}s/{exhibit.name}",
+        source=home.relative(file),
+        cells=to_cells(read_table(file), exhibit.view) if exhibit.kind == "table" else None,
+        image=_data_address(file) if exhibit.kind == "figure" else None,
+        inches=_inches(file) if exhibit.kind == "figure" else 0,
+    )
+
+
+def _data_address(png: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode()
+
+
+def _inches(png: Path) -> float:
+    """A PNG says its width in bytes 16 to 19."""
+    return round(int.from_bytes(png.read_bytes()[16:20]) / DPI, 2)
+
+
+def _manifests_sha(home: Home) -> str:
+    return sha256_text(json.dumps(list(home_manifests(home).values()), sort_keys=True))

@@ -1,1 +1,0 @@
-"""From tables to pictures and pages. Nothing here imports torch."""

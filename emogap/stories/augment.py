@@ -1,0 +1,272 @@
+"""Stories: every method writes about the same emotional lines, in chunks that stand and resume on their own."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+
+import pandas as pd
+
+from emogap.babylm.process import NO_LINE
+from emogap.config import Config
+from emogap.emotions import INDEX, LABELS, NEUTRAL, check_label
+from emogap.errors import UsageError
+from emogap.paths import chunk_numbers, from_root
+from emogap.records import PROCESSED, STORIES, count_rows, read_rows, row_seed
+from emogap.store.artefacts import Recipe, fingerprint, sha256_text
+from emogap.store.pieces import Piece, Summary
+from emogap.stories import judging
+from emogap.stories.gates import STORY_GATES
+from emogap.stories.judging import Judging
+from emogap.stories.outcomes import story_drawing
+from emogap.stories.rows import Ask, StoryAsked
+from emogap.stories.texts import OWN, Source, Texts, Way, given_part
+from emogap.stories.writing_stage import WrittenPiece, run_writing, written_piece
+from emogap.text.templates import StoryExample, Template, load_examples
+
+Examples = Mapping[str, list[dict[str, str]]]
+
+_EXAMPLES = frozenset({"example_1", "example_2"})
+GENRES: Mapping[str, float] = {"monologue": 0.4, "play": 0.1, "fairy tale": 0.3, "newspaper article": 0.2}
+"""How often each genre is drawn (published)."""
+CHARACTERS: Mapping[str, float] = {"animal": 0.1, "boy": 0.3, "girl": 0.3, "man": 0.15, "woman": 0.15}
+"""How often each kind of main character is drawn (published)."""
+
+
+@dataclass(frozen=True)
+class Line(Source):
+    """An emotional line."""
+
+    source: str
+    emotions: list[str]
+
+    def wanting(self, emotion: str) -> "Line":
+        return replace(self, emotion=emotion, emotions=[emotion])
+
+
+class Stories(Texts):
+    """Stories about emotional lines: every method writes about the same ones."""
+
+    stage, written, counted, ways, amount, row_type = "augment", "stories", "lines", "methods", "lines", STORIES
+    placeholders = ("emotions", "emotion", "context", "genre", "character", "example_1", "example_2")
+
+    def __init__(self, config: Config):
+        super().__init__(config)
+        self.tried = config.home.tried_stories
+
+    @property
+    def judging(self) -> Judging:
+        return Judging(STORY_GATES, self.settings.gates, self.config.process.classifier)
+
+    @property
+    def examples_file(self) -> Path:
+        return from_root(self.settings.examples)
+
+    def made_from(self) -> tuple[dict[str, Path], dict[str, str]]:
+        return {"babylm_filtered": self.config.home.filtered}, {}
+
+    def available(self) -> int:
+        return count_rows(self.config.home.require(self.config.home.filtered))
+
+    def sources(self, start: int, stop: int) -> list[Line]:
+        return _lines(self.lines(self.settings.order).iloc[start:stop])
+
+    def sample(self, count: int) -> list[Line]:
+        return _lines(self.lines("balanced").head(count))
+
+    def find(self, ids: Sequence[str]) -> list[Line]:
+        lines = self.lines("file")
+        return _lines(lines[lines["id"].isin(ids)])
+
+    def lines(self, order: str) -> pd.DataFrame:
+        """All emotional lines, with all ``emotions`` of each, in the order of the file or the emotions in turn."""
+        path = self.config.home.require(self.config.home.filtered)
+        return _read_lines(path, fingerprint(path), self.config.seed if order == "balanced" else None)
+
+    def own(self, given: Mapping[str, str]) -> Line:
+        text = given_part(given, "text")
+        emotion = check_label(given["emotion"], "lines") if given.get("emotion") else self._strongest(text)
+        return Line(f"{OWN}:{sha256_text(text)[:12]}", emotion, text, OWN, [emotion])
+
+    def _strongest(self, text: str) -> str:
+        """The emotion that the classifier finds in a text, the strongest one but neutral."""
+        scores = judging.classifier(self.config.process.classifier).scores([text])[0]
+        return max((label for label in LABELS if label != NEUTRAL), key=lambda label: scores[INDEX[label]])
+
+    def check(self, template: Template) -> Template:
+        if "context" not in template.placeholders:
+            raise UsageError(f"{template.source}: the placeholder {{context}} is missing")
+        if not template.placeholders & {"emotion", "emotions"}:
+            raise UsageError(f"{template.source}: the placeholder {{emotion}} or {{emotions}} is missing")
+        return template
+
+    def ask(self, source: Line, way: Way) -> Ask:
+        return story_ask(source, way.name, way.template, self._examples, self.config.seed)
+
+    def check_examples(self) -> None:
+        emotions = sorted({labels[0] for labels in chosen_lines(self.config)["emotions"]})
+        for template in map(self.template, self.names):
+            for emotion in emotions if template.placeholders & _EXAMPLES else ():
+                _enough(emotion, template, self._examples)
+
+    @cached_property
+    def _examples(self) -> Examples:
+        return load_examples(self.settings.examples, StoryExample)
+
+
+def augment(config: Config) -> Summary:
+    """Write a story from every chosen line with every method, judge it, and keep kept and rejected rows alike.
+
+    Raises ``MissingInput`` and ``UsageError`` (unknown chunk, template, example).
+    """
+    pieces = augment_pieces(config)
+    if len(pieces) == 1:
+        print(f"nothing to write about: {NO_LINE}")
+    return run_writing(Stories(config), pieces, apart=True)
+
+
+def augment_pieces(config: Config) -> list[Piece]:
+    """The chunks that the settings ask for, none where no line is emotional, and what became of the stories.
+
+    Raises ``MissingInput``.
+    """
+    chunks = story_chunks(config)
+    return [*chunks, story_drawing(config.home, "augment", chunks)]
+
+
+def story_chunks(config: Config) -> list[WrittenPiece]:
+    """All chunks of all methods that ``augment.chunks`` names, method by method within a chunk's number.
+
+    None where no line is emotional: what is empty is said by the stage, and those behind it go on without.
+    """
+    stories, settings = Stories(config), config.augment
+    available = stories.available()
+    if not available:
+        return []
+    total = min(settings.lines or available, available)
+    numbers = parse_chunks(settings.chunks, -(-total // settings.chunk_size))
+    return [_chunk(stories, method, number, total) for number in numbers for method in settings.methods]
+
+
+def _chunk(stories: Stories, method: str, number: int, total: int) -> WrittenPiece:
+    """Some of the ``total`` lines, written about by one method."""
+    settings, (inputs, _) = stories.settings, stories.made_from()
+    first = number * settings.chunk_size
+    end = min(first + settings.chunk_size, total)
+    own = Recipe(
+        "augment",
+        inputs,
+        {"augment.method": method, "augment.order": settings.order, "augment.rows": [first, end]},
+        {
+            f"prompt {method}": stories.template(method).sha256,
+            "story examples": fingerprint(stories.examples_file),
+        },
+    )
+    path = stories.config.home.chunk(method, number)
+    lines = partial(stories.sources, first, end)
+    return written_piece(stories, method, path, own, lines, lambda: end - first)
+
+
+def read_stories(config: Config) -> pd.DataFrame:
+    """The rows of all those chunks, kept and rejected. Raises ``MissingInput`` for a chunk that is not made."""
+    paths = [config.home.require(chunk.path) for chunk in story_chunks(config)]
+    if paths:
+        return pd.concat([read_rows(path, STORIES) for path in paths], ignore_index=True)
+    columns = dict.fromkeys((*STORIES.columns, "emotion", "notes"), str) | {"words": float}
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
+
+
+def parse_chunks(text: str, count: int) -> list[int]:
+    """``all``, or numbers and ranges such as ``0-9,33`` → chunk numbers, in order, each below ``count``.
+
+    Raises ``UsageError``.
+    """
+    numbers = chunk_numbers(text, "augment.chunks", range(count))
+    if numbers and numbers[-1] >= count:
+        raise UsageError(
+            f"augment.chunks = '{text}': there is no chunk {numbers[-1]}; the lines make chunks 0-{count - 1}"
+        )
+    return numbers
+
+
+def chosen_lines(config: Config) -> pd.DataFrame:
+    """The emotional lines to write about, in the order of the chunks: every method gets the same ones."""
+    return Stories(config).lines(config.augment.order).iloc[: config.augment.lines or None]
+
+
+@lru_cache(maxsize=1)
+def _read_lines(path: Path, sha256: str, turn_seed: int | None) -> pd.DataFrame:
+    """``sha256``: of the file. Kept in memory: every chunk, and every look at a prompt, takes its lines from them."""
+    lines = read_rows(path, PROCESSED, ["id", "source", "text", "emotion", "labels"])
+    lines = lines if turn_seed is None else in_turn(lines, turn_seed)
+    return lines.assign(emotions=[[label for label in labels if label != NEUTRAL] for labels in lines["labels"]])
+
+
+def _lines(lines: pd.DataFrame) -> list[Line]:
+    columns = (lines[name] for name in ("id", "text", "source", "emotions"))
+    return [Line(i, emotions[0], text, source, emotions) for i, text, source, emotions in zip(*columns, strict=True)]
+
+
+def in_turn(lines: pd.DataFrame, run_seed: int) -> pd.DataFrame:
+    """The lines so that the emotions take turns, in an order drawn once; within an emotion they are shuffled.
+
+    The first n lines hold every emotion that is left about equally often, whatever n is.
+    """
+    emotions = sorted(LABELS, key=lambda emotion: row_seed(run_seed, emotion, "turn"))
+    place = {emotion: i for i, emotion in enumerate(emotions)}
+    keyed = lines.assign(
+        _shuffled=[row_seed(run_seed, line, "order") for line in lines["id"]], _emotion=lines["emotion"].map(place)
+    ).sort_values("_shuffled")
+    keyed["_round"] = keyed.groupby("_emotion").cumcount()
+    return keyed.sort_values(["_round", "_emotion"]).drop(columns=["_shuffled", "_emotion", "_round"])
+
+
+def ask_texts(config: Config, method: str, count: int) -> list[str]:
+    """The prompts of a method for the first lines, as text: for looking at, without a model."""
+    stories = Stories(config)
+    way = stories.way(method)
+    asks = [stories.ask(line, way) for line in stories.first(count)]
+    return ["\n\n".join(message["content"] for message in ask.messages) for ask in asks]
+
+
+def story_ask(line: Line, method: str, template: Template, examples: Examples, run_seed: int) -> Ask:
+    """What is asked about one line. What is drawn (genre, main character, examples) comes from the line's own seed.
+
+    Raises ``UsageError`` if the template shows examples and there are fewer than two of the emotion.
+    """
+    drawn = random.Random(row_seed(run_seed, line.id, "prompt"))
+    genre = drawn.choices(list(GENRES), list(GENRES.values()))[0]
+    character = drawn.choices(list(CHARACTERS), list(CHARACTERS.values()))[0]
+    asked = StoryAsked(
+        line.id,
+        line.source,
+        line.text,
+        line.emotion,
+        line.emotions,
+        method,
+        template.sha256,
+        genre if "genre" in template.placeholders else None,
+        character if "character" in template.placeholders else None,
+    )
+    values = {"emotions": ", ".join(line.emotions), "emotion": line.emotion, "context": line.text}
+    shown = template.text
+    if template.placeholders & _EXAMPLES:
+        two = drawn.sample(_enough(line.emotion, template, examples), 2)
+        worked = [_render(line.emotion, example) for example in two]
+        values |= {"example_1": worked[0], "example_2": worked[1]}
+        shown = "\n".join([shown, *worked])
+    messages = template.messages(**values, genre=genre, character=character)
+    return Ask(f"{method}/{line.id}", line.id, tuple(messages), asked, shown)
+
+
+def _enough(emotion: str, template: Template, examples: Examples) -> list[dict[str, str]]:
+    """The examples of an emotion. Raises ``UsageError`` if the template shows more of them than there are."""
+    found = examples.get(emotion, [])
+    if len(found) < 2:
+        raise UsageError(f"{template.source} needs two examples of '{emotion}'; augment.examples has {len(found)}")
+    return found
+
+
+def _render(emotion: str, example: Mapping[str, str]) -> str:
+    return f"{emotion}: {example['context']}\nStory: {example['story']}"

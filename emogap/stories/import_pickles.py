@@ -1,0 +1,174 @@
+"""Old chunks of stories, as pickles or Parquet, judged like any other reply. The unpickler runs nothing."""
+
+import hashlib
+import pickle
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from emogap.config import Config
+from emogap.emotion.classify import classifier_identity
+from emogap.errors import InputError, MissingInput, UsageError, one_line
+from emogap.paths import LAST_CHUNK
+from emogap.records import STORIES, write_rows
+from emogap.store.artefacts import Artefact, Draft, Recipe
+from emogap.store.pieces import Piece, Summary, run
+from emogap.stories.gates import STORY_GATES
+from emogap.stories.judging import JUDGING_RULE, Judging, judge
+from emogap.stories.outcomes import story_drawing
+from emogap.stories.rows import Answer, Ask, StoryAsked, table, tallied
+from emogap.text.forms import Form, Label, Text, check
+from emogap.text.reading import Row, check_texts, read_table
+
+STAGE = "import"
+FIELDS = ("text", "emotion", "augmented_text")
+"""What a record must have; ``source`` is taken where it is there."""
+_PLAIN = {("builtins", name) for name in ("set", "frozenset", "bytearray", "complex")}
+
+
+class PlainUnpickler(pickle.Unpickler):
+    """Reads builtin containers, strings and numbers; whatever else a file asks for is refused by its name."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _PLAIN:
+            raise InputError(f"it asks for {module}.{name}; only builtin containers, strings and numbers are read")
+        return super().find_class(module, name)
+
+    def persistent_load(self, identifier: Any) -> Any:
+        raise InputError(f"it refers to something outside the file ({identifier!r}); only plain values are read")
+
+
+class _Given(Form):
+    """A record of a chunk."""
+
+    needs = f"a record has the texts {', '.join(FIELDS)}, and source where it is known"
+
+    text: str
+    emotion: Text
+    augmented_text: str
+    source: str | None = None
+
+    @property
+    def emotions(self) -> list[str]:
+        return [emotion.strip() for emotion in self.emotion.split(",")]
+
+
+def read_chunk(path: Path) -> list[_Given]:
+    """The records of a chunk, Parquet or else a pickle, whatever its name says. Raises ``InputError``."""
+    with path.open("rb") as file:
+        is_parquet = file.read(4) == b"PAR1"
+    rows = read_table(path, _Given.columns()).rows if is_parquet else _numbered_rows(path, read_pickle(path))
+    records = [(where, check(_Given, values, where, _Given.needs)) for where, values in rows]
+    for where, record in records:
+        check(list[Label], record.emotions, f"{where}, 'emotion'")
+    return [record for _, record in records]
+
+
+def _numbered_rows(path: Path, records: list[Any]) -> Iterator[Row]:
+    for number, record in enumerate(records, start=1):
+        yield f"{path}, record {number}", record
+
+
+def read_pickle(path: Path) -> list[Any]:
+    """The records of a chunk: a list of objects, or an object of columns. Raises ``InputError``."""
+    try:
+        with path.open("rb") as file:
+            value = PlainUnpickler(file).load()
+    except InputError as error:
+        raise InputError(f"{path} is refused: {error}") from error
+    except OSError:
+        raise
+    except Exception as error:  # a damaged stream of orders may go wrong in any way
+        raise InputError(f"{path} is no readable pickle ({one_line(error)})") from error
+    if isinstance(value, dict) and all(isinstance(column, (list, tuple)) for column in value.values()):
+        if len({len(column) for column in value.values()}) > 1:
+            raise InputError(f"{path}: its columns differ in length")
+        value = [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
+    if not isinstance(value, list):
+        raise InputError(f"{path}: expected a list of records or an object of columns, got a {type(value).__name__}")
+    for where, record in _numbered_rows(path, value):
+        check_texts(record, where)
+    return value
+
+
+def import_pickles(config: Config, folder: Path, method: str) -> Summary:
+    """Turn every ``*.pkl`` and ``*.parquet`` of a folder into a judged chunk of ``method``; what is fresh is skipped.
+
+    Raises ``MissingInput``, ``InputError`` (refused or odd file) and ``UsageError`` (name taken by written stories).
+    """
+    files = _numbered(folder)
+    artefacts = {config.home.chunk(method, number): file for number, file in files.items()}
+    for path in artefacts:
+        artefact = Artefact(path, Recipe(STAGE))
+        if artefact.manifest_path.exists() and artefact.manifest()["stage"] != STAGE:
+            raise UsageError(
+                f"{path} holds stories written here; import under another name, such as published-{method}"
+            )
+
+    chunks = [_artefact(config, path, file, method) for path, file in artefacts.items()]
+    shown = story_drawing(config.home, f"{STAGE}-{method}", chunks)
+    return run(STAGE, [*chunks, shown])
+
+
+def _numbered(folder: Path) -> dict[int, Path]:
+    """Chunk number → file: the number in its name, or the next free one where there is none that a chunk can have (a
+    date is none) or two names have the same. Raises ``MissingInput`` or ``InputError`` (a chunk in both forms)."""
+    found = [file for file in folder.glob("[!.]*") if file.suffix.lower() in (".pkl", ".parquet")]
+    files = sorted(found, key=lambda file: (_number(file), len(file.name), file.name))
+    if not files:
+        raise MissingInput(f"no *.pkl or *.parquet file in {folder}; give the folder of the old chunks")
+    for file in files:
+        twin = next(other for other in files if other.stem == file.stem)
+        if twin != file:
+            raise InputError(f"{twin} and {file} are one chunk in two forms; take one of them away")
+    taken: dict[int, Path] = {}
+    later = []
+    for file in files:
+        if _number(file) in taken or _number(file) > LAST_CHUNK:
+            later.append(file)
+        else:
+            taken[_number(file)] = file
+    for file in later:
+        number = max(taken, default=-1) + 1
+        taken[number if number <= LAST_CHUNK else min(set(range(len(taken) + 1)) - taken.keys())] = file
+    return taken
+
+
+def _number(file: Path) -> int:
+    """The last number in a file's name that a chunk can have; 0 in a name without any, else one that none can have."""
+    numbers = [int(digits) for digits in re.findall("[0-9]+", file.stem)]
+    return ([number for number in numbers if number <= LAST_CHUNK] or [LAST_CHUNK + 1 if numbers else 0])[-1]
+
+
+def _artefact(config: Config, path: Path, file: Path, method: str) -> Piece:
+    recipe = Recipe(
+        STAGE,
+        inputs={"chunk": file},
+        settings={"import.method": method, **config.flat("augment", "gates")},
+        identities={"process.classifier": classifier_identity(config.process.classifier)} | JUDGING_RULE,
+    )
+    return Piece(path, recipe, make=partial(_make, config, file, method))
+
+
+def _make(config: Config, file: Path, method: str, draft: Draft) -> None:
+    judging = Judging(STORY_GATES, config.augment.gates, config.process.classifier)
+    answered = [_answered(record, f"{method}/{file.stem}/{i}", method) for i, record in enumerate(read_chunk(file))]
+    judged = judge(answered, [], judging)
+    rows = table(judged).drop(columns=list(_UNKNOWN))
+    write_rows(draft.path, rows[["id", "ask", "attempt", *rows.columns.drop(["id", "ask", "attempt"])]], STORIES)
+    draft.counts |= {"lines": len(answered), **tallied(judged)}
+
+
+_UNKNOWN = ("genre", "character", "prompt_tokens", "new_tokens", "seconds", "error")
+"""Columns that written stories have and imported ones have not."""
+
+
+def _answered(record: _Given, identifier: str, method: str) -> tuple[Ask, Answer]:
+    source = Path(record.source or "unknown").stem
+    line = hashlib.sha256(f"{source}\x1f{record.text}".encode()).hexdigest()[:16]
+    emotion, *_ = record.emotions
+    asked = StoryAsked(f"{source}:{line}", source, record.text, emotion, record.emotions, method, None, None, None)
+    answer = Answer(identifier, 0, None, None, record.augmented_text, None)
+    return Ask(identifier, asked.line_id, (), asked, shown=""), answer

@@ -1,0 +1,110 @@
+"""Answers → rows with a text, a status and a reason: the gates applied to whole tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from emogap.config import Gates, HubModel
+from emogap.emotions import INDEX, LABELS
+from emogap.store.artefacts import RULE
+from emogap.stories.gates import Candidate, Gate, clean, duplicates, ends_well, failures, trim_to_sentence
+from emogap.stories.rows import Answer, Ask, Row, Verdict
+from emogap.stories.similarity import similarities
+
+ENGINE_ERROR = "engine_error"
+JUDGING_RULE = {f"{RULE}judging": "2 (reasoning taken out; likeness counted; one spelling)"}
+"""The entry of the recipes of judged rows, beside what shapes their replies."""
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How the rows of one kind are judged."""
+
+    gates: tuple[Gate, ...]
+    bounds: Gates
+    classifier: HubModel
+    """It gives the score of the wanted emotion."""
+    similar: bool = False
+    """Whether the text must mean what it is made from: its similarity is measured."""
+
+
+def read_reply(reply: str, finish: str | None, context: str, truncated: str) -> tuple[str, list[str], bool]:
+    """The text of a reply, notes on what was taken from it, and whether it is cut at the token limit.
+
+    ``finish`` None: how the model ended is not known; then a text without an end of a sentence counts as cut.
+    ``truncated``: ``trim`` takes a cut text back to its last full sentence, if it has one.
+    """
+    text, notes = clean(reply, context)
+    cut = not ends_well(text) if finish is None else finish == "length"
+    trimmed = trim_to_sentence(text) if cut and truncated == "trim" else ""
+    if trimmed:
+        return trimmed, [*notes, "trimmed to its last full sentence"], False
+    return text, notes, cut
+
+
+def judge(answered: Sequence[tuple[Ask, Answer]], earlier: Sequence[Row], judging: Judging) -> list[Row]:
+    """The rows of these answers, in their order.
+
+    ``earlier``: rows judged before; a text that repeats a kept one of theirs is a duplicate.
+    """
+    contexts = [ask.asked.context for ask, _ in answered]
+    read = [
+        read_reply(answer.reply, answer.finish, context, judging.bounds.truncated)
+        for (_, answer), context in zip(answered, contexts, strict=True)
+    ]
+    texts = [text for text, _, _ in read]
+    scores = classifier(judging.classifier).scores(texts) if texts else []
+    alike = similarities(texts, contexts) if judging.similar else [None] * len(texts)
+    judged = [
+        Row(ask.asked, answer, _verdict(ask, answer, judging, *measured))
+        for (ask, answer), *measured in zip(answered, read, scores, alike, strict=True)
+    ]
+    passed = {row.id: row.verdict.text for row in [*earlier, *judged] if row.is_kept}
+    repeated = duplicates(passed, judging.bounds)
+    return [_repeating(row, *repeated[row.id]) if row.id in repeated else row for row in judged]
+
+
+_FOUND = 3
+"""How many of the strongest emotions are written down."""
+
+
+def _verdict(
+    ask: Ask,
+    answer: Answer,
+    judging: Judging,
+    read: tuple[str, list[str], bool],
+    scores: np.ndarray,
+    similarity: float | None,
+) -> Verdict:
+    """What is made of an answer alone."""
+    text, notes, cut = read
+    score = float(scores[INDEX[ask.asked.emotion]])
+    candidate = Candidate(text, ask.asked.context, ask.shown, cut, score, similarity)
+    reasons = failures(candidate, judging.bounds, judging.gates)
+    strongest = np.argsort(-scores, kind="stable")[:_FOUND]
+    return Verdict(
+        text,
+        len(text.split()),
+        notes,
+        cut,
+        score,
+        [LABELS[i] for i in strongest],
+        [float(scores[i]) for i in strongest],
+        similarity,
+        [ENGINE_ERROR] if answer.finish == "error" else reasons,
+    )
+
+
+def _repeating(row: Row, reason: str, repeated: str) -> Row:
+    notes = [*row.verdict.notes, f"repeats {repeated}"]
+    return replace(row, verdict=replace(row.verdict, reasons=[reason], notes=notes))
+
+
+@lru_cache(maxsize=1)
+def classifier(model: HubModel):
+    """The emotion classifier, loaded once in this process."""
+    from emogap.emotion.classify import load
+
+    return load(model)

@@ -1,0 +1,200 @@
+"""What became of the replies: shares of kept and rejected rows by reason, as a table, a figure and a few examples."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from emogap.babylm.process import NO_LINE
+from emogap.errors import reading_parquet
+from emogap.paths import Home
+from emogap.records import KEPT
+from emogap.store.artefacts import Artefact
+from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
+from emogap.store.views import View, told_apart
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_EXAMPLE_ROWS = 4
+_EXAMPLE_CHARACTERS = 1500
+
+
+def story_outcomes(home: Home) -> pd.DataFrame:
+    """``method, outcome, rows, share``, and for the lines of each method how many have a kept story."""
+    files = sorted(home.stories.glob("*/chunk_*.parquet"))
+    return outcome_table(_read(files, "method"), "method")
+
+
+def rewrite_outcomes(home: Home) -> pd.DataFrame:
+    """``version, outcome, rows, share``."""
+    files = sorted(home.alpaca.glob("emotion_alpaca_*.rows.parquet"))
+    return outcome_table(_read(files, "version"), "version")
+
+
+def _read(files: Sequence[Path], by: str) -> pd.DataFrame:
+    columns = [by, "status", "reason"]
+    return _all_of(files, columns) if files else pd.DataFrame(columns=columns)
+
+
+def _all_of(files: Sequence[Path], columns: list[str] | None = None) -> pd.DataFrame:
+    tables = []
+    for file in files:
+        with reading_parquet(file):
+            tables.append(pd.read_parquet(file, columns=columns))
+    return pd.concat(tables)
+
+
+def outcome_table(rows: pd.DataFrame, by: str) -> pd.DataFrame:
+    """A row for each value of ``by`` and each outcome (``kept`` or a reason): how many rows and which share.
+
+    ``rows`` has the columns ``by``, ``status`` and ``reason``. ``kept`` comes first, then the reasons, most frequent
+    first.
+    """
+    if rows.empty:
+        return pd.DataFrame(columns=[by, "outcome", "rows", "share"])
+    outcome = rows["reason"].where(rows["status"] != KEPT, KEPT)
+    counts = pd.crosstab(rows[by], outcome)
+    reasons = counts.drop(columns=KEPT, errors="ignore").sum().sort_values(ascending=False, kind="stable").index
+    table = counts.reindex(columns=[KEPT, *reasons], fill_value=0).rename_axis(columns="outcome")
+    long = table.stack().rename("rows").reset_index()
+    long["share"] = long["rows"] / long.groupby(by)["rows"].transform("sum")
+    return long
+
+
+def story_drawing(home: Home, name: str, chunks: Iterable[Artefact]) -> Drawing:
+    """What became of all stories of this home, drawn anew when these chunks change."""
+    inputs = {f"{chunk.path.parent.name}/{chunk.path.stem}": chunk.path for chunk in chunks}
+    return drawing(home.stories, name, "tables/story_outcomes", inputs, partial(_stories_shown, home))
+
+
+def rewrite_drawing(home: Home, versions: Iterable[Artefact]) -> Drawing:
+    """What became of all rewrites of this home, drawn anew when these tables of rows change."""
+    inputs = {version.path.stem: version.path for version in versions}
+    return drawing(home.alpaca, "rewrite", "tables/rewrite_outcomes", inputs, partial(_rewrites_shown, home))
+
+
+def _stories_shown(home: Home) -> Iterator[Shown]:
+    """Prints it too."""
+    table = story_outcomes(home)
+    if table.empty:
+        yield from _no_stories(table)
+        return
+    examples = story_examples(home)
+    caption = "One line and the stories that each method made of it, side by side, as the writer wrote them."
+    yield from _shown(("story", "stories", "method"), 20, table, examples, caption)
+
+
+def _no_stories(outcomes: pd.DataFrame) -> Iterator[Shown]:
+    """Where there was no line to write about, that is what table, figure and examples say."""
+    from emogap.store.style import nothing_figure
+
+    said = f"No story was written: {NO_LINE}."
+    yield Exhibit("story_outcomes", "table", said, 20), outcomes
+    yield Exhibit("story_outcomes", "figure", said, 21, alt=said), nothing_figure(said)
+    yield Exhibit("story_examples", "table", said, 22), pd.DataFrame(columns=["emotion", "line"])
+
+
+def _rewrites_shown(home: Home) -> Iterator[Shown]:
+    """Prints it too."""
+    examples = rewrite_examples(home)
+    caption = "One record and its answer rewritten by each version, side by side; the emotion asked for stands before."
+    yield from _shown(("rewrite", "rewrites", "version"), 40, rewrite_outcomes(home), examples, caption)
+
+
+def _shown(
+    called: tuple[str, str, str], order: int, table: pd.DataFrame, examples: pd.DataFrame, caption: str
+) -> Iterator[Shown]:
+    """``called``: one of them, many of them, the column of the way they were asked in. ``caption``: the examples'."""
+    one, many, by = called
+    _print(table, by)
+    outcomes, name = _caption(table, many, by), f"{one}_outcomes"
+    yield Exhibit(name, "table", outcomes, order, view=View({"share": 4})), table
+    alt = f"Stacked horizontal bars, one a {by}: shares of kept {many} and of each reason for a rejection."
+    yield Exhibit(name, "figure", outcomes, order + 1, alt=alt), outcome_shares(table, by, many)
+    caption = f"No {one} was kept, so that there is none to show." if examples.empty else caption
+    yield Exhibit(f"{one}_examples", "table", caption, order + 2), examples
+
+
+def story_examples(home: Home) -> pd.DataFrame:
+    """A few lines of the first chunks beside what each method made of them: ``emotion, line``, a column a method."""
+    files = sorted(home.stories.glob("*/chunk_*.parquet"))
+    first = {file.parent.name: file for file in reversed(files)}
+    rows = _all_of([file for _, file in sorted(first.items())])
+    return _side_by_side(rows, "line_id", "method", {"emotion": "emotion", "text": "line"}, "story")
+
+
+def rewrite_examples(home: Home) -> pd.DataFrame:
+    """A few records beside their rewrites: ``instruction, original answer``, a column a version (emotion and text)."""
+    files = sorted(home.alpaca.glob("emotion_alpaca_*.rows.parquet"))
+    rows = _all_of(files)
+    rows["shown"] = "(" + rows["emotion"] + ") " + rows["output"]
+    names = {"instruction": "instruction", "original_output": "original answer"}
+    return _side_by_side(rows, "id", "version", names, "shown")
+
+
+def _side_by_side(rows: pd.DataFrame, item: str, by: str, names: dict[str, str], text: str) -> pd.DataFrame:
+    """A row an item, first those that most values of ``by`` have a kept text for; a rejected text is said as such."""
+    kept = rows[rows["status"] == KEPT].drop_duplicates([item, by])
+    most = kept[item].value_counts(sort=False).sort_values(ascending=False, kind="stable").index[:_EXAMPLE_ROWS]
+    texts = kept.pivot(index=item, columns=by, values=text).reindex(most)
+    texts = texts.reindex(columns=sorted(rows[by].unique())).fillna("(none was kept)")
+    texts = texts.rename(columns=lambda name: told_apart(name, names.values(), by))
+    described = rows.drop_duplicates(item).set_index(item)[list(names)].rename(columns=names)
+    return described.join(texts, how="right").map(_shortened).reset_index(drop=True)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _EXAMPLE_CHARACTERS else text[: _EXAMPLE_CHARACTERS - 1].rstrip() + "…"
+
+
+def _caption(table: pd.DataFrame, what: str, by: str) -> str:
+    totals = table.groupby(by)["rows"].sum()
+    kept = table[table["outcome"] == KEPT].set_index(by)["rows"]
+    parts = [f"{name} {kept[name]:,} of {total:,}" for name, total in totals.items()]
+    return f"What became of the {what}; kept: {', '.join(parts)}."
+
+
+def _print(table: pd.DataFrame, by: str) -> None:
+    for name, rows in table[table["rows"] > 0].groupby(by):
+        parts = [f"{row.outcome} {row.rows:,} ({row.share:.0%})" for row in rows.itertuples()]
+        print(f"{name}: {', '.join(parts)}")
+
+
+_KEPT_COLOUR = "#d9d9d9"
+_SMALLEST_LABEL = 0.04
+"""A share smaller than this has no room for its number."""
+
+
+def outcome_shares(table: pd.DataFrame, by: str, what: str) -> "Figure":
+    """Stacked bars of an outcome table (``by, outcome, rows, share``): one bar for each value of ``by``."""
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    from emogap.store.style import use_style
+
+    use_style()
+    shares = table.pivot(index=by, columns="outcome", values="share")[table["outcome"].unique()]
+    shares = shares.loc[:, shares.sum() > 0]
+    totals = table.groupby(by)["rows"].sum()
+    reasons = [outcome for outcome in shares.columns if outcome != KEPT]
+    colours = {KEPT: _KEPT_COLOUR} | dict(zip(reasons, sns.color_palette("colorblind", len(reasons)), strict=True))
+    figure, axes = plt.subplots(figsize=(7.2, 1.2 + 0.55 * len(shares)))
+    names = [f"{name} ({totals[name]:,} {what})" for name in shares.index]
+    left = [0.0] * len(shares)
+    for outcome in shares.columns:
+        values = list(shares[outcome] * 100)
+        bars = axes.barh(names, values, left=left, color=colours[outcome], label=outcome.replace("_", " "))
+        labels = [f"{value:.0f}" if value >= 100 * _SMALLEST_LABEL else "" for value in values]
+        axes.bar_label(bars, labels, label_type="center", fontsize=8)
+        left = [start + value for start, value in zip(left, values, strict=True)]
+    axes.invert_yaxis()
+    axes.set_xlim(0, 100)
+    axes.set_xlabel(f"share of {what} (%)")
+    axes.grid(axis="y", visible=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.45 / len(shares) - 0.12), ncols=4, frameon=False)
+    kept = table[table["outcome"] == KEPT]["rows"].sum() / totals.sum()
+    axes.set_title(f"{kept:.0%} of the {what} pass all gates")
+    return figure

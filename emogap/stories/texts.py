@@ -1,0 +1,164 @@
+"""A kind of text that a writer makes: what it is made from, how it is asked for, how it is judged.
+
+Stories (``augment.py``) are one kind, rewrites (``rewrite.py``) another. The stages and the trying out of prompts use
+the same ones, so that what is tried is what a stage would ask for.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from emogap.config import Augment, Config, Rewrite, Sampling
+from emogap.errors import UsageError
+from emogap.paths import from_root
+from emogap.records import RowType
+from emogap.store.artefacts import Draft
+from emogap.stories.judging import Judging
+from emogap.stories.rows import Ask, Row
+from emogap.text.templates import Template, load_template, parse_template
+
+OWN = "own"
+"""Source of a line that somebody typed."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a text is made from: an emotional line or a record, and the emotion wanted of the text."""
+
+    id: str
+    emotion: str
+    text: str
+    """As people read it in a list."""
+
+    def wanting(self, emotion: str) -> "Source":
+        """The same, for another emotion."""
+        return replace(self, emotion=emotion)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way of asking: a prompt, and how its replies are sampled."""
+
+    name: str
+    template: Template
+    sampling: Sampling
+
+
+class Texts(ABC):
+    """Texts of one kind under some settings. What is slow to read is read when it is first asked for."""
+
+    stage: ClassVar[str]
+    """The one that makes them, and the section of the settings."""
+    written: ClassVar[str]
+    """What they are called."""
+    counted: ClassVar[str]
+    """What they are made from, in manifests: a text is wanted of each."""
+    ways: ClassVar[str]
+    """The setting that names methods or versions."""
+    amount: ClassVar[str]
+    """The setting that says of how many lines or records, 0 for all."""
+    row_type: ClassVar[RowType]
+    """Of their tables."""
+    placeholders: ClassVar[tuple[str, ...]]
+    tried: Path
+    """Where the replies of trials are kept."""
+
+    def __init__(self, config: Config):
+        self.config = config
+
+    @property
+    def settings(self) -> Augment | Rewrite:
+        """The stage's section of the settings."""
+        return getattr(self.config, self.stage)
+
+    @property
+    def names(self) -> list[str]:
+        """The methods or versions that the stage is set to make."""
+        return getattr(self.settings, self.ways)
+
+    @abstractmethod
+    def made_from(self) -> tuple[dict[str, Path], dict[str, str]]:
+        """For recipes: the files that they are made from, and the identities of what is no file here or is not read as
+        it once was."""
+
+    @property
+    @abstractmethod
+    def examples_file(self) -> Path:
+        """The worked examples that prompts show."""
+
+    @abstractmethod
+    def available(self) -> int:
+        """How many lines or records there are."""
+
+    @abstractmethod
+    def sources(self, start: int, stop: int) -> Sequence[Source]:
+        """Lines or records by their places in the order in which the stage takes them; it may be set to fewer."""
+
+    @abstractmethod
+    def sample(self, count: int) -> Sequence[Source]:
+        """So many lines or records, the emotions as equal in number as can be."""
+
+    @abstractmethod
+    def find(self, ids: Sequence[str]) -> Sequence[Source]:
+        """Those of the ids that there are."""
+
+    @abstractmethod
+    def own(self, given: Mapping[str, str]) -> Source:
+        """One that somebody typed. Raises ``UsageError`` naming what it lacks."""
+
+    @abstractmethod
+    def ask(self, source: Source, way: Way) -> Ask:
+        """What is drawn for it comes from the source's own seed. Raises ``UsageError`` for too few examples."""
+
+    @abstractmethod
+    def check(self, template: Template) -> Template:
+        """The template itself. Raises ``UsageError`` naming a placeholder that it cannot do without."""
+
+    @property
+    @abstractmethod
+    def judging(self) -> Judging:
+        """How they are judged."""
+
+    def check_examples(self) -> None:  # noqa: B027
+        """Raises ``UsageError``, before a model is loaded, if the stage misses examples for one of its prompts."""
+
+    def beside(self, name: str, rows: Sequence[Row], draft: Draft) -> None:  # noqa: B027
+        """Write what stands beside a table of them."""
+
+    def first(self, count: int) -> Sequence[Source]:
+        """The first so many lines or records."""
+        return self.sources(0, count)
+
+    def way(self, name: str) -> Way:
+        """How the stage asks in a method or version."""
+        return Way(name, self.template(name), self.settings.sampling)
+
+    def template(self, name: str) -> Template:
+        """The prompt of a method or version, or of a template file given by path.
+
+        Raises ``MissingInput`` or ``UsageError`` (unknown or missing placeholder).
+        """
+        self.template_path(name)
+        return self.check(load_template(self.settings.templates.get(name, name), self.placeholders))
+
+    def template_path(self, name: str) -> Path:
+        """The file of a method's or version's prompt, or of a template given by path. Raises ``UsageError``."""
+        path = from_root(self.settings.templates.get(name, name))
+        if name not in self.settings.templates and not path.is_file():
+            known = ", ".join(self.settings.templates)
+            raise UsageError(f"'{name}' is neither one of {known} nor a template file")
+        return path
+
+    def parse(self, text: str, name: str) -> Template:
+        """Check the text of a template. Raises ``UsageError``."""
+        return self.check(parse_template(text, name, self.placeholders))
+
+
+def given_part(given: Mapping[str, str], name: str, needed: bool = True) -> str:
+    """A text of what somebody typed. Raises ``UsageError`` if it is not there."""
+    text = (given.get(name) or "").strip()
+    if needed and not text:
+        raise UsageError(f"a line of your own needs '{name}'; it has {', '.join(given) or 'nothing'}")
+    return text

@@ -1,0 +1,259 @@
+"""From asks to judged rows: the one way in which stages, previews, grids and the studio have a model write.
+
+What a row is asked and which seed it is sampled with depend on the row alone; the seed on the line or record it is
+made from, so that two prompts given the same line differ in nothing else. The calls to the engine are slices of the
+list of asks, so that a resumed run makes the same calls as an undisturbed one; replies that trying out a prompt has
+already brought are taken over and left out of them.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from emogap.config import Config, Sampling, Writer
+from emogap.errors import InputError, reading_parquet
+from emogap.lm.engines.engine import Conversation, Engine
+from emogap.lm.engines.open_engine import open_engine
+from emogap.lm.hub import identify
+from emogap.records import row_seed
+from emogap.store.artefacts import sha256_text
+from emogap.store.cluster import Advance, unheard, workers
+from emogap.store.parts import Rows
+from emogap.store.pieces import Piece
+from emogap.stories.judging import judge
+from emogap.stories.rows import ANSWER, Answer, Ask, Row, as_answer, row_id
+from emogap.stories.texts import Texts
+
+BATCHES_A_CALL = 4
+"""An engine is asked for so many of its batches at once: slots that fall free are filled, and a kill loses no more."""
+TAKEN_OVER = "taken_over"
+"""Marks a reply in a journal that was made while trying out; it stands outside the plan of calls."""
+_TRIED = "tried replies"
+
+
+@dataclass(frozen=True)
+class Call:
+    """Asks that an engine is given at once."""
+
+    asks: tuple[Ask, ...]
+    attempt: int
+    sampling: Sampling
+    run_seed: int
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How asks are answered."""
+
+    answer_all: Callable[[Sequence[Call], Callable[[list[Answer]], None]], None]
+    """(calls, keep): has each call answered, here or elsewhere; ``keep`` hears of the answers of each as they come."""
+    advance: Advance
+    """Hears of first attempts whose answer is there already; of others whoever answers tells."""
+
+
+class Kept:
+    """The answers that there are, and where further ones are put.
+
+    ``taken_over``: ids of asks whose first answer stands outside the plan of calls. ``put`` writes answers down.
+    """
+
+    def __init__(self, answers: Iterable[Answer], taken_over: Iterable[str], put: Callable[[list[Answer]], None]):
+        self.answers = {answer.id: answer for answer in answers}
+        self.taken_over = frozenset(taken_over)
+        self._put = put
+
+    def add(self, fresh: list[Answer]) -> None:
+        self._put(fresh)
+        self.answers |= {answer.id: answer for answer in fresh}
+
+
+def write(
+    texts: Texts, asks: Sequence[Ask], sampling: Sampling, kept: Kept, asking: Asking, retries: int = 0
+) -> list[Row]:
+    """A judged row for every attempt at every ask; an ask whose row is rejected is tried again with a fresh seed.
+
+    Nothing is asked for that is kept already, but for calls of which a part is. Rows come in the order of the asks,
+    attempts in turn. Raises ``ModelError``.
+    """
+    pending, rows, size = list(asks), [], texts.config.writer.batch_size * BATCHES_A_CALL
+    for attempt in range(retries + 1):
+        calls = []
+        for start in range(0, len(pending), size):
+            part = pending[start : start + size]
+            call = tuple(ask for ask in part if attempt or ask.id not in kept.taken_over)
+            answered = all(row_id(ask.id, attempt) in kept.answers for ask in call)
+            if not answered:
+                calls.append(Call(call, attempt, sampling, texts.config.seed))
+            asking.advance(0 if attempt else len(part) - (0 if answered else len(call)))
+        asking.answer_all(calls, kept.add)
+        judged = judge([(ask, kept.answers[row_id(ask.id, attempt)]) for ask in pending], rows, texts.judging)
+        rows += judged
+        failed = {row.answer.ask for row in judged if not row.is_kept}
+        pending = [ask for ask in pending if ask.id in failed]
+    place = {ask.id: i for i, ask in enumerate(asks)}
+    return sorted(rows, key=lambda row: (place[row.answer.ask], row.answer.attempt))
+
+
+# ------------------------------------------------------------------------------------------- what is kept already
+
+
+def kept_by_trials(texts: Texts, asks: Sequence[Ask], sampling: Sampling) -> Kept:
+    """The first replies that trials have brought, whatever way they were asked in, each under the hash of all that
+    shaped it; further ones are put there too, but for those that the engine could not give."""
+    keys = dict(zip([ask.id for ask in asks], reply_keys(texts.config, sampling, asks), strict=True))
+    file = Rows(texts.tried, _TRIED, shared=True)
+    found = {row["key"]: row for row in file.rows}
+    answers = [as_answer(found[key], ask=ask) for ask, key in keys.items() if key in found]
+
+    def put(fresh: list[Answer]) -> None:
+        file.append({"key": keys[answer.ask], **vars(answer)} for answer in fresh if answer.finish != "error")
+
+    return Kept(answers, [answer.ask for answer in answers], put)
+
+
+def kept_by_piece(texts: Texts, asks: Sequence[Ask], piece: Piece) -> Kept:
+    """What the piece's unfinished work holds, further replies are put there. To be called while its lock is held.
+
+    When only the judging changed since it was made, its replies are taken over; so are those that trials have brought,
+    marked, so that every resume sees them: nothing is generated twice.
+    """
+    sha256 = piece.parts_recipe.sha256()
+    journal = Rows(piece.parts, sha256)
+    made = piece.path.exists() and piece.manifest_path.exists()
+    if not journal.rows and made and piece.manifest()["notes"].get("replies") == sha256:
+        with reading_parquet(piece.path):
+            journal.append(pq.read_table(piece.path, columns=list(ANSWER)).to_pylist())
+    if texts.tried.exists():
+        answered = {row["ask"] for row in journal.rows}
+        waiting = [ask for ask in asks if ask.id not in answered]
+        found = kept_by_trials(texts, waiting, texts.settings.sampling).answers.values()
+        journal.append({**vars(answer), TAKEN_OVER: True} for answer in found)
+    taken_over = [row["ask"] for row in journal.rows if row.get(TAKEN_OVER)]
+    return Kept(map(as_answer, journal.rows), taken_over, lambda fresh: journal.append(map(vars, fresh)))
+
+
+def reply_keys(config: Config, sampling: Sampling, asks: Sequence[Ask]) -> list[str]:
+    """For each ask the hash of all that shapes its first reply: messages, seed, sampling, and the model and its engine.
+
+    The batch size is left out: it changes how bf16 is rounded, not what was asked.
+    """
+    shared = {
+        "model": identify(config.writer.model),
+        **config.flat_writer("engine", "dtype", "quantization"),
+        "sampling": sampling.model_dump(),
+    }
+    return [
+        sha256_text(json.dumps([shared, ask.messages, reply_seed(config.seed, ask, 0)], sort_keys=True)) for ask in asks
+    ]
+
+
+def begun(root: Path, way: str) -> Iterator[tuple[Path, str, list[Answer]]]:
+    """Under ``root`` the journals that hold answers of a method or version: their path, what they are bound to, and
+    those answers but the ones that were taken over. Nothing is changed: somebody may be writing them.
+
+    Raises ``InputError`` for a line that cannot be read.
+    """
+    for path in sorted(root.rglob("*.partial.jsonl")):
+        try:
+            first, *rows = map(json.loads, path.read_bytes().split(b"\n")[:-1] or [b"{}"])
+            own = [row for row in rows if row.get("ask", "").startswith(f"{way}/") and not row.get(TAKEN_OVER)]
+            recipe, answers = first.get("recipe", ""), list(map(as_answer, own))
+        except (ValueError, AttributeError, KeyError) as error:
+            raise InputError(f"{path} is damaged ({error}); its stage, run again, says which line") from error
+        if answers:
+            yield path, recipe, answers
+
+
+# ------------------------------------------------------------------------------------------------- who answers
+
+
+def answers_to(call: Call, engine: Engine, advance: Advance) -> list[Answer]:
+    """One call of the engine. ``advance`` hears of first attempts."""
+    seeds = [reply_seed(call.run_seed, ask, call.attempt) for ask in call.asks]
+    conversations = [
+        Conversation(row_id(ask.id, call.attempt), ask.messages, seed)
+        for ask, seed in zip(call.asks, seeds, strict=True)
+    ]
+    replies = engine.generate(conversations, call.sampling, on_reply=lambda _: advance(0 if call.attempt else 1))
+    return [
+        Answer(
+            ask.id,
+            call.attempt,
+            seed,
+            engine.identity,
+            reply.text,
+            reply.finish,
+            reply.prompt_tokens,
+            reply.new_tokens,
+            reply.seconds,
+            reply.error,
+        )
+        for ask, seed, reply in zip(call.asks, seeds, replies, strict=True)
+    ]
+
+
+def reply_seed(run_seed: int, ask: Ask, attempt: int) -> int:
+    """The seed of a reply: it depends on the line or record and the attempt, not on the prompt."""
+    return row_seed(run_seed, ask.source, f"attempt {attempt}")
+
+
+def asking_here(writer: Writer, advance: Advance = unheard) -> Asking:
+    """This process answers, by the engine that it keeps open."""
+
+    def answer_all(calls: Sequence[Call], keep: Callable[[list[Answer]], None]) -> None:
+        for call in calls:
+            keep(answers_to(call, kept_engine(writer), advance))
+
+    return Asking(answer_all, advance)
+
+
+@contextmanager
+def asking(config: Config, advance: Advance) -> Iterator[Asking]:
+    """The workers of the settings answer: this process, or a cluster's. An engine that is opened for it is closed."""
+    writer, scale = config.writer, config.scale
+    was_open = writer in _KEPT_OPEN
+    try:
+        if scale.executor == "plain":
+            yield asking_here(writer, advance)
+            return
+        with workers(scale, partial(_open_answerer, writer), advance, _first_attempts) as crew:
+
+            def answer_all(calls: Sequence[Call], keep: Callable[[list[Answer]], None]) -> None:
+                if calls:  # nobody is hired for none
+                    crew.run(calls, lambda _, answers: keep(answers))
+
+            yield Asking(answer_all, advance)
+    finally:
+        if writer in _KEPT_OPEN and not was_open:
+            close_kept_engine()
+
+
+def _open_answerer(writer: Writer, advance: Advance):
+    """A worker that answers calls, and what its engine is."""
+    return lambda call: answers_to(call, kept_engine(writer), advance), lambda: kept_engine(writer).identity
+
+
+def _first_attempts(call: Call, answers: list[Answer]) -> int:
+    return 0 if call.attempt else len(answers)
+
+
+_KEPT_OPEN: dict[Writer, Engine] = {}
+
+
+def kept_engine(writer: Writer) -> Engine:
+    """The engine of these settings, loaded once in this process and left open; one of other settings is closed."""
+    if writer not in _KEPT_OPEN:
+        close_kept_engine()
+        _KEPT_OPEN[writer] = open_engine(writer)
+    return _KEPT_OPEN[writer]
+
+
+def close_kept_engine() -> None:
+    """Give its memory back: whoever trains in this process needs it."""
+    while _KEPT_OPEN:
+        _KEPT_OPEN.popitem()[1].close()

@@ -1,0 +1,130 @@
+"""Stages whose tables a model writes: tables that stand and resume on their own, each asked for, judged and published.
+
+Stories are such a stage, a table a chunk of lines and a method; rewrites another, a table a version. Equal commands in
+one home share the tables: one that another process holds is passed over and come back to.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from emogap.config import Config, Writer
+from emogap.emotion.classify import classifier_identity
+from emogap.errors import LockHeld, MadeMeanwhile
+from emogap.lm.hub import identify
+from emogap.records import write_rows
+from emogap.store.artefacts import Draft, Recipe
+from emogap.store.cluster import Advance, workers
+from emogap.store.pieces import MakeAll, OnDone, Piece, Summary, make, run
+from emogap.store.progress import progress
+from emogap.stories.judging import JUDGING_RULE
+from emogap.stories.rows import table, tallied
+from emogap.stories.texts import Source, Texts
+from emogap.stories.writing import Asking, asking, asking_here, kept_by_piece, kept_engine, write
+
+
+@dataclass(frozen=True)
+class WrittenPiece(Piece):
+    """A table that a model writes. Its ``parts`` are replies, bound to what shapes those alone."""
+
+    way: str = field(kw_only=True)
+    """The method or version that asks."""
+    size: Callable[[], int] = field(kw_only=True)
+    """How many texts are wanted."""
+
+
+def written_piece(
+    texts: Texts,
+    way: str,
+    path: Path,
+    own: Recipe,
+    sources: Callable[[], Sequence[Source]],
+    size: Callable[[], int],
+    judged: Mapping[str, str] | None = None,
+) -> WrittenPiece:
+    """The table at ``path`` of what ``way`` makes of ``sources``. ``own``: what of its recipe is its stage's own;
+    ``judged``: identities of the recipe that do not shape the replies."""
+    config = texts.config
+    replies = replace(
+        own,
+        settings=own.settings
+        | config.flat(own.stage, "sampling")
+        | config.flat_writer("engine", "dtype", "quantization", "batch_size"),
+        identities=own.identities | {"writer.model": identify(config.writer.model)},
+        seed=config.seed,
+    )
+    classifier = {"process.classifier": classifier_identity(config.process.classifier)}
+    recipe = replace(
+        replies,
+        settings=replies.settings | config.flat(own.stage, "gates"),
+        identities=replies.identities | classifier | JUDGING_RULE | (judged or {}),
+    )
+    return WrittenPiece(
+        path,
+        recipe,
+        keep_superseded=True,
+        make=partial(_make, texts, way, sources),
+        parts=path.with_name(path.name.split(".")[0] + ".partial.jsonl"),
+        parts_recipe=replies,
+        way=way,
+        size=size,
+    )
+
+
+def _make(
+    texts: Texts, name: str, sources: Callable[[], Sequence[Source]], draft: Draft, by: Asking | None = None
+) -> None:
+    """``by``: who answers; this process, where nobody is named."""
+    piece, way = draft.artefact, texts.way(name)
+    asks = [texts.ask(source, way) for source in sources()]
+    kept = kept_by_piece(texts, asks, piece)
+    by = by or asking_here(texts.config.writer)
+    rows = write(texts, asks, way.sampling, kept, by, texts.settings.gates.retries)
+    write_rows(draft.path, table(rows), texts.row_type)
+    draft.counts |= {texts.counted: len(asks), **tallied(rows)}
+    draft.notes["replies"] = piece.parts_recipe.sha256()
+    texts.beside(name, rows, draft)
+
+
+def run_writing(texts: Texts, pieces: Sequence[Piece], apart: bool = False) -> Summary:
+    """Make all tables that are not fresh, then draw. ``apart``: a worker of a cluster makes tables of its own; else the
+    workers share the asks of each table. Raises ``MissingInput``, ``InputError`` and ``UsageError``."""
+    *tables, shown = pieces
+    stale = [piece for piece in tables if piece.freshness().state != "fresh"]
+    if stale:
+        texts.check_examples()
+    total = sum(piece.size() for piece in stale)
+    with progress(texts.written, total, texts.written) as bar, _makers(texts.config, apart, bar.advance) as make_all:
+        summary = run(texts.stage, tables, make_all)
+    run(texts.stage, [shown])
+    return summary
+
+
+@contextmanager
+def _makers(config: Config, apart: bool, advance: Advance) -> Iterator[MakeAll]:
+    if apart and config.scale.executor != "plain":
+        with workers(config.scale, partial(_open_maker, config.writer), advance, _size_made) as crew:
+            yield crew.run
+        return
+    with asking(config, advance) as by:
+
+        def make_all(pieces: list[Piece], on_done: OnDone) -> None:
+            for piece in pieces:
+                why_not = make(replace(piece, make=partial(piece.make, by=by)))
+                if isinstance(why_not, MadeMeanwhile):
+                    advance(piece.size())
+                on_done(piece, why_not)
+
+        yield make_all
+
+
+def _open_maker(writer: Writer, advance: Advance) -> tuple[Callable[[Piece], LockHeld | None], Callable[[], Any]]:
+    """A worker that makes tables, by an engine that it keeps open, and what that is."""
+    return make, lambda: kept_engine(writer).identity
+
+
+def _size_made(piece: WrittenPiece, why_not: LockHeld | None) -> int:
+    return piece.size() if why_not is None or isinstance(why_not, MadeMeanwhile) else 0

@@ -1,0 +1,126 @@
+"""What texts are like beyond their length: richness, sameness, openings. Works on words as numbers, not on strings."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from emogap.text.word_counts import STOP_WORDS
+from emogap.text.words import distinct_n, ngrams, plain, plain_words
+
+BLOCK_WORDS = 5000
+"""Distinct-n falls as text grows, so it is measured on blocks of equally many words."""
+_BLOCKS = 40
+_SIMILARITY_TEXTS = 5000
+
+
+@dataclass
+class Encoded:
+    """All texts as word numbers (preset ``words``, lower case)."""
+
+    vocabulary: list[str]
+    ids: np.ndarray
+    """Shape (words of all texts,), int32, text after text."""
+    starts: np.ndarray
+    """Shape (texts + 1,): text t is ``ids[starts[t]:starts[t + 1]]``."""
+
+    def lengths(self) -> np.ndarray:
+        """Words of each text, shape (texts,)."""
+        return np.diff(self.starts)
+
+    def text_of_word(self) -> np.ndarray:
+        """For each word the number of its text, shape (words,)."""
+        return np.repeat(np.arange(len(self.starts) - 1), self.lengths())
+
+    def of(self, members: np.ndarray) -> np.ndarray:
+        """The words of the texts at these positions, in that order, shape (their words,)."""
+        return np.concatenate([self.ids[self.starts[t] : self.starts[t + 1]] for t in members])
+
+    def stop_words(self) -> np.ndarray:
+        """Shape (vocabulary,), bool."""
+        return np.fromiter((word in STOP_WORDS for word in self.vocabulary), bool, len(self.vocabulary))
+
+
+def encode(texts: Iterable[str]) -> Encoded:
+    """Number the words of all texts."""
+    numbers: dict[str, int] = {}
+    pieces, ends = [np.empty(0, np.int32)], [0]
+    for text in texts:
+        words = [numbers.setdefault(word, len(numbers)) for word in plain_words(plain(text).lower())]
+        pieces.append(np.asarray(words, np.int32))
+        ends.append(ends[-1] + len(words))
+    return Encoded(list(numbers), np.concatenate(pieces), np.asarray(ends))
+
+
+def distinct_ngrams(encoded: Encoded, members: np.ndarray, length: int, block: int = BLOCK_WORDS) -> np.ndarray:
+    """``distinct_n`` of each of up to 40 blocks of so many words, shape (blocks,).
+
+    The texts are taken in the given order, one behind the other; n-grams that would cross from text to text do not
+    count, nor does what is left after the last whole block.
+    """
+    ids = encoded.of(members)
+    text = np.repeat(np.arange(len(members)), encoded.lengths()[members])
+    blocks = []
+    for start in range(0, min(_BLOCKS, len(ids) // block) * block, block):
+        part = slice(start, start + block)
+        of_texts = np.split(ids[part], np.flatnonzero(np.diff(text[part])) + 1)
+        blocks.append(distinct_n(ngrams(words.tolist(), length) for words in of_texts))
+    blocks = np.asarray(blocks, float)
+    return blocks[~np.isnan(blocks)]  # a block of texts that are too short has no n-gram
+
+
+def vocabulary_growth(encoded: Encoded, members: np.ndarray, points: int = 40) -> pd.DataFrame:
+    """How many distinct words the first so many words have: ``words, distinct``, in the order given."""
+    ids = encoded.of(members)
+    if not len(ids):
+        return pd.DataFrame(columns=["words", "distinct"], dtype=int)
+    _, first = np.unique(ids, return_index=True)
+    at = np.unique(np.geomspace(min(100, len(ids)), len(ids), points).astype(int))
+    return pd.DataFrame({"words": at, "distinct": np.searchsorted(np.sort(first), at)})
+
+
+def self_similarity(encoded: Encoded, members: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """For each of up to 5,000 texts its mean cosine with all the others, shape (texts,), by tf-idf vectors.
+
+    ``weights``: inverse document frequencies, shape (vocabulary,). All pairs are counted, none is drawn.
+    """
+    vectors = unit_vectors(encoded, members[:_SIMILARITY_TEXTS], weights)
+    total = np.asarray(vectors.sum(axis=0)).ravel()
+    own = np.asarray(vectors.multiply(vectors).sum(axis=1)).ravel()
+    return (vectors @ total - own) / (vectors.shape[0] - 1)
+
+
+def unit_vectors(encoded: Encoded, members: np.ndarray, weights: np.ndarray):
+    """The texts' tf-idf vectors, of length 1 (0 for a text without words), sparse of shape (texts, vocabulary)."""
+    from scipy.sparse import csr_matrix, diags
+    from sklearn.preprocessing import normalize
+
+    lengths = encoded.lengths()[members]
+    rows = np.repeat(np.arange(len(members)), lengths)
+    shape = (len(members), len(encoded.vocabulary))
+    return normalize(csr_matrix((np.ones(len(rows)), (rows, encoded.of(members))), shape) @ diags(weights))
+
+
+def inverse_document_frequencies(encoded: Encoded) -> np.ndarray:
+    """ln((1 + texts) / (1 + texts with the word)) + 1 for each word, shape (vocabulary,)."""
+    texts = len(encoded.starts) - 1
+    pairs = np.unique(encoded.text_of_word().astype(np.int64) * len(encoded.vocabulary) + encoded.ids)
+    having = np.bincount(pairs % len(encoded.vocabulary), minlength=len(encoded.vocabulary))
+    return np.log((1 + texts) / (1 + having)) + 1
+
+
+def openings(encoded: Encoded, members: Sequence[int], words: int) -> Counter:
+    """First ``words`` words → how many texts open with them; shorter texts count whole."""
+    starts = encoded.starts
+    found = Counter(tuple(encoded.ids[starts[t] : min(starts[t] + words, starts[t + 1])].tolist()) for t in members)
+    return Counter({" ".join(encoded.vocabulary[i] for i in opening): n for opening, n in found.items()})
+
+
+def states_emotion(encoded: Encoded, emotions: Sequence[str]) -> np.ndarray:
+    """Whether each text has the word of its emotion in it, shape (texts,), bool; ``emotions``: one a text."""
+    numbers = {word: i for i, word in enumerate(encoded.vocabulary)}
+    wanted = np.fromiter((numbers.get(emotion, -1) for emotion in emotions), np.int64, len(emotions))
+    hits = encoded.ids == np.repeat(wanted, encoded.lengths())
+    return np.bincount(encoded.text_of_word(), weights=hits, minlength=len(emotions)) > 0

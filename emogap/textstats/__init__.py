@@ -1,0 +1,1 @@
+"""Statistics of stories and rewrites."""

@@ -1,0 +1,280 @@
+"""Figures and tables of the statistics of texts, each figure drawn from one file under ``tables/`` alone."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from emogap.store.exhibits import Exhibit, Shown, read_table
+from emogap.store.style import EMOTION_ORDER, METHOD_COLOURS, SEQUENTIAL, nothing_figure, use_style
+from emogap.store.views import View
+from emogap.textstats.tables import Statistics
+
+_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#000000")
+_LINES = ("-", "--", ":", "-.")
+_MARKS = "osD^vP*"
+_WORDS_SHOWN = 8
+_PROFILE = {
+    "average_words": "words a text",
+    "words_a_sentence": "words a sentence",
+    "flesch_reading_ease": "Flesch reading ease",
+    "distinct_2": "distinct pairs of words",
+    "self_similarity": "self-similarity (cosine)",
+    "opening_3_share": "share with the commonest\nfirst 3 words",
+    "name_share": "share with the\ncommonest name",
+    "emotion_stated_share": "share that states\nits emotion",
+    "emotion_found_share": "share whose emotion\nis found",
+}
+
+
+def statistics_exhibits(folder: Path, kind: str, preset: str, published: str) -> Iterator[Shown]:
+    """What the report shows of the tables of statistics under ``folder/tables``.
+
+    ``kind``: of texts (stories, rewrites); ``preset``: the one that the published counts are made by; ``published``:
+    key of the table of these.
+    """
+    tables = folder / "tables"
+    yield from _tables(Statistics.read(tables), kind, preset, published)
+    for order, drawing in enumerate(_DRAWINGS):
+        table = read_table(tables / f"{drawing.table}.csv")
+        caption, alt, draw = drawing.caption, drawing.alt, drawing.draw
+        if not drawing.has(table):
+            caption = alt = drawing.nothing
+            draw = partial(_nothing, drawing.nothing.format(kind=kind))
+        exhibit = Exhibit(drawing.name, "figure", caption.format(kind=kind), 92 + order, alt=alt.format(kind=kind))
+        yield exhibit, draw(table)
+
+
+def _nothing(said: str, _: pd.DataFrame) -> Figure:
+    return nothing_figure(said)
+
+
+def _tables(statistics: Statistics, kind: str, preset: str, published: str) -> Iterator[Shown]:
+    caption = f"Words of the {kind} by each definition; the published counts are made by {preset}."
+    exhibit = Exhibit("word_counts", "table", caption, 90, published=published, view=View({"": 2}))
+    yield exhibit, word_counts(statistics.statistics)
+    caption = f"What the {kind} are like, with 95 % intervals."
+    yield Exhibit("measures", "table", caption, 91, view=MEASURES), measures(statistics.statistics)
+    if len(statistics.comparisons):
+        caption = (
+            f"Differences between groups of {kind} on equal footing: on texts from the same source lines where "
+            "there are such, else within the sources that both have, with 95 % intervals."
+        )
+        yield Exhibit("comparisons", "table", caption, 92, view=View({"": 4})), statistics.comparisons
+    if len(statistics.emotion_words):
+        caption = (
+            f"Words that set the {kind} of an emotion apart from all others: log-odds ratio with an informative "
+            "Dirichlet prior, highest z first, stop words left out."
+        )
+        view = View(rows=("emotion",), values=("word",), joined=", ")
+        words = statistics.emotion_words
+        yield Exhibit("words_by_emotion", "table", caption, 93, view=view), words[words["rank"] <= _WORDS_SHOWN]
+    if len(statistics.names):
+        caption = f"The commonest names in the {kind} and the commonest first three words, with shares of the texts."
+        view = View({"share": ".1%"}, ("group",), "measure", ("found",), behind="share", joined="; ")
+        yield Exhibit("names_and_openings", "table", caption, 94, view=view), names_and_openings(statistics)
+
+
+def word_counts(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a group and preset: texts, unique, average and total words."""
+    columns = ["texts", "unique_words", "average_words", "total_words"]
+    rows = table[table["measure"].isin(columns)].astype({"value": float})
+    wide = rows.pivot_table(index=["group", "preset"], columns="measure", values="value", sort=False)
+    wide = wide.reindex(columns=columns)  # no group with a text, no average
+    counts = ["texts", "unique_words", "total_words"]
+    return wide.astype(dict.fromkeys(counts, int)).reset_index()
+
+
+MEASURES = View({"low": ".4g", "high": ".4g"}, ("measure",), "group", ("value",))
+"""A row a measure, a column a group: the value and its interval."""
+
+
+def measures(table: pd.DataFrame) -> pd.DataFrame:
+    """measure, group, value, low, high over all words; no ends where a measure has no interval."""
+    own = table[table["preset"].eq("words")].astype({"value": float})
+    ends = own["measure"].str.extract(r"^(.*)_(low|high)$")
+    named = own.assign(measure=ends[0].fillna(own["measure"]), end=ends[1].fillna("value"))
+    wide = named.pivot_table(index=["measure", "group"], columns="end", values="value", sort=False)
+    return wide.reindex(columns=["value", "low", "high"]).rename_axis(columns=None).reset_index()
+
+
+def names_and_openings(statistics: Statistics) -> pd.DataFrame:
+    """group, measure (names, or first words), found, texts, share: each group's five commonest names and openings."""
+    opened = statistics.openings[statistics.openings["words"].eq(3)].drop(columns="words")
+    tables = [
+        found.groupby("group", sort=False).head(5).rename(columns={column: "found"}).assign(measure=measure)
+        for found, column, measure in ((statistics.names, "name", "names"), (opened, "opening", "first words"))
+    ]
+    return pd.concat(tables, ignore_index=True)[["group", "measure", "found", "texts", "share"]]
+
+
+def _look(groups: list[str]) -> dict[str, dict]:
+    """Group → colour, line and mark; a method has its own colour everywhere."""
+    return {
+        group: {
+            "color": METHOD_COLOURS.get(group, _COLOURS[i % len(_COLOURS)]),
+            "linestyle": _LINES[i % len(_LINES)],
+            "marker": _MARKS[i % len(_MARKS)],
+        }
+        for i, group in enumerate(groups)
+    }
+
+
+def lengths(table: pd.DataFrame) -> Figure:
+    """Histograms of lengths, a panel a unit, shares of each group's texts."""
+    use_style()
+    units, look = list(dict.fromkeys(table["unit"])), _look(list(dict.fromkeys(table["group"])))
+    figure, axes = plt.subplots(1, len(units), figsize=(3.1 * len(units), 2.9), sharey=False)
+    for axis, unit in zip(axes, units, strict=True):
+        for group, part in table[table["unit"] == unit].groupby("group", sort=False):
+            total = part["texts"].sum()
+            share = 100 * part["texts"] / total
+            style = {key: look[group][key] for key in ("color", "linestyle")}
+            axis.stairs(share, [*part["low"], part["high"].iloc[-1]], label=f"{group} (n = {total:,})", **style, lw=1.6)
+        axis.set_xlabel(f"{unit} a text")
+    axes[0].set_ylabel("share of the texts (%)")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, -0.1), ncols=4, frameon=False)
+    figure.suptitle(_longest(table), x=0.01, ha="left", fontweight="bold")
+    figure.tight_layout()
+    return figure
+
+
+def _longest(table: pd.DataFrame) -> str:
+    words = table[table["unit"] == "words"]
+    middle = (words["low"] + words["high"]) / 2 * words["texts"]
+    average = middle.groupby(words["group"]).sum() / words.groupby("group")["texts"].sum()
+    if len(average) == 1:
+        return f"Lengths: {average.iloc[0]:.0f} words on average"
+    return f"Lengths: {average.idxmax()} writes longest, {average.idxmin()} shortest"
+
+
+def growth(table: pd.DataFrame) -> Figure:
+    """Distinct words against words read, both logarithmic, a line a group."""
+    use_style()
+    look = _look(list(dict.fromkeys(table["group"])))
+    figure, axis = plt.subplots(figsize=(5.2, 3.6))
+    for group, part in table.groupby("group", sort=False):
+        axis.plot(part["words"], part["distinct"], markevery=8, markersize=4, label=group, **look[group])
+    axis.set(xscale="log", yscale="log", xlabel="words read", ylabel="distinct words")
+    axis.legend(frameon=False)
+    common = table.groupby("group")["words"].max().min()
+    at = {g: np.interp(common, p["words"], p["distinct"]) for g, p in table.groupby("group", sort=False)}
+    richest = max(at, key=at.get)
+    axis.set_title(f"Vocabulary: {richest} has {at[richest]:,.0f} distinct words in {common:,}")
+    return figure
+
+
+def profile(table: pd.DataFrame) -> Figure:
+    """Small panels, a measure each: every group's value with its 95 % interval."""
+    use_style()
+    own = table[table["preset"] == "words"].set_index(["measure", "group"])["value"].astype(float)
+    groups = list(dict.fromkeys(table["group"]))
+    look = _look(groups)
+    shown = {name: label for name, label in _PROFILE.items() if name in own.index.get_level_values(0)}
+    rows = -(-len(shown) // 3)
+    figure, axes = plt.subplots(
+        rows, 3, figsize=(9, rows * (0.7 + 0.28 * len(groups)) + 0.4), sharey=True, squeeze=False
+    )
+    for axis, (name, label) in zip(axes.flat, shown.items(), strict=False):
+        for place, group in enumerate(groups):
+            if (name, group) in own:
+                value = own[name, group]
+                ends = [abs(own.get((f"{name}_{end}", group), value) - value) for end in ("low", "high")]
+                style = {key: look[group][key] for key in ("color", "marker")}
+                axis.errorbar(value, place, xerr=[[ends[0]], [ends[1]]], capsize=2, markersize=5, **style)
+        axis.set_xlabel(label)
+        axis.set_yticks(range(len(groups)), groups)
+        axis.set_ylim(len(groups) - 0.5, -0.5)
+        axis.xaxis.set_major_locator(MaxNLocator(4))
+    for axis in axes.flat[len(shown) :]:
+        axis.set_visible(False)
+    alike = own["opening_3_share"]
+    title = f"{alike.idxmax()} opens with the same three words in {alike.max():.0%} of its texts"
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    figure.tight_layout()
+    return figure
+
+
+def confusion(table: pd.DataFrame) -> Figure:
+    """Emotion asked for × emotion found, per cent of the texts asked for it, all groups together."""
+    use_style()
+    counts = table.pivot_table(index="asked", columns="found", values="texts", aggfunc="sum", fill_value=0)
+    asked = [label for label in EMOTION_ORDER if label in counts.index]
+    found = [label for label in EMOTION_ORDER if label in counts.columns]
+    counts = counts.loc[asked, found]
+    totals = counts.sum(axis=1)
+    shares = 100 * counts.div(totals, axis=0)
+    figure, axis = plt.subplots(figsize=(1.8 + 0.32 * len(found), 1.6 + 0.27 * len(asked)))
+    labels = [f"{label} (n = {totals[label]:,})" for label in asked]
+    sns.heatmap(
+        shares, cmap=SEQUENTIAL, vmin=0, vmax=100, linewidths=0.4, yticklabels=labels, xticklabels=found, ax=axis,
+        cbar_kws={"label": "share of the row (%)"},
+    )  # fmt: skip
+    right = sum(counts.loc[label, label] for label in asked if label in found)
+    axis.set_title(f"The emotion asked for is found in {right / totals.sum():.0%} of {totals.sum():,} texts")
+    axis.set(xlabel="emotion found", ylabel="emotion asked for")
+    return figure
+
+
+def counts(table: pd.DataFrame) -> Figure:
+    """How many texts of each emotion every group has, by source."""
+    use_style()
+    table = table.assign(column=table["group"] + np.where(table["source"] != "", "\n" + table["source"], ""))
+    wide = table.pivot_table(index="emotion", columns="column", values="texts", aggfunc="sum", fill_value=0, sort=False)
+    wide = wide.loc[[label for label in EMOTION_ORDER if label in wide.index]]
+    figure, axis = plt.subplots(figsize=(2 + 0.9 * wide.shape[1], 1.5 + 0.25 * len(wide)))
+    sns.heatmap(
+        np.log10(wide + 1), annot=wide.map("{:,}".format), fmt="", cmap=SEQUENTIAL, linewidths=0.4, cbar=False, ax=axis,
+        annot_kws={"size": 7},
+    )  # fmt: skip
+    commonest = wide.sum(axis=1)
+    axis.set_title(f"Texts by emotion: {commonest.idxmax()} leads with {commonest.max() / commonest.sum():.0%}")
+    axis.set(xlabel="", ylabel="emotion asked for")
+    return figure
+
+
+def _has_rows(table: pd.DataFrame) -> bool:
+    return len(table) > 0
+
+
+def _has_measures(table: pd.DataFrame) -> bool:
+    """Whether any group has a text: of the others it is said how many they have, none."""
+    return table["measure"].isin(_PROFILE).any()
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    name: str
+    table: str
+    draw: Callable[[pd.DataFrame], Figure]
+    caption: str
+    alt: str
+    nothing: str = "There are no {kind}: none was kept."
+    """What stands in its place where the table has nothing to draw."""
+    has: Callable[[pd.DataFrame], bool] = _has_rows
+
+
+_DRAWINGS = (
+    _Drawing("profile", "statistics", profile, "What the {kind} are like, group by group, with 95 % intervals.",
+             "Small panels, one a measure, a point with an interval for each group.", has=_has_measures),
+    _Drawing("lengths", "lengths", lengths,
+             "Lengths of the {kind} in words, sentences and tokens; the longest hundredth is in the last bin.",
+             "Three histograms with an outline for each group."),
+    _Drawing("growth", "growth", growth, "How the vocabulary of the {kind} grows as more of them are read.",
+             "Rising curves of distinct words against words read, one a group."),
+    _Drawing("counts", "counts", counts, "Numbers of {kind} by group, source and emotion asked for.",
+             "A grid of counts, emotions down, groups and sources across.",
+             "Of none of the {kind} is it known which emotion was asked for."),
+    _Drawing("confusion", "confusion", confusion,
+             "Emotion asked for against emotion found by the classifier in the {kind} (the first that it ranks).",
+             "A grid, emotions asked for down, emotions found across; agreement would fill the diagonal.",
+             "Of none of the {kind} is it known which emotion was asked for."),
+)  # fmt: skip

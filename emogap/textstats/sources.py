@@ -1,0 +1,203 @@
+"""Texts to be described: read from a home's artefacts, from files of records of any form, or from old chunks.
+
+What the rest works on is one frame, a row a text, with the columns ``group, text, emotion, source, line``: ``line`` is
+what the text was written from (equal values mean the same source line), empty strings where a file does not say.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from emogap.errors import InputError
+from emogap.published import published_methods
+from emogap.records import KEPT
+from emogap.store.artefacts import RULE, remembered
+from emogap.text.forms import Label, check
+from emogap.text.reading import RECORD_ENDINGS, Row, given_file, listed, read_table, shown
+from emogap.text.words import column_texts
+
+GroupBy = Literal["method", "file", "version"]
+COLUMNS = ("group", "text", "emotion", "source", "line")
+
+STORY_COLUMNS = ("augmented_text", "story")
+"""Where the text of a story is looked for when no column is named, first to last."""
+REWRITE_COLUMNS = ("rewritten_output", "output")
+_LINE_COLUMNS = (["line_id"], ["text"], ["instruction", "input"], ["instruction"])
+_SOURCES = {f"{RULE}sources": "2 (10M/cbt and 100M/cbt are two)"}
+_READ = {
+    *STORY_COLUMNS, *REWRITE_COLUMNS, "status", "method", "version", "emotion", "emotions", "source", "line_id", "text",
+    "instruction", "input",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file's records."""
+
+    path: Path
+    name: str
+    """The file's without its ending, with its folder before it where two would be the same."""
+    columns: tuple[str, ...]
+    rows: list[Row]
+
+
+def read_texts(
+    paths: Sequence[Path],
+    candidates: Sequence[str],
+    column: str | None = None,
+    group: GroupBy | None = None,
+    may_be_empty: bool = False,
+) -> pd.DataFrame:
+    """The texts of all files. Rejected rows (a column ``status`` that says so) are left out.
+
+    ``column``: where the text stands, else the first of ``candidates`` that the files have. ``group``: a column, or
+    ``file`` for a group a file; None takes the column ``method`` or ``version`` where all files have it, else files.
+
+    Raises ``MissingInput`` for a file that is not there, ``InputError`` for one that cannot be read, lacks the column,
+    differs from the others in it, names what is none of the 28 emotions, or leaves a group without a text, unless that
+    ``may_be_empty``; ``attrs["groups"]`` names all groups.
+    """
+    wanted = [*_READ, *(name for name in (column, group) if name and name not in _READ)]
+    files = [_read(path, name, wanted) for path, name in zip(paths, _names(paths), strict=True)]
+    column = column or _shared_column(files, candidates)
+    group = group or _default_group(files)
+    rows, groups = [], {}
+    for file in files:
+        of_file = _texts(file, column, group)
+        groups |= dict.fromkeys(sorted({row["group"] for row in of_file}))
+        rows += [row for row in of_file if row.pop("kept")]
+    texts = pd.DataFrame(rows, columns=list(COLUMNS))
+    texts.attrs["groups"] = list(groups)
+    for name in groups:
+        if not texts["group"].eq(name).any() and not may_be_empty:
+            raise InputError(
+                f"group {shown(name)} has no text: none of its rows was accepted; leave it out or make them"
+            )
+    return texts
+
+
+def _read(path: Path, name: str, wanted: Sequence[str]) -> _File:
+    given_file(path, "texts", "give a file of records (Parquet, JSON, JSON lines, CSV, TSV) or the study's .pkl files")
+    if path.suffix == ".pkl":
+        return _read_old_chunk(path, name)
+    table = read_table(path, wanted)
+    return _File(path, name, table.columns, list(table.rows))
+
+
+def _read_old_chunk(path: Path, name: str) -> _File:
+    """One of the study's pickled chunks, through the unpickler that runs nothing; its method by its name."""
+    from emogap.stories.import_pickles import read_chunk
+
+    method = published_methods().get(path.stem.removeprefix("babylm_augment_"))
+    known = {"method": method} if method else {}
+    rows = [
+        (f"{path}, record {number}", record.model_dump() | known)
+        for number, record in enumerate(read_chunk(path), start=1)
+    ]
+    return _File(path, name, tuple(dict.fromkeys(key for _, values in rows for key in values)), rows)
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The files' names without extension; with their folder before it where two would be the same."""
+    stems = [_stem(path.name) for path in paths]
+    names = [
+        stem if stems.count(stem) == 1 else f"{path.parent.name}/{stem}"
+        for stem, path in zip(stems, paths, strict=True)
+    ]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two of the files are called '{name}'; give each once, or rename one")
+    return names
+
+
+def _stem(name: str) -> str:
+    ending = next((ending for ending in RECORD_ENDINGS if name.endswith(ending)), Path(name).suffix)
+    return name.removesuffix(ending).removesuffix(".rows")
+
+
+def _shared_column(files: Sequence[_File], candidates: Sequence[str]) -> str:
+    for column in candidates:
+        lacking = [file for file in files if column not in file.columns]
+        if not lacking:
+            return column
+        if len(lacking) < len(files):
+            raise InputError(
+                f"mixed schemas: {lacking[0].path} has no column '{column}' as others have; name one with --column"
+            )
+    names = " or ".join(f"'{name}'" for name in candidates)
+    raise InputError(f"{files[0].path}: no column {names}; it has {listed(files[0].columns)}; name one with --column")
+
+
+def _default_group(files: Sequence[_File]) -> str:
+    for column in ("method", "version"):
+        if all(column in file.columns for file in files):
+            return column
+    return "file"
+
+
+def _texts(file: _File, column: str, group: str) -> list[dict[str, Any]]:
+    """The rows of the frame, and ``kept``: whether a row was accepted; of one that was not, its group alone."""
+    if not file.rows:
+        raise InputError(f"{file.path} has no rows: group '{file.name}' would be empty; leave it out")
+    for needed in (column, *([group] if group != "file" else [])):
+        if needed not in file.columns:
+            raise InputError(f"{file.path}: no column '{needed}'; it has {listed(file.columns)}")
+    line_columns = next((names for names in _LINE_COLUMNS if all(name in file.columns for name in names)), [])
+    rows = []
+    for where, values in file.rows:
+        row = {"group": file.name if group == "file" else _value(values, group, where).strip()}
+        if not row["group"]:
+            raise InputError(f"{where}: '{group}' is empty; name its {group}, or give --group file")
+        row["kept"] = "status" not in file.columns or values.get("status") == KEPT
+        if row["kept"]:
+            if not isinstance(values.get(column), str):
+                raise InputError(f"{where}: no text in column '{column}'; mark it rejected or mend it")
+            row |= {
+                "text": values[column],
+                "emotion": _emotion(values, where),
+                "source": _source(_value(values, "source", where)),
+                "line": "\x1f".join(_value(values, name, where) for name in line_columns),
+            }
+        rows.append(row)
+    return rows
+
+
+def _source(name: str) -> str:
+    """The name of a source; the study's old chunks give the path of its file instead."""
+    return Path(name).name.removesuffix(".train") if name.endswith(".train") else name
+
+
+def sources_rule(tables: Iterable[Path]) -> dict[str, str]:
+    """The entry of recipes of stories of which a source has a folder in its name, which once was left out."""
+
+    def once_lost(path: Path) -> bool:
+        return any(_source(name) != Path(name).name for name in {*column_texts(path, "source")} if name)
+
+    question = f"a source with a folder in its name: {_SOURCES}"
+    found = any(remembered(question, path, partial(once_lost, path)) for path in tables if path.is_file())
+    return _SOURCES if found else {}
+
+
+def _value(values: dict[str, Any], name: str, where: str) -> str:
+    """A text or whole number as a text; empty where there is none. Raises ``InputError`` for anything else."""
+    value = values.get(name)
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return str(value)
+    if value is not None:
+        raise InputError(f"{where}: '{name}' is {shown(value)}, not a text or a whole number")
+    return ""
+
+
+def _emotion(values: dict[str, Any], where: str) -> str:
+    """The first emotion: of a list, or of names joined by commas; empty where none is named."""
+    column = "emotions" if values.get("emotions") is not None else "emotion"
+    given = values.get(column)
+    if given is None:
+        return ""
+    names = [name.strip() for name in given.split(",")] if isinstance(given, str) else given
+    labels = check(list[Label], [] if names == [""] else names, f"{where}, '{column}'")
+    return labels[0] if labels else ""

@@ -1,0 +1,167 @@
+"""Which models the study measures, what their files are called, and which base each one stands beside."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from emogap.config import Config, HubModel
+from emogap.errors import UsageError
+from emogap.lm import hub
+from emogap.paths import Home, folder_or_name, is_name
+from emogap.store.artefacts import manifest_path, read_manifest
+from emogap.train.strategies import model_name, settings_of, untrained
+
+NO_TRAINED = "There is no model that was trained from a base, and so none to hold against its base"
+
+
+@dataclass(frozen=True)
+class StudyModel:
+    """A base, or one training of a strategy."""
+
+    name: str
+    """The base's or the strategy's name: the ``model`` column of every table."""
+    train_seed: int
+    """The training's seed; 0 for a base, which was not trained here."""
+    base: str
+    """The base it comes from; its own name for a base."""
+    key: str
+    """What its folder and files are called: the name, with ``.s<seed>`` where a strategy is trained several times."""
+
+
+def study_models(config: Config) -> list[StudyModel]:
+    """The models to measure: those that were asked for, without those for which there was nothing to train on."""
+    return measurable(config, wanted_models(config))
+
+
+def measurable(config: Config, models: Sequence[StudyModel]) -> list[StudyModel]:
+    """Those that can have been trained; where there is none among them, the bases that they were to come from."""
+    without = untrained(config)
+    there = [model for model in models if model.key not in without]
+    return there or [StudyModel(base, 0, base, base) for base in dict.fromkeys(model.base for model in models)]
+
+
+def not_measured(config: Config, models: Sequence[StudyModel]) -> list[str]:
+    """A line for each model that was asked for and could not be trained."""
+    without = untrained(config)
+    return [
+        f"not measured: {model.key} (nothing to train: {without[model.key]})"
+        for model in models
+        if model.key in without
+    ]
+
+
+def wanted_models(config: Config) -> list[StudyModel]:
+    """The models that are asked for, each base followed by what was trained from it.
+
+    Raises ``UsageError`` if ``respond.models`` names one that is neither a base nor a strategy.
+    """
+    known, wanted = known_models(config), config.respond.models
+    for name in wanted:
+        check_known(name, dict.fromkeys(model.name for model in known), "respond.models: ")
+    return [model for model in known if not wanted or model.name in wanted]
+
+
+def known_models(config: Config) -> list[StudyModel]:
+    """All models that the settings speak of, each base followed by what is trained from it."""
+    bases = {name: name for name in config.bases}
+    for strategy in config.strategies:
+        bases[strategy.name] = bases[strategy.parent]
+    order = list(config.bases)
+    names = sorted(bases, key=lambda name: order.index(bases[name]))
+    return [model for name in names for model in _trainings(config, name, bases[name])]
+
+
+def check_known(name: str, known: Collection[str], where: str = "") -> None:
+    """Raises ``UsageError`` naming the models of the study, if ``name`` is none of them."""
+    if name not in known:
+        raise UsageError(f"{where}'{name}' is no model of the study; choose among {', '.join(known)}")
+
+
+def _trainings(config: Config, name: str, base: str) -> list[StudyModel]:
+    if name == base:
+        return [StudyModel(name, 0, base, name)]
+    strategy = next(strategy for strategy in config.strategies if strategy.name == name)
+    seeds = settings_of(config, strategy.task).seeds
+    return [StudyModel(name, seed, base, model_name(config, strategy, seed)) for seed in seeds]
+
+
+def recipe_parts(config: Config, model: StudyModel) -> dict[str, dict[str, Any]]:
+    """``inputs`` and ``identities`` of a recipe that depends on this model's weights; loads nothing.
+
+    Raises ``MissingInput`` if the model was not trained in this home.
+    """
+    if model.name in config.bases:
+        return {"inputs": {}, "identities": {"model": hub.identify(config.bases[model.name])}}
+    return {"inputs": {"model": trained_folder(config, model)}, "identities": {}}
+
+
+def weights(config: Config, model: StudyModel) -> HubModel | Path:
+    """A base as the settings name it, or the folder of what was trained. Raises ``MissingInput``."""
+    return config.bases[model.name] if model.name in config.bases else trained_folder(config, model)
+
+
+def trained_folder(config: Config, model: StudyModel) -> Path:
+    return config.home.require(config.home.model(model.key))
+
+
+def model_identity(home: Home, manifest: dict[str, Any]) -> str:
+    """The model that an artefact's manifest names; of one that was trained, the base that it comes from.
+
+    ``not known`` where a model between is gone, or there are several.
+    """
+    for name in ("writer.model", "classifier", "model", "parent"):
+        if name in manifest["identities"]:
+            return manifest["identities"][name]
+        if name in manifest["inputs"]:
+            trained = home.model(Path(manifest["inputs"][name]["path"]).name)
+            return model_identity(home, read_manifest(trained)) if manifest_path(trained).exists() else "not known"
+    return "not known"
+
+
+def named_models(config: Config, names: Iterable[str]) -> dict[str, HubModel]:
+    """Label → model, in the order given; one that is named twice stands once.
+
+    Bases and trained models of the study go by their names, whatever folder is called the same (``./NAME`` is that
+    folder). A folder, from the working directory, is labelled by its own name; so is a hub id,
+    ``owner/name[@revision]``, or ``embedded:name``, by its last part. Raises ``UsageError`` if two different models
+    have one label, ``MissingInput`` if a model of the study was not trained in this home.
+    """
+    study = {model.key for model in known_models(config)}
+    models: dict[str, HubModel] = {}
+    for name in names:
+        label, model = _named(config, name, study)
+        if models.setdefault(label, model) != model:
+            raise UsageError(f"--model {name}: two models are called '{label}'; rename or copy one of the folders")
+    return models
+
+
+def _named(config: Config, name: str, study: Collection[str]) -> tuple[str, HubModel]:
+    if name in config.bases:
+        return name, config.bases[name]
+    if name in study or (is_name(name) and config.home.model(name).is_dir()):
+        return name, HubModel(name=str(config.home.require(config.home.model(name))))
+    folder = Path(folder_or_name(name))
+    if folder.is_dir():
+        return folder.name, HubModel(name=str(folder))
+    repository, _, revision = name.partition("@")
+    label = repository.removeprefix("embedded:").rsplit("/", 1)[-1]
+    return label, HubModel(name=repository, revision=revision or "main")
+
+
+def bases_of(labels: Iterable[str], bases: Iterable[str]) -> Mapping[str, str]:
+    """Model → the base it is compared with: the only one, or of several the one whose name its own begins with.
+
+    Without bases every model stands for itself. Raises ``UsageError`` if a model fits none of several bases.
+    """
+    bases = sorted(bases, key=len, reverse=True)
+    found = {}
+    for label in labels:
+        fitting = [base for base in bases if label == base or label.startswith(f"{base}-")]
+        if label in bases or not bases:
+            found[label] = label
+        elif len(bases) == 1 or fitting:
+            found[label] = (fitting or bases)[0]
+        else:
+            raise UsageError(f"--base: '{label}' begins with none of {', '.join(bases)}; compare one base at a time")
+    return found

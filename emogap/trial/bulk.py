@@ -1,0 +1,83 @@
+"""From a prompt that was tried out to a run of its stage: the same settings, and what it would cost."""
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from emogap.config import Config, Sampling
+from emogap.errors import UsageError
+from emogap.paths import from_root
+from emogap.store.artefacts import portable, write_text
+from emogap.store.pieces import Summary
+from emogap.stories import augment, rewrite
+from emogap.stories.texts import Texts
+from emogap.trial.trials import Trial
+
+
+def bulk_config(texts: Texts, name: str, template: Path, sampling: Sampling, count: int) -> Config:
+    """The settings under which the stage asks in this one way, for ``count`` lines or records (0: all)."""
+    changed = {"templates": {**texts.settings.templates, name: portable(template)}, "sampling": sampling.model_dump()}
+    changed |= {texts.ways: [name], texts.amount: count}
+    section = type(texts.settings).model_validate({**texts.settings.model_dump(), **changed})
+    return texts.config.model_copy(update={texts.stage: section})
+
+
+def run_bulk(config: Config, stage: str) -> Summary:
+    """Run the stage under these settings."""
+    return {"augment": augment.augment, "rewrite": rewrite.rewrite}[stage](config)
+
+
+def as_command(texts: Texts, config: Config) -> str:
+    """The shell command that runs the stage under these settings, given that the profile and the home are the same."""
+    settings = getattr(config, texts.stage)
+    (name,) = getattr(settings, texts.ways)
+    sampling = ", ".join(f"{key} = {value}" for key, value in settings.sampling.model_dump().items())
+    values = {
+        texts.ways: json.dumps([name]),
+        f"templates.{json.dumps(name)}": settings.templates[name],
+        "sampling": f"{{{sampling}}}",
+        texts.amount: getattr(settings, texts.amount),
+    }
+    options = [word for key, value in values.items() for word in ("--set", f"{texts.stage}.{key}={value}")]
+    home = str(config.home.root)
+    return shlex.join(["emogap", texts.stage, "--profile", config.source, "--home", home, *options])
+
+
+def seconds_a_reply(trial: Trial) -> float:
+    """Measured on the replies just written; where all were there, on those, when they were written."""
+    rows = [row for row in trial.rows if row.id in trial.fresh] or trial.rows
+    return sum(row.answer.seconds for row in rows) / len(rows)
+
+
+def cost(texts: Texts, trial: Trial, count: int) -> str:
+    """What a bulk run over ``count`` lines or records (0: all) would cost at the rate of the trial, in words."""
+    count, rate = min(count or texts.available(), texts.available()), seconds_a_reply(trial)
+    together, size = len(trial.rows), texts.config.writer.batch_size
+    faster = f" (measured {together} at a time; a bulk run takes {size} and is faster)" if together < size else ""
+    return f"{count:,} {texts.written} at {rate:.1f} s each: about {clock(count * rate)}{faster}"
+
+
+def clock(seconds: float) -> str:
+    """``0:31``, ``2:05:00``: hours and minutes, or minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def save_template(texts: Texts, text: str, path: str, known: Sequence[str]) -> tuple[str, Path]:
+    """Write a template as a new file (from the repository's root unless absolute); its name and its path.
+
+    Raises ``UsageError`` if it is no template, or the name or the file is taken.
+    """
+    file = from_root(path.strip())
+    if not file.suffix or not re.fullmatch(r"[\w-]+", file.stem):
+        raise UsageError(f"'{path}': give a file name of letters, digits, - and _, such as prompts/mine.txt")
+    if file.stem in known:
+        raise UsageError(f"a template is called '{file.stem}' already; give the file another name")
+    if file.exists():
+        raise UsageError(f"{file} is there already; give the file another name")
+    texts.parse(text, file.stem)
+    write_text(file, text)
+    return file.stem, file

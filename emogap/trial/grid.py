@@ -1,0 +1,141 @@
+"""A grid: every template with every sampling, over one fixed sample of lines or records.
+
+A line is drawn with the same seed in every cell, so that cells can be compared line by line. The replies are kept like
+those of previews: a grid that was killed goes on, and a larger one makes only what is new.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from emogap.config import Config, Sampling
+from emogap.emotion.classify import classifier_identity
+from emogap.errors import UsageError
+from emogap.lm.hub import identify
+from emogap.store.artefacts import Draft, Recipe, fingerprint
+from emogap.store.pieces import Piece, Summary, run
+from emogap.store.progress import progress
+from emogap.stories.judging import JUDGING_RULE
+from emogap.stories.rows import tallied
+from emogap.stories.texts import Texts, Way
+from emogap.trial.trials import sampling_of, texts_of, try_out
+
+MIN_LINES, MAX_LINES = 2, 5000
+"""Over one line there is no interval; of more than 5,000 not all pairs are compared."""
+
+
+def make_grid(
+    config: Config, stage: str, templates: Sequence[str], vary: Mapping[str, Sequence[Any]], lines: int
+) -> Summary:
+    """Ask about ``lines`` lines or records in every cell and write all judged rows, a row a line and cell.
+
+    ``templates``: names of methods or versions, or paths of template files; none: all that the stage has.
+    ``vary``: parameter of the sampling → its values; the others stay as the stage has them.
+
+    The table has the stage's columns and before them ``template``, ``setting`` (such as ``temperature=0.3``) and
+    ``source_id``. Raises ``UsageError``, ``MissingInput`` and ``ModelError``.
+    """
+    if not MIN_LINES <= lines <= MAX_LINES:
+        raise UsageError(f"--lines {lines}: a grid compares over lines, give {MIN_LINES} to {MAX_LINES:,}")
+    texts = texts_of(config, stage)
+    ways = _ways(texts, templates or list(texts.settings.templates), vary)
+    sources = texts.sample(lines)
+    if len(sources) < lines:
+        raise UsageError(f"--lines {lines}: there are only {len(sources)}; give more text or ask for fewer")
+
+    def make(draft: Draft) -> None:
+        rows, table = [], []
+        with progress("grid", lines * len(ways), "replies") as bar:
+            for setting, way in ways:
+                trial = try_out(texts, sources, way, bar)
+                rows += trial.rows
+                table += [
+                    {"template": way.name, "setting": setting, "source_id": source.id, **row.columns()}
+                    for source, row in zip(sources, trial.rows, strict=True)
+                ]
+        pq.write_table(_table(table), draft.path, compression="zstd")
+        draft.counts |= {"cells": len(ways), "lines": lines, **tallied(rows)}
+
+    recipe = _recipe(texts, ways, lines)
+    return run("grid", [Piece(grid_path(config, stage), recipe, keep_superseded=True, make=make)])
+
+
+def parse_vary(given: Sequence[str]) -> dict[str, list[float]]:
+    """``["temperature=0.3,0.9"]`` → parameter → values. Raises ``UsageError``."""
+    vary = {}
+    for text in given:
+        name, _, values = text.partition("=")
+        try:
+            vary[name.strip()] = [_number(value) for value in values.split(",")]
+        except ValueError:
+            raise UsageError(f"--vary {text}: give a parameter and numbers, such as temperature=0.3,0.9") from None
+    return vary
+
+
+def _number(text: str) -> float:
+    return int(text) if text.strip().isdigit() else float(text)
+
+
+def grid_path(config: Config, stage: str) -> Path:
+    """Where the rows of a stage's grid lie."""
+    return {"augment": config.home.story_grid, "rewrite": config.home.rewrite_grid}[stage]
+
+
+def _ways(texts: Texts, names: Sequence[str], vary: Mapping[str, Sequence[Any]]) -> list[tuple[str, Way]]:
+    """(name of the setting, way of asking) of every cell, template by template."""
+    settings = [(_setting(values), sampling_of(values, texts.settings.sampling)) for values in _combinations(vary)]
+    templates = {_name(texts, name): texts.template(name) for name in names}
+    return [
+        (setting, Way(name, template, sampling))
+        for name, template in templates.items()
+        for setting, sampling in settings
+    ]
+
+
+def _name(texts: Texts, name: str) -> str:
+    """A method's or version's name; of a template file its name without extension."""
+    return name if name in texts.settings.templates else Path(name).stem
+
+
+def _combinations(vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    for parameter in vary:
+        if parameter not in Sampling.model_fields:
+            raise UsageError(f"--vary {parameter}: no such parameter; choose among {', '.join(Sampling.model_fields)}")
+    return [dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())]
+
+
+def _setting(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value:g}" for name, value in values.items()) or "as set"
+
+
+def _table(rows: list[dict[str, Any]]):
+    return pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
+
+
+def _recipe(texts: Texts, ways: Sequence[tuple[str, Way]], lines: int) -> Recipe:
+    config, stage, (inputs, identities) = texts.config, texts.stage, texts.made_from()
+    return Recipe(
+        stage=f"grid {stage}",
+        inputs=inputs,
+        settings={
+            "grid.lines": lines,
+            "grid.cells": [[way.name, setting, way.sampling.model_dump()] for setting, way in ways],
+            **config.flat(stage, "gates"),
+            **config.flat_writer("engine", "dtype", "quantization", "batch_size"),
+            **({"rewrite.emotions": config.rewrite.emotions} if stage == "rewrite" else {}),
+        },
+        identities={
+            "writer.model": identify(config.writer.model),
+            "process.classifier": classifier_identity(config.process.classifier),
+            "examples": fingerprint(texts.examples_file),
+            **{f"prompt {way.name}": way.template.sha256 for _, way in ways},
+            **identities,
+            **JUDGING_RULE,
+        },
+        seed=config.seed,
+    )

@@ -1,0 +1,140 @@
+"""A look at a few replies before many are asked for: methods, or a template of one's own, on the same lines."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from emogap.babylm.process import NO_LINE
+from emogap.config import Config, Sampling
+from emogap.errors import UsageError
+from emogap.records import KEPT
+from emogap.store.progress import progress
+from emogap.stories.rows import Row
+from emogap.stories.texts import Source, Texts, Way
+from emogap.text.templates import Template
+from emogap.trial.trials import Trial, chosen, sampling_of, texts_of, try_out
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
+
+
+def preview(
+    config: Config,
+    n: int = 5,
+    methods: Sequence[str] | None = None,
+    template: str | Path | None = None,
+    lines: Sequence[str | Mapping[str, str]] | None = None,
+    sampling: Sampling | Mapping[str, Any] | str | None = None,
+    stage: str = "augment",
+) -> pd.DataFrame:
+    """Let the writer answer for a few lines, show what came, and return it as a table, a row a reply.
+
+    ``methods``: whose prompts (for ``stage="rewrite"`` versions), else those of the settings; or ``template``: the
+    path of a template file, or the text of one. ``lines``: ids, texts or mappings of one's own (``text`` and
+    ``emotion``; for rewrites ``instruction``, ``input``, ``output``, ``emotion``), else the stage's first ``n``.
+    ``sampling``: a name, or values that replace those of the settings.
+
+    A line is sampled with the same seed whatever the prompt. Replies are kept: the stage takes them over when it asks
+    the same, and a second look makes nothing. Columns: ``method, line_id, emotion, line, reply, verdict, score``
+    (of the emotion wanted), ``found`` (the strongest emotions and their scores), for rewrites ``similarity``, then
+    ``words, seconds, notes``; where there is no line to try, that is said and the table is empty.
+
+    Raises ``UsageError``, ``MissingInput`` and ``ModelError``.
+    """
+    if methods is not None and template is not None:
+        raise UsageError("preview takes either methods or a template, not both")
+    texts = texts_of(config, stage)
+    sources = chosen(texts, lines) if lines is not None else texts.first(n)
+    if not sources:
+        print(f"nothing to try out: {NO_LINE}" if n else "nothing to try out: n is 0")
+        return pd.DataFrame()
+    drawn = sampling_of(sampling, texts.settings.sampling)
+    ways = [Way(name, parsed, drawn) for name, parsed in _templates(texts, methods, template).items()]
+    with progress("preview", len(sources) * len(ways), "replies") as bar:
+        trials = [try_out(texts, sources, way, bar) for way in ways]
+    table = trial_table(sources, trials)
+    _show(table)
+    return table
+
+
+def _templates(texts: Texts, methods: Sequence[str] | None, template: str | Path | None) -> dict[str, Template]:
+    if template is None:
+        return {name: texts.template(name) for name in methods or texts.names}
+    if isinstance(template, Path) or not _is_text(template):
+        return {Path(template).stem: texts.template(str(template))}
+    return {"template": texts.parse(template, "template")}
+
+
+def _is_text(template: str) -> bool:
+    """A path has neither a line break nor a placeholder in it."""
+    return "\n" in template or "{" in template
+
+
+def trial_table(sources: Sequence[Source], trials: Sequence[Trial]) -> pd.DataFrame:
+    """The rows of all trials, line by line, as people read them; see ``preview`` for the columns."""
+    by_line = zip(sources, *(trial.rows for trial in trials), strict=True)
+    return pd.DataFrame(
+        [
+            described(source, trial.way.name, row)
+            for source, *rows in by_line
+            for trial, row in zip(trials, rows, strict=True)
+        ]
+    )
+
+
+def described(source: Source, name: str, row: Row) -> dict[str, Any]:
+    """One reply as people read it."""
+    judged = row.verdict
+    strongest = zip(judged.found, judged.found_scores, strict=True)
+    return {
+        "method": name,
+        "line_id": source.id,
+        "emotion": source.emotion,
+        "line": source.text,
+        "reply": row.answer.reply,
+        "verdict": verdict(judged.reasons),
+        "score": judged.emotion_score,
+        "found": ", ".join(f"{label} {score:.2f}" for label, score in strongest),
+        **({} if judged.similarity is None else {"similarity": judged.similarity}),
+        "words": judged.words,
+        "seconds": row.answer.seconds,
+        "notes": "; ".join(judged.notes),
+    }
+
+
+def verdict(reasons: Sequence[str]) -> str:
+    """``kept``, or all the gates that a reply failed."""
+    return ", ".join(reasons) or KEPT
+
+
+def _show(table: pd.DataFrame) -> None:
+    from IPython import get_ipython
+    from IPython.display import display
+
+    if get_ipython() is None:
+        print(table.to_string(max_colwidth=80))
+    else:
+        display(readable(table))
+
+
+_WRAPPED = ("line", "reply")
+
+
+def readable(table: pd.DataFrame) -> "Styler":
+    """The columns of ``preview`` as notebooks show them. Where there is no notebook, print the table itself."""
+    wrapped = [name for name in _WRAPPED if name in table]
+    return (
+        table.style.hide(axis="index")
+        .format(precision=2)
+        .set_properties(**{"text-align": "left", "vertical-align": "top"})
+        .set_properties(subset=wrapped, **{"white-space": "pre-wrap", "min-width": "16em", "max-width": "44em"})
+        .map(_verdict_style, subset=["verdict"])
+    )
+
+
+def _verdict_style(verdict: str) -> str:
+    from emogap.store.style import VERDICT_COLOURS
+
+    return f"color: {VERDICT_COLOURS[verdict == KEPT]}; font-weight: bold"

@@ -1,0 +1,279 @@
+"""Tables about the emotion of answers, the statistics behind them, and what the answers are like as text."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+
+from emogap.answers import sentiment, sentiment_figures
+from emogap.answers.emotions_found import asked_is_among_first, sentiment_scores, text_scores
+from emogap.answers.fluency import distinct_share, repeated_share
+from emogap.answers.sentiment_exhibits import VIEW
+from emogap.commands.cli import main
+from emogap.emotions import GROUPINGS, INDEX, LABELS
+from emogap.errors import InputError, MissingInput
+from emogap.store.views import cells
+from emogap.text.statistics import bootstrap_interval, holm, paired_p
+
+
+def counts_file(tmp_path, rows, header="model,instruction_emotion,response_emotion,count"):
+    file = tmp_path / "counts.csv"
+    file.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return file
+
+
+PUBLISHED = ["gpt2,joy,positive,100", "gpt2,love,positive,72", "gpt2,joy,neutral,219", "gpt2,love,negative,28"]
+
+
+def test_counts_alone_print_the_published_percentages(tmp_path, capsys):
+    file = counts_file(tmp_path, PUBLISHED)
+    assert main(["sentiment", "--counts", str(file), "--out", str(tmp_path / "out")]) == 0
+    groups = pd.read_csv(tmp_path / "out" / "sentiment_groups.csv")
+    assert list(groups)[:6] == ["model", "row", "positive", "neutral", "negative", "n"]
+    shares = [100 * count / 419 for count in (172, 219, 28)]
+    assert groups.iloc[0, :6].tolist() == ["gpt2", "positive", *shares, 419], "not rounded"
+    assert cells(groups, VIEW)["positive"][0].startswith("41.05 [")
+    emotions = pd.read_csv(tmp_path / "out" / "sentiment_emotions.csv").set_index("row")
+    assert emotions.loc["joy", ["positive", "neutral", "n"]].round(2).tolist() == [31.35, 68.65, 319]
+    assert emotions.loc["love", "negative_low"] < 28 < emotions.loc["love", "negative_high"]
+    latex = (tmp_path / "out" / "sentiment_groups.tex").read_text(encoding="utf-8")
+    assert "gpt2 & positive & 41.05 [" in latex
+    assert "sentiment_groups.csv" in capsys.readouterr().out
+
+
+def test_rows_pool_counts_not_percentages(tmp_path):
+    # 1 of 1 and 0 of 9: pooled 10 %, while the mean of the percentages would be 50 %.
+    file = counts_file(tmp_path, ["m,joy,joy,1", "m,love,anger,9"])
+    table = sentiment.sentiment_table(sentiment.read_counts(file), "group", resamples=100)
+    assert table.loc[0, ["row", "positive", "negative", "n"]].tolist() == ["positive", 10.0, 90.0, 10]
+
+
+def test_study_grouping_is_the_one_of_the_published_tables():
+    assert sum(map(len, GROUPINGS["study"].values())) == 28
+    assert set(GROUPINGS["study"]["neutral"]) == {"neutral", "surprise"}
+    rows = [{"model": "m", "instruction_emotion": "joy", "response_emotion": e, "prompt_id": e} for e in LABELS]
+    study = sentiment.sentiment_table(pd.DataFrame(rows), "all", "study", 100).iloc[0]
+    assert study[["positive_count", "neutral_count", "negative_count"]].tolist() == [14, 2, 12]
+    own = sentiment.sentiment_table(pd.DataFrame(rows), "all", "goemotions", 100).iloc[0]
+    assert own[["positive_count", "ambiguous_count", "neutral_count", "negative_count"]].tolist() == [12, 4, 1, 11]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["m,happy,joy,1"], "line 2: instruction_emotion 'happy'"),
+        (["m,joy,joy,1", "m,joy,glad,1"], "line 3: response_emotion 'glad'"),
+        (["m,joy,joy,-1"], "line 2: 'count' is '-1', input should be greater"),
+        (["m,joy,joy,1.5"], "'count' is '1.5', not a whole number"),
+        (["m,joy,joy,many"], "'count' is 'many', not a whole number"),
+        (["m,joy,joy,"], "'count' is '', not a whole number"),
+        (["m,joy,joy,nan"], "'count' is 'nan', not a whole number"),
+        ([",joy,joy,1"], "line 2: 'model' is '', empty"),
+        (["NaN,joy,joy,1"], "line 2: 'model' is 'NaN', what stands for a missing value"),
+        (["gpt2,joy,joy,1", "GPT2 ,joy,love,1"], "line 3: the model 'GPT2' is 'gpt2' elsewhere"),
+        (["m,joy,joy,1", "m,Joy, joy ,2"], "line 3: m, joy, joy stands twice"),
+        (["m,joy,joy,99999999999"], "counts 99999999999 answers; it takes 1 to 10,000,000"),
+        (["m,joy,joy,1,x"], "line 2: 5 fields, not the 4 of the first line"),
+        (["m,joy,joy,1", "m,joy,joy,2"], "line 3: m, joy, joy stands twice"),
+        (["m,joy,joy,0"], "counts no answers"),
+        ([], "counts no answers"),
+    ],
+)
+def test_bad_counts_are_named(tmp_path, rows, message):
+    with pytest.raises(InputError, match=message):
+        sentiment.read_counts(counts_file(tmp_path, rows))
+
+
+def test_bad_counts_files_are_one_line_and_leave_nothing(tmp_path, capsys):
+    file = counts_file(tmp_path, ["m,joy,1"], header="model,instruction_emotion,count")
+    assert main(["sentiment", "--counts", str(file), "--out", str(tmp_path / "out")]) == 1
+    assert "has no column response_emotion" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(MissingInput, match=r"none\.csv not found"):
+        sentiment.read_counts(tmp_path / "none.csv")
+    assert main(["sentiment", "--counts", str(file)]) == 2
+
+
+def made_up_answers(shares, prompts=20, samples=1, emotions=("joy", "anger")):
+    """Answers of several models: ``shares[model]`` of each emotion's prompts get a joyful answer, the others anger."""
+    rows = []
+    for model, share in shares.items():
+        for asked in emotions:
+            for place in range(prompts):
+                for sample in range(samples):
+                    found = "joy" if place < share * prompts else "anger"
+                    scores = np.zeros(28, dtype=np.float32)
+                    scores[INDEX[found]] = 0.9
+                    rows.append(
+                        {
+                            "model": model, "train_seed": 0, "prompt_id": f"{asked}/{place:02d}", "sample": sample,
+                            "instruction_emotion": asked, "response_emotion": found, "scores": scores,
+                            "response": f"An answer about {asked} number {place}.", "finished": place % 2 == 0,
+                        }
+                    )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_change_is_paired_with_the_base_and_corrected():
+    answers = made_up_answers({"gpt2": 0.25, "gpt2-instr": 0.75})
+    table = sentiment.change_table(answers, {"gpt2": "gpt2", "gpt2-instr": "gpt2"}, "group", resamples=200)
+    positive = table[(table["row"] == "positive") & (table["outcome"] == "positive")].iloc[0]
+    assert positive["change"] == 50.0 and positive["low"] < 50 < positive["high"]
+    assert positive["p"] == pytest.approx(binomtest(10, 10).pvalue, rel=0.01)
+    assert positive["p_holm"] > positive["p"]
+    assert set(table["model"]) == {"gpt2-instr"}
+
+
+def test_samples_of_a_prompt_are_not_independent_cases():
+    one = sentiment.sentiment_table(made_up_answers({"m": 0.5}), "group", resamples=500).iloc[0]
+    ten = sentiment.sentiment_table(made_up_answers({"m": 0.5}, samples=10), "group", resamples=500).iloc[0]
+    assert ten["n"] == 10 * one["n"]
+    assert (ten["positive_low"], ten["positive_high"]) == (one["positive_low"], one["positive_high"])
+
+
+def test_a_single_prompt_has_no_interval():
+    table = sentiment.sentiment_table(made_up_answers({"m": 1.0}, prompts=1), "emotion", resamples=100)
+    assert table["positive"].tolist() == [0.0 + 100, 100.0] and table["positive_low"].isna().all()
+
+
+def test_shuffled_control_tells_a_model_that_follows_from_one_that_does_not():
+    always_joyful = made_up_answers({"m": 1.0})
+    follows = pd.concat(
+        [made_up_answers({"m": 1.0}, emotions=["joy"]), made_up_answers({"m": 0.0}, emotions=["anger"])]
+    )
+    blind = sentiment.shuffled_control(always_joyful, "study", 200, 0).set_index("measure")
+    seeing = sentiment.shuffled_control(follows, "study", 200, 0).set_index("measure")
+    assert blind.loc["top-1 hit", ["observed", "shuffled", "p"]].tolist() == [50.0, 50.0, 1.0]
+    assert seeing.loc["top-1 hit", "observed"] == 100 and seeing.loc["top-1 hit", "p"] == pytest.approx(
+        1 / 201, rel=0.01
+    )
+    assert seeing.loc["top-1 hit", "shuffled_high"] < 100
+
+
+def test_agreement_of_two_classifiers():
+    answers = made_up_answers({"m": 0.5})
+    other = answers.assign(response_emotion=answers["response_emotion"].replace("joy", "love"))
+    both = pd.concat([answers.assign(classifier="a"), other.assign(classifier="b")], ignore_index=True)
+    row = sentiment.agreement_table(both).iloc[0]
+    assert (row["judge"], row["second"], row["n"]) == ("a", "b", 40)
+    assert (row["same_emotion"], row["same_group"], row["kappa_group"]) == (50.0, 100.0, 1.0)
+
+
+def test_asked_and_found_has_all_pairs_and_adds_up():
+    table = sentiment.asked_and_found(made_up_answers({"m": 0.5}))
+    assert len(table) == 28 * 28
+    assert table["count"].sum() == 40
+    assert table.loc[table["asked"] == "joy", "share"].sum() == pytest.approx(1)
+    assert table.loc[table["asked"] == "love", "share"].isna().all()  # never asked: no share, not 0
+
+
+def test_scores_of_answers_are_long_rows():
+    answers = made_up_answers({"m": 0.5}, prompts=4)
+    scores = sentiment_scores(answers, "study")
+    assert set(scores["metric"]) == {"positive", "neutral", "negative", "top1", "top3"}
+    joy = scores[(scores["group"] == "joy") & (scores["metric"] == "top1")]
+    assert joy["value"].tolist() == [1, 1, 0, 0]
+    texts = text_scores(answers)
+    assert texts.loc[texts["metric"] == "finished", "value"].mean() == 0.5
+    assert set(texts.loc[texts["item"] == "all", "metric"]) == {"distinct_1", "distinct_2"}
+
+
+def test_an_empty_answer_counts_as_neutral_and_is_counted():
+    answers = made_up_answers({"m": 1.0}, prompts=2).assign(response="", response_emotion="neutral", scores=None)
+    assert not asked_is_among_first(answers, 3).any()
+    assert asked_is_among_first(answers.assign(instruction_emotion="neutral"), 1).all()
+    texts = text_scores(answers)
+    assert texts.loc[texts["metric"] == "empty", "value"].tolist() == [1, 1, 1, 1]
+    assert not (texts["metric"] == "repeated_3").any()  # nothing to measure: no row
+
+
+def test_variety_of_words():
+    assert distinct_share(["a b a b"], 1) == 0.5
+    assert distinct_share(["A b", "a, b!"], 2) == 0.5
+    assert repeated_share("so glad so glad so glad so glad", 3) == pytest.approx(4 / 6)
+    assert np.isnan(repeated_share("too short", 3))
+
+
+def test_interval_covers_and_narrows():
+    rng = np.random.default_rng(0)
+    few, many = (rng.random((size, 1)) < 0.3 for size in (30, 3000))
+    (low, high), (low2, high2) = (bootstrap_interval(x.astype(float), 500, 1) for x in (few, many))
+    assert high2 - low2 < (high - low) / 5 and low2 < 0.3 < high2
+
+
+def test_paired_tests():
+    before, after = np.array([0.0] * 10), np.array([1.0] * 9 + [0.0])
+    assert paired_p(before, after, 100, 0) == pytest.approx(2 * 0.5**9)
+    assert paired_p(before, before, 100, 0) == 1
+    assert paired_p(before + 0.5, after * 0.3 + 0.5, 2000, 0) == pytest.approx(2 * 0.5**9, abs=0.003)
+    assert paired_p(np.array([0.0]), np.array([0.5]), 100, 0) == 1  # several samples of a single prompt
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]).tolist() == []
+
+
+def test_figures_are_drawn_from_tables_alone():
+    answers = made_up_answers({"gpt2": 0.25, "gpt2-baby": 0.5, "gpt2-instr": 0.75})
+    bases = {"gpt2": "gpt2", "gpt2-baby": "gpt2", "gpt2-instr": "gpt2"}
+    groups = sentiment.sentiment_table(answers, "group", resamples=100)
+    figure = sentiment_figures.stacked_groups(groups)
+    assert "25 % (gpt2)" in figure.get_suptitle() and "75 % (gpt2-instr)" in figure.get_suptitle()
+    by_emotion, by_group = (sentiment.change_table(answers, bases, by, resamples=100) for by in ("emotion", "group"))
+    change = sentiment_figures.change_per_emotion(by_emotion, by_group, ["gpt2"])
+    assert len(change.axes) == 2
+    heat = sentiment_figures.asked_found_heatmap(sentiment.asked_and_found(answers), "gpt2")
+    assert "20 of 40" in heat.axes[0].get_title(loc="left")
+
+
+def test_language_table_puts_costs_beside_sentiment():
+    answers = made_up_answers({"m": 0.5}, prompts=4)
+    plain = pd.DataFrame(
+        [
+            {"item": str(i), "metric": metric, "value": value}
+            for i in range(3)
+            for metric, value in (("nats", 20.0), ("tokens", 10.0), ("characters", 40.0))
+        ]
+    ).assign(model="m", train_seed=0, task="plain_text", sample=0, group="plain text")
+    scores = pd.concat([sentiment_scores(answers, "study"), text_scores(answers), plain], ignore_index=True)
+    row = sentiment.language_table(scores, 100, 0).iloc[0]
+    assert row["perplexity"] == pytest.approx(np.exp(2), abs=0.01)
+    assert row["bits_per_character"] == pytest.approx(60 / np.log(2) / 120, abs=0.001)
+    assert (row["top1"], row["cut"], row["empty"], row["n"]) == (50.0, 50.0, 0, 8)
+
+
+def test_counts_of_a_real_run_pass_through(tmp_path, real_data):
+    source = real_data / "paper_artifacts" / "sentiment_analysis_detailed_results.json"
+    rows = [
+        f"{model},{asked},{found},{count}"
+        for asked, models in json.loads(source.read_text(encoding="utf-8")).items()
+        for model, results in models.items()
+        for found, count in results["counts"].items()
+    ]
+    table = sentiment.sentiment_table(sentiment.read_counts(counts_file(tmp_path, rows)), "emotion", resamples=100)
+    admiration = table[table["row"] == "admiration"].set_index("model")
+    assert admiration.loc["original", ["positive", "neutral"]].tolist() == [30.0, 70.0]
+    assert admiration.loc["finetuned", "positive_count"] == 26
+
+
+def test_the_studys_own_json_of_counts_is_read_in_both_its_forms(tmp_path):
+    found = {"joy": 3, "neutral": 1}
+    plain, detailed = tmp_path / "plain.json", tmp_path / "detailed.json"
+    plain.write_text(json.dumps({"anger": {"original": found}}))
+    detailed.write_text(json.dumps({"anger": {"original": {"counts": found, "percentages": {"joy": 75.0}}}}))
+    for path in (plain, detailed):
+        table = sentiment.sentiment_table(sentiment.read_counts(path), "emotion", "study", 100, 0)
+        assert table[["model", "row", "positive", "neutral"]].to_numpy().tolist() == [["original", "anger", 75.0, 25.0]]
+    for content, message in (
+        ('["joy"]', "record 1 is a text, not an object"),
+        ('{"joy": 3}', "'joy' is 3, not an object; .* emotion → model"),
+        ('{"joy": {"m": {"joy": true}}}', "'joy', 'm': 'count' is true, not a whole number"),
+        ('{"joy": {"m": {"joy": NaN}}}', "'joy', 'm', 'joy': NaN is no value in JSON"),
+        ('{"joy": {"m": {"counts": 3}}}', "'joy', 'm': it is 3, not an object"),
+    ):
+        plain.write_text(content)
+        with pytest.raises(InputError, match=message):
+            sentiment.read_counts(plain)

@@ -1,0 +1,95 @@
+"""Tables that the project writes and reads again."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from emogap.errors import MissingInput
+from emogap.report.page import reader
+from emogap.report.tables import to_cells
+from emogap.store.exhibits import CAPTIONS, Exhibit, exhibits, read_table, save_table, shown_table
+from emogap.store.views import View, cells
+
+NAMES = ["1.10", "007", "1e5", "NA", "nan", "None", "null", "True", "inf", "7", "", 'a, "b"']
+
+
+def test_names_come_back_as_texts_and_numbers_as_numbers(tmp_path):
+    values = [0.5, None, *range(2, len(NAMES))]
+    csv = save_table(tmp_path, Exhibit("t", "table", "Test.", 1), pd.DataFrame({"model": NAMES, "accuracy": values}))
+    table = read_table(csv)
+    assert table["model"].tolist() == NAMES
+    assert table["accuracy"].fillna(-1).tolist() == [0.5, -1, *range(2, len(NAMES))]
+
+
+def test_names_that_all_look_like_numbers_stay_names(tmp_path):
+    folder = tmp_path / "models"
+    frame = pd.DataFrame({"model": ["1.10", "1.1"], "base": ["7", "007"], "line": ["120", "1e3"], "n": [1000, 7]})
+    csv = save_table(folder, Exhibit("t", "table", "Test.", 1), frame)
+    pd.testing.assert_frame_equal(read_table(csv), frame, check_dtype=False)
+    assert to_cells(read_table(csv)).parts[0].rows == [["1.10", "7", "120", "1,000"], ["1.1", "007", "1e3", "7"]]
+
+
+def test_the_report_compares_by_names(make_config):
+    home = make_config().home
+    frame = pd.DataFrame({"group": ["1.10"], "preset": ["words"], "measure": ["texts"], "value": [3]})
+    save_table(home.story_stats, Exhibit("statistics", "table", "Test.", 1), frame)
+    table = reader(home)("prompt_analysis_babylm/statistics")
+    assert table.to_dict("records") == [{"group": "1.10", "preset": "words", "measure": "texts", "value": 3}]
+
+
+# --- numbers in the file, texts where they are read ------------------------------------------------------------------
+
+
+def test_a_number_is_written_once_and_shown_with_its_interval(tmp_path):
+    numbers = pd.DataFrame(
+        {"model": ["a", "b"], "share": [100 / 3, 1234.5], "low": [25.04, None], "high": [42.96, None], "n": [1200, 7],
+         "p": [0.012345, 1.0]}
+    )  # fmt: skip
+    view = View({"share": 2, "low": ".0f", "high": ".1f", "p": ".3g"})
+    csv = save_table(tmp_path, Exhibit("t", "table", "Test.", 1, view=view), numbers)
+    assert read_table(csv)["share"].tolist() == [100 / 3, 1234.5]
+    shown = shown_table(tmp_path, "t")
+    assert shown.to_dict("list") == {
+        "model": ["a", "b"], "share": ["33.33 [25, 43.0]", "1,234"], "n": ["1,200", "7"], "p": ["0.0123", "1"],
+    }  # fmt: skip
+    assert "33.33 [25, 43.0] & 1,200 & 0.0123" in csv.with_suffix(".tex").read_text(encoding="utf-8")
+    assert exhibits(tmp_path)[0].view == view, "it comes back as it was"
+
+
+def test_a_long_table_is_shown_wide_and_what_a_model_lacks_as_a_dash():
+    long = pd.DataFrame(
+        [("a", "x", 10, 50.0, 40.25, 60.0, "above", 3), ("b", "x", 10, 25.0, None, None, "as", 4),
+         ("b", "y", 20, 5.0, 4.0, 6.0, "below", 5)],
+        columns=["model", "row", "n", "value", "low", "high", "verdict", "ties"],
+    )  # fmt: skip
+    view = View(
+        {"value": ".1f"}, ("row", "n"), "model", ("value",), "verdict", {"above": "+", "as": ""}, below=("ties", "x")
+    )
+    assert cells(long, view).to_dict("list") == {
+        "row": ["x", "y", "ties"],
+        "n": ["10", "20", "10"],
+        "a": ["50.0 [40.2, 60] +", "–", "3"],
+        "b": ["25.0", "5.0 [4, 6] below", "4"],
+    }
+    assert list(cells(long[:0], view)) == ["row", "n"]
+
+
+def test_a_list_of_words_is_a_row_a_word_in_the_file():
+    words = pd.DataFrame(
+        [("joy", "sun", 0.5), ("joy", "day", 0.25), ("fear", "dark", 1.0)], columns=["e", "w", "share"]
+    )
+    view = View({"share": ".1%"}, ("e",), values=("w",), behind="share", joined="; ")
+    assert cells(words, view).to_numpy().tolist() == [["joy", "sun 50.0%; day 25.0%"], ["fear", "dark 100.0%"]]
+
+
+def test_a_table_registered_without_a_view_is_shown_as_it_is(tmp_path):
+    csv = save_table(tmp_path, Exhibit("t", "table", "Old.", 1), pd.DataFrame({"a": ["84.0 [82, 86]"], "n": [-0.0]}))
+    captions = json.loads((tmp_path / CAPTIONS).read_text(encoding="utf-8"))
+    del captions["tables/t"]["view"]  # as homes of before have it
+    (tmp_path / CAPTIONS).write_text(json.dumps(captions), encoding="utf-8")
+    assert exhibits(tmp_path) == [Exhibit("t", "table", "Old.", 1)]
+    assert shown_table(tmp_path, "t").to_numpy().tolist() == [["84.0 [82, 86]", "0"]]
+    assert to_cells(read_table(csv)).parts[0].rows == [["84.0 [82, 86]", "0"]]
+    with pytest.raises(MissingInput, match="has no table u; run the stage that makes it"):
+        shown_table(tmp_path, "u")

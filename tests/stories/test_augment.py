@@ -1,0 +1,321 @@
+"""Stories: chunks, what is drawn for a row, resuming, retries, staleness. With a fake engine."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from fakes import use_fakes
+
+from emogap.emotions import INDEX, LABELS
+from emogap.errors import InputError, MissingInput, UsageError
+from emogap.lm.engines.engine import Reply
+from emogap.records import PROCESSED, STORIES, read_rows, write_rows
+from emogap.store.artefacts import Artefact, Recipe
+from emogap.store.exhibits import exhibits
+from emogap.stories import augment as stories
+from emogap.stories.outcomes import story_examples, story_outcomes
+
+SIZES = ("big", "old", "red")
+THINGS = ("the dog", "a hill", "his ball", "our tree", "and I", "a bird")
+WORDS = [f"{size} {thing}" for size in SIZES for thing in THINGS]
+
+
+def a_story(conversation) -> str:
+    """A text that differs for every seed and passes the gates."""
+    drawn = np.random.default_rng(conversation.seed).permutation(WORDS)
+    return " ".join(drawn).capitalize() + "."
+
+
+def line(number: int, emotion: str) -> dict:
+    scores = np.full(28, 0.01, dtype=np.float32)
+    scores[INDEX[emotion]], scores[INDEX["love"]] = 0.9, 0.6
+    labels = list(dict.fromkeys([emotion, "love"]))
+    text = f"here is line number {number} which has more than ten words in it, you see"
+    return {"id": f"toy:{number}", "source": "toy", "text": text, "emotion": emotion, "score": 0.9,
+            "scores": list(scores), "labels": labels}  # fmt: skip
+
+
+def save_lines(config, emotions: list[str]) -> None:
+    artefact = Artefact(config.home.filtered, Recipe("process", settings={"emotions": emotions}))
+    with artefact.making() as draft:
+        rows = [line(i, e) for i, e in enumerate(emotions)]
+        write_rows(draft.path, pd.DataFrame(rows, columns=list(line(0, "joy"))), PROCESSED)
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    return use_fakes(monkeypatch, a_story)
+
+
+SMALL = ("augment.lines=0", "augment.order=file", "augment.chunk_size=4", "writer.batch_size=1")
+"""Chunks of four lines, asked for four at a time."""
+
+
+def chunk(config, method: str = "m1", number: int = 0) -> pd.DataFrame:
+    return read_rows(config.home.chunk(method, number), STORIES)
+
+
+def test_chunks_hold_every_line_once_and_the_last_is_shorter(make_config, engine):
+    config = make_config(*SMALL)
+    save_lines(config, ["joy"] * 10)
+    stories.augment(config)
+    for method in ("m1", "m2", "m3"):
+        sizes = [len(chunk(config, method, number)) for number in range(3)]
+        assert sizes == [4, 4, 2]
+        lines = [line for number in range(3) for line in chunk(config, method, number)["line_id"]]
+        assert lines == [f"toy:{i}" for i in range(10)]
+    assert engine.opened == 1
+    assert engine.closed
+
+
+def test_a_fresh_run_opens_no_engine_and_writes_nothing(make_config, engine):
+    config = make_config(*SMALL)
+    save_lines(config, ["joy"] * 3)
+    stories.augment(config)
+    before = {p: p.stat().st_mtime_ns for p in config.home.root.rglob("*") if p.is_file()}
+    summary = stories.augment(config)
+    assert engine.opened == 1
+    assert not summary.made and len(summary.fresh) == 3
+    assert {p: p.stat().st_mtime_ns for p in config.home.root.rglob("*") if p.is_file()} == before
+
+
+def test_several_processes_may_share_the_chunks_and_end_with_the_same_rows(make_config, tmp_path, engine):
+    whole = make_config(*SMALL)
+    save_lines(whole, ["joy", "fear"] * 5)
+    stories.augment(whole)
+    together = {n: chunk(whole, "m2", n) for n in range(3)}
+    for number in range(3):
+        whole.home.chunk("m2", number).unlink()
+    stories.augment(make_config(*SMALL, "augment.chunks='2'", "augment.methods=['m2']"))
+    stories.augment(make_config(*SMALL, "augment.chunks='0-1'", "augment.methods=['m2']"))
+    for number in range(3):
+        pd.testing.assert_frame_equal(chunk(whole, "m2", number), together[number])
+
+
+@pytest.mark.parametrize(("text", "numbers"), [("all", [0, 1, 2, 3]), ("0-2", [0, 1, 2]), ("3,0-1,1", [0, 1, 3])])
+def test_chunk_numbers(text, numbers):
+    assert stories.parse_chunks(text, 4) == numbers
+
+
+@pytest.mark.parametrize("text", ["", "a", "2-1", "4", "0-4", "-1", "1;2", "0-9999999999"])
+def test_bad_chunk_numbers_are_named(text):
+    with pytest.raises(UsageError, match="augment.chunks = '"):
+        stories.parse_chunks(text, 4)
+
+
+def test_killed_between_calls_it_goes_on_from_the_journal(make_config, engine):
+    settings = ("augment.lines=0", "augment.order=file", "augment.chunk_size=20", "augment.methods=['m1']",
+                "writer.batch_size=1")  # fmt: skip
+    config = make_config(*settings)
+    save_lines(config, ["joy"] * 10)
+    engine.dies_at = 2
+    with pytest.raises(KeyboardInterrupt):
+        stories.augment(config)
+    assert not config.home.chunk("m1", 0).exists()
+    journal = config.home.chunk("m1", 0).with_name("chunk_00000.partial.jsonl")
+    assert len(journal.read_text().splitlines()) == 1 + 8
+    engine.dies_at, engine.calls = None, []
+    stories.augment(config)
+    assert [len(call) for call in engine.calls] == [2]
+    assert not journal.exists()
+    rows = chunk(config)
+    assert rows["line_id"].tolist() == [f"toy:{i}" for i in range(10)]
+    assert rows["reply"].tolist() == [a_story(_Seeded(seed)) for seed in rows["seed"]]
+
+
+class _Seeded:
+    def __init__(self, seed: int):
+        self.seed = seed
+
+
+def test_a_torn_journal_makes_its_call_again_and_nothing_twice(make_config, engine):
+    config = make_config(*SMALL, "augment.methods=['m1']", "augment.chunk_size=8")
+    save_lines(config, ["joy"] * 8)
+    engine.dies_at = 1
+    with pytest.raises(KeyboardInterrupt):
+        stories.augment(config)
+    journal = config.home.chunk("m1", 0).with_name("chunk_00000.partial.jsonl")
+    journal.write_bytes(journal.read_bytes()[:-25])
+    engine.dies_at, engine.calls = None, []
+    stories.augment(config)
+    assert [len(call) for call in engine.calls] == [4, 4]
+    assert chunk(config)["id"].is_unique and len(chunk(config)) == 8
+
+
+def test_the_journal_of_a_finished_chunk_is_cleared_up_and_that_of_other_replies_stays(make_config, engine):
+    config = make_config(*SMALL, "augment.methods=['m1']")
+    save_lines(config, ["joy"] * 8)
+    stories.augment(config)
+    ours, others = (config.home.chunk("m1", n).with_name(f"chunk_0000{n}.partial.jsonl") for n in range(2))
+    ours.write_text(json.dumps({"recipe": stories.story_chunks(config)[0].parts_recipe.sha256()}) + "\n")
+    others.write_text('{"recipe": "other"}\n')
+    stories.augment(config)
+    assert not ours.exists() and others.exists()
+
+
+def test_one_bad_row_does_not_stop_a_chunk(make_config, engine):
+    def reply(conversation):
+        if conversation.id.endswith("toy:1"):
+            return Reply(conversation.id, "", 3, 0, "error", 0.0, "the prompt has 9000 tokens, the model reads 2048")
+        return a_story(conversation)
+
+    engine.reply = reply
+    config = make_config(*SMALL, "augment.methods=['m1']")
+    save_lines(config, ["joy"] * 4)
+    stories.augment(config)
+    rows = chunk(config).set_index("line_id")
+    assert rows["status"].tolist() == ["kept", "rejected", "kept", "kept"]
+    assert rows.loc["toy:1", "reason"] == "engine_error"
+    assert "9000 tokens" in rows.loc["toy:1", "error"]
+
+
+def test_a_rejected_reply_is_asked_for_again_with_a_fresh_seed(make_config, engine):
+    engine.reply = lambda c: a_story(c) if c.id.endswith("~2") else "As an AI, I cannot write this."
+    config = make_config(*SMALL, "augment.methods=['m1']", "augment.gates.retries=3")
+    save_lines(config, ["joy"] * 2)
+    stories.augment(config)
+    rows = chunk(config)
+    assert rows["attempt"].tolist() == [0, 1, 2, 0, 1, 2]
+    assert rows["status"].tolist() == ["rejected", "rejected", "kept"] * 2
+    assert rows["id"].is_unique and rows["seed"].is_unique
+
+
+def test_changed_gates_judge_the_same_replies_anew(make_config, engine, capsys):
+    config = make_config(*SMALL, "augment.methods=['m1']")
+    save_lines(config, ["joy"] * 4)
+    stories.augment(config)
+    assert set(chunk(config)["status"]) == {"kept"}
+    old = chunk(config)["reply"].tolist()
+    stricter = make_config(*SMALL, "augment.methods=['m1']", "augment.gates.min_words=500")
+    capsys.readouterr()
+    stories.augment(stricter)
+    assert "augment.gates.min_words" in capsys.readouterr().out
+    assert engine.opened == 1
+    assert chunk(config)["reply"].tolist() == old
+    assert set(chunk(config)["reason"]) == {"too_short"}
+
+
+def test_a_changed_template_writes_beside_the_old_rows(make_config, engine, tmp_path, capsys):
+    config = make_config(*SMALL, "augment.methods=['m1']")
+    save_lines(config, ["joy"] * 2)
+    stories.augment(config)
+    mine = tmp_path / "mine.txt"
+    mine.write_text("Write about {emotion}: {context}")
+    capsys.readouterr()
+    stories.augment(make_config(*SMALL, "augment.methods=['m1']", f"augment.templates.m1={mine}"))
+    assert "prompt m1" in capsys.readouterr().out
+    assert engine.opened == 2
+    kept_aside = list((config.home.chunk("m1", 0).parent / "superseded").rglob("chunk_00000.parquet"))
+    assert len(kept_aside) == 1
+    assert set(chunk(config)["prompt_sha"]).isdisjoint(set(pd.read_parquet(kept_aside[0])["prompt_sha"]))
+
+
+def test_a_template_of_ones_own(make_config, engine, tmp_path):
+    mine = tmp_path / "mine.txt"
+    mine.write_text("{genre}, {character}: {emotions} / {context}")
+    config = make_config(*SMALL, "augment.methods=['mine']", f"augment.templates.mine={mine}")
+    save_lines(config, ["fear"] * 2)
+    assert stories.ask_texts(config, "mine", 1)[0].endswith(": fear, love / " + line(0, "fear")["text"])
+    stories.augment(config)
+    assert chunk(config, "mine")["genre"].isin(stories.GENRES).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{emotion}", "{context} is missing"), ("{context}", "{emotion} or {emotions}"), ("{context} {who}", "{who}")],
+)
+def test_missing_and_unknown_placeholders_are_named(make_config, tmp_path, text, message):
+    mine = tmp_path / "mine.txt"
+    mine.write_text(text)
+    config = make_config(f"augment.templates.m1={mine}")
+    save_lines(config, ["joy"])
+    with pytest.raises(UsageError, match=re.escape(message)):
+        stories.augment(config)
+
+
+def test_an_emotion_without_worked_examples_is_named_before_a_model_is_loaded(make_config, engine, tmp_path):
+    examples = tmp_path / "examples.json"
+    examples.write_text(json.dumps({"joy": [{"context": "c", "story": "s"}] * 2}))
+    config = make_config(*SMALL, f"augment.examples={examples}")
+    save_lines(config, ["joy", "fear"])
+    with pytest.raises(UsageError, match="two examples of 'fear'; augment.examples has 0"):
+        stories.augment(config)
+    assert engine.opened == 0
+
+
+def test_what_is_drawn_depends_on_the_row_alone(make_config, engine):
+    config = make_config(*SMALL, "augment.methods=['m2']")
+    save_lines(config, ["joy"] * 8)
+    stories.augment(config)
+    first = chunk(config, "m2", 1).set_index("line_id")
+    stories.augment(make_config(*SMALL, "augment.methods=['m2']", "augment.chunk_size=3"))
+    again = pd.concat(chunk(config, "m2", n) for n in range(3)).set_index("line_id")
+    for column in ("genre", "character", "seed", "reply"):
+        assert again.loc[first.index, column].tolist() == first[column].tolist()
+
+
+def test_genres_and_characters_are_drawn_as_published(config):
+    lines = [stories.Line(f"toy:{i}", "joy", "a line", "toy", ["joy"]) for i in range(4000)]
+    way = stories.Stories(config).way("m2")
+    asks = [stories.story_ask(one, "m2", way.template, {}, run_seed=1) for one in lines]
+    drawn = pd.DataFrame([vars(ask.asked) for ask in asks])
+    for column, shares in (("genre", stories.GENRES), ("character", stories.CHARACTERS)):
+        found = drawn[column].value_counts(normalize=True)
+        assert found.to_dict() == {name: pytest.approx(share, abs=0.03) for name, share in shares.items()}
+
+
+def test_lines_in_turn_hold_every_emotion_equally_often_at_any_length():
+    emotions = ["joy"] * 50 + ["fear"] * 5 + ["pride"] * 20
+    lines = stories.in_turn(pd.DataFrame([line(i, e) for i, e in enumerate(emotions)]), run_seed=3)
+    assert sorted(lines["id"]) == sorted(f"toy:{i}" for i in range(75))
+    assert lines.head(15)["emotion"].value_counts().to_dict() == {"joy": 5, "fear": 5, "pride": 5}
+    assert lines.head(25)["emotion"].value_counts().to_dict() == {"joy": 10, "fear": 5, "pride": 10}
+
+
+def test_the_shipped_prompts_serve_every_emotion(make_config):
+    config = make_config("augment.lines=0")
+    save_lines(config, [label for label in LABELS if label != "neutral"])
+    for method in ("m1", "m2", "m3"):
+        texts = stories.ask_texts(config, method, 27)
+        assert len(set(texts)) == 27
+        assert all("{" not in text for text in texts)
+
+
+def test_missing_and_empty_input(config, engine, capsys):
+    with pytest.raises(MissingInput, match="process_pretrain_data"):
+        stories.augment_pieces(config)
+    save_lines(config, [])
+    assert all(piece.is_drawing for piece in stories.augment_pieces(config)) and stories.read_stories(config).empty
+    assert stories.augment(config).made == []
+    assert (
+        capsys.readouterr().out
+        == "nothing to write about: no line is emotional; give more text or lower process.threshold\n"
+    )
+
+
+def test_shares_per_method_and_reason_are_saved_and_drawn(make_config, engine, capsys):
+    engine.reply = lambda c: "Too short." if c.id in ("m1/toy:0", "m3/toy:1") else a_story(c)
+    config = make_config(*SMALL)
+    save_lines(config, ["joy"] * 4)
+    stories.augment(config)
+    assert "m1: kept 3 (75%), too_short 1 (25%)" in capsys.readouterr().out
+    shown = exhibits(config.home.root / "babylm_augment")
+    assert [(e.name, e.kind) for e in shown] == [
+        ("story_outcomes", "table"), ("story_outcomes", "figure"), ("story_examples", "table")
+    ]  # fmt: skip
+    assert shown[0].caption.endswith("kept: m1 3 of 4, m2 4 of 4, m3 3 of 4.")
+    beside = pd.read_csv(config.home.stories / "tables" / "story_examples.csv")
+    assert list(beside.columns) == ["emotion", "line", "m1", "m2", "m3"] and len(beside) == 4
+    assert (beside == "(none was kept)").sum().sum() == 2  # lines that all methods keep come first
+    assert not (beside[:2] == "(none was kept)").any(axis=None)
+
+
+def test_a_damaged_chunk_is_named_where_outcomes_are_counted(config):
+    chunk = config.home.chunk("m1", 0)
+    chunk.parent.mkdir(parents=True)
+    chunk.write_bytes(b"no table")
+    for read in (story_outcomes, story_examples):
+        with pytest.raises(InputError, match=r"chunk_00000.parquet cannot be read as Parquet .*; delete it and rerun"):
+            read(config.home)
