@@ -51,3 +51,10 @@ def progress(label: str, total: int, unit: str) -> Iterator[Progress]:
         yield bar
     finally:
         bar.close()
+
+
+def clock(seconds: float) -> str:
+    """``0:31``, ``2:05:00``: minutes and seconds, or hours too."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

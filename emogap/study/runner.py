@@ -17,7 +17,7 @@ from emogap.config import Config
 from emogap.errors import EmogapError
 from emogap.paths import ROOT, cache_dir
 from emogap.store.artefacts import content_hashes, write_text
-from emogap.store.progress import PROGRESS_FILE
+from emogap.store.progress import PROGRESS_FILE, clock
 from emogap.study.stages import STAGES, Stage, stage
 from emogap.study.state import inspect, what_is_empty
 
@@ -51,9 +51,9 @@ def run_stages(config: Config, stages: list[Stage], settings: list[str]) -> None
         begun = time.monotonic()
         with _watched(head):
             _execute(config, chosen, settings)
-        print(f"{head}: done in {_clock(time.monotonic() - begun)}", flush=True)
+        print(f"{head}: done in {clock(time.monotonic() - begun)}", flush=True)
         _say_empty(config, chosen, head)
-    print(f"{len(stages)} stages in {_clock(time.monotonic() - started)}; {config.home.root}", flush=True)
+    print(f"{len(stages)} stages in {clock(time.monotonic() - started)}; {config.home.root}", flush=True)
 
 
 def _say_empty(config: Config, chosen: Stage, head: str) -> None:
@@ -219,10 +219,5 @@ def _describe(file: Path) -> str:
     if not file.exists():
         return "starting"
     state = json.loads(file.read_text(encoding="utf-8"))
-    left = f", {_clock(state['seconds_left'])} left" if state["seconds_left"] is not None else ""
+    left = f", {clock(state['seconds_left'])} left" if state["seconds_left"] is not None else ""
     return f"{state['label']} {state['done']}/{state['total']} {state['unit']}{left}"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"

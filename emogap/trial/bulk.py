@@ -11,6 +11,7 @@ from emogap.errors import UsageError
 from emogap.paths import from_root
 from emogap.store.artefacts import portable, write_text
 from emogap.store.pieces import Summary
+from emogap.store.progress import clock
 from emogap.stories import augment, rewrite
 from emogap.stories.texts import Texts
 from emogap.trial.trials import Trial
@@ -57,13 +58,6 @@ def cost(texts: Texts, trial: Trial, count: int) -> str:
     together, size = len(trial.rows), texts.config.writer.batch_size
     faster = f" (measured {together} at a time; a bulk run takes {size} and is faster)" if together < size else ""
     return f"{count:,} {texts.written} at {rate:.1f} s each: about {clock(count * rate)}{faster}"
-
-
-def clock(seconds: float) -> str:
-    """``0:31``, ``2:05:00``: hours and minutes, or minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def save_template(texts: Texts, text: str, path: str, known: Sequence[str]) -> tuple[str, Path]:

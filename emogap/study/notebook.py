@@ -1,0 +1,76 @@
+"""What every notebook of the study shows around its own work: the settings, what the work will cost, what comes next.
+
+``settings`` and ``before`` stand ahead of a stage, ``after`` behind it; ``texts`` shows tables whose cells are read.
+"""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from emogap.config import Config
+from emogap.store.artefacts import home_manifests
+from emogap.store.progress import clock
+from emogap.study.state import whats_next
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
+
+_SECTIONS = {"process": "process", "augment": "writer", "rewrite": "writer", "clm": "clm", "sft": "sft",
+             "evaluate": "respond"}  # fmt: skip
+"""Stage → the section whose device and number format it computes with."""
+_WORKS = {"evaluate": ("answers", "pairs"), "process": ("classify",), "augment": ("stories",), "rewrite": ("rewrites",)}
+"""Stage → its kinds of work, as ``plan`` calls them; a training's is called as its stage."""
+
+
+def settings(config: Config, *sections: str) -> "Styler":
+    """``Config.show`` for reading: what differs from the published set-up is bold."""
+    table = config.show(*sections)
+    differs = table["published"].ne("") & table["published"].ne(table["value"])
+    bold = pd.DataFrame("", index=table.index, columns=table.columns)
+    bold.loc[differs, ["setting", "value", "published"]] = "font-weight: bold"
+    return texts(table).apply(lambda _: bold, axis=None)
+
+
+def before(config: Config, stage: str) -> None:
+    """Print what a stage computes on, how much work it has, and how long that takes by what was done in this home."""
+    from emogap.study.plan import KINDS, price, works
+
+    print(_computes_on(config, _SECTIONS[stage]))
+    manifests = home_manifests(config.home)
+    for work in works(config):
+        if work.kind in _WORKS.get(stage, (stage,)):
+            seen = price(config, work, manifests) if work.count else None
+            known = seen is not None and not seen.problems
+            took = work.count / seen.items * seen.seconds if known else 0
+            cost = f"about {clock(took)} ({seen.rate})" if known else "not measured here"
+            amount = f"{work.count:,} {KINDS[work.kind][2]}" if work.count else "how much is not known yet"
+            print(f"{work.kind} {work.name}".rstrip() + f": {amount}, {cost}")
+
+
+def after(config: Config, stage: str) -> None:
+    """Print what is stale now behind a stage, and what comes next."""
+    print(*whats_next(config, stage), sep="\n")
+
+
+def texts(table: pd.DataFrame) -> "Styler":
+    """A table for reading: its texts whole, wrapped and with their line breaks, numbers rounded to two digits."""
+    words = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    wrapped = {"white-space": "pre-wrap", "max-width": "44em"}
+    return (
+        table.style.hide(axis="index")
+        .format(precision=2, escape="html")
+        .set_properties(**{"text-align": "left", "vertical-align": "top"})
+        .set_properties(subset=words, **wrapped)
+        .set_table_styles([{"selector": "th", "props": "text-align: left"}])
+    )
+
+
+def _computes_on(config: Config, section: str) -> str:
+    from emogap.device import pick_device, pick_dtype
+
+    chosen = getattr(config, section)
+    if section == "writer" and chosen.engine != "transformers":
+        return f"the writer is run by {chosen.engine}"
+    device = pick_device(chosen.device)
+    dtype = pick_dtype(device, getattr(chosen, "dtype", None) or chosen.precision)
+    return f"on {device}, in {str(dtype).removeprefix('torch.')}"

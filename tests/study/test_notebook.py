@@ -1,0 +1,37 @@
+"""What notebooks show around a stage: settings, cost, what comes next, and tables for reading."""
+
+import pandas as pd
+import pytest
+
+from emogap.study.notebook import after, before, settings, texts
+
+
+def test_what_differs_from_the_published_set_up_stands_out(config):
+    shown = settings(config, "augment.chunk_size", "augment.sampling.top_p", "augment.lines")
+    assert shown.data["setting"].tolist() == ["augment.lines", "augment.chunk_size", "augment.sampling.top_p"]
+    rows = shown.to_html().split("<tr>")
+    assert ("871" in shown.data["published"][1]) and shown.data["value"][1] != "871"
+    styles = shown.to_html().split("</style>")[0]
+    bold = [part for part in styles.split("}") if "font-weight: bold" in part]
+    assert "row1" in bold[0] and "row0" not in bold[0] and "row2" not in bold[0]
+    assert len(rows) == 1 + 1 + 3
+
+
+@pytest.mark.parametrize("stage", ["process", "augment", "rewrite", "clm", "sft", "evaluate"])
+def test_what_was_never_done_here_has_no_price(make_config, capsys, stage):
+    before(make_config("process.device=cpu", "writer.device=cpu", "respond.device=cpu"), stage)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("on ") and said[1:]
+    assert all(line.endswith("not measured here") for line in said[1:])
+
+
+def test_what_comes_next_is_the_first_stage_that_is_not_made(config, capsys):
+    after(config, "process")
+    assert capsys.readouterr().out == "next: pretrain_data_augment.ipynb (Write emotional stories from them)\n"
+
+
+def test_texts_are_shown_whole_and_cannot_be_markup():
+    text = "One line.\nAnother, <b>with</b> marks." * 20
+    page = texts(pd.DataFrame({"reply": [text], "score": [0.12345]})).to_html()
+    assert "pre-wrap" in page and "0.12" in page and "0.123" not in page
+    assert page.count("Another,") == 20 and "&lt;b&gt;with" in page and "<b>" not in page
