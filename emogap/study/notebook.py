@@ -10,7 +10,7 @@ import pandas as pd
 from emogap.config import Config
 from emogap.store.artefacts import home_manifests
 from emogap.store.progress import clock
-from emogap.study.state import whats_next
+from emogap.study.state import made_otherwise, whats_next
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -32,10 +32,14 @@ def settings(config: Config, *sections: str) -> "Styler":
 
 
 def before(config: Config, stage: str) -> None:
-    """Print what a stage computes on, how much work it has, and how long that takes by what was done in this home."""
+    """Print whether what a stage reads was made under other settings, what it computes on, how much work it has, and
+    how long that takes by what was done in this home."""
     from emogap.study.plan import KINDS, price, works
 
-    print(_computes_on(config, _SECTIONS[stage]))
+    for line in made_otherwise(config, stage):
+        print(line)
+    if stage in _SECTIONS:
+        print(_computes_on(config, _SECTIONS[stage]))
     manifests = home_manifests(config.home)
     for work in works(config):
         if work.kind in _WORKS.get(stage, (stage,)):

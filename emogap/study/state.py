@@ -95,6 +95,16 @@ def _ancestors(name: str) -> set[str]:
     return found
 
 
+def made_otherwise(config: Config, name: str) -> list[str]:
+    """A line for each stage that this one reads from and that was made with other settings or inputs than are set."""
+    read_from = [inspect(config, stage(before)) for before in stage(name).after]
+    return [
+        f"{name} reads what {state.stage.name} made under other settings: {'; '.join(state.reasons)}"
+        for state in read_from
+        if state.state == "stale"
+    ]
+
+
 def whats_next(config: Config, name: str) -> list[str]:
     """What a stage leaves to be done behind it, in lines: which stages are stale and why, and what comes next."""
     behind = [state for state in inspect_all(config) if name in _ancestors(state.stage.name)]
