@@ -3,53 +3,32 @@
 It draws on what stages registered and counted, and on ``published.toml``; it measures nothing.
 """
 
-import base64
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emogap.config import Config, load_config
+from emogap.home_settings import parent_of
 from emogap.paths import Home
 from emogap.published import PublishedTable, published
 from emogap.report import facts
+from emogap.report.entries import HERE, Entry, exhibit_file, exhibit_folders, home_entries, reader, render
+from emogap.report.pair import report_pair
 from emogap.report.study_order import PLACES, Place, place_of
 from emogap.store.artefacts import Draft, Recipe, home_manifests, package_versions, sha256_text
-from emogap.store.exhibits import CAPTIONS, DPI, Exhibit, exhibits, read_table
+from emogap.store.exhibits import CAPTIONS, exhibits
 from emogap.store.pieces import Piece, Summary, run
 from emogap.study.stages import STAGES, Stage
 from emogap.study.state import StageState, inspect_all
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from markupsafe import Markup
-
     from emogap.report.comparison import Difference
     from emogap.report.tables import Cells
 
-HERE = Path(__file__).parent
 TEMPLATES = ("report.html.j2", "report_parts.html.j2")
 KINDS = ("data", "size", "method")
 """Kinds of difference to the published set-up, in the order in which they are said."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One exhibit as the page shows it."""
-
-    exhibit: Exhibit
-    anchor: str
-    name: str
-    """``<folder>/<kind>s/<name>``."""
-    source: str
-    """Where its file lies, from the home."""
-    cells: "Cells | None"
-    image: str | None
-    """The figure as a ``data:`` address, so that the page needs no other file."""
-    inches: float
-    """Width of the figure as it was drawn; 0 for a table."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +78,13 @@ def report_pieces(config: Config) -> list[Piece]:
 
 
 def report(config: Config) -> Summary:
-    """Write ``report/index.html``. What has not run is shown as missing."""
-
-    return run("report", report_pieces(config))
+    """Write ``report/index.html``, and for a variant the page beside its parent. What has not run is shown as
+    missing."""
+    summary = run("report", report_pieces(config))
+    parent = parent_of(config.home.root)
+    if parent and home_manifests(config.home) and home_manifests(Home(parent)):
+        print(f"beside its parent: {report_pair(config.home, Home(parent))}")
+    return summary
 
 
 def _make(config: Config, draft: Draft) -> None:
@@ -109,50 +92,6 @@ def _make(config: Config, draft: Draft) -> None:
     entries = home_entries(config.home)
     draft.path.write_text(_page(config, states, entries), encoding="utf-8")
     draft.counts["exhibits"] = len(entries)
-
-
-def render(template: str, **values: Any) -> str:
-    """A page's HTML. All text that comes from data is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    environment.filters["ticks"] = _ticks
-    return environment.get_template(template).render(**values)
-
-
-def _ticks(text: str) -> "Markup":
-    """Text with what stands between backticks set as code."""
-    from markupsafe import Markup, escape
-
-    pieces = [escape(piece) for piece in text.split("`")]
-    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(pieces))
-
-
-def home_entries(home: Home) -> list[Entry]:
-    """Everything that is registered in a home, in the order of its stages and of ``Exhibit.order``."""
-    return [_entry(home, folder, exhibit) for folder in exhibit_folders(home) for exhibit in exhibits(folder)]
-
-
-def exhibit_folders(home: Home) -> list[Path]:
-    return list(dict.fromkeys(home.root / stage.folder for stage in STAGES if stage.name != "report"))
-
-
-def exhibit_file(folder: Path, exhibit: Exhibit) -> Path:
-    suffix = ".csv" if exhibit.kind == "table" else ".png"
-    return folder / f"{exhibit.kind}s" / f"{exhibit.name}{suffix}"
-
-
-def reader(home: Home) -> "Callable[[str], pd.DataFrame | None]":
-    """Reads ``<folder>/<name>``, the table ``<folder>/tables/<name>.csv`` of a home; None where it is not there."""
-
-    def read(name: str) -> "pd.DataFrame | None":
-        folder, _, table = name.rpartition("/")
-        file = home.root / folder / "tables" / f"{table}.csv"
-        return read_table(file) if file.exists() else None
-
-    return read
 
 
 def _page(config: Config, states: list[StageState], entries: list[Entry]) -> str:
@@ -238,30 +177,6 @@ def _beyond(entries: list[Entry]) -> list[Beyond]:
         if own:
             sections.append(Beyond(stage, own))
     return sections
-
-
-def _entry(home: Home, folder: Path, exhibit: Exhibit) -> Entry:
-    from emogap.report.tables import to_cells
-
-    file = exhibit_file(folder, exhibit)
-    return Entry(
-        exhibit=exhibit,
-        anchor=f"{folder.name}-{exhibit.kind}-{exhibit.name}",
-        name=f"{folder.name}/{exhibit.kind}s/{exhibit.name}",
-        source=home.relative(file),
-        cells=to_cells(read_table(file), exhibit.view) if exhibit.kind == "table" else None,
-        image=_data_address(file) if exhibit.kind == "figure" else None,
-        inches=_inches(file) if exhibit.kind == "figure" else 0,
-    )
-
-
-def _data_address(png: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode()
-
-
-def _inches(png: Path) -> float:
-    """A PNG says its width in bytes 16 to 19."""
-    return round(int.from_bytes(png.read_bytes()[16:20]) / DPI, 2)
 
 
 def _manifests_sha(home: Home) -> str:

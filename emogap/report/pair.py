@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from emogap.errors import MissingInput
 from emogap.paths import Home
+from emogap.report.entries import Entry, home_entries, render
 from emogap.report.facts import read_from_outside
-from emogap.report.page import Entry, home_entries, render
 from emogap.report.study_order import PLACES, place_of
 from emogap.report.tables import PART_CHARACTERS
 from emogap.store.artefacts import home_manifests, write_text

@@ -12,7 +12,8 @@ from emogap.commands.cli import main
 from emogap.config import load_config
 from emogap.paths import Home
 from emogap.report import comparison
-from emogap.report.page import reader, report
+from emogap.report.entries import reader
+from emogap.report.page import report
 from emogap.report.study_order import PLACES, place_of
 from emogap.report.tables import PART_CHARACTERS, ROWS_OF_A_CUT, ROWS_SHOWN, ROWS_UNFOLDED, to_cells
 from emogap.store.artefacts import Artefact, Recipe
@@ -343,3 +344,13 @@ def test_two_equal_runs_differ_in_nothing_and_an_empty_one_is_refused(tmp_path, 
     assert "nothing has been run in" in capsys.readouterr().err
     assert main(["report", *["--home", "x"] * 3]) == 2
     assert "one run, or two side by side" in capsys.readouterr().err
+
+
+def test_a_variant_is_shown_beside_its_parent(tmp_path, capsys):
+    parent, variant = run_of(Home(tmp_path / "parent"), 0.3, "p1"), run_of(Home(tmp_path / "variant"), 1.2, "p1")
+    assert main(["report", "--home", str(variant.root), "--on", str(parent.root)]) == 0
+    beside = variant.root / "report" / "beside-parent.html"
+    assert f"beside its parent: {beside}\n" in capsys.readouterr().out
+    found = section(beside.read_text(encoding="utf-8"), "settings")
+    assert re.search(r"augment.sampling.temperature</td>\s*<td[^>]*>1.2</td>\s*<td[^>]*>0.3<", found)
+    assert "prompt m1" not in found
