@@ -79,6 +79,26 @@ def judged(config: Config, answers: "pd.DataFrame") -> "pd.DataFrame":
     return answers[answers["classifier"] == config.sentiment.classifiers[0].name].reset_index(drop=True)
 
 
+def judgements(answers: "pd.DataFrame", grouping: str) -> "pd.DataFrame":
+    """Answers for reading, a row each: model, asked (the emotion), prompt, response, the emotion that each classifier
+    found with its score (``joy 0.91``; without a score where nothing was answered), and the group in which the first
+    one's falls.
+
+    ``answers``: what ``read_answers`` gives.
+    """
+    judges = list(dict.fromkeys(answers["classifier"]))
+    scores = answers["score"].map(lambda score: "" if np.isnan(score) else f" {score:.2f}")
+    found = answers.assign(found=answers["response_emotion"] + scores)
+    found = found.pivot(index=ANSWER, columns="classifier", values="found")[judges]
+    first = answers[answers["classifier"] == judges[0]]
+    table = first[[*ANSWER, "response"]].assign(
+        asked=first["instruction_emotion"],
+        prompt=(first["instruction"] + "\n" + first["input"]).str.strip(),
+        group=[group_of(emotion, grouping) for emotion in first["response_emotion"]],
+    )
+    return table.merge(found, on=ANSWER)[["model", "asked", "prompt", "response", *judges, "group"]]
+
+
 def answer_scores_pieces(config: Config) -> list[Piece]:
     """``sentiment`` and ``answers`` scores of every model, made from the study's own answers."""
     own = conditions(config)[0]

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emogap.answers.respond import answer, open_model
-from emogap.config import Config
+from emogap.answers.respond import answer, load_prompts, open_model
+from emogap.config import Config, Sampling
 from emogap.errors import UsageError
 from emogap.records import row_seed
 from emogap.train.models import check_known, study_models
@@ -31,6 +31,7 @@ class LiveModels:
     def __init__(self, config: Config):
         self._config = config
         self._models = {model.key: model for model in study_models(config)}
+        self._prompts = {(p.instruction, p.input): p.id for p in load_prompts(config.respond.prompts)}
         self._engines = {}
         self._classifier = None
 
@@ -38,8 +39,12 @@ class LiveModels:
     def names(self) -> list[str]:
         return list(self._models)
 
-    def ask(self, name: str, instruction: str, input: str = "", draw: int = 0) -> Answer:
-        """One model's answer in the form of fine-tuning. Another ``draw`` is another answer, the same one repeats.
+    def ask(
+        self, name: str, instruction: str, input: str = "", draw: int = 0, sampling: Sampling | None = None
+    ) -> Answer:
+        """One model's answer in the form of fine-tuning. Another ``draw`` is another answer, the same one repeats; to
+        a prompt of the study, draw 0 has the seed of the study's first answer, and so on. ``sampling``: the study's if
+        not given.
 
         Raises ``UsageError`` for an empty instruction or an unknown model, ``MissingInput`` for one not trained yet.
         """
@@ -54,11 +59,17 @@ class LiveModels:
             "sample": draw,
             "instruction": instruction,
             "input": input,
-            "seed": row_seed(self._config.seed, f"{instruction}\x1f{input}\x1f{draw}", "playground"),
+            "seed": self._seed(instruction, input, draw),
         }
-        answered = answer(self._config, self._engines[name], [row], self._config.respond.sampling)[0]
+        answered = answer(self._config, self._engines[name], [row], sampling or self._config.respond.sampling)[0]
         text = answered["response"]
         return Answer(name, text, answered["finished"], self._read(text) if text else None)
+
+    def _seed(self, instruction: str, input: str, draw: int) -> int:
+        prompt = self._prompts.get((instruction, input))
+        if prompt:
+            return row_seed(self._config.seed, f"{prompt}/{draw}", "respond")
+        return row_seed(self._config.seed, f"{instruction}\x1f{input}\x1f{draw}", "playground")
 
     def _read(self, text: str) -> np.ndarray:
         from emogap.emotion.classify import load

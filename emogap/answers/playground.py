@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 import numpy as np
 
-from emogap.config import Config
+from emogap.config import Config, Sampling
 from emogap.emotions import INDEX, LABELS, group_of
-from emogap.errors import EmogapError
+from emogap.errors import EmogapError, MissingInput
 from emogap.store.style import GROUP_COLOURS
 
 if TYPE_CHECKING:
     from emogap.answers.live import Answer
 
-Ask = Callable[[str, str, str, int], "Answer"]
-"""(model, instruction, input, draw) → its answer."""
+Ask = Callable[[str, str, str, int, Sampling], "Answer"]
+"""(model, instruction, input, draw, sampling) → its answer."""
+_ROW = {"flex_flow": "row wrap"}
 SHOWN = 4
 """How many of an answer's emotions are shown."""
 
@@ -30,13 +31,34 @@ def playground(config: Config) -> widgets.VBox:
     examples: dict[str, tuple[str, str]] = {}
     for prompt in load_prompts(config.respond.prompts):
         examples.setdefault(prompt.emotion, (prompt.instruction, prompt.input))
-    return build(live.names, examples, live.ask)
+    return build(live.names, examples, live.ask, config.respond.sampling, first_emotion(config, examples))
 
 
-def build(models: Sequence[str], examples: Mapping[str, tuple[str, str]], ask: Ask) -> widgets.VBox:
-    """The widgets. ``examples``: emotion → (instruction, input), put into the fields when that emotion is chosen."""
+def first_emotion(config: Config, examples: Mapping[str, tuple[str, str]]) -> str:
+    """The first emotion to whose prompt every model of the home had something to say; the first of all where there are
+    no answers yet."""
+    from emogap.answers.respond import conditions, read_responses
+
+    try:
+        answers = read_responses(config, conditions(config)[0])
+    except MissingInput:
+        return next(iter(examples))
+    said = answers["response"].ne("").groupby(answers["instruction_emotion"], sort=False).all()
+    return next((emotion for emotion in examples if said.get(emotion, False)), next(iter(examples)))
+
+
+def build(
+    models: Sequence[str],
+    examples: Mapping[str, tuple[str, str]],
+    ask: Ask,
+    sampling: Sampling | None = None,
+    first: str | None = None,
+) -> widgets.VBox:
+    """The widgets. ``examples``: emotion → (instruction, input), put into the fields when that emotion is chosen;
+    ``first``: the one that is chosen to begin with. ``sampling``: what the sampling fields begin with."""
     wide = widgets.Layout(width="98%")
-    emotion = widgets.Dropdown(options=list(examples), description="emotion")
+    emotion = widgets.Dropdown(options=list(examples), value=first or next(iter(examples)), description="emotion")
+    fields = _sampling_fields(sampling or Sampling())
     instruction = widgets.Textarea(description="instruction", layout=wide)
     input_text = widgets.Text(description="input", layout=wide)
     chosen = widgets.SelectMultiple(
@@ -45,7 +67,7 @@ def build(models: Sequence[str], examples: Mapping[str, tuple[str, str]], ask: A
     draw = widgets.BoundedIntText(value=0, min=0, max=10_000, description="draw")
     button = widgets.Button(description="Answer", button_style="primary")
     state = widgets.HTML()
-    answers = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
+    answers = widgets.HBox(layout=_ROW)
 
     def fill(_change: object = None) -> None:
         instruction.value, input_text.value = examples[emotion.value]
@@ -55,7 +77,8 @@ def build(models: Sequence[str], examples: Mapping[str, tuple[str, str]], ask: A
         try:
             for model in chosen.value:
                 state.value = f"{escape(model)} is answering …"
-                answer = ask(model, instruction.value, input_text.value, draw.value)
+                drawn = Sampling(**{name: field.value for name, field in fields.items()})
+                answer = ask(model, instruction.value, input_text.value, draw.value, drawn)
                 answers.children += (widgets.HTML(answer_card(answer, emotion.value)),)
             state.value = "" if chosen.value else "choose a model"
         except EmogapError as error:
@@ -66,7 +89,24 @@ def build(models: Sequence[str], examples: Mapping[str, tuple[str, str]], ask: A
     emotion.observe(fill, names="value")
     button.on_click(run)
     fill()
-    return widgets.VBox([widgets.HBox([emotion, draw]), instruction, input_text, chosen, button, state, answers])
+    above = [widgets.HBox([emotion, draw]), instruction, input_text, widgets.HBox([*fields.values()], layout=_ROW)]
+    return widgets.VBox([*above, chosen, button, state, answers])
+
+
+def _sampling_fields(sampling: Sampling) -> dict[str, widgets.Widget]:
+    """A field for each setting of a sampling, under the setting's name."""
+    small = {"layout": widgets.Layout(width="14em"), "style": {"description_width": "initial"}}
+    kinds = {
+        "temperature": (widgets.BoundedFloatText, {"min": 0, "max": 10, "step": 0.1}),
+        "top_p": (widgets.BoundedFloatText, {"min": 0.01, "max": 1, "step": 0.05}),
+        "top_k": (widgets.BoundedIntText, {"min": 0, "max": 1_000_000}),
+        "repetition_penalty": (widgets.BoundedFloatText, {"min": 0.1, "max": 10, "step": 0.1}),
+        "max_new_tokens": (widgets.BoundedIntText, {"min": 1, "max": 4096}),
+    }
+    return {
+        name: kind(value=getattr(sampling, name), description=name.replace("_", " "), **ends, **small)
+        for name, (kind, ends) in kinds.items()
+    }
 
 
 def answer_card(answer: "Answer", asked: str) -> str:

@@ -239,6 +239,25 @@ def conversation(config: Config, row: dict[str, Any]) -> "Conversation":
     )
 
 
+def as_asked(config: Config, prompt: Prompt) -> pd.DataFrame:
+    """A prompt as the models of the study read it, a row for those that read the same: ``models``, ``tokens`` (how
+    many), ``text`` (with special tokens).
+
+    Raises ``ModelError`` or ``MissingInput`` if a model cannot be had.
+    """
+    from emogap.lm.engines.chat_format import ChatFormat
+    from emogap.lm.loading import load_tokenizer
+
+    row = {"prompt_id": prompt.id, "sample": 0, "instruction": prompt.instruction, "input": prompt.input, "seed": 0}
+    asked, readers = conversation(config, row), {}
+    for model in study_models(config):
+        tokenizer = load_tokenizer(hub.study_model(config, model.key).path)
+        ids = ChatFormat(tokenizer).encode(asked)
+        readers.setdefault((len(ids), tokenizer.decode(ids)), []).append(model.key)
+    rows = [(", ".join(models), *seen) for seen, models in readers.items()]
+    return pd.DataFrame(rows, columns=["models", "tokens", "text"])
+
+
 def _answered(row: dict[str, Any], reply: "Reply") -> dict[str, Any]:
     if reply.finish == "error":
         raise ModelError(f"{row['model']}: the answer to prompt {row['prompt_id']} failed: {reply.error}")

@@ -16,7 +16,7 @@ from emogap.records import SCORES, read_rows
 from emogap.store.artefacts import write_text
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View, to_latex
-from emogap.train.models import NO_TRAINED, study_models
+from emogap.train.models import study_models
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -123,17 +123,13 @@ def _shares(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
 
 def _changes(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
     from emogap.answers.sentiment_figures import change_per_emotion
-    from emogap.store.style import nothing_figure
 
     answers, bases, grouping = judged(config, everyone), _bases(config), config.sentiment.grouping
     groups = sentiment.change_table(answers, bases, "group", grouping, **_drawing(config))
     emotions = sentiment.change_table(answers, bases, "emotion", grouping, **_drawing(config))
     yield _table(config, "sentiment_change_groups", groups)
     yield _table(config, "sentiment_change_emotions", emotions)
-    figure = (
-        change_per_emotion(emotions, groups, list(config.bases)) if len(emotions) else nothing_figure(f"{NO_TRAINED}.")
-    )
-    yield _figure(config, "sentiment_change", figure)
+    yield _figure(config, "sentiment_change", change_per_emotion(emotions, groups, list(config.bases)))
 
 
 def _asked_and_found(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:

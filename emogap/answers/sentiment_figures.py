@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from emogap.store.style import EMOTION_ORDER, GROUP_COLOURS, SEQUENTIAL, model_colours, use_style
+from emogap.store.style import EMOTION_ORDER, GROUP_COLOURS, SEQUENTIAL, model_colours, nothing_figure, use_style
+from emogap.train.models import NO_TRAINED
 
 GROUP_ROWS = ("positive", "ambiguous", "neutral", "negative")
 
@@ -28,11 +29,11 @@ def stacked_groups(table: pd.DataFrame) -> Figure:
     for axis, row in zip(axes[0], rows, strict=True):
         part = table[table["row"] == row].set_index("model").reindex(models)
         _stack(axis, part, groups)
-        axis.set_title(f"asked: {row} (n = {int(part['n'].max())})", fontsize="medium")
+        axis.set_title(f"asked: {row} (n = {int(part['n'].max())})")
         axis.set_xlabel("share of answers, %")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=len(groups), frameon=False, bbox_to_anchor=(0.5, -0.06))
-    figure.suptitle(_stacked_title(table), x=0.01, ha="left", fontweight="bold")
+    figure.suptitle("Groups of emotions found in the answers, by the group asked for", x=0.01, ha="left")
     figure.tight_layout()
     return figure
 
@@ -51,13 +52,6 @@ def _stack(axis: plt.Axes, part: pd.DataFrame, groups: Sequence[str]) -> None:
     axis.grid(False)
     if not axis.yaxis_inverted():
         axis.invert_yaxis()
-
-
-def _stacked_title(table: pd.DataFrame) -> str:
-    pooled = table.groupby("model", sort=False)[["positive_count", "n"]].sum()
-    share = 100 * pooled["positive_count"] / pooled["n"]
-    lowest, highest = f"{share.min():.0f} % ({share.idxmin()})", f"{share.max():.0f} % ({share.idxmax()})"
-    return f"Of all answers, {lowest} to {highest} are positive"
 
 
 def asked_found_heatmap(table: pd.DataFrame, model: str) -> Figure:
@@ -90,6 +84,8 @@ def change_per_emotion(emotions: pd.DataFrame, groups: pd.DataFrame, bases: Sequ
 
     Both tables have the columns of ``change_table``. Points without a bar rest on a single prompt.
     """
+    if emotions.empty:
+        return nothing_figure(f"{NO_TRAINED}.")
     use_style()
     models = list(dict.fromkeys(emotions["model"]))
     colours = model_colours([*bases, *models], bases)
@@ -109,14 +105,14 @@ def change_per_emotion(emotions: pd.DataFrame, groups: pd.DataFrame, bases: Sequ
         axis.plot(part["change"], places, "o", color=colours[model], markersize=4)
         axis.set_yticks(places, order)
         axis.set_xlabel("positive answers,\npercentage points")
-        axis.set_title(model, fontsize="medium")
+        axis.set_title(model)
     axes[0][0].invert_yaxis()
     prompts = int(emotions["prompts"].max())
     standing = int((pooled["p_holm"] < 0.05).sum()), int((emotions["p_holm"] < 0.05).sum())
     figure.suptitle(
         f"Changes from the base that stand after Holm's correction: {standing[0]} of {len(pooled)} by group, "
         f"{standing[1]} of {len(emotions)} by emotion\n(at most {prompts} prompt{'s' * (prompts > 1)} an emotion)",
-        x=0.01, ha="left", fontweight="bold", fontsize="large",
+        x=0.01, ha="left",
     )  # fmt: skip
     figure.tight_layout()
     return figure
@@ -140,14 +136,10 @@ def language_and_sentiment(sentiment: pd.DataFrame, language: pd.DataFrame, base
             _point(axis, row, column, color=colours[row.model], fmt=marker, label=row.model)
         axis.set_xlabel("positive answers, %")
         axis.set_ylabel(label)
+    answers = f"{both['n'].max()} answers"
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=2, frameon=False, bbox_to_anchor=(0.5, -0.14))
-    figure.suptitle(
-        f"Positive answers beside what they may cost ({both['n'].max()} answers a model)",
-        x=0.01,
-        ha="left",
-        fontweight="bold",
-    )
+    figure.suptitle(f"Positive answers beside what else is measured ({answers} a model)", x=0.01, ha="left")
     figure.tight_layout()
     return figure
 

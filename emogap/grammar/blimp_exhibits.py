@@ -39,12 +39,11 @@ def _of_study(config: Config) -> Iterator[Shown]:
 
 def _no_differences(table: "pd.DataFrame") -> Iterator[Shown]:
     """Bases alone: said in the place of the differences, which the report and the notebook show."""
-    from emogap.store.style import nothing_figure
+    from emogap.grammar.figures import differences_figure
 
     name, order = "blimp_differences", _ORDERS["phenomenon"] + 2
     yield Exhibit(name, "table", f"{NO_TRAINED}.", order), table.rename(columns={"group": "phenomenon"})
-    figure = nothing_figure(f"{NO_TRAINED}.")
-    yield Exhibit(name, "figure", f"{NO_TRAINED}.", order, alt=NO_TRAINED), figure
+    yield Exhibit(name, "figure", f"{NO_TRAINED}.", order, alt=NO_TRAINED), differences_figure(table, [])
 
 
 def blimp_exhibits(config: Config, found: Measured, published: Path | None = None) -> Iterator[Shown]:
@@ -82,7 +81,7 @@ def _differences(correct: "pd.DataFrame", bases: Mapping[str, str], group: str) 
     name, order = f"blimp_differences{_ending(group)}", _ORDERS[group]
     caption = f"Accuracy of each model minus its base's over the same pairs, in percentage points; {_TESTS}."
     yield Exhibit(name, "table", caption, order + 2, view=DIFFERENCES), table.rename(columns={"group": group})
-    caption = f"What fine-tuning did to grammar: accuracy minus the base model's, by {group}, with 95 % intervals."
+    caption = f"Accuracy on minimal pairs minus the base model's, by {group}, with 95 % intervals."
     alt = f"for each {group}, points with intervals for each model around a zero line"
     figure = differences_figure(table, list(dict.fromkeys(bases.values())))
     yield Exhibit(name, "figure", caption, order + 2, alt=alt), figure

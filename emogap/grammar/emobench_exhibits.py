@@ -42,6 +42,17 @@ def emobench_drawing(config: Config) -> Drawing:
     return drawing(folder, "emobench", "tables/emobench_accuracy", inputs, shown, settings, config.seed, once)
 
 
+def study_tables(config: Config) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """Accuracies, and which places of the list were taken (see ``emobench_tables``), of the study's models; empty where
+    there was nothing to ask."""
+    import pandas as pd
+
+    if not EMOBENCH.is_there(config):
+        return pd.DataFrame(), pd.DataFrame()
+    scores = EMOBENCH.of_study(config).scores
+    return emobench_tables.accuracies(emobench_tables.by_question(scores)), emobench_tables.positions(scores)
+
+
 def _of_study(config: Config) -> Iterator[Shown]:
     if EMOBENCH.is_there(config):
         yield from emobench_exhibits(config, EMOBENCH.of_study(config))
@@ -52,10 +63,11 @@ def _of_study(config: Config) -> Iterator[Shown]:
 def _missing(config: Config) -> Shown:
     import pandas as pd
 
+    from emogap.grammar.figures import NO_QUESTIONS
+
     remedy = "emogap fetch emobench, or --set emobench.data=DIR"
     table = pd.DataFrame([{"missing": f"EA.jsonl and EU.jsonl in {config.emobench.data}", "remedy": remedy}])
-    caption = "EmoBench was not measured: its questions are not there."
-    return Exhibit("emobench_accuracy", "table", caption, _ORDER), table
+    return Exhibit("emobench_accuracy", "table", NO_QUESTIONS, _ORDER), table
 
 
 def emobench_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
@@ -67,7 +79,7 @@ def emobench_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
     colour_bases = list(dict.fromkeys(found.bases.values()))
     caption = (
         f"{_FORM}, accuracy in percent with 95 % intervals over questions: {_WAYS}; + above chance, - below it, "
-        "unmarked: at chance."
+        "unmarked: the interval holds chance."
     )
     yield _table("emobench_accuracy", caption, 0, accuracies, _VIEW)
     caption = f"{_FORM}: accuracy by task and way of asking, with 95 % intervals; the line is chance."
@@ -109,7 +121,8 @@ def printed(config: Config, found: Measured) -> str:
     ]
     positions = emobench_tables.positions(found.scores)
     liked = positions.loc[positions.groupby(["model", "task", "way", "choices"], sort=False)["share"].idxmax()]
-    parts.append("Place in the list that was taken most often:\n" + cells(liked, _POSITIONS).to_string(index=False))
+    heading = "Place in the list that was taken most often (the first of those that tie)"
+    parts.append(f"{heading}:\n{cells(liked, _POSITIONS).to_string(index=False)}")
     changed = emobench_tables.differences(questions, found.bases, config.sentiment.bootstrap, config.seed)
     if not changed.empty:
         told = int((changed["p_holm"] < 1 - LEVEL).sum())

@@ -9,8 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from emogap.store.style import model_colours, use_style
+from emogap.store.style import model_colours, nothing_figure, use_style
+from emogap.train.models import NO_TRAINED
 
+NO_QUESTIONS = "EmoBench was not measured: its questions are not there."
 _LEVEL = 0.05
 _ROW = 0.11
 """Inches that one point takes in height."""
@@ -20,10 +22,13 @@ _MARKERS = "osD^vPX*"
 def differences_figure(differences: pd.DataFrame, bases: list[str]) -> Figure:
     """Points with intervals: each model's difference to its base, a row a phenomenon or paradigm.
 
-    ``differences``: model, group, pairs, difference, low, high (percentage points), p_holm; groups in the order they
-    are to stand in. A filled point has ``p_holm`` below 0.05.
+    ``differences``: model, group (or phenomenon, or paradigm), pairs, difference, low, high (percentage points),
+    p_holm; groups in the order they are to stand in. A filled point has ``p_holm`` below 0.05.
     """
+    if differences.empty:
+        return nothing_figure(f"{NO_TRAINED}.")
     use_style()
+    differences = differences.rename(columns={"phenomenon": "group", "paradigm": "group"})
     groups = list(dict.fromkeys(differences["group"]))
     models = list(dict.fromkeys(differences["model"]))
     colours = model_colours(models, bases)
@@ -39,10 +44,7 @@ def differences_figure(differences: pd.DataFrame, bases: list[str]) -> Figure:
     axes.set_xlabel("accuracy minus the base model's (percentage points)")
     axes.set_title("Grammar after fine-tuning, against the base")
     below = 0.6 / height  # inches under the axes, whatever their height
-    axes.legend(
-        handles=_handles(colours), loc="upper center", bbox_to_anchor=(0.35, -below), ncols=2, frameon=False,
-        fontsize="small",
-    )  # fmt: skip
+    axes.legend(handles=_handles(colours), loc="upper center", bbox_to_anchor=(0.35, -below), ncols=2, frameon=False)
     return figure
 
 
@@ -51,6 +53,8 @@ def accuracy_figure(accuracies: pd.DataFrame, bases: list[str]) -> Figure:
 
     ``accuracies``: model, task, way, questions, accuracy, low, high, chance (percent).
     """
+    if accuracies.empty:
+        return nothing_figure(NO_QUESTIONS)
     use_style()
     tasks, ways = list(dict.fromkeys(accuracies["task"])), list(dict.fromkeys(accuracies["way"]))
     models = list(dict.fromkeys(accuracies["model"]))
@@ -61,7 +65,7 @@ def accuracy_figure(accuracies: pd.DataFrame, bases: list[str]) -> Figure:
         of_task = accuracies[accuracies["task"] == task].assign(filled=True)
         _points(axes, of_task, "way", "accuracy", {way: way for way in ways}, colours)
         axes.axvline(of_task["chance"].iloc[0], color="black", linestyle="--", linewidth=0.9, label="chance")
-        axes.set_title(f"{task} (n={of_task['questions'].iloc[0]})", fontsize="medium")
+        axes.set_title(f"{task} (n={of_task['questions'].iloc[0]})")
         axes.set_xlim(0, 100)
         axes.set_xlabel("accuracy (%)")
     _finish(figure, panels[0][0], "Questions on emotions: accuracy against chance", ncols=3)
@@ -74,6 +78,8 @@ def positions_figure(positions: pd.DataFrame, bases: list[str]) -> Figure:
     ``positions``: model, task, way, choices, position, share, expected (percent). A solid line is the log-probability,
     a dotted one that per character.
     """
+    if positions.empty:
+        return nothing_figure(NO_QUESTIONS)
     use_style()
     panels = list(dict.fromkeys(positions[["task", "choices"]].itertuples(index=False, name=None)))
     colours = model_colours(list(dict.fromkeys(positions["model"])), bases)
@@ -87,13 +93,13 @@ def positions_figure(positions: pd.DataFrame, bases: list[str]) -> Figure:
                 linewidth=1.2, label=f"{model}, {way}",
             )  # fmt: skip
         axes.axhline(100 / count, color="black", linestyle="--", linewidth=0.9, label="no bias")
-        axes.set_title(f"{task}, {count} choices", fontsize="medium")
+        axes.set_title(f"{task}, {count} choices")
         axes.set_xticks(range(1, count + 1))
         axes.set_xlabel("place in the list")
     grid[0][0].set_ylim(0, 100)
     grid[0][0].set_ylabel("share of answers (%)")
     title = "Questions on emotions: which place of the list is taken"
-    _finish(figure, grid[0][0], title, ncols=2, fontsize="small")
+    _finish(figure, grid[0][0], title, ncols=2)
     return figure
 
 
@@ -135,7 +141,7 @@ def _handles(colours: dict[str, str]) -> list[Line2D]:
 
 def _finish(figure: Figure, first: Axes, title: str, **legend) -> None:
     """A title over all panels and one legend below them."""
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    figure.suptitle(title, x=0.01, ha="left")
     handles, labels = first.get_legend_handles_labels()
     figure.tight_layout()
     figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.0), frameon=False, **legend)

@@ -60,14 +60,14 @@ def layers(table: "pd.DataFrame", known: list[str]) -> Iterator[Shown]:
     from emogap.lens.figures import layer_curves
 
     yield (
-        Exhibit("by_layer", "table", "What each layer knows of the next token, averaged over all positions.", 80),
+        Exhibit("by_layer", "table", "Measures of each layer: means over all positions, of the rank the median.", 80),
         mean_by_layer(table),
     )
     yield (
         Exhibit(
             "by_layer",
             "figure",
-            "From layer to layer: uncertainty, distance to the model's last word, and rank of the next token "
+            "From layer to layer: entropy, distance from the last layer, and rank of the next token "
             "(mean over positions; bands: 95 % interval of the mean over texts).",
             81,
             alt="three line plots over the layers, a line a model",
@@ -110,7 +110,7 @@ def emotions(
         every.assign(**{n: every[n].map(lambda value: float(f"{value:.3g}")) for n in ("mean", "low", "high")}),
     )
     for family in families(mass.models, bases):
-        caption = f"{' and '.join(family)}: where in the depth the words of an emotion come up"
+        caption = f"{' and '.join(family)}: the words of an emotion, layer by layer"
         yield (
             Exhibit(
                 f"emotion_curves_{_named(family)}",

@@ -155,7 +155,7 @@ def _label_positions(ax: Axes, rows: pd.DataFrame) -> None:
                      rotation_mode="anchor", **style)  # fmt: skip
     above.tick_params(length=2)
     layers = sorted(rows["layer"].unique())
-    ax.set_yticks(range(0, len(layers), 2), layers[::2], fontsize=7)
+    ax.set_yticks(range(0, len(layers), 2), layers[::2])
     ax.grid(False)
 
 
@@ -167,8 +167,7 @@ def _colour_bar(figure: Figure, image, axes, label: str, width: float) -> Colorb
     bar = figure.colorbar(
         image, ax=axes, location="bottom", fraction=share, pad=0.01, aspect=width / thickness, extend=extend
     )
-    bar.set_label(label, fontsize=8)
-    bar.ax.tick_params(labelsize=7)
+    bar.set_label(label)
     return bar
 
 
@@ -265,7 +264,7 @@ def layer_curves(table: pd.DataFrame, bases: list[str]) -> Figure:
         "kl_to_final": "KL from the last layer (nats)",
         "rank": "rank of the next token",
     }
-    figure, axes = plt.subplots(1, len(measures), figsize=(10.5, 3.5), layout="constrained")
+    figure, axes = plt.subplots(1, len(measures), figsize=(9, 3.2), layout="constrained")
     for ax, (measure, label) in zip(axes, measures.items(), strict=True):
         chosen = table[table["measure"] == measure].assign(value=_on_scale(measure))
         per_text = chosen.groupby(["model", "prompt_id", "layer"])["value"].mean()
@@ -281,9 +280,9 @@ def layer_curves(table: pd.DataFrame, bases: list[str]) -> Figure:
         if measure != "entropy":
             ax.set_yscale("symlog" if measure == "kl_to_final" else "log")
             ax.set_ylim(bottom=0 if measure == "kl_to_final" else 1)
-    axes[0].legend(frameon=False, fontsize="small")
-    figure.suptitle(f"Where in the depth the next token is decided ({_texts(table['prompt_id'].nunique())})", x=0.01,
-                    ha="left")  # fmt: skip
+    axes[0].legend(frameon=False)
+    title = f"Entropy, distance and rank, layer by layer ({_texts(table['prompt_id'].nunique())})"
+    figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
@@ -324,12 +323,12 @@ def emotion_curves(curves: pd.DataFrame, depths: pd.DataFrame, models: Sequence[
             ax.plot(line["layer"], line["mean"], color=colours[model], label=model)
             ax.fill_between(line["layer"], line["low"], line["high"], color=colours[model], alpha=0.2, linewidth=0)
             ax.plot(at["half_depth"], at["final_mass"] / 2, marker="o", markersize=5, color=colours[model])
-        ax.set_title(f"{quantity} ({_texts(int(line['texts'].iloc[0]))})", fontsize=9)
+        ax.set_title(f"{quantity} ({_texts(int(line['texts'].iloc[0]))})")
         ax.set_xlabel("layer (0: embedding)")
     axes[0, 0].set_yscale("log")
     axes[0, 0].set_ylim(_FLOOR, 1)
     axes[0, 0].set_ylabel("mean probability mass")
-    axes[0, 0].legend(frameon=False, fontsize="small", loc="upper left")
+    axes[0, 0].legend(frameon=False, loc="upper left")
     figure.suptitle("Mass on the words of an emotion (dot: half of the final mass)", x=0.01, ha="left")
     return figure
 
@@ -360,7 +359,7 @@ def emotion_map(curves: pd.DataFrame, models: Sequence[str]) -> Figure:
     for ax in axes[0]:
         ax.set_xlabel("layer (0: embedding)")
         ax.grid(False)
-    axes[0, 0].set_yticks(range(len(EMOTION_ORDER)), EMOTION_ORDER, fontsize=8)
+    axes[0, 0].set_yticks(range(len(EMOTION_ORDER)), EMOTION_ORDER)
     return figure
 
 
@@ -402,7 +401,7 @@ def word_curves(table: pd.DataFrame, models: Sequence[str], bases: Sequence[str]
     axes[0, 0].set_ylabel("mean probability")
     axes[1, 0].set_ylabel("mean rank (geometric)")
     axes[1, 0].set_ylim(bottom=1)
-    axes[0, 0].legend(frameon=False, fontsize="small")
+    axes[0, 0].legend(frameon=False)
     figure.suptitle(f"Target words as the next word ({_texts(ends['prompt_id'].nunique())})", x=0.01, ha="left")
     return figure
 

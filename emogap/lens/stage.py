@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -20,9 +19,6 @@ from emogap.store.pieces import Piece, Summary, run
 from emogap.text.forms import Label, Text, check
 from emogap.text.reading import given_file, passages_rule, read_json, read_passages
 from emogap.train.models import StudyModel, check_known, measurable, not_measured, recipe_parts, wanted_models, weights
-
-if TYPE_CHECKING:
-    pass
 
 _OPENINGS = ".openings"
 

@@ -51,7 +51,7 @@ def build(models: Sequence[str], sentences: Mapping[str, str], read: Read, words
     part = widgets.Dropdown(options=[], description="positions", layout=wide)
     button = widgets.Button(description="Read", button_style="primary")
     state = widgets.HTML()
-    picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
+    picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", display="none"))
     shown: dict[str, pd.DataFrame] = {}
 
     def fill(_change: object = None) -> None:
@@ -79,6 +79,7 @@ def build(models: Sequence[str], sentences: Mapping[str, str], read: Read, words
     def draw(_change: object = None) -> None:
         if shown:
             picture.value = _png(shown["table"], measure.value, *part.value)
+            picture.layout.display = ""
 
     sentence.observe(fill, names="value")
     measure.observe(draw, names="value")

@@ -1,9 +1,9 @@
 """The report's tables and figure of people's preference."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -12,9 +12,7 @@ from emogap.preference.questionnaire import Votes, preference_table, prompts_tab
 from emogap.store.exhibits import Exhibit, Shown, show
 from emogap.store.style import model_colours, use_style
 from emogap.store.views import View, cells
-
-if TYPE_CHECKING:
-    pass
+from emogap.text.statistics import leader, wilson_interval
 
 ORDER = 69
 SHARES = View({"": 1, "strength": 2})
@@ -59,6 +57,15 @@ def preference_shares(table: pd.DataFrame, bases: Sequence[str]) -> Figure:
     axis.grid(axis="y", visible=False)
     axis.set_xlim(0, min(110, table["high"].max() + 10))
     axis.set_xlabel("share of the choices, %")
-    axis.set_title(f"{table['model'].iloc[0]} is preferred most often ({table['votes'].sum()} choices)")
+    axis.set_title(f"{_preferred(table)} ({table['votes'].sum()} choices, 95 % intervals)")
     figure.tight_layout()
     return figure
+
+
+def _preferred(table: pd.DataFrame) -> str:
+    """By the intervals of the table and by Wilson's: resampled choices that all agree have no spread, however few."""
+    wilson = [wilson_interval(votes, table["votes"].sum()) for votes in table["votes"]]
+    ends = pd.DataFrame(wilson, columns=["low", "high"], index=table["model"]) * 100
+    own = table.set_index("model")
+    first = leader(np.minimum(ends["low"], own["low"]), np.maximum(ends["high"], own["high"]))
+    return f"{first} is preferred most often" if first else "Shares of the choices"

@@ -125,6 +125,12 @@ def _exhibit(entry: dict[str, Any]) -> Exhibit:
     return replace(exhibit, view=View.read(**exhibit.view)) if exhibit.view else exhibit
 
 
+def read_tables(folder: Path) -> dict[str, "pd.DataFrame"]:
+    """Name → table, of all that are registered in a stage's folder. Raises ``InputError`` if that is damaged."""
+    names = [exhibit.name for exhibit in exhibits(folder) if exhibit.kind == "table"]
+    return {name: read_table(folder / "tables" / f"{name}.csv") for name in names}
+
+
 def shown_table(folder: Path, name: str) -> "pd.DataFrame":
     """A table that is registered in a stage's folder, as people read it, all cells texts; its CSV has the numbers.
 

@@ -27,6 +27,12 @@ EMOTION_ORDER = LABELS
 """An emotion keeps its place in every figure."""
 
 SEQUENTIAL = "viridis"
+TYPE = 9
+"""Points of all that is written in a figure; only in a grid of texts it may be smaller."""
+_SIZES = (
+    "font.size", "axes.labelsize", "axes.titlesize", "figure.titlesize", "legend.fontsize", "xtick.labelsize",
+    "ytick.labelsize",
+)  # fmt: skip
 
 
 def model_colours(models: Iterable[str], bases: Iterable[str]) -> dict[str, str]:
@@ -49,11 +55,14 @@ def nothing_figure(said: str) -> Figure:
     use_style()
     text = textwrap.fill(said, 88)
     figure = plt.figure(figsize=(7.2, 0.5 + 0.22 * (1 + text.count("\n"))))
+    figure.add_axes((0, 0, 1, 1)).set_axis_off()  # a notebook shows no figure without axes
     figure.text(0.02, 0.5, text.replace("$", r"\$"), va="center", style="italic")
     return figure
 
 
 def use_style() -> None:
     """Set fonts, grid and sizes for every figure drawn afterwards."""
-    sns.set_theme(context="paper", style="whitegrid", font_scale=1.1)
-    plt.rcParams.update({"figure.dpi": 110, "axes.titlelocation": "left", "axes.titleweight": "bold"})
+    sns.set_theme(context="paper", style="whitegrid")
+    plt.rcParams.update(dict.fromkeys(_SIZES, TYPE))
+    plt.rcParams.update({"figure.dpi": 110, "axes.titlelocation": "left"})
+    plt.rcParams.update({"axes.titleweight": "bold", "figure.titleweight": "bold"})

@@ -90,7 +90,7 @@ def _estimates(table: "pd.DataFrame") -> Iterator[tuple[str, str, str]]:
     from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
     names = list(table)
-    for name, after in zip(names, [*names[1:], ""], strict=True):
+    for name, after in zip(names, [*names, ""][1:], strict=True):
         three = (name, "low", "high") if after == "low" else (name, f"{name}_low", f"{name}_high")
         kinds = [table[one].dtype for one in three if one in names]
         if len(kinds) == 3 and all(map(is_numeric_dtype, kinds)) and not all(map(is_integer_dtype, kinds)):

@@ -41,14 +41,17 @@ def before(config: Config, stage: str) -> None:
     if stage in _SECTIONS:
         print(_computes_on(config, _SECTIONS[stage]))
     manifests = home_manifests(config.home)
-    for work in works(config):
-        if work.kind in _WORKS.get(stage, (stage,)):
-            seen = price(config, work, manifests) if work.count else None
-            known = seen is not None and not seen.problems
-            took = work.count / seen.items * seen.seconds if known else 0
-            cost = f"about {clock(took)} ({seen.rate})" if known else "not measured here"
-            amount = f"{work.count:,} {KINDS[work.kind][2]}" if work.count else "how much is not known yet"
-            print(f"{work.kind} {work.name}".rstrip() + f": {amount}, {cost}")
+    own = [work for work in works(config) if work.kind in _WORKS.get(stage, (stage,))]
+    if not own:
+        took = sum(manifest["seconds"] for manifest in manifests.values() if manifest["stage"] == stage)
+        print(f"{stage}: took {clock(took)} here when it was made" if took else f"{stage}: not measured here")
+    for work in own:
+        seen = price(config, work, manifests) if work.count else None
+        known = seen is not None and not seen.problems
+        took = work.count / seen.items * seen.seconds if known else 0
+        cost = f"about {clock(took)} ({seen.rate})" if known else "not measured here"
+        amount = f"{work.count:,} {KINDS[work.kind][2]}" if work.count else "how much is not known yet"
+        print(f"{work.kind} {work.name}".rstrip() + f": {amount}, {cost}")
 
 
 def after(config: Config, stage: str) -> None:

@@ -5,8 +5,12 @@ as independent.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEVEL = 0.95
 Z = 1.959964
@@ -70,6 +74,16 @@ def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
     spread = Z * np.sqrt(share * (1 - share) / trials + Z * Z / (4 * trials * trials))
     scale = 1 + Z * Z / trials
     return float((middle - spread) / scale), float((middle + spread) / scale)
+
+
+def leader(low: "pd.Series", high: "pd.Series") -> str | None:
+    """Who of several may be called the first: the one whose interval lies above those of all others.
+
+    ``low`` and ``high``: the ends, both by name. None where intervals meet, as those of a tie do, where an end that it
+    takes is missing, and of fewer than two.
+    """
+    ahead = [name for name in low.index if len(low) > 1 and (high.drop(name) < low[name]).all()]
+    return ahead[0] if ahead else None
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import wraps
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -12,14 +12,20 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from emogap.records import KEPT
 from emogap.store.exhibits import Exhibit, Shown, read_table
 from emogap.store.style import EMOTION_ORDER, METHOD_COLOURS, SEQUENTIAL, nothing_figure, use_style
 from emogap.store.views import View
+from emogap.text.comparison import mean
+from emogap.text.statistics import leader, wilson_interval
 from emogap.textstats.tables import Statistics
 
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#000000")
 _LINES = ("-", "--", ":", "-.")
 _MARKS = "osD^vP*"
+_NONE_KEPT = "There are no {kind}: none was kept."
+_NONE_ASKED = "Of none of the {kind} is it known which emotion was asked for."
+_Draw = Callable[[pd.DataFrame], Figure]
 _WORDS_SHOWN = 8
 _PROFILE = {
     "average_words": "words a text",
@@ -44,16 +50,10 @@ def statistics_exhibits(folder: Path, kind: str, preset: str, published: str) ->
     yield from _tables(Statistics.read(tables), kind, preset, published)
     for order, drawing in enumerate(_DRAWINGS):
         table = read_table(tables / f"{drawing.table}.csv")
-        caption, alt, draw = drawing.caption, drawing.alt, drawing.draw
-        if not drawing.has(table):
-            caption = alt = drawing.nothing
-            draw = partial(_nothing, drawing.nothing.format(kind=kind))
+        there = drawing.has(table)
+        caption, alt = (drawing.caption, drawing.alt) if there else (drawing.nothing, drawing.nothing)
         exhibit = Exhibit(drawing.name, "figure", caption.format(kind=kind), 92 + order, alt=alt.format(kind=kind))
-        yield exhibit, draw(table)
-
-
-def _nothing(said: str, _: pd.DataFrame) -> Figure:
-    return nothing_figure(said)
+        yield exhibit, drawing.draw(table)
 
 
 def _tables(statistics: Statistics, kind: str, preset: str, published: str) -> Iterator[Shown]:
@@ -127,6 +127,33 @@ def _look(groups: list[str]) -> dict[str, dict]:
     }
 
 
+def _has_rows(table: pd.DataFrame) -> bool:
+    return len(table) > 0
+
+
+def _has_measures(table: pd.DataFrame) -> bool:
+    """Whether any group has a text: of the others it is said how many they have, none."""
+    return table["measure"].isin(_PROFILE).any()
+
+
+def _has_similarity(table: pd.DataFrame) -> bool:
+    return table["similarity"].notna().any()
+
+
+def _drawn_from(nothing: str, has: Callable[[pd.DataFrame], bool] = _has_rows) -> Callable[[_Draw], _Draw]:
+    """A figure of a table; where that has nothing to draw, the sentence that says so."""
+
+    def around(draw: _Draw) -> _Draw:
+        @wraps(draw)
+        def drawn(table: pd.DataFrame) -> Figure:
+            return draw(table) if has(table) else nothing_figure(nothing.format(kind="texts"))
+
+        return drawn
+
+    return around
+
+
+@_drawn_from(_NONE_KEPT)
 def lengths(table: pd.DataFrame) -> Figure:
     """Histograms of lengths, a panel a unit, shares of each group's texts."""
     use_style()
@@ -142,20 +169,21 @@ def lengths(table: pd.DataFrame) -> Figure:
     axes[0].set_ylabel("share of the texts (%)")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, -0.1), ncols=4, frameon=False)
-    figure.suptitle(_longest(table), x=0.01, ha="left", fontweight="bold")
+    figure.suptitle(_longest(table), x=0.01, ha="left")
     figure.tight_layout()
     return figure
 
 
 def _longest(table: pd.DataFrame) -> str:
     words = table[table["unit"] == "words"]
-    middle = (words["low"] + words["high"]) / 2 * words["texts"]
-    average = middle.groupby(words["group"]).sum() / words.groupby("group")["texts"].sum()
-    if len(average) == 1:
-        return f"Lengths: {average.iloc[0]:.0f} words on average"
-    return f"Lengths: {average.idxmax()} writes longest, {average.idxmin()} shortest"
+    middles = ((words["low"] + words["high"]) / 2).repeat(words["texts"])
+    means = {group: mean(values) for group, values in middles.groupby(words["group"].repeat(words["texts"]))}
+    ends = pd.DataFrame(means.values(), index=list(means))
+    first = leader(ends["low"], ends["high"])
+    return f"Lengths: the texts of {first} have the most words on average" if first else "Lengths of the texts"
 
 
+@_drawn_from(_NONE_KEPT)
 def growth(table: pd.DataFrame) -> Figure:
     """Distinct words against words read, both logarithmic, a line a group."""
     use_style()
@@ -166,12 +194,12 @@ def growth(table: pd.DataFrame) -> Figure:
     axis.set(xscale="log", yscale="log", xlabel="words read", ylabel="distinct words")
     axis.legend(frameon=False)
     common = table.groupby("group")["words"].max().min()
-    at = {g: np.interp(common, p["words"], p["distinct"]) for g, p in table.groupby("group", sort=False)}
-    richest = max(at, key=at.get)
-    axis.set_title(f"Vocabulary: {richest} has {at[richest]:,.0f} distinct words in {common:,}")
+    axis.axvline(common, color="0.5", linestyle=":", linewidth=0.8)
+    axis.set_title(f"Vocabulary (dotted: {common:,} words, which every group has)")
     return figure
 
 
+@_drawn_from(_NONE_KEPT, _has_measures)
 def profile(table: pd.DataFrame) -> Figure:
     """Small panels, a measure each: every group's value with its 95 % interval."""
     use_style()
@@ -191,18 +219,27 @@ def profile(table: pd.DataFrame) -> Figure:
                 style = {key: look[group][key] for key in ("color", "marker")}
                 axis.errorbar(value, place, xerr=[[ends[0]], [ends[1]]], capsize=2, markersize=5, **style)
         axis.set_xlabel(label)
-        axis.set_yticks(range(len(groups)), groups)
+        axis.set_yticks(range(len(groups)), [f"{group} (n = {own['texts', group]:,.0f})" for group in groups])
         axis.set_ylim(len(groups) - 0.5, -0.5)
         axis.xaxis.set_major_locator(MaxNLocator(4))
     for axis in axes.flat[len(shown) :]:
         axis.set_visible(False)
-    alike = own["opening_3_share"]
-    title = f"{alike.idxmax()} opens with the same three words in {alike.max():.0%} of its texts"
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
+    figure.suptitle(_most_alike(own.unstack("measure")), x=0.01, ha="left")
     figure.tight_layout()
     return figure
 
 
+def _most_alike(table: pd.DataFrame) -> str:
+    """``table``: a row a group, a column a measure."""
+    repeats = table["opening_3_different"] < table["texts"]  # where all differ, the commonest is any of them
+    first = leader(table["opening_3_share_low"], table["opening_3_share_high"])
+    if first is None or not repeats[first]:
+        return "What the texts of each group are like"
+    share, texts = table.loc[first, ["opening_3_share", "texts"]]
+    return f"{first} opens with the same three words most often: in {share:.0%} of its {texts:,.0f} texts"
+
+
+@_drawn_from(_NONE_ASKED)
 def confusion(table: pd.DataFrame) -> Figure:
     """Emotion asked for × emotion found, per cent of the texts asked for it, all groups together."""
     use_style()
@@ -219,11 +256,12 @@ def confusion(table: pd.DataFrame) -> Figure:
         cbar_kws={"label": "share of the row (%)"},
     )  # fmt: skip
     right = sum(counts.loc[label, label] for label in asked if label in found)
-    axis.set_title(f"The emotion asked for is found in {right / totals.sum():.0%} of {totals.sum():,} texts")
+    axis.set_title(f"The emotion asked for is found in {right:,} of {totals.sum():,} texts")
     axis.set(xlabel="emotion found", ylabel="emotion asked for")
     return figure
 
 
+@_drawn_from(_NONE_ASKED)
 def counts(table: pd.DataFrame) -> Figure:
     """How many texts of each emotion every group has, by source."""
     use_style()
@@ -235,30 +273,79 @@ def counts(table: pd.DataFrame) -> Figure:
         np.log10(wide + 1), annot=wide.map("{:,}".format), fmt="", cmap=SEQUENTIAL, linewidths=0.4, cbar=False, ax=axis,
         annot_kws={"size": 7},
     )  # fmt: skip
-    commonest = wide.sum(axis=1)
-    axis.set_title(f"Texts by emotion: {commonest.idxmax()} leads with {commonest.max() / commonest.sum():.0%}")
+    axis.set_title(_commonest(wide.sum(axis=1)))
     axis.set(xlabel="", ylabel="emotion asked for")
     return figure
 
 
-def _has_rows(table: pd.DataFrame) -> bool:
-    return len(table) > 0
+@_drawn_from("No two groups have texts from the same lines or sources.")
+def differences(table: pd.DataFrame) -> Figure:
+    """Differences between two groups on equal footing: a panel a measure, a row a pair of groups, 95 % intervals.
+
+    ``table``: measure, group, minus, n (lines), difference, low, high.
+    """
+    use_style()
+    named = table.assign(pair=table["group"] + " − " + table["minus"] + " (n = " + table["n"].astype(str) + ")")
+    pairs, shown = list(dict.fromkeys(named["pair"])), list(dict.fromkeys(named["measure"]))
+    rows = -(-len(shown) // 3)
+    figure, axes = plt.subplots(rows, 3, figsize=(9, rows * (0.8 + 0.3 * len(pairs))), sharey=True, squeeze=False)
+    for axis, measure in zip(axes.flat, shown, strict=False):
+        part = named[named["measure"] == measure].set_index("pair").reindex(pairs)
+        axis.axvline(0, color="0.5", linewidth=0.8)
+        axis.hlines(range(len(pairs)), part["low"], part["high"], color="black", linewidth=1.2)
+        axis.plot(part["difference"], range(len(pairs)), "o", color="black", markersize=4)
+        axis.set_xlabel(measure.replace("_", " "))
+        axis.set_yticks(range(len(pairs)), pairs)
+        axis.set_ylim(len(pairs) - 0.5, -0.5)
+    for axis in axes.flat[len(shown) :]:
+        axis.set_visible(False)
+    figure.suptitle("Differences between groups, like with like, with 95 % intervals", x=0.01, ha="left")
+    figure.tight_layout()
+    return figure
 
 
-def _has_measures(table: pd.DataFrame) -> bool:
-    """Whether any group has a text: of the others it is said how many they have, none."""
-    return table["measure"].isin(_PROFILE).any()
+@_drawn_from("No rewrite's similarity to its original was measured.", _has_similarity)
+def similarities(table: pd.DataFrame) -> Figure:
+    """Similarity of each rewrite to its original answer, a row a version: kept ones filled, rejected ones hollow.
+
+    ``table``: a row a rewrite: version, similarity (cosine; missing where none was measured), status.
+    """
+    use_style()
+    table = table[table["similarity"].notna()]
+    versions = list(dict.fromkeys(table["version"]))
+    look = _look(versions)
+    figure, axis = plt.subplots(figsize=(7, 0.8 + 0.5 * len(versions)))
+    for place, version in enumerate(versions):
+        part = table[table["version"] == version]
+        colour = look[version]["color"]
+        for is_kept, own in part.groupby(part["status"].eq(KEPT)):
+            face = colour if is_kept else "none"
+            axis.scatter(own["similarity"], [place] * len(own), s=24, facecolors=face, edgecolors=colour, alpha=0.8)
+        axis.scatter(part["similarity"].mean(), place, marker="|", s=300, color="black")
+    counts = table["version"].value_counts()
+    axis.set_yticks(range(len(versions)), [f"{version} (n = {counts[version]:,})" for version in versions])
+    axis.set_ylim(len(versions) - 0.5, -0.5)
+    axis.set_xlabel("similarity to the original answer (cosine; filled: kept; stroke: mean of all)")
+    axis.set_title("Rewrites and their originals")
+    return figure
+
+
+def _commonest(texts: pd.Series) -> str:
+    ends = [wilson_interval(count, texts.sum()) for count in texts]
+    first = leader(*(pd.Series(end, index=texts.index) for end in zip(*ends, strict=True)))
+    most = f"; most of {first}: {texts[first]:,}" if first else ""
+    return f"Texts by emotion: {texts.sum():,}{most}"
 
 
 @dataclass(frozen=True)
 class _Drawing:
     name: str
     table: str
-    draw: Callable[[pd.DataFrame], Figure]
+    draw: _Draw
     caption: str
     alt: str
-    nothing: str = "There are no {kind}: none was kept."
-    """What stands in its place where the table has nothing to draw."""
+    nothing: str = _NONE_KEPT
+    """The caption where the table has nothing to draw."""
     has: Callable[[pd.DataFrame], bool] = _has_rows
 
 
@@ -272,9 +359,9 @@ _DRAWINGS = (
              "Rising curves of distinct words against words read, one a group."),
     _Drawing("counts", "counts", counts, "Numbers of {kind} by group, source and emotion asked for.",
              "A grid of counts, emotions down, groups and sources across.",
-             "Of none of the {kind} is it known which emotion was asked for."),
+             _NONE_ASKED),
     _Drawing("confusion", "confusion", confusion,
              "Emotion asked for against emotion found by the classifier in the {kind} (the first that it ranks).",
              "A grid, emotions asked for down, emotions found across; agreement would fill the diagonal.",
-             "Of none of the {kind} is it known which emotion was asked for."),
+             _NONE_ASKED),
 )  # fmt: skip

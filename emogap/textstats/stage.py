@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from emogap import records
 from emogap.babylm.process import nothing_emotional
 from emogap.config import Config
 from emogap.emotion.classifier import identify_classifier
@@ -17,7 +18,7 @@ from emogap.errors import MissingInput, UsageError
 from emogap.lm.hub import identify, resolve
 from emogap.lm.loading import tokenizer_folder
 from emogap.paths import MAKERS
-from emogap.records import KEPT, row_seed
+from emogap.records import KEPT, RowType, read_rows, row_seed
 from emogap.store.artefacts import Draft, Recipe, write_text
 from emogap.store.exhibits import Shown, drawing, show
 from emogap.store.pieces import Piece, Summary, run
@@ -27,7 +28,7 @@ from emogap.text.word_counts import PRESETS, REWRITE_PRESETS, STORY_PRESETS
 from emogap.text.words import spelling_rule
 from emogap.textstats.scan import Job, Scan, scan
 from emogap.textstats.sources import COLUMNS, REWRITE_COLUMNS, STORY_COLUMNS, read_texts, sources_rule
-from emogap.textstats.tables import Statistics
+from emogap.textstats.tables import TABLE_COLUMNS, Statistics
 
 STATISTICS = "text_statistics.csv"
 TABLES = "tables"
@@ -36,17 +37,6 @@ OPTIONAL = ("tables/comparisons", "tables/words_by_emotion", "tables/names_and_o
 _PER_TEXT = ("words", "sentences", "tokens", "flesch_reading_ease", "flesch_kincaid_grade")
 _TOP = 20
 _LENGTH_BINS = 30
-_COLUMNS = {
-    "lengths": ("group", "unit", "low", "high", "texts"),
-    "growth": ("group", "words", "distinct"),
-    "comparisons": ("measure", "group", "minus", "basis", "n", "difference", "low", "high"),
-    "openings": ("group", "words", "opening", "texts", "share"),
-    "names": ("group", "name", "texts", "share"),
-    "emotion_words": ("emotion", "rank", "word", "count", "z"),
-    "confusion": ("group", "asked", "found", "texts"),
-    "counts": ("group", "source", "emotion", "texts"),
-}
-"""The columns of each table beside ``statistics``."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +54,20 @@ class Genre:
     folder: Callable[[Config], Path]
     inputs: Callable[[Config], dict[str, Path]]
     """Name → file of a home's own texts. Raises ``MissingInput`` while they are not there."""
+    row_type: RowType
+    """Of these files."""
 
     def run(self, config: Config) -> Summary:
         """Statistics of a home's accepted texts. Raises ``MissingInput``, ``InputError`` or ``ModelError``."""
         return run(self.stage, self.pieces(config))
+
+    def rows(self, config: Config) -> pd.DataFrame:
+        """A home's own texts as they were asked for and came, a row a text, rejected ones too; ``emotion_score`` and
+        ``similarity`` are missing where they were not measured. Raises ``MissingInput``."""
+        tables = [read_rows(path, self.row_type) for path in self.inputs(config).values()]
+        table = pd.concat(tables or [pd.DataFrame(columns=list(self.row_type.columns))], ignore_index=True)
+        numbers = {name: float for name in ("emotion_score", "similarity")}
+        return table.reindex(columns=list(dict.fromkeys([*table, *numbers]))).astype(numbers)
 
     def pieces(self, config: Config) -> list[Piece]:
         """One table, and what is seen of it and of those beside it. Raises ``MissingInput``."""
@@ -97,11 +97,11 @@ def _rewrites(config: Config) -> dict[str, Path]:
 
 STORIES = Genre(
     "stories", "babylm-stats", STORY_PRESETS, STORY_COLUMNS, "story_statistics", "method",
-    lambda config: config.home.story_stats, _stories,
+    lambda config: config.home.story_stats, _stories, records.STORIES,
 )  # fmt: skip
 REWRITES = Genre(
     "rewrites", "alpaca-stats", REWRITE_PRESETS, REWRITE_COLUMNS, "rewrite_statistics", "version",
-    lambda config: config.home.rewrite_stats, _rewrites,
+    lambda config: config.home.rewrite_stats, _rewrites, records.REWRITES,
 )  # fmt: skip
 story_stats, story_stats_pieces = STORIES.run, STORIES.pieces
 rewrite_stats, rewrite_stats_pieces = REWRITES.run, REWRITES.pieces
@@ -192,7 +192,7 @@ def describe(texts: pd.DataFrame, genre: Genre, config: Config) -> Statistics:
         for measure in ("texts", "total_words", "unique_words")
     ]
     if texts.empty:
-        return Statistics(_tidy(nothing), **{table: _table(table, []) for table in _COLUMNS})
+        return Statistics(_tidy(nothing), **{table: _table(table, []) for table in TABLE_COLUMNS})
     tokenizer = tokenizer_folder(resolve(config.bases[_tokenizer_name(config)]).path)
     nltk_presets = tuple(name for name in genre.presets if name.startswith("published"))
     found = scan(texts, Job(nltk_presets, tokenizer), config.stats.workers)
@@ -226,13 +226,33 @@ def describe(texts: pd.DataFrame, genre: Genre, config: Config) -> Statistics:
     )
 
 
+def meaning(rewrites: pd.DataFrame) -> pd.DataFrame:
+    """How far each version keeps the meaning, rejected rewrites too: version, rewrites, kept, similarity (mean cosine),
+    all_facts (share that lacks no number or name of its original), each with the ends of its 95 % interval.
+
+    ``rewrites``: a row a rewrite: version, status, similarity (missing where none was measured), lost (empty where
+    nothing is).
+    """
+    rows = []
+    for version, part in rewrites.groupby("version", sort=False):
+        row = {"version": version, "rewrites": len(part), "kept": int(part["status"].eq(KEPT).sum())}
+        measured = part["similarity"].dropna()
+        found = {"similarity": comparison.mean(measured)} if len(measured) else {}
+        found["all_facts"] = comparison.proportion(int(part["lost"].eq("").sum()), len(part))
+        for name, estimate in found.items():
+            row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        rows.append(row)
+    ends = [f"{name}{end}" for name in ("similarity", "all_facts") for end in ("", "_low", "_high")]
+    return pd.DataFrame(rows, columns=["version", "rewrites", "kept", *ends])
+
+
 def _table(name: str, rows: list) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=_COLUMNS[name])
+    return pd.DataFrame(rows, columns=TABLE_COLUMNS[name])
 
 
 def _counted(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     """How many texts have each combination of values in the columns of that table."""
-    *values, _ = _COLUMNS[name]
+    *values, _ = TABLE_COLUMNS[name]
     return rows.groupby(values).size().rename("texts").reset_index()
 
 
@@ -371,7 +391,7 @@ def _histograms(values: pd.DataFrame) -> pd.DataFrame:
 
 def _growth(encoded: measures.Encoded, members: dict[str, np.ndarray]) -> pd.DataFrame:
     parts = [measures.vocabulary_growth(encoded, part).assign(group=group) for group, part in members.items()]
-    return pd.concat(parts, ignore_index=True)[list(_COLUMNS["growth"])]
+    return pd.concat(parts, ignore_index=True)[list(TABLE_COLUMNS["growth"])]
 
 
 def _comparisons(values: pd.DataFrame, groups: list[str]) -> pd.DataFrame:

@@ -8,6 +8,18 @@ import pandas as pd
 from emogap.store.artefacts import write_text
 from emogap.store.exhibits import read_table
 
+TABLE_COLUMNS = {
+    "lengths": ("group", "unit", "low", "high", "texts"),
+    "growth": ("group", "words", "distinct"),
+    "comparisons": ("measure", "group", "minus", "basis", "n", "difference", "low", "high"),
+    "openings": ("group", "words", "opening", "texts", "share"),
+    "names": ("group", "name", "texts", "share"),
+    "emotion_words": ("emotion", "rank", "word", "count", "z"),
+    "confusion": ("group", "asked", "found", "texts"),
+    "counts": ("group", "source", "emotion", "texts"),
+}
+"""The columns of each table beside ``statistics``."""
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -41,4 +53,5 @@ class Statistics:
     def read(cls, folder: Path) -> "Statistics":
         """What ``write`` wrote; a table without rows may have been taken away."""
         files = {field.name: folder / f"{field.name}.csv" for field in fields(cls)}
-        return cls(**{name: read_table(file) if file.exists() else pd.DataFrame() for name, file in files.items()})
+        found = {name: read_table(file) for name, file in files.items() if file.exists()}
+        return cls(**{name: pd.DataFrame(columns=columns) for name, columns in TABLE_COLUMNS.items()} | found)

@@ -1,16 +1,20 @@
 """The playground: what an answer looks like, and the widgets in a notebook in a browser."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from browser import browser, downloads, wait_for  # noqa: F401 (fixtures)
 from jupyter_lab import lab_address, lab_is_ready
 
-from emogap.answers import live
+from emogap.answers import live, respond
 from emogap.answers.live import Answer, LiveModels
-from emogap.answers.playground import answer_card, build
+from emogap.answers.playground import answer_card, build, first_emotion
+from emogap.answers.respond import conditions
+from emogap.config import Sampling
 from emogap.emotions import INDEX
-from emogap.errors import UsageError
+from emogap.errors import MissingInput, UsageError
 from emogap.lm.engines.engine import Reply
+from emogap.records import row_seed
 
 
 def made_up(model, text, **scores):
@@ -38,20 +42,41 @@ def widgets_by_name(box):
 def test_widgets_fill_in_an_example_and_show_an_answer_of_each_model():
     asked = []
 
-    def ask(model, instruction, input, draw):
-        asked.append((model, instruction, input, draw))
+    def ask(model, instruction, input, draw, sampling):
+        asked.append((model, instruction, input, draw, sampling))
         return made_up(model, f"{model} says so", joy=0.9)
 
-    box = build(["gpt2", "gpt2-instr"], {"joy": ("Sing.", ""), "love": ("Write.", "A letter.")}, ask)
+    study = Sampling(temperature=0.7, top_p=0.9, top_k=0, repetition_penalty=1.2, max_new_tokens=48)
+    box = build(["gpt2", "gpt2-instr"], {"joy": ("Sing.", ""), "love": ("Write.", "A letter.")}, ask, study, "love")
     parts = widgets_by_name(box)
-    parts["emotion"].value = "love"
     assert (parts["instruction"].value, parts["input"].value) == ("Write.", "A letter.")
     parts["draw"].value = 3
     parts["Answer"].click()
-    assert asked == [("gpt2", "Write.", "A letter.", 3), ("gpt2-instr", "Write.", "A letter.", 3)]
+    request = ("Write.", "A letter.", 3, study)
+    assert asked == [("gpt2", *request), ("gpt2-instr", *request)]
     cards = box.children[-1].children
     assert ["gpt2 says so" in cards[0].value, "gpt2-instr says so" in cards[1].value] == [True, True]
     assert not parts["Answer"].disabled
+    parts["temperature"].value, parts["max new tokens"].value = 0.0, 5
+    parts["emotion"].value = "joy"
+    parts["Answer"].click()
+    assert asked[-1] == (
+        "gpt2-instr", "Sing.", "", 3, study.model_copy(update={"temperature": 0.0, "max_new_tokens": 5})
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "first"), [(["", "A song."], "love"), (["Yes.", "A song."], "joy"), (["", ""], "joy"), (None, "joy")]
+)
+def test_the_first_prompt_is_one_that_every_model_has_answered(make_config, monkeypatch, said, first):
+    def read(config, condition):
+        if said is None:
+            raise MissingInput("no answers yet")
+        rows = [("joy", "Yes.", "m1"), ("joy", said[0], "m2"), ("love", said[1], "m1"), ("love", said[1], "m2")]
+        return pd.DataFrame(rows, columns=["instruction_emotion", "response", "model"])
+
+    monkeypatch.setattr(respond, "read_responses", read)
+    assert first_emotion(make_config(), {"joy": ("Sing.", ""), "love": ("Write.", "")}) == first
 
 
 def test_an_error_is_shown_and_the_button_works_again():
@@ -69,6 +94,7 @@ class SeedEngine:
         self.closed = False
 
     def generate(self, conversations, sampling, on_reply=None):
+        self.sampling = sampling
         return [Reply(c.id, f"seed {c.seed}", 1, 2, "stop", 0.0) for c in conversations]
 
     def close(self):
@@ -81,6 +107,9 @@ def test_live_models_are_loaded_once_and_repeat_themselves(make_config, monkeypa
     monkeypatch.setattr(LiveModels, "_read", lambda self, text: np.zeros(28, dtype=np.float32))
     models = LiveModels(make_config())
     first, again, other = (models.ask("smollm2-135m", "Sing.", draw=draw).text for draw in (0, 0, 1))
+    prompt, config = conditions(make_config())[0].prompts[0], make_config()
+    seed = row_seed(config.seed, f"{prompt.id}/1", "respond")
+    assert models.ask("smollm2-135m", prompt.instruction, prompt.input, draw=1).text == f"seed {seed}"
     assert first == again != other and opened == ["smollm2-135m"]
     with pytest.raises(UsageError, match="'gpt9' is no model of the study"):
         models.ask("gpt9", "Sing.")
@@ -92,7 +121,7 @@ CELL = """
 import numpy as np
 from emogap.answers.live import Answer
 from emogap.answers.playground import build
-ask = lambda model, instruction, input, draw: Answer(
+ask = lambda model, instruction, input, draw, sampling: Answer(
     model, f"{model} heard: {instruction}", True, np.linspace(0, 1, 28, dtype=np.float32)
 )
 build(["gpt2", "gpt2-instr"], {"joy": ("Sing.", ""), "love": ("Write.", "")}, ask)

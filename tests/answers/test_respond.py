@@ -213,6 +213,11 @@ def test_a_model_is_asked_with_the_tokens_of_its_fine_tuning(config, tiny, monke
     form = load_answer_form(config.sft.template)
     assert seen == [form.question_ids(AutoTokenizer.from_pretrained(tiny.path), "Sing.", "la la")]
     assert answered["new_tokens"] <= 3 and "Instruction" not in answered["response"]
+    # What a notebook shows of a prompt are these tokens, as text; the models of one form share a row.
+    config = config.model_copy(update={"respond": config.respond.model_copy(update={"models": []})})
+    [shown] = respond.as_asked(config, respond.Prompt("joy/00", "joy", "Sing.", "la la")).itertuples()
+    assert shown.models == ", ".join(model.key for model in study_models(config)) and "," in shown.models
+    assert (shown.tokens, shown.text) == (len(seen[0]), engine._tokenizer.decode(seen[0]))
 
 
 def test_bench_times_the_same_prompts_in_three_ways(config, tiny, capsys):

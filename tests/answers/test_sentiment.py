@@ -8,14 +8,14 @@ import pytest
 from scipy.stats import binomtest
 
 from emogap.answers import sentiment, sentiment_figures
-from emogap.answers.emotions_found import asked_is_among_first, sentiment_scores, text_scores
+from emogap.answers.emotions_found import asked_is_among_first, judgements, sentiment_scores, text_scores
 from emogap.answers.fluency import distinct_share, repeated_share
 from emogap.answers.sentiment_exhibits import VIEW
 from emogap.commands.cli import main
 from emogap.emotions import GROUPINGS, INDEX, LABELS
 from emogap.errors import InputError, MissingInput
 from emogap.store.views import cells
-from emogap.text.statistics import bootstrap_interval, holm, paired_p
+from emogap.text.statistics import bootstrap_interval, holm, leader, paired_p
 
 
 def counts_file(tmp_path, rows, header="model,instruction_emotion,response_emotion,count"):
@@ -211,6 +211,17 @@ def test_paired_tests():
     assert paired_p(np.array([0.0]), np.array([0.5]), 100, 0) == 1  # several samples of a single prompt
 
 
+def test_the_first_is_named_only_where_its_interval_lies_above_all_others():
+    def first(**ends):
+        return leader(*(pd.Series({name: end[place] for name, end in ends.items()}) for place in (0, 1)))
+
+    assert first(a=(0.1, 0.3), b=(0.4, 0.6), c=(0.0, 0.39)) == "b"
+    assert first(a=(0.1, 0.4), b=(0.4, 0.6)) is None  # they meet
+    assert first(a=(0.2, 0.5), b=(0.2, 0.5)) is None  # a tie
+    assert first(a=(0.2, 0.5)) is None  # the first of one
+    assert first(a=(0.1, np.nan), b=(0.4, 0.6)) is None  # a single text has no interval
+
+
 def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]).tolist() == []
@@ -221,12 +232,34 @@ def test_figures_are_drawn_from_tables_alone():
     bases = {"gpt2": "gpt2", "gpt2-baby": "gpt2", "gpt2-instr": "gpt2"}
     groups = sentiment.sentiment_table(answers, "group", resamples=100)
     figure = sentiment_figures.stacked_groups(groups)
-    assert "25 % (gpt2)" in figure.get_suptitle() and "75 % (gpt2-instr)" in figure.get_suptitle()
+    assert [axis.get_title(loc="left") for axis in figure.axes] == [
+        "asked: positive (n = 20)",
+        "asked: negative (n = 20)",
+    ]
     by_emotion, by_group = (sentiment.change_table(answers, bases, by, resamples=100) for by in ("emotion", "group"))
     change = sentiment_figures.change_per_emotion(by_emotion, by_group, ["gpt2"])
     assert len(change.axes) == 2
     heat = sentiment_figures.asked_found_heatmap(sentiment.asked_and_found(answers), "gpt2")
     assert "20 of 40" in heat.axes[0].get_title(loc="left")
+
+
+def test_figures_of_no_trained_model_say_so():
+    answers = made_up_answers({"gpt2": 0.25})
+    change = sentiment.change_table(answers, {"gpt2": "gpt2"}, "emotion")
+    figure = sentiment_figures.change_per_emotion(change, change, ["gpt2"])
+    assert figure.texts[0].get_text().startswith("There is no model that was trained") and figure.axes
+
+
+def test_answers_stand_beside_what_each_judge_says_of_them():
+    answers = made_up_answers({"gpt2": 0.5}, prompts=2).assign(score=0.9, instruction="Sing.", input="")
+    answers.loc[0, "input"] = "Low."
+    second = answers.assign(classifier="second", response_emotion="grief", score=np.nan)
+    table = judgements(pd.concat([answers.assign(classifier="first"), second], ignore_index=True), "study")
+    assert table["first"].tolist() == ["joy 0.90", "anger 0.90"] * 2
+    assert set(table["second"]) == {"grief"}  # nothing to score
+    assert table["group"].tolist() == ["positive", "negative"] * 2  # as the first finds
+    assert table["prompt"].tolist() == ["Sing.\nLow.", "Sing.", "Sing.", "Sing."]
+    assert table["asked"].tolist() == ["joy", "joy", "anger", "anger"]
 
 
 def test_language_table_puts_costs_beside_sentiment():

@@ -17,6 +17,7 @@ from emogap.errors import InputError, MissingInput, UsageError
 from emogap.grammar import blimp_tables
 from emogap.grammar.blimp import BLIMP, pair_cases
 from emogap.grammar.blimp_exhibits import blimp_drawing, blimp_exhibits
+from emogap.grammar.figures import differences_figure
 from emogap.grammar.minimal_pairs import Pair, load_pairs, phenomena, read_subset
 from emogap.grammar.tasks import Measured, score_cases
 from emogap.lm.hub import LocalModel
@@ -386,6 +387,15 @@ def test_a_model_is_compared_with_its_base_over_the_same_pairs():
     assert blimp_tables.differences(values, {"base": "base", "tuned": "tuned"}).empty
     with pytest.raises(InputError, match="different items"):
         blimp_tables.differences(values.iloc[1:], {"base": "base", "tuned": "base"})
+
+
+def test_the_figure_of_differences_takes_the_table_as_it_is_written():
+    row = {"model": "gpt2-instr", "phenomenon": "binding", "pairs": 5, "difference": 2.0, "low": -1.0, "high": 5.0}
+    written = pd.DataFrame([row | {"p_holm": 1.0}])
+    drawn = differences_figure(written, ["gpt2"]).axes[0]
+    assert [label.get_text() for label in drawn.get_yticklabels()] == ["binding (n=5)"]
+    nothing = differences_figure(written.iloc[:0], ["gpt2"])
+    assert nothing.texts[0].get_text().startswith("There is no model that was trained")
 
 
 def test_without_ties_the_test_is_mcnemars():

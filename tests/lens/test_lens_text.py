@@ -181,8 +181,9 @@ def test_widget_reads_on_the_button_and_redraws_without_reading(table):
     parts = parts_of(box)
     parts["sentence"].value = "hat"
     assert parts["text"].value == SENTENCES[1]
+    assert parts["Image"].layout.display == "none"  # nothing is read yet
     parts["Read"].click()
-    assert asked == [("tiny", SENTENCES[1]), ("tiny-tuned", SENTENCES[1])]
+    assert asked == [("tiny", SENTENCES[1]), ("tiny-tuned", SENTENCES[1])] and not parts["Image"].layout.display
     pictures = [bytes(parts["Image"].value)]
     parts["positions"].index = 1
     pictures.append(bytes(parts["Image"].value))

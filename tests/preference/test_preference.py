@@ -259,10 +259,20 @@ def test_commands_build_and_analyse(answered, tmp_path, capsys):
 
 def test_figure_names_the_winner(tmp_path):
     file = tmp_path / "votes.csv"
-    plain_votes({"gpt2": 5, "gpt2-instr": 20}).to_csv(file, index=False)
+    plain_votes({"gpt2": 4, "gpt2-instr": 36}).to_csv(file, index=False)
     table = preference.preference_table(preference.read_votes([file]), 100, 0)
     figure = preference_shares(table, ["gpt2"])
     assert "gpt2-instr is preferred" in figure.axes[0].get_title(loc="left")
+
+
+@pytest.mark.parametrize("votes", [{"gpt2": 5, "gpt2-instr": 7}, {"gpt2": 6, "gpt2-instr": 6}, {"gpt2-instr": 1}])
+def test_figure_names_no_winner_where_the_intervals_meet(votes):
+    """Also of a single choice: its resamples are all alike, which is no certainty."""
+    table = pd.DataFrame({"model": list(votes), "votes": list(votes.values())}).set_index("model")
+    table = table.reindex(["gpt2", "gpt2-instr"], fill_value=0).reset_index()
+    share = 100 * table["votes"] / table["votes"].sum()
+    figure = preference_shares(table.assign(share=share, low=share, high=share), ["gpt2"])
+    assert "preferred" not in figure.axes[0].get_title(loc="left")
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 from emogap.errors import MissingInput
 from emogap.report.entries import reader
 from emogap.report.tables import to_cells
-from emogap.store.exhibits import CAPTIONS, Exhibit, exhibits, read_table, save_table, shown_table
+from emogap.store.exhibits import CAPTIONS, Exhibit, exhibits, read_table, read_tables, save_table, shown_table
 from emogap.store.views import View, cells
 
 NAMES = ["1.10", "007", "1e5", "NA", "nan", "None", "null", "True", "inf", "7", "", 'a, "b"']
@@ -73,6 +73,16 @@ def test_a_long_table_is_shown_wide_and_what_a_model_lacks_as_a_dash():
         "b": ["25.0", "5.0 [4, 6] below", "4"],
     }
     assert list(cells(long[:0], view)) == ["row", "n"]
+
+
+def test_all_tables_of_a_folder_are_read_by_name(tmp_path):
+    assert read_tables(tmp_path) == {}
+    table = pd.DataFrame({"model": ["007"], "value": [0.5]})
+    for name in ("one", "other"):
+        save_table(tmp_path, Exhibit(name, "table", "A table.", 1), table)
+    found = read_tables(tmp_path)
+    assert set(found) == {"one", "other"}
+    pd.testing.assert_frame_equal(found["other"], table)
 
 
 def test_a_list_of_words_is_a_row_a_word_in_the_file():

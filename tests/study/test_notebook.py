@@ -1,8 +1,12 @@
 """What notebooks show around a stage: settings, cost, what comes next, and tables for reading."""
 
+import json
+
 import pandas as pd
 import pytest
 
+from emogap.store.artefacts import Recipe
+from emogap.store.pieces import Piece, run
 from emogap.study.notebook import after, before, settings, texts
 
 
@@ -23,6 +27,18 @@ def test_what_was_never_done_here_has_no_price(make_config, capsys, stage):
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("on ") and said[1:]
     assert all(line.endswith("not measured here") for line in said[1:])
+
+
+def test_a_stage_without_a_price_says_what_it_took_here(config, capsys):
+    before(config, "lens")
+    assert capsys.readouterr().out == "lens: not measured here\n"
+    for name, seconds in (("a", 60.4), ("b", 5.0)):
+        piece = Piece(config.home.lens / name, Recipe("lens"), make=lambda draft: draft.path.write_text("x"))
+        run("lens", [piece])
+        manifest = json.loads(piece.manifest_path.read_text())
+        piece.manifest_path.write_text(json.dumps(manifest | {"seconds": seconds}))
+    before(config, "lens")
+    assert capsys.readouterr().out == "lens: took 1:05 here when it was made\n"
 
 
 def test_what_comes_next_is_the_first_stage_that_is_not_made(config, capsys):

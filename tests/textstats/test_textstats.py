@@ -22,6 +22,7 @@ from emogap.text import comparison as text_comparison
 from emogap.text import measures as text_measures
 from emogap.text.nltk_words import sentence_splitter, word_tokenizer
 from emogap.text.word_counts import PRESETS, STOP_WORDS, count_words
+from emogap.textstats import figures
 from emogap.textstats import stage as textstats
 from emogap.textstats.scan import Capitals, Job, Scan, scan, scan_batch
 from emogap.textstats.sources import REWRITE_COLUMNS, STORY_COLUMNS, read_texts
@@ -474,3 +475,66 @@ def test_old_chunks_are_grouped_by_the_method_that_the_study_wrote_them_with(tmp
 def test_the_published_chunks_are_as_many_as_the_published_stories():
     methods = list(published_methods().values())
     assert {m: 871 * methods.count(m) for m in ("m1", "m2", "m3")} == {"m1": 23517, "m2": 2613, "m3": 23517}
+
+
+def title_of(figure) -> str:
+    return figure.get_suptitle() or figure.axes[0].get_title(loc="left")
+
+
+def profile_table(alike: dict[str, tuple[int, int, int]]) -> pd.DataFrame:
+    """Group → texts, how many of them have the commonest first words, different first words."""
+    rows = []
+    for group, (texts, commonest, different) in alike.items():
+        share = text_comparison.proportion(commonest, texts)
+        values = {"texts": texts, "average_words": 50, "opening_3_different": different}
+        values |= {"opening_3_share": share.value, "opening_3_share_low": share.low, "opening_3_share_high": share.high}
+        rows += [{"group": group, "preset": "words", "measure": name, "value": v} for name, v in values.items()]
+    return pd.DataFrame(rows)
+
+
+def test_titles_of_figures_name_the_first_only_where_the_intervals_do():
+    clear = figures.profile(profile_table({"m1": (100, 60, 41), "m2": (100, 10, 91)}))
+    assert title_of(clear) == "m1 opens with the same three words most often: in 60% of its 100 texts"
+    for alike in (
+        {"m1": (16, 1, 16), "m3": (13, 1, 13)},  # one of thirteen, all different
+        {"m1": (1000, 1, 1000), "m3": (1, 1, 1)},
+        {"m1": (100, 60, 41)},
+    ):
+        assert title_of(figures.profile(profile_table(alike))) == "What the texts of each group are like"
+    lengths = pd.DataFrame(
+        [("m1", "words", 0, 10, 9), ("m1", "words", 10, 20, 9), ("m2", "words", 0, 10, 8), ("m2", "words", 10, 20, 9)],
+        columns=["group", "unit", "low", "high", "texts"],
+    )
+    lengths = pd.concat([lengths, lengths.assign(unit="tokens")])
+    assert title_of(figures.lengths(lengths)) == "Lengths of the texts"
+    longer = lengths.assign(high=lengths["high"] + 100 * lengths["group"].eq("m2"))
+    assert title_of(figures.lengths(longer)) == "Lengths: the texts of m2 have the most words on average"
+    tie = pd.DataFrame({"group": "m1", "source": "", "emotion": LABELS[:13], "texts": 3})
+    assert title_of(figures.counts(tie)) == "Texts by emotion: 39"
+    most = tie.assign(texts=[30, *[1] * 12])
+    assert title_of(figures.counts(most)) == f"Texts by emotion: 42; most of {LABELS[0]}: 30"
+
+
+def test_the_meaning_that_rewrites_keep_by_hand():
+    rewrites = pd.DataFrame(
+        [("v1", "kept", 0.8, ""), ("v1", "rejected", 0.4, "12, rome"), ("v2", "kept", np.nan, "")],
+        columns=["version", "status", "similarity", "lost"],
+    )
+    table = textstats.meaning(rewrites).set_index("version")
+    assert table[["rewrites", "kept", "all_facts"]].to_numpy().tolist() == [[2, 1, 0.5], [1, 1, 1.0]]
+    half = 12.7062 * 0.2  # Student's t of one degree of freedom, times the standard error of 0.8 and 0.4
+    ends = table.loc["v1", ["similarity", "similarity_low", "similarity_high"]]
+    assert ends.tolist() == pytest.approx([0.6, 0.6 - half, 0.6 + half], abs=1e-4)
+    assert np.isnan(table.loc["v2", "similarity"])
+    assert textstats.meaning(rewrites.iloc[:0]).empty
+    drawn = figures.similarities(rewrites).axes[0]
+    assert [label.get_text() for label in drawn.get_yticklabels()] == ["v1 (n = 2)"]
+    hollow = [not len(dots.get_facecolors()) for dots in drawn.collections]
+    assert hollow == [True, False, False]  # the rejected one; the kept one; the stroke at the mean
+
+
+def test_figures_of_nothing_say_so():
+    table = pd.DataFrame(columns=["measure", "group", "minus", "n", "difference", "low", "high"])
+    assert figures.differences(table).texts[0].get_text() == "No two groups have texts from the same lines or sources."
+    shown = figures.differences(pd.DataFrame([("words", "m2", "m1", 5, 2.0, -1.0, 5.0)], columns=table.columns))
+    assert [label.get_text() for label in shown.axes[0].get_yticklabels()] == ["m2 − m1 (n = 5)"]
