@@ -262,7 +262,7 @@ def arguments_for(plan: Setup, arguments_type: type[TrainingArguments], **more: 
         per_device_train_batch_size=batch_size,
         per_device_eval_batch_size=batch_size,
         gradient_accumulation_steps=accumulation,
-        num_train_epochs=settings.epochs,
+        num_train_epochs=float(settings.epochs),
         max_steps=settings.max_steps,
         eval_strategy="steps",
         eval_steps=settings.eval_steps,
