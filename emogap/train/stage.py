@@ -6,10 +6,12 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
+from multiprocessing import get_context
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -274,6 +276,19 @@ def training_arguments(config: Config, run: Run, everything: bool = False) -> "p
     setting, or ``the study`` for what is the same in every training. ``everything``: also the library's defaults. With
     several processes it is what each of them gets. Raises ``UsageError`` for settings that could not be trained with.
     """
+    return _apart(_arguments_table, config, run, everything)
+
+
+def _apart(make: Callable[..., "pd.DataFrame"], config: Config, run: Run, *more: Any) -> "pd.DataFrame":
+    """What ``make`` gives, called in a process of its own where several are to be started from this one: none can be
+    once the libraries that train are loaded in it, which may take a device."""
+    if settings_of(config, run.strategy.task).processes == 1 or "WORLD_SIZE" in os.environ:
+        return make(config, run, *more)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(make, config, run, *more).result()
+
+
+def _arguments_table(config: Config, run: Run, everything: bool) -> "pd.DataFrame":
     import pandas as pd
 
     task, how = run.strategy.task, _setup(config, run)
@@ -313,6 +328,10 @@ def training_size(config: Config, run: Run) -> "pd.DataFrame":
     Steps are those without stopping early. Padding is what batches drawn at random have on average. Loads the parent's
     tokenizer, not its weights. Raises ``MissingInput`` while the data or the parent are not there, ``InputError``.
     """
+    return _apart(_size_table, config, run)
+
+
+def _size_table(config: Config, run: Run) -> "pd.DataFrame":
     import pandas as pd
 
     task, how = run.strategy.task, _setup(config, run)

@@ -55,6 +55,7 @@ class Setup:
     seed: int
     checkpoints: Path
     processes: int = field(default_factory=checks.process_count, kw_only=True)
+    """How many share a step."""
 
 
 @dataclass
@@ -282,7 +283,7 @@ def arguments_for(plan: Setup, arguments_type: type[TrainingArguments], **more: 
         run_name=plan.name,
         disable_tqdm=True,
         use_cpu=device == "cpu",
-        ddp_backend="gloo" if device == "cpu" and processes > 1 else None,
+        ddp_backend="gloo" if device == "cpu" and checks.process_count() > 1 else None,
         ddp_find_unused_parameters=False,
         gradient_checkpointing=False,
         remove_unused_columns=False,

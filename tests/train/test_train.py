@@ -2,7 +2,11 @@
 
 import json
 import math
+import os
+import pickle
 import re
+import subprocess
+import sys
 from html import unescape
 from itertools import permutations
 
@@ -829,10 +833,6 @@ def test_processes_share_a_step(study):
     "task, rank", [pytest.param("clm", 0, marks=pytest.mark.pipeline), pytest.param("sft", 4, marks=pytest.mark.slow)]
 )
 def test_two_processes_train_as_one_does(study, tmp_path, task, rank):
-    import os
-    import subprocess
-    import sys
-
     strategy = BABY if task == "clm" else INSTR
     tiny = save_tiny_gpt2(tmp_path / "tiny", dropout=0.0)  # each process draws its own dropout
     settings = {
@@ -1043,3 +1043,26 @@ def test_a_text_that_cannot_be_gone_on_with_is_one_line(tiny):
         ask(loaded, " \n")
     with pytest.raises(UsageError, match="the model reads 256; shorten it"):
         ask(loaded, "word " * 400)
+
+
+@pytest.mark.slow
+def test_processes_can_be_started_after_a_look_at_what_they_will_be_given(study):
+    """In a process of its own, as a notebook's kernel is one: where Trainer was loaded, none could be started."""
+    config = study(BABY, clm__processes=2)
+    code = """if __name__ == "__main__":
+        import pickle, sys
+        from emogap.train import causal_lm, stage, strategies
+        config = pickle.loads(bytes.fromhex(sys.argv[1]))
+        run = strategies.runs(config, "clm")[0]
+        arguments = stage.training_arguments(config, run).set_index("argument")["value"]
+        print(arguments["per_device_train_batch_size"], len(stage.example(config, run)))
+        size = stage.training_size(config, run).set_index("quantity")["value"]
+        causal_lm.clm(config)
+        print(size["rows a step"], size["steps at most"])
+    """
+    script = config.home.root / "look.py"
+    script.write_text(code)
+    found = subprocess.run([sys.executable, script, pickle.dumps(config).hex()], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.splitlines()[0] == "1 32" and found.stdout.splitlines()[-1] == "2 6"
+    assert record_of(config, "tiny-baby")["processes"] == 2
