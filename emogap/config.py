@@ -20,6 +20,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     PrivateAttr,
     ValidationError,
     ValidationInfo,
@@ -399,6 +400,9 @@ class Training(Section):
     """Processes (one a GPU) that share a training; `accelerate launch` sets their number by itself."""
     report_to: str = execution("none")
     """Where the curves also go: none, wandb, tensorboard, trackio."""
+    trainer: dict[str, JsonValue] = {}
+    """Further arguments of the library (``TrainingArguments``, for SFT ``SFTConfig``) by their own names, such as
+    ``{"max_grad_norm": 0.5}``."""
 
     @model_validator(mode="before")
     @classmethod
@@ -409,6 +413,14 @@ class Training(Section):
         if name not in TRAININGS:
             raise ValueError(f"published '{name}' is unknown; choose among {', '.join(TRAININGS)}")
         return TRAININGS[name] | values
+
+    @field_validator("trainer")
+    @classmethod
+    def _can_be_kept(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        for name, value in arguments.items():
+            if not isinstance(_toml(home_settings.toml({name: value})), dict):
+                raise ValueError(f"{name}={value!r} has no form in TOML; leave it out for the library's default")
+        return arguments
 
     @field_validator("seeds")
     @classmethod

@@ -16,19 +16,24 @@ def settings_table(values: dict[str, Any], fields: Mapping[str, FieldInfo], sect
     for name in sections:
         if not any(_is_of(key, name) for key in fields):
             raise UsageError(f"'{name}' is no section and no setting; sections are {', '.join(values)}")
-    said = {setting: toml(value) for setting, value, _ in published("settings").rows}
+    said = {setting: value for setting, value, _ in published("settings").rows}
     return pd.DataFrame(
         [
             {
                 "setting": key,
                 "value": toml(_at(values, key)),
-                "published": said.get(key, ""),
+                "published": toml(_like(said[key], _at(values, key))) if key in said else "",
                 "meaning": " ".join((field.description or "").split()),
             }
             for key, field in fields.items()
             if not sections or any(_is_of(key, name) for name in sections)
         ]
     )
+
+
+def _like(published: Any, value: Any) -> Any:
+    """A published number as the setting holds it: 10 of an amount that may be broken is 10.0."""
+    return float(published) if isinstance(value, float) and isinstance(published, int) else published
 
 
 def _is_of(key: str, name: str) -> bool:

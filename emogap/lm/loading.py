@@ -6,6 +6,8 @@ vocabulary or with ids that the model has no rows for, a model that is not of th
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -65,6 +67,20 @@ def load_encoder(folder: Path) -> Loaded:
     from transformers import AutoModel
 
     return _load(folder, AutoModel, "encoder", "cpu", None, "none", {"use_safetensors": True})
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Without the bars that ``transformers`` draws for every file that it loads or writes."""
+    from transformers.utils import logging
+
+    drawn = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if drawn:
+            logging.enable_progress_bar()
 
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
@@ -129,22 +145,19 @@ def _load(
     options: dict[str, Any],
 ) -> Loaded:
     import torch
-    from transformers.utils import logging
 
     # Some images for GPUs have TF32 in its place, whose ten bits give other scores than a CPU's.
     torch.set_float32_matmul_precision("highest")
     tokenizer = load_tokenizer(folder)
-    logging.disable_progress_bar()
     try:
-        model = _weights(folder, auto, device, dtype or torch.float32, quantization, options)
+        with without_bars():
+            model = _weights(folder, auto, device, dtype or torch.float32, quantization, options)
         _check_vocabulary(folder, model, tokenizer)
     except ModelError:
         raise
     except Exception as error:  # a dozen kinds, of several libraries, all of which mean: it does not load
         why = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelError(f"{folder} is no {kind} that loads on {device} ({why})") from error
-    finally:
-        logging.enable_progress_bar()
     return Loaded(model.eval(), tokenizer)
 
 

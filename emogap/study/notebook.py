@@ -24,10 +24,14 @@ _WORKS = {"evaluate": ("answers", "pairs"), "process": ("classify",), "augment":
 
 def settings(config: Config, *sections: str) -> "Styler":
     """``Config.show`` for reading: what differs from the published set-up is bold."""
-    table = config.show(*sections)
+    return beside_published(config.show(*sections))
+
+
+def beside_published(table: pd.DataFrame) -> "Styler":
+    """A table with ``value`` and ``published`` for reading: rows in which they differ are bold up to ``published``."""
     differs = table["published"].ne("") & table["published"].ne(table["value"])
     bold = pd.DataFrame("", index=table.index, columns=table.columns)
-    bold.loc[differs, ["setting", "value", "published"]] = "font-weight: bold"
+    bold.loc[differs, :"published"] = "font-weight: bold"
     return texts(table).apply(lambda _: bold, axis=None)
 
 

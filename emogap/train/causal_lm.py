@@ -1,23 +1,22 @@
 """Causal language modelling on the corpus: documents between BOS and EOS, concatenated, cut into blocks."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from emogap.config import Config
+from emogap.config import Clm, Config
 from emogap.errors import InputError
 from emogap.lm.corrections import training_rules
 from emogap.records import CORPUS, read_rows
 from emogap.store.artefacts import Recipe, fingerprint
 from emogap.store.pieces import Piece, Summary
 from emogap.train.rows import block_rows, cut, wrap
-from emogap.train.stage import Prepared, Watch, model_pieces, train_stage
+from emogap.train.stage import Callbacks, Prepared, Watch, model_pieces, train_stage
 from emogap.train.strategies import Run, base_of, require_data
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase, TrainerCallback
+    from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainingArguments
 
-    from emogap.train.trainer import Plan, StudyTrainer
+    from emogap.train.trainer import Plan, Setup, StudyTrainer
 
 
 def clm_pieces(config: Config) -> Iterator[Piece]:
@@ -25,13 +24,15 @@ def clm_pieces(config: Config) -> Iterator[Piece]:
     return model_pieces(config, "clm")
 
 
-def clm(config: Config, watch: Watch | None = None) -> Summary:
+def clm(config: Config, watch: Watch | None = None, callbacks: Callbacks = ()) -> Summary:
     """Train every such model that is not fresh. ``watch`` hears of the history at every evaluation.
+
+    ``callbacks``: Trainer's, beside the study's own; the manifests of the models that are trained name them.
 
     Raises ``MissingInput``, ``InputError``, ``ModelError``, ``TrainingError``, ``UsageError``, ``DiskError``,
     ``LockHeld``.
     """
-    return train_stage(config, "clm", watch)
+    return train_stage(config, "clm", watch, callbacks)
 
 
 def own_recipe(config: Config, run: Run) -> Recipe:
@@ -64,20 +65,35 @@ def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> P
         "validation_tokens": blocks["validation"].ids.size,
         "dropped_tokens": blocks["train"].dropped + blocks["validation"].dropped,
     }
-    return Prepared(partial(make_clm_trainer, **datasets), facts)
+    positions = {split: blocks[split].positions for split in blocks}
+    return Prepared(make_clm_trainer, datasets, facts, positions=positions)
+
+
+def trainer_arguments(setup: "Setup") -> "TrainingArguments":
+    """What Trainer is given. Raises ``UsageError``."""
+    from transformers import TrainingArguments
+
+    from emogap.train.trainer import arguments_for
+
+    return arguments_for(setup, TrainingArguments)
+
+
+def row_lengths(settings: Clm, rows: list[dict[str, Any]]) -> list[int]:
+    """Tokens of each row that goes through the model."""
+    return [len(row["input_ids"]) for row in rows]
 
 
 def make_clm_trainer(
     plan: "Plan", callbacks: "list[TrainerCallback]", train: list[dict[str, Any]], validation: list[dict[str, Any]]
 ) -> "StudyTrainer":
     """A trainer over rows of equal length, as ``block_rows`` gives them."""
-    from transformers import TrainingArguments, default_data_collator
+    from transformers import default_data_collator
 
-    from emogap.train.trainer import StudyTrainer, arguments_for
+    from emogap.train.trainer import StudyTrainer
 
     return StudyTrainer(
         plan.model,
-        arguments_for(plan, TrainingArguments),
+        trainer_arguments(plan),
         data_collator=default_data_collator,
         train_dataset=train,
         eval_dataset=validation,

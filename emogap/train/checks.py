@@ -1,21 +1,54 @@
 """What can be known before the first step: settings, device, rows."""
 
+import dataclasses
+import difflib
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from emogap.config import Training
 from emogap.device import pick_device
-from emogap.errors import InputError, ModelError, UsageError
+from emogap.errors import InputError, ModelError, UsageError, one_line
+from emogap.home_settings import toml
 from emogap.lm.attention_reach import context_length
 from emogap.train.rows import IGNORED, bounds
 
 if TYPE_CHECKING:
     import numpy as np
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, TrainingArguments
 
 LENGTH = {"clm": "block_size", "sft": "max_length"}
 """Which setting of a task says how long its rows are."""
+
+
+SETTING_OF = {
+    "learning_rate": "learning_rate", "lr_scheduler_type": "scheduler", "warmup_steps": "warmup_steps",
+    "weight_decay": "weight_decay", "per_device_train_batch_size": "batch_size",
+    "per_device_eval_batch_size": "batch_size", "gradient_accumulation_steps": "accumulation",
+    "num_train_epochs": "epochs", "max_steps": "max_steps", "eval_steps": "eval_steps", "save_steps": "eval_steps",
+    "seed": "seeds", "data_seed": "seeds", "report_to": "report_to", "use_cpu": "device", "bf16": "precision",
+    "fp16": "precision", "max_length": "max_length", "packing": "packing",
+}  # fmt: skip
+"""Argument of the library → the setting that it comes from."""
+_INSTEAD = SETTING_OF | {
+    "auto_find_batch_size": "batch_size", "bf16_full_eval": "precision", "fp16_full_eval": "precision",
+    "packing_strategy": "packing", "padding_free": "packing", "truncation_mode": "max_length",
+    "completion_only_loss": "loss_on", "assistant_only_loss": "loss_on", "chat_template_path": "template",
+    "dataset_text_field": "template", "eos_token": "template", "average_tokens_across_devices": "processes",
+    "eval_strategy": "eval_steps", "save_strategy": "eval_steps", "parallelism_config": "processes",
+    "fsdp": "processes", "fsdp_config": "processes", "deepspeed": "processes", "local_rank": "processes",
+}  # fmt: skip
+"""Arguments that the study sets, or that would change what a setting means → that setting."""
+_OWN = {
+    "output_dir", "load_best_model_at_end", "metric_for_best_model", "greater_is_better", "run_name", "disable_tqdm",
+    "restore_callback_states_from_checkpoint", "resume_from_checkpoint", "ignore_data_skip", "enable_jit_checkpoint",
+    "remove_unused_columns", "label_names", "label_smoothing_factor", "loss_type", "use_liger_kernel",
+    "liger_kernel_config", "router_aux_loss_coef", "use_cache", "prediction_loss_only", "batch_eval_metrics",
+    "include_for_metrics", "do_train", "do_eval", "do_predict", "push_to_hub", "dataset_kwargs", "shuffle_dataset",
+    "model_init_kwargs", "trust_remote_code", "pad_token",
+}  # fmt: skip
+_OWN_KINDS = ("eval_", "save_", "hub_", "logging_")
+"""Arguments for which the study has no setting: its loss, rows, evaluations and checkpoints are as they are."""
 
 
 def is_main() -> bool:
@@ -38,6 +71,24 @@ def check_settings(task: str, settings: Training, processes: int) -> None:
     shared_batches(task, settings, processes)
 
 
+def check_callbacks(task: str, callbacks: Sequence[Any], processes: int) -> None:
+    """Raises ``UsageError`` for what is no callback of Trainer's, and for callbacks with several processes."""
+    if not callbacks:
+        return
+    from transformers import TrainerCallback
+
+    named = ", ".join(map(callback_name, callbacks))
+    if processes > 1:
+        raise UsageError(f"callbacks ({named}) are for one process and {task} has {processes}; set {task}.processes=1")
+    for one in callbacks:
+        if not issubclass(one if isinstance(one, type) else type(one), TrainerCallback):
+            raise UsageError(f"{task}: the callback {one!r} is no TrainerCallback of transformers; derive it from that")
+
+
+def callback_name(callback: Any) -> str:
+    return (callback if isinstance(callback, type) else type(callback)).__name__
+
+
 def check_tracker(task: str, tracker: str) -> None:
     """Raises ``UsageError`` for a tracker that is unknown or not installed."""
     from transformers.integrations import get_available_reporting_integrations
@@ -53,6 +104,60 @@ def check_tracker(task: str, tracker: str) -> None:
         raise UsageError(
             f"{task}.report_to={tracker} needs its package, which is not installed; install it or use none"
         )
+
+
+def library_arguments(
+    kind: "type[TrainingArguments]", chosen: dict[str, Any], task: str, further: dict[str, Any]
+) -> "TrainingArguments":
+    """The library's arguments of that kind: those that the study chose, and ``further`` ones by their own names.
+
+    Raises ``UsageError`` for a further one that the library does not know or take, or that is the study's to set.
+    """
+    if not further:
+        return kind(**chosen)
+    types = get_type_hints(kind)
+    for name, value in further.items():
+        _check_argument(kind, types, task, name, value)
+    try:
+        arguments = kind(**chosen | further)
+        _try_optimizer(arguments)
+    except Exception as error:  # of any kind: what the library says of a value that it does not take
+        given = ", ".join(f"{task}.trainer.{name}={toml(value)}" for name, value in further.items())
+        raise UsageError(f"{given}: {kind.__name__} does not take it ({one_line(error)})") from error
+    return arguments
+
+
+def _check_argument(kind: type, types: dict[str, Any], task: str, name: str, value: Any) -> None:
+    from pydantic import TypeAdapter, ValidationError
+
+    said = f"{task}.trainer.{name}={toml(value)}"
+    known = [field.name for field in dataclasses.fields(kind) if field.init]
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        meant = f"; did you mean '{close[0]}'?" if close else f"; its documentation lists those of {kind.__name__}"
+        raise UsageError(f"{said}: {kind.__name__} has no argument '{name}'{meant}")
+    # More schedules than the setting names are the library's to know, with arguments of their own.
+    if name in _INSTEAD and name != "lr_scheduler_type":
+        raise UsageError(f"{said}: this is the study's to set; use {task}.{_INSTEAD[name]}")
+    if name in _OWN or name.startswith(_OWN_KINDS):
+        which = "use --home DIR" if name == "output_dir" else f"take it out of {task}.trainer"
+        raise UsageError(f"{said}: this is the study's to set, the same for every training; {which}")
+    try:
+        TypeAdapter(types[name]).validate_python(value, strict=True)
+    except ValidationError as error:
+        message = error.errors()[0]["msg"]
+        raise UsageError(f"{said}: {message[0].lower()}{message[1:]}; see {kind.__name__}") from error
+
+
+def _try_optimizer(arguments: "TrainingArguments") -> None:
+    """Make an optimizer and a schedule of a single number: what they do not take, they say now."""
+    import torch
+    from transformers import Trainer, get_scheduler
+
+    make, options = Trainer.get_optimizer_cls_and_kwargs(arguments)
+    optimizer = make([torch.nn.Parameter(torch.zeros(1))], **options)
+    further = arguments.lr_scheduler_kwargs
+    get_scheduler(arguments.lr_scheduler_type, optimizer, arguments.get_warmup_steps(10), 10, further)
 
 
 def shared_batches(task: str, settings: Training, processes: int) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """The course of trainings, from the records in the model folders: tables, figures, curves while they train, pace."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import ceil
 from statistics import fmean
@@ -13,10 +13,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from emogap.config import Config, Task
+from emogap.device import pick_device
+from emogap.errors import UsageError
+from emogap.lm.answer_form import AnswerForm, begin_ids, end_ids, load_answer_form
+from emogap.lm.attention_reach import context_length
+from emogap.lm.hub import study_model
+from emogap.lm.loading import Loaded, load_causal
 from emogap.store.exhibits import Exhibit, Shown
-from emogap.store.style import model_colours
+from emogap.store.style import model_colours, nothing_figure, use_style
 from emogap.train.model_folder import HISTORY, TASKS, history_table, read_record, recorded_history
-from emogap.train.strategies import nothing_to_train, trainable
+from emogap.train.strategies import Run, nothing_to_train, settings_of, trainable
 
 _SUMMARY = (
     "model", "parent", "data", "rows", "steps", "best step", "perplexity before", "perplexity after", "seconds",
@@ -46,8 +52,6 @@ def summary_table(records: list[dict[str, Any]]) -> pd.DataFrame:
 
 def training_exhibits(config: Config, task: Task) -> Iterator[Shown]:
     """Curves and a table of all finished models of that kind; where there is none, the reason in their place."""
-    from emogap.store.style import nothing_figure, use_style
-
     use_style()
     records = [read_record(config.home.model(run.name)) for run in trainable(config, task)]
     order, kind = 50 if task == "clm" else 55, TASKS[task]
@@ -61,15 +65,50 @@ def training_exhibits(config: Config, task: Task) -> Iterator[Shown]:
         alt = (
             "Four panels over steps: training and validation loss, validation perplexity, learning rate, gradient norm."
         )
-        histories = pd.concat([recorded_history(record) for record in records])
-        figure = curves(histories, list(config.bases))
+        history = histories(records)
+        figure = curves(history, list(config.bases))
     else:
         why = "; ".join(nothing_to_train(config, task)) or f"no strategy of the settings is of the kind {kind}"
         caption = of_history = of_curves = alt = f"No model was trained by {kind}: {why}."
-        histories, figure = pd.DataFrame(columns=HISTORY), nothing_figure(caption)
+        history, figure = histories(records), nothing_figure(caption)
     yield Exhibit(f"training_{task}", "table", caption, order), summary_table(records)
-    yield Exhibit(f"history_{task}", "table", of_history, order + 2), histories.dropna(subset=["validation_loss"])
+    yield Exhibit(f"history_{task}", "table", of_history, order + 2), history.dropna(subset=["validation_loss"])
     yield Exhibit(f"curves_{task}", "figure", of_curves, order + 1, alt=alt), figure
+
+
+def before_after(config: Config, run: Run, prompts: Sequence[str], new_tokens: int = 60) -> pd.DataFrame:
+    """opening (SFT: instruction), and what the parent and the trained model make of each, a column each.
+
+    Always the likeliest token, so that it is the same at every call. Raises ``MissingInput`` for a model that was not
+    trained yet, and as ``ask`` does.
+    """
+    form = load_answer_form(config.sft.template) if run.strategy.task == "sft" else None
+    device = pick_device(settings_of(config, run.strategy.task).device)
+    table = pd.DataFrame({"instruction" if form else "opening": list(prompts)})
+    for name in (run.parent, run.name):
+        loaded = load_causal(study_model(config, name).path, device=device)
+        table[name] = [ask(loaded, prompt, form, new_tokens) for prompt in prompts]
+    return table
+
+
+def ask(loaded: Loaded, text: str, form: AnswerForm | None = None, new_tokens: int = 60) -> str:
+    """How a model goes on with a text, or, with the ``form`` of SFT, what it answers to that instruction: the likeliest
+    tokens, at most ``new_tokens`` and up to the end of a text.
+
+    Raises ``UsageError`` for an empty text, or one that fills all that the model reads.
+    """
+    from emogap.lm.generation import continued
+
+    model, tokenizer = loaded
+    if not text.strip():
+        raise UsageError("the text to go on with is empty; type some")
+    question = form.render(text) if form else text
+    ids = begin_ids(tokenizer) + tokenizer(question, add_special_tokens=False, verbose=False)["input_ids"]
+    room = (context_length(model.config) or len(ids) + new_tokens) - len(ids)
+    if room < 1:
+        raise UsageError(f"the text has {len(ids):,} tokens and the model reads {len(ids) + room:,}; shorten it")
+    new = continued(model, ids, min(new_tokens, room), end_ids(tokenizer))
+    return tokenizer.decode(new, skip_special_tokens=True)
 
 
 class LiveCurves:
@@ -84,8 +123,6 @@ class LiveCurves:
         from IPython.display import display
         from matplotlib import pyplot as plt
 
-        from emogap.store.style import use_style
-
         use_style()
         self._histories[model] = history_table(model, history)
         figure = curves(pd.concat(self._histories.values()), self._bases)
@@ -94,6 +131,11 @@ class LiveCurves:
         else:
             self._handle.update(figure)
         plt.close(figure)
+
+
+def histories(records: list[dict[str, Any]]) -> pd.DataFrame:
+    """The histories of several trainings (``read_record``) in one table; without a training it has no row."""
+    return pd.concat([recorded_history(record) for record in records]) if records else pd.DataFrame(columns=HISTORY)
 
 
 class Pace(NamedTuple):
@@ -131,15 +173,18 @@ _PANELS = (
     ("validation_perplexity", "Perplexity of held-out text", "perplexity a token"),
     ("validation_loss", "Loss", "nats a token"),
     ("learning_rate", "Learning rate", "learning rate"),
-    ("grad_norm", "Norm of the gradient", "norm (before clipping at 1)"),
+    ("grad_norm", "Norm of the gradient", "norm (before clipping)"),
 )
 
 
 def curves(history: pd.DataFrame, bases: list[str]) -> Figure:
     """Four panels over steps, a colour a model; on the loss, held-out text is drawn over training batches.
 
-    ``history``: ``model, step, loss, learning_rate, grad_norm, validation_loss, validation_perplexity``.
+    ``history``: ``model, step, loss, learning_rate, grad_norm, validation_loss, validation_perplexity``; without a row
+    the figure says that there is nothing.
     """
+    if history.empty:
+        return nothing_figure("no model was trained")
     figure, axes = plt.subplots(2, 2, figsize=(9, 6), sharex=True, layout="constrained")
     models = list(history["model"].unique())
     colours = model_colours(models, bases)

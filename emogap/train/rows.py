@@ -1,7 +1,8 @@
 """What the trainings learn from, as tokens and labels: blocks cut from a corpus, and records cut to examples."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from emogap.lm.answer_form import AnswerForm, begin_ids, end_ids
 
 if TYPE_CHECKING:
     import pandas as pd
+    from IPython.display import HTML
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
@@ -145,6 +147,88 @@ def preflight(rows: list[TrainingRow], tokenizer: "PreTrainedTokenizerBase") -> 
         learnt_share=sum(label != IGNORED for row in rows for label in row.labels) / tokens,
         example=show_mask(rows[0], tokenizer),
     )
+
+
+def ids_and_labels(row: TrainingRow | Mapping[str, Sequence[int]]) -> tuple[list[int], list[int]]:
+    """Tokens and labels of a row of either kind of training."""
+    ids, labels = (row.ids, row.labels) if isinstance(row, TrainingRow) else (row["input_ids"], row["labels"])
+    return list(map(int, ids)), list(map(int, labels))
+
+
+def padding_share(lengths: Sequence[int], batch_size: int) -> float:
+    """Share of padding that batches have on average whose rows are drawn at random and filled up to the longest.
+
+    ``lengths``: tokens of each row; the last batch has what is left.
+    """
+    full, left = divmod(len(lengths), batch_size)
+    slots = full * batch_size * _longest(lengths, batch_size) + left * _longest(lengths, left)
+    return 1 - sum(lengths) / slots
+
+
+def _longest(lengths: Sequence[int], drawn: int) -> float:
+    """The expected largest of so many lengths that are drawn without putting back."""
+    expected, share, count = 0.0, 0.0, len(lengths)
+    for rank, length in zip(range(count, 0, -1), sorted(lengths, reverse=True), strict=True):
+        # How probable it is that the largest drawn is the one of this rank: the others are all of lower rank.
+        share = drawn / count if rank == count else share * (rank + 1 - drawn) / rank
+        expected += share * length
+    return expected
+
+
+def token_table(
+    ids: Sequence[int],
+    labels: Sequence[int],
+    tokenizer: "PreTrainedTokenizerBase",
+    positions: Sequence[int] | None = None,
+) -> "pd.DataFrame":
+    """A row a token: ``place, document, id, text, special, learnt``.
+
+    ``text``: what the token adds to the text; of a character of several tokens, all of it with the last. ``document``:
+    counted from 1, by ``positions`` within it, where 0 begins one. ``learnt``: whether the loss counts it.
+    """
+    import pandas as pd
+    from tokenizers.decoders import DecodeStream
+
+    stream = DecodeStream(skip_special_tokens=False)
+    special = set(tokenizer.all_special_ids)
+    return pd.DataFrame(
+        {
+            "place": range(len(ids)),
+            "document": 1 if positions is None else np.cumsum(np.asarray(positions) == 0),
+            "id": ids,
+            "text": [stream.step(tokenizer.backend_tokenizer, id_) or "" for id_ in ids],
+            "special": [id_ in special for id_ in ids],
+            "learnt": [label != IGNORED for label in labels],
+        }
+    )
+
+
+def as_seen(tokens: "pd.DataFrame") -> "HTML":
+    """A row's tokens (``token_table``) as a text for a notebook: grey is what the loss does not count, framed a special
+    token; a line stands between documents."""
+    from IPython.display import HTML
+
+    said = "grey: not counted by the loss; framed: a special token; a line: another document begins"
+    page = [f'<div style="font-size: 85%; font-style: italic">{said}</div>']
+    for _, document in tokens.groupby("document"):
+        spans = [_span(*key, text) for key, text in _runs(document)]
+        style = "white-space: pre-wrap; max-width: 60em; text-align: left; border-top: 1px solid gray; padding: 4px 0"
+        page.append(f'<div style="{style}">{"".join(spans)}</div>')
+    return HTML("".join(page))
+
+
+def _runs(tokens: "pd.DataFrame") -> Iterator[tuple[tuple[bool, bool], str]]:
+    """(special, learnt) and the text of tokens in a row that are alike; a special token stands by itself."""
+    alike = zip(tokens["special"], tokens["learnt"], tokens["place"].where(tokens["special"], -1), strict=True)
+    for (special, learnt, _), part in groupby(zip(alike, tokens["text"], strict=True), lambda pair: pair[0]):
+        yield (special, learnt), "".join(text for _, text in part)
+
+
+def _span(special: bool, learnt: bool, text: str) -> str:
+    style = ("border: 1px solid; border-radius: 3px; padding: 0 2px; " if special else "") + (
+        "" if learnt else "color: gray; opacity: 0.7"
+    )
+    return f'<span style="{style}">{escape(text)}</span>'
 
 
 def show_mask(row: TrainingRow, tokenizer: "PreTrainedTokenizerBase") -> str:

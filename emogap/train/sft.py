@@ -1,13 +1,13 @@
 """Supervised fine-tuning on the rewritten Alpaca records, in the form that the models are asked in later."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from emogap.config import Config
+from emogap.config import Config, Sft
 from emogap.errors import InputError
 from emogap.lm.answer_form import load_answer_form
 from emogap.lm.corrections import training_rules
@@ -15,18 +15,19 @@ from emogap.records import KEPT, REWRITES, read_rows, row_seed
 from emogap.store.artefacts import Recipe, fingerprint
 from emogap.store.pieces import Piece, Summary
 from emogap.text.alpaca import FIELDS, load_records
-from emogap.train.checks import is_main
 from emogap.train.rows import TrainingRow, encode, preflight
-from emogap.train.stage import Prepared, Watch, model_pieces, train_stage
+from emogap.train.stage import Callbacks, Prepared, Watch, model_pieces, train_stage
 from emogap.train.strategies import Run, base_of, require_data
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase, TrainerCallback
+    from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainingArguments
 
-    from emogap.train.trainer import Plan, StudyTrainer
+    from emogap.train.trainer import Plan, Setup, StudyTrainer
 
 _SEED_RANGE = 2**63
+_PACKING = "bfd"
+"""How TRL packs: best fit first."""
 
 
 def sft_pieces(config: Config) -> Iterator[Piece]:
@@ -34,13 +35,15 @@ def sft_pieces(config: Config) -> Iterator[Piece]:
     return model_pieces(config, "sft")
 
 
-def sft(config: Config, watch: Watch | None = None) -> Summary:
+def sft(config: Config, watch: Watch | None = None, callbacks: Callbacks = ()) -> Summary:
     """Train every such model that is not fresh. ``watch`` hears of the history at every evaluation.
+
+    ``callbacks``: Trainer's, beside the study's own; the manifests of the models that are trained name them.
 
     Raises ``MissingInput``, ``InputError``, ``ModelError``, ``TrainingError``, ``UsageError``, ``DiskError``,
     ``LockHeld``.
     """
-    return train_stage(config, "sft", watch)
+    return train_stage(config, "sft", watch, callbacks)
 
 
 def own_recipe(config: Config, run: Run) -> Recipe:
@@ -78,7 +81,7 @@ def held_out(ids: pd.Series, share: float, run_seed: int) -> set[str]:
 
 
 def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> Prepared:
-    """Records of the kept rewrites, a share of the instructions held out, after a preflight that is printed."""
+    """Records of the kept rewrites, a share of the instructions held out, after a preflight."""
     path, table = require_data(config, run.strategy), training_records(config, run)
     settings, form = config.sft, load_answer_form(config.sft.template)
     if len(table) < 2 or table["id"].nunique() < 2:
@@ -93,8 +96,6 @@ def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> P
         for part in (table[~apart], table[apart])
     )
     seen = {"train": preflight(train, tokenizer), "validation": preflight(validation, tokenizer)}
-    if is_main():
-        print(f"{run.name}: {seen['train']}")
     facts = {
         "sha256": fingerprint(path),
         "train_rows": len(train),
@@ -102,8 +103,39 @@ def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> P
         "preflight": {name: asdict(found) for name, found in seen.items()},
         "validation_ids": sorted(row.id for row in validation),
     }
-    make_trainer = partial(make_sft_trainer, train=train, validation=validation)
-    return Prepared(make_trainer, facts, form.render("…", "…"))
+    rows = {"train": train, "validation": validation}
+    return Prepared(make_sft_trainer, rows, facts, form.render("…", "…"), said=f"{run.name}: {seen['train']}")
+
+
+def trainer_arguments(setup: "Setup") -> "TrainingArguments":
+    """What SFTTrainer is given. Raises ``UsageError``."""
+    from trl import SFTConfig
+
+    from emogap.train.trainer import arguments_for
+
+    settings = setup.settings
+    return arguments_for(
+        setup,
+        SFTConfig,
+        max_length=settings.max_length,
+        packing=settings.packing,
+        packing_strategy=_PACKING,
+        eval_packing=False,
+        shuffle_dataset=False,
+        # Rows come cut and labelled; only packing is left to do.
+        dataset_kwargs={"skip_prepare_dataset": not settings.packing},
+    )
+
+
+def row_lengths(settings: Sft, rows: list[TrainingRow]) -> list[int]:
+    """Tokens of each row that goes through the model, after packing where there is any."""
+    if not settings.packing:
+        return [len(row.ids) for row in rows]
+    from trl import pack_dataset
+
+    with _no_bars():
+        packed = pack_dataset(as_dataset(rows), settings.max_length, _PACKING)
+    return [len(ids) for ids in packed["input_ids"]]
 
 
 def make_sft_trainer(
@@ -113,38 +145,39 @@ def make_sft_trainer(
 
     TRL pads them, and packs those to train on; validation rows are never packed.
     """
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTTrainer
 
-    from emogap.train.trainer import StudyTrainer, arguments_for
+    from emogap.train.trainer import StudyTrainer
 
     class SftTrainer(StudyTrainer, SFTTrainer):
         pass
 
-    settings = plan.settings
-    arguments = arguments_for(
-        plan,
-        SFTConfig,
-        max_length=settings.max_length,
-        packing=settings.packing,
-        packing_strategy="bfd",
-        eval_packing=False,
-        shuffle_dataset=False,
-        # Rows come cut and labelled; only packing is left to do.
-        dataset_kwargs={"skip_prepare_dataset": not settings.packing},
-    )
     config = plan.model.config.get_text_config()
     routers = getattr(config, "output_router_logits", None)
-    trainer = SftTrainer(
-        model=plan.model,
-        args=arguments,
-        train_dataset=as_dataset(train),
-        eval_dataset=as_dataset(validation),
-        processing_class=plan.tokenizer,
-        callbacks=callbacks,
-    )
+    with _no_bars():
+        trainer = SftTrainer(
+            model=plan.model,
+            args=trainer_arguments(plan),
+            train_dataset=as_dataset(train),
+            eval_dataset=as_dataset(validation),
+            processing_class=plan.tokenizer,
+            callbacks=callbacks,
+        )
     if routers is not None:  # which TRL turns on in the model's own settings, for a loss that is not taken here
         config.output_router_logits = routers
     return trainer
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Without the bars that ``datasets`` draws while it packs."""
+    from datasets import disable_progress_bars, enable_progress_bars
+
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def as_dataset(rows: list[TrainingRow]) -> "Dataset":

@@ -5,54 +5,80 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
-from pathlib import Path
+from multiprocessing import get_context
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from emogap import errors
 from emogap.config import Config, Task
 from emogap.device import check_device
-from emogap.errors import MissingInput
+from emogap.errors import MissingInput, UsageError
+from emogap.home_settings import toml
 from emogap.lm.adapters import low_rank_of
 from emogap.lm.hub import LocalModel, identify, is_adapter, study_model
-from emogap.lm.loading import load_causal
+from emogap.lm.loading import load_causal, load_tokenizer, without_bars
 from emogap.paths import from_root
 from emogap.store.artefacts import RULE, Draft, Recipe
 from emogap.store.exhibits import Shown, drawing
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.variants import take_over
 from emogap.train import checkpoints
-from emogap.train.checks import check_settings, check_tracker, is_main, process_count, training_device
+from emogap.train.checks import (
+    SETTING_OF,
+    callback_name,
+    check_callbacks,
+    check_settings,
+    check_tracker,
+    is_main,
+    process_count,
+    shared_batches,
+    training_device,
+)
 from emogap.train.model_folder import inherited, read_record, rehearse_writing, with_adapters, write_model
+from emogap.train.rows import IGNORED, ids_and_labels, padding_share, token_table
 from emogap.train.strategies import Run, nothing_to_train, settings_of, trainable
 
 if TYPE_CHECKING:
-    from emogap.train.trainer import History, Plan, StudyTrainer
+    import numpy as np
+    import pandas as pd
+    from transformers import TrainerCallback
+
+    from emogap.train.trainer import History, Setup, StudyTrainer
 
 Watch = Callable[[str, "History"], None]
 """Called with a model's name and its history after every evaluation."""
+Callbacks = Sequence["TrainerCallback | type[TrainerCallback]"]
 
 
 @dataclass
 class Prepared:
     """Data made ready for one training."""
 
-    make_trainer: Callable[["Plan", list], "StudyTrainer"]
+    make_trainer: Callable[..., "StudyTrainer"]
+    """From a plan, callbacks, and the rows of ``train`` and ``validation``."""
+    rows: dict[str, list]
+    """Split → rows, as ``ids_and_labels`` reads them."""
     facts: dict[str, Any]
     """For the record: at least ``sha256`` of the data, ``train_rows`` and ``validation_rows``."""
     form: str = ""
     """The form in which the model is asked (SFT)."""
+    said: str = ""
+    """What is printed of the rows before the first step."""
+    positions: Mapping[str, "np.ndarray"] = field(default_factory=dict)
+    """Split → (rows, tokens): place within its document, where a row may hold several (CLM)."""
 
 
-def train_stage(config: Config, stage: Task, watch: Watch | None = None) -> Summary:
+def train_stage(config: Config, stage: Task, watch: Watch | None = None, callbacks: Callbacks = ()) -> Summary:
     """Train every model of a stage that is not fresh and has something to learn from; draw their curves."""
     settings = settings_of(config, stage)
     check_device(settings.device, f"{stage}.device")
+    check_callbacks(stage, callbacks, max(settings.processes, process_count()))
     models = trainable(config, stage)
     if models and settings.processes > 1 and "WORLD_SIZE" not in os.environ:
         check_settings(stage, settings, settings.processes)
@@ -61,7 +87,8 @@ def train_stage(config: Config, stage: Task, watch: Watch | None = None) -> Summ
     if is_main():
         for line in nothing_to_train(config, stage):
             print(line)
-    summary = run(stage, (piece for piece in model_pieces(config, stage, watch) if is_main() or not piece.is_drawing))
+    pieces = model_pieces(config, stage, watch, callbacks)
+    summary = run(stage, (piece for piece in pieces if is_main() or not piece.is_drawing))
     if is_main():
         for model in models:  # left by a kill between publishing and clearing up
             shutil.rmtree(checkpoints.folder(config.home.model(model.name)), ignore_errors=True)
@@ -102,7 +129,7 @@ def _first_error(error: Any) -> Exception:
     return error_type(message) if error_type and issubclass(error_type, errors.EmogapError) else error
 
 
-def model_pieces(config: Config, stage: Task, watch: Watch | None = None) -> Iterator[Piece]:
+def model_pieces(config: Config, stage: Task, watch: Watch | None = None, callbacks: Callbacks = ()) -> Iterator[Piece]:
     """The models of a stage, each when those before it are there, which it may start from; at last their tables and
     figures.
 
@@ -110,7 +137,7 @@ def model_pieces(config: Config, stage: Task, watch: Watch | None = None) -> Ite
     """
     models = {}
     for one in trainable(config, stage):
-        piece = model_piece(config, one, watch)
+        piece = model_piece(config, one, watch, callbacks)
         models[one.name] = piece.path
         yield piece
     yield drawing(config.home.models, stage, f"tables/training_{stage}", models, partial(_exhibits, config, stage))
@@ -122,7 +149,7 @@ def _exhibits(config: Config, stage: Task) -> Iterator[Shown]:
     return training_exhibits(config, stage)
 
 
-def model_piece(config: Config, run: Run, watch: Watch | None = None) -> "Model":
+def model_piece(config: Config, run: Run, watch: Watch | None = None, callbacks: Callbacks = ()) -> "Model":
     """The model folder of a training. Raises ``MissingInput`` if its data or its parent is not there."""
     task, own = run.strategy.task, module_of(run.strategy.task).own_recipe(config, run)
     shaping = {key: value for key, value in config.flat(task).items() if key != f"{task}.seeds"}
@@ -136,12 +163,12 @@ def model_piece(config: Config, run: Run, watch: Watch | None = None) -> "Model"
     if settings_of(config, task).lora.keeps_adapter and is_adapter(parent):
         identities = identities | {RULE + "adapter on adapter": "2 (one adapter holds both)"}
     recipe = Recipe(task, inputs, shaping | own.settings, identities, run.seed)
-    make = partial(_make, config, run, watch)
+    make = partial(_make, config, run, watch, callbacks)
     return Model(config.home.model(run.name), recipe, is_folder=True, keep_superseded=True, make=make)
 
 
 def module_of(task: Task) -> ModuleType:
-    """The module of a kind of training, with its ``own_recipe`` and ``prepare``."""
+    """The module of a kind of training, with its ``own_recipe``, ``prepare`` and ``trainer_arguments``."""
     return import_module({"clm": "emogap.train.causal_lm", "sft": "emogap.train.sft"}[task])
 
 
@@ -163,7 +190,7 @@ class Model(Piece):
             torch.distributed.barrier()
 
 
-def _make(config: Config, run: Run, watch: Watch | None, draft: Draft | None) -> None:
+def _make(config: Config, run: Run, watch: Watch | None, callbacks: Callbacks, draft: Draft | None) -> None:
     from emogap.stories.writing import close_kept_engine
 
     close_kept_engine()
@@ -171,31 +198,38 @@ def _make(config: Config, run: Run, watch: Watch | None, draft: Draft | None) ->
     if draft:
         checkpoints.bind(config.home.model(run.name), draft.artefact.recipe.sha256())
         draft.afterwards.append(partial(shutil.rmtree, folder))
-    _train(config, run, draft, folder, watch)
+    with without_bars():
+        _train(config, run, draft, watch, callbacks)
 
 
-def _train(config: Config, run: Run, draft: Draft | None, folder: Path, watch: Watch | None) -> None:
+def _train(config: Config, run: Run, draft: Draft | None, watch: Watch | None, callbacks: Callbacks) -> None:
     from transformers import set_seed
 
     from emogap.train.trainer import Plan, fit
 
+    how = _setup(config, run)
     settings = settings_of(config, run.strategy.task)
     check_settings(run.strategy.task, settings, process_count())
     check_tracker(run.strategy.task, settings.report_to)
     training_device(run.strategy.task, settings)
+    module_of(run.strategy.task).trainer_arguments(how)
     parent = study_model(config, run.parent)
     inherits = _announce(run, parent)
     below = low_rank_of(parent.path) if settings.lora.keeps_adapter else None
     model, tokenizer = load_causal(parent.path)
     prepared: Prepared = module_of(run.strategy.task).prepare(config, run, tokenizer)
+    if is_main() and prepared.said:
+        print(prepared.said)
     set_seed(run.seed)
     model = with_adapters(model, settings.lora)
     parameters = {"parameters": model.num_parameters(), "trainable": model.num_parameters(only_trainable=True)}
     if draft:
-        checkpoints.check_disk(folder, run.name, parameters["parameters"], parameters["trainable"])
-        rehearse_writing(folder, model, parent.path, settings.lora, below)
+        checkpoints.check_disk(how.checkpoints, run.name, parameters["parameters"], parameters["trainable"])
+        rehearse_writing(how.checkpoints, model, parent.path, settings.lora, below)
     show = (lambda history: watch(run.name, history)) if watch else None
-    plan = Plan(run.name, run.strategy.task, settings, run.seed, model, tokenizer, prepared.make_trainer, folder, show)
+    make_trainer = partial(prepared.make_trainer, **prepared.rows)
+    plan = Plan(**vars(how), model=model, tokenizer=tokenizer, make_trainer=make_trainer, watch=show)
+    plan.callbacks = callbacks
     outcome = fit(plan)
     if draft is None:
         return
@@ -215,6 +249,15 @@ def _train(config: Config, run: Run, draft: Draft | None, folder: Path, watch: W
     write_model(draft.path, model, parent.path, settings.lora, below, record)
     draft.counts |= {"models": 1, "steps": outcome.steps}
     draft.notes |= {"device": outcome.device, "dtype": outcome.dtype, "perplexity": record["perplexity_after"]}
+    if callbacks:
+        draft.notes["callbacks"] = [callback_name(one) for one in callbacks]
+
+
+def _setup(config: Config, run: Run) -> "Setup":
+    from emogap.train.trainer import Setup
+
+    folder = checkpoints.folder(config.home.model(run.name))
+    return Setup(run.name, run.strategy.task, settings_of(config, run.strategy.task), run.seed, folder)
 
 
 def _announce(run: Run, parent: LocalModel) -> str:
@@ -224,3 +267,114 @@ def _announce(run: Run, parent: LocalModel) -> str:
     if is_main():
         print(f"{run.name} starts from {inherits or parent.identity}")
     return inherits
+
+
+def training_arguments(config: Config, run: Run, everything: bool = False) -> "pd.DataFrame":
+    """argument, value, published, from: what Trainer (SFT: SFTTrainer) is given for a training, before it begins.
+
+    Read off the very object that training uses. ``value`` and ``published`` are as TOML has them; ``from`` is the
+    setting, or ``the study`` for what is the same in every training. ``everything``: also the library's defaults. With
+    several processes it is what each of them gets. Raises ``UsageError`` for settings that could not be trained with.
+    """
+    return _apart(_arguments_table, config, run, everything)
+
+
+def _apart(make: Callable[..., "pd.DataFrame"], config: Config, run: Run, *more: Any) -> "pd.DataFrame":
+    """What ``make`` gives, called in a process of its own where several are to be started from this one: none can be
+    once the libraries that train are loaded in it, which may take a device."""
+    if settings_of(config, run.strategy.task).processes == 1 or "WORLD_SIZE" in os.environ:
+        return make(config, run, *more)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(make, config, run, *more).result()
+
+
+def _arguments_table(config: Config, run: Run, everything: bool) -> "pd.DataFrame":
+    import pandas as pd
+
+    task, how = run.strategy.task, _setup(config, run)
+    how.processes = max(how.processes, how.settings.processes)
+    arguments = module_of(task).trainer_arguments(how)
+    alike = {name: getattr(arguments, name) for name in ("output_dir", "use_cpu", "bf16", "fp16", "report_to")}
+    plain = type(arguments)(**alike)
+    said = config.show(task).set_index("setting")["published"]
+    rows = []
+    for argument in dataclasses.fields(arguments):
+        name, value = argument.name, getattr(arguments, argument.name)
+        if name in how.settings.trainer:
+            source = f"{task}.trainer"
+        elif name in SETTING_OF:
+            source = f"{task}.{SETTING_OF[name]}"
+        else:
+            source = "the study" if value != getattr(plain, name) else "default of the library"
+        if everything or source != "default of the library":
+            published = said.get(f"{task}.{SETTING_OF.get(name)}", "")
+            if name in ("bf16", "fp16") and published:
+                published = toml(toml(name) == published)
+            rows.append((name, _as_toml(value), published, source))
+    order = {"default of the library": 2, "the study": 1}
+    return pd.DataFrame(
+        sorted(rows, key=lambda row: order.get(row[3], 0)), columns=["argument", "value", "published", "from"]
+    )
+
+
+def _as_toml(value: Any) -> str:
+    """A value as TOML has it; what an object of the library holds."""
+    return toml(vars(value) if dataclasses.is_dataclass(value) else getattr(value, "value", value))
+
+
+def training_size(config: Config, run: Run) -> "pd.DataFrame":
+    """quantity, value: rows, tokens, steps and padding of a training, counted from its data before it begins.
+
+    Steps are those without stopping early. Padding is what batches drawn at random have on average. Loads the parent's
+    tokenizer, not its weights. Raises ``MissingInput`` while the data or the parent are not there, ``InputError``.
+    """
+    return _apart(_size_table, config, run)
+
+
+def _size_table(config: Config, run: Run) -> "pd.DataFrame":
+    import pandas as pd
+
+    task, how = run.strategy.task, _setup(config, run)
+    settings = how.settings
+    prepared: Prepared = module_of(task).prepare(config, run, load_tokenizer(study_model(config, run.parent).path))
+    lengths = module_of(task).row_lengths(settings, prepared.rows["train"])
+    labels = [label for row in prepared.rows["train"] for label in ids_and_labels(row)[1]]
+    processes = max(how.processes, settings.processes)
+    batch_size, accumulation = shared_batches(task, settings, processes)
+    whole = math.floor if settings.trainer.get("dataloader_drop_last") else math.ceil
+    an_epoch = max(1, math.ceil(whole(len(lengths) / (batch_size * processes)) / accumulation))
+    steps = settings.max_steps if settings.max_steps > 0 else math.ceil(settings.epochs * an_epoch)
+    found = {
+        "rows to train on": len(prepared.rows["train"]),
+        "rows held out": len(prepared.rows["validation"]),
+        "rows through the model": len(lengths),
+        "tokens to train on": sum(lengths),
+        "share of them that the loss counts": sum(label != IGNORED for label in labels) / len(labels),
+        "tokens of the longest row": max(lengths),
+        "rows a step": settings.batch_size * settings.accumulation,
+        "tokens a step": sum(lengths) / an_epoch,
+        "steps an epoch": an_epoch,
+        "steps at most": steps,
+        "epochs at most": steps / an_epoch,
+        "evaluations at most": math.ceil(steps / settings.eval_steps),
+        "share of padding": 0.0 if getattr(settings, "packing", False) else padding_share(lengths, batch_size),
+    }
+    if getattr(settings, "packing", False):
+        found["share of the rows that is filled"] = sum(lengths) / (settings.max_length * len(lengths))
+    return pd.DataFrame({"quantity": found.keys(), "value": pd.Series(found.values(), dtype=object)})
+
+
+def example(config: Config, run: Run, number: int = 0, split: str = "train") -> "pd.DataFrame":
+    """One training row as the model sees it, a token a row; see ``token_table``. ``as_seen`` shows it as text.
+
+    ``number``: which row, from 0; ``split``: ``train`` or ``validation``. Loads the parent's tokenizer, not its
+    weights. Raises ``UsageError`` for a row that is not there, ``MissingInput`` while data or parent are not there.
+    """
+    tokenizer = load_tokenizer(study_model(config, run.parent).path)
+    prepared: Prepared = module_of(run.strategy.task).prepare(config, run, tokenizer)
+    rows = prepared.rows.get(split, [])
+    if not 0 <= number < len(rows):
+        there = ", ".join(f"{len(found):,} {name}" for name, found in prepared.rows.items())
+        raise UsageError(f"{run.name} has no {split} row {number}; it has {there} rows, counted from 0")
+    positions = prepared.positions[split][number] if split in prepared.positions else None
+    return token_table(*ids_and_labels(rows[number]), tokenizer, positions)

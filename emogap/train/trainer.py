@@ -8,7 +8,7 @@ always evaluated.
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
@@ -46,20 +46,30 @@ History = list[dict[str, float]]
 
 
 @dataclass
-class Plan:
-    """What is to be trained, and where its checkpoints lie."""
+class Setup:
+    """How something is to be trained, and where its checkpoints lie: all that Trainer's arguments are made from."""
 
     name: str
     task: str
     settings: Training
     seed: int
+    checkpoints: Path
+    processes: int = field(default_factory=checks.process_count, kw_only=True)
+    """How many share a step."""
+
+
+@dataclass
+class Plan(Setup):
+    """The same with what is to be trained."""
+
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     make_trainer: Callable[["Plan", list[TrainerCallback]], "StudyTrainer"]
     """It knows the data."""
-    checkpoints: Path
     watch: Callable[[History], None] | None = None
     """Called with the history after every evaluation, to draw curves while the model trains."""
+    callbacks: Sequence[TrainerCallback | type[TrainerCallback]] = ()
+    """Of whoever trains, beside the study's own."""
 
 
 @dataclass
@@ -235,12 +245,16 @@ class _StudyCallback(TrainerCallback):
             self._bar.close()
 
 
-def arguments_for(plan: Plan, arguments_type: type[TrainingArguments], **more: Any) -> TrainingArguments:
-    """Trainer's arguments. Every setting of the study is spelt out; what is not named is Trainer's own default."""
-    settings, processes = plan.settings, checks.process_count()
+def arguments_for(plan: Setup, arguments_type: type[TrainingArguments], **more: Any) -> TrainingArguments:
+    """Trainer's arguments. Every setting of the study is spelt out; what is named neither here nor in the setting
+    ``trainer`` is Trainer's own default.
+
+    Raises ``UsageError`` for settings, those of ``trainer`` among them, with which no training could run.
+    """
+    settings, processes = plan.settings, plan.processes
     device = checks.training_device(plan.task, settings)
     batch_size, accumulation = checks.shared_batches(plan.task, settings, processes)
-    arguments = arguments_type(
+    chosen = dict(
         output_dir=str(plan.checkpoints),
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.scheduler,
@@ -249,7 +263,7 @@ def arguments_for(plan: Plan, arguments_type: type[TrainingArguments], **more: A
         per_device_train_batch_size=batch_size,
         per_device_eval_batch_size=batch_size,
         gradient_accumulation_steps=accumulation,
-        num_train_epochs=settings.epochs,
+        num_train_epochs=float(settings.epochs),
         max_steps=settings.max_steps,
         eval_strategy="steps",
         eval_steps=settings.eval_steps,
@@ -269,7 +283,7 @@ def arguments_for(plan: Plan, arguments_type: type[TrainingArguments], **more: A
         run_name=plan.name,
         disable_tqdm=True,
         use_cpu=device == "cpu",
-        ddp_backend="gloo" if device == "cpu" and processes > 1 else None,
+        ddp_backend="gloo" if device == "cpu" and checks.process_count() > 1 else None,
         ddp_find_unused_parameters=False,
         gradient_checkpointing=False,
         remove_unused_columns=False,
@@ -277,6 +291,7 @@ def arguments_for(plan: Plan, arguments_type: type[TrainingArguments], **more: A
         **_precision(plan, device),
         **more,
     )
+    arguments = checks.library_arguments(arguments_type, chosen, plan.task, settings.trainer)
     if arguments.n_gpu > 1:
         # One process takes one GPU; several GPUs are shared by several processes, not by DataParallel.
         arguments._n_gpu = 1
@@ -303,7 +318,7 @@ def _say_once(line: str) -> None:
     print(line)
 
 
-def _precision(plan: Plan, device: str) -> dict[str, bool]:
+def _precision(plan: Setup, device: str) -> dict[str, bool]:
     wanted = plan.settings.precision
     # Trainer scales the loss of fp16 on GPUs alone.
     dtype = pick_dtype(device, "auto" if wanted == "fp16" and device == "cpu" else wanted)
@@ -327,7 +342,7 @@ def fit(plan: Plan) -> Outcome:
         config.use_cache = False
     try:
         with _current(checks.training_device(plan.task, plan.settings)):
-            trainer = plan.make_trainer(plan, [watcher, patience])
+            trainer = plan.make_trainer(plan, [watcher, patience, *plan.callbacks])
             loss_before = _train(plan, trainer)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):

@@ -184,7 +184,7 @@ def train(task: str, local: Any, settings: Any, folder: Path, watch: Any = None)
 
     set_seed(0)
     folder.mkdir(parents=True, exist_ok=True)
-    return fit(Plan("check", task, settings, 0, model, words, make_trainer, folder, watch))
+    return fit(Plan("check", task, settings, 0, folder, model, words, make_trainer, watch))
 
 
 # What a card can do at most

@@ -7,7 +7,7 @@ import pytest
 
 from emogap.store.artefacts import Recipe
 from emogap.store.pieces import Piece, run
-from emogap.study.notebook import after, before, settings, texts
+from emogap.study.notebook import after, before, beside_published, settings, texts
 
 
 def test_what_differs_from_the_published_set_up_stands_out(config):
@@ -51,3 +51,15 @@ def test_texts_are_shown_whole_and_cannot_be_markup():
     page = texts(pd.DataFrame({"reply": [text], "score": [0.12345]})).to_html()
     assert "pre-wrap" in page and "0.12" in page and "0.123" not in page
     assert page.count("Another,") == 20 and "&lt;b&gt;with" in page and "<b>" not in page
+
+
+def test_bold_is_what_differs_from_a_published_value():
+    table = pd.DataFrame({"argument": ["a", "b", "c"], "value": ["1", "2", "3"], "published": ["1", "5", ""]})
+    cells = beside_published(table)._compute().ctx
+    bold = {place for place, styles in cells.items() if ("font-weight", "bold") in styles}
+    assert bold == {(1, 0), (1, 1), (1, 2)}
+
+
+def test_a_published_whole_number_is_written_as_its_setting_is(config):
+    shown = config.show("clm.batch_size", "clm.epochs")
+    assert shown["published"].tolist() == ["4", "10.0"] and shown["value"][1] == "10.0"

@@ -2,6 +2,13 @@
 
 import json
 import math
+import os
+import pickle
+import re
+import subprocess
+import sys
+from html import unescape
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -19,9 +26,22 @@ from emogap.store.exhibits import exhibits, show
 from emogap.stories import writing
 from emogap.train import checkpoints
 from emogap.train.causal_lm import clm, clm_pieces
-from emogap.train.exhibits import training_exhibits
-from emogap.train.rows import IGNORED, TrainingRow, block_rows, cut, encode, preflight, show_mask, wrap
+from emogap.train.exhibits import ask, before_after, training_exhibits
+from emogap.train.rows import (
+    IGNORED,
+    TrainingRow,
+    as_seen,
+    block_rows,
+    cut,
+    encode,
+    padding_share,
+    preflight,
+    show_mask,
+    token_table,
+    wrap,
+)
 from emogap.train.sft import held_out, sft, sft_pieces
+from emogap.train.stage import example, training_arguments, training_size
 from emogap.train.strategies import runs
 
 BABY = {"name": "tiny-baby", "parent": "tiny", "task": "clm", "data": "emotional"}
@@ -813,10 +833,6 @@ def test_processes_share_a_step(study):
     "task, rank", [pytest.param("clm", 0, marks=pytest.mark.pipeline), pytest.param("sft", 4, marks=pytest.mark.slow)]
 )
 def test_two_processes_train_as_one_does(study, tmp_path, task, rank):
-    import os
-    import subprocess
-    import sys
-
     strategy = BABY if task == "clm" else INSTR
     tiny = save_tiny_gpt2(tmp_path / "tiny", dropout=0.0)  # each process draws its own dropout
     settings = {
@@ -857,3 +873,196 @@ def toml(value):
     if isinstance(value, list):
         return "[" + ", ".join(map(toml, value)) + "]"
     return json.dumps(value)
+
+
+# What is seen before and after a training
+
+
+@pytest.mark.parametrize(
+    ("further", "said"),
+    [
+        ({"max_gradnorm": 1}, "max_gradnorm=1: TrainingArguments has no argument 'max_gradnorm'; did you mean 'max_gr"),
+        ({"max_grad_norm": "x"}, 'max_grad_norm="x": input should be a valid number'),
+        ({"optim": "nope"}, 'optim="nope": TrainingArguments does not take it .nope is not a valid'),
+        ({"adam_beta1": 2.0}, "adam_beta1=2.0: TrainingArguments does not take it .Invalid beta parameter"),
+        ({"lr_scheduler_kwargs": {"nope": 1}}, 'lr_scheduler_kwargs=. "nope" = 1 .: .*nope'),
+        ({"learning_rate": 1e-3}, "learning_rate=0.001: this is the study's to set; use clm.learning_rate$"),
+        ({"data_seed": 3}, "use clm.seeds$"),
+        ({"save_strategy": "no"}, "use clm.eval_steps$"),
+        ({"output_dir": "x"}, "use --home DIR$"),
+        ({"save_only_model": True}, "the same for every training; take it out of clm.trainer$"),
+    ],
+)
+def test_a_further_argument_that_cannot_be_is_one_line_before_a_model_is_loaded(study, monkeypatch, further, said):
+    monkeypatch.setattr("emogap.train.stage.load_causal", lambda *_: pytest.fail("loaded"))
+    with pytest.raises(UsageError, match=said) as error:
+        clm(study(BABY, clm__trainer=further))
+    assert str(error.value).startswith("clm.trainer.") and "\n" not in str(error.value)
+
+
+def test_what_toml_cannot_hold_is_no_further_argument(study):
+    for value in (None, float("inf"), object()):
+        with pytest.raises(UsageError, match=r"setting 'clm\.trainer"):
+            study(BABY, clm__trainer={"lr_scheduler_kwargs": {"min_lr": value}})
+
+
+def test_the_table_of_arguments_is_what_the_training_was_given(study):
+    from transformers import TrainerCallback
+
+    given = []
+
+    class Spy(TrainerCallback):
+        def on_train_begin(self, args, state, control, **_):
+            given.append(args)
+
+    further = {"max_grad_norm": 0.25, "lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr": 0.5}}
+    config = study(BABY, clm__trainer=further, clm__max_steps=2)
+    table = training_arguments(config, runs(config, "clm")[0], everything=True).set_index("argument")
+    clm(config, callbacks=[Spy()])
+    (used,) = given
+    for name in ("max_grad_norm", "learning_rate", "seed", "eval_steps", "adam_beta2", "max_steps", "fp16"):
+        assert table.loc[name, "value"] == json.dumps(getattr(used, name))
+    assert table["from"][["max_grad_norm", "seed", "load_best_model_at_end", "adam_beta2"]].tolist() == [
+        "clm.trainer", "clm.seeds", "the study", "default of the library",
+    ]  # fmt: skip
+    assert table["published"][["learning_rate", "fp16", "bf16", "max_steps"]].tolist() == ["2e-05", "true", "false", ""]
+    assert "adam_beta2" not in set(training_arguments(config, runs(config, "clm")[0])["argument"])
+    # Half a cosine from 0.001 to 0.5 is in its middle after one step of two.
+    assert curve(config, "tiny-baby", "learning_rate")[-1] == [pytest.approx((0.001 + 0.5) / 2)]
+    made = read_manifest(config.home.model("tiny-baby"))
+    assert made["settings"]["clm.trainer.max_grad_norm"] == 0.25 and made["notes"]["callbacks"] == ["Spy"]
+    assert next(piece.freshness().state for piece in clm_pieces(study(BABY, clm__max_steps=2))) == "stale"
+
+
+def test_without_further_arguments_and_callbacks_nothing_says_so(study):
+    config = study(BABY)
+    (piece,) = [piece for piece in clm_pieces(config) if not piece.is_drawing]
+    assert not [key for key in piece.recipe.settings if "trainer" in key]
+
+
+def test_callbacks_are_for_one_process_and_of_the_library(study, monkeypatch):
+    from transformers import EarlyStoppingCallback
+
+    with pytest.raises(UsageError, match=r"callbacks \(EarlyStoppingCallback\) .*set clm.processes=1"):
+        clm(study(BABY, clm__processes=2), callbacks=[EarlyStoppingCallback()])
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match=r"one process and sft has 2"):
+        sft(study(INSTR), callbacks=[EarlyStoppingCallback])
+    monkeypatch.delenv("WORLD_SIZE")
+    with pytest.raises(UsageError, match="no TrainerCallback"):
+        clm(study(BABY), callbacks=[print])
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_the_size_of_a_training_is_what_it_then_takes(study, packing):
+    wanted = {"sft.max_steps": -1, "sft.epochs": 1.5, "sft.accumulation": 3, "sft.max_length": 256}
+    config = study(INSTR, **wanted, sft__packing=packing)
+    size = training_size(config, runs(config, "sft")[0]).set_index("quantity")["value"]
+    sft(config)
+    record = record_of(config, "tiny-instr")
+    assert size["steps at most"] == record["steps"]
+    assert size["epochs at most"] == pytest.approx(record["history"][-1]["epoch"], abs=0.2)
+    assert size["rows to train on"] == record["data"]["train_rows"]
+    assert size["tokens to train on"] == record["data"]["preflight"]["train"]["tokens"]
+    assert size["share of them that the loss counts"] == record["data"]["preflight"]["train"]["learnt_share"]
+    assert size["rows a step"] == 6
+    assert (size["rows through the model"] < size["rows to train on"]) == packing
+    if packing:
+        assert size["share of padding"] == record["padding_share"] == 0
+        assert 0 < size["share of the rows that is filled"] <= 1
+
+
+@pytest.mark.parametrize(("lengths", "batch_size"), [([1, 2, 5, 9], 2), ([3, 8, 4, 4, 1], 2), ([2, 7], 4), ([3, 5], 1)])
+def test_padding_is_the_mean_over_all_orders_of_the_rows(lengths, batch_size):
+    orders = list(permutations(lengths))
+    slots = [
+        sum(len(batch) * max(batch) for batch in (order[i : i + batch_size] for i in range(0, len(order), batch_size)))
+        for order in orders
+    ]
+    assert padding_share(lengths, batch_size) == pytest.approx(1 - sum(lengths) / (sum(slots) / len(orders)))
+
+
+def test_a_block_is_shown_token_by_token_as_the_model_sees_it(study, tokenizer):
+    config = study(BABY, clm__boundaries="closed")
+    run = runs(config, "clm")[0]
+    tokens = example(config, run, 1)
+    assert len(tokens) == 32 and "".join(tokens["text"]) == tokenizer.decode(tokens["id"].tolist())
+    assert tokens["special"].tolist() == [id_ == tokenizer.eos_token_id for id_ in tokens["id"]]
+    assert tokens["document"].is_monotonic_increasing and tokens["document"].iloc[0] == 1
+    first = ~tokens["document"].duplicated()
+    assert tokens["learnt"].tolist() == (~first).tolist()
+    with pytest.raises(UsageError, match="tiny-baby has no train row 999; it has"):
+        example(config, run, 999)
+
+
+@pytest.mark.parametrize("loss_on", ["response", "text"])
+def test_an_example_shows_which_part_of_it_is_learnt(study, loss_on):
+    config = study(INSTR, sft__loss_on=loss_on)
+    tokens = example(config, runs(config, "sft")[0], split="validation")
+    learnt = "".join(tokens["text"][tokens["learnt"]])
+    assert learnt.startswith(" " if loss_on == "response" else "Give a response")
+    assert learnt.removesuffix("<|endoftext|>").endswith(tuple(SENTENCES))
+    assert tokens["special"].tolist() == [True, *[False] * (len(tokens) - 2), True]
+
+
+def test_a_text_of_a_notebook_is_escaped_and_whole(tokenizer):
+    text = '<b>"grey" & näïve</b>\n\n  two'
+    ids = [tokenizer.eos_token_id, *tokenizer(text)["input_ids"]]
+    shown = as_seen(token_table(ids, [IGNORED, *ids[1:]], tokenizer)).data
+    assert "<b>" not in shown and "two" in shown
+    assert unescape(re.sub(r"<[^>]+>", "", shown)).endswith(f"<|endoftext|>{text}")
+
+
+def test_before_and_after_are_the_likeliest_tokens_of_both_models(study, tokenizer):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = study(BABY, INSTR)
+    clm(config), sft(config)
+    opening, instruction = "The old dog", "Say sentence 1."
+    form = load_answer_form("prompts/answer/sft.txt")
+    asked = {"clm": (opening, opening), "sft": (instruction, form.render(instruction))}
+    for task, (given, question) in asked.items():
+        run = runs(config, task)[0]
+        table = before_after(config, run, [given], new_tokens=5)
+        assert list(table.columns) == ["opening" if task == "clm" else "instruction", "tiny", run.name]
+        for name, folder in (("tiny", config.bases["tiny"].name), (run.name, config.home.model(run.name))):
+            model = AutoModelForCausalLM.from_pretrained(folder).eval()
+            ids = start = [tokenizer.bos_token_id, *tokenizer(question)["input_ids"]]
+            while len(ids) < len(start) + 5 and not (len(ids) > len(start) and ids[-1] == tokenizer.eos_token_id):
+                with torch.no_grad():
+                    ids = [*ids, int(model(torch.tensor([ids])).logits[0, -1].argmax())]
+            assert table[name].item() == tokenizer.decode(ids[len(start) :], skip_special_tokens=True)
+
+
+def test_a_text_that_cannot_be_gone_on_with_is_one_line(tiny):
+    from emogap.lm.loading import load_causal
+
+    loaded = load_causal(tiny)
+    with pytest.raises(UsageError, match="is empty"):
+        ask(loaded, " \n")
+    with pytest.raises(UsageError, match="the model reads 256; shorten it"):
+        ask(loaded, "word " * 400)
+
+
+@pytest.mark.slow
+def test_processes_can_be_started_after_a_look_at_what_they_will_be_given(study):
+    """In a process of its own, as a notebook's kernel is one: where Trainer was loaded, none could be started."""
+    config = study(BABY, clm__processes=2)
+    code = """if __name__ == "__main__":
+        import pickle, sys
+        from emogap.train import causal_lm, stage, strategies
+        config = pickle.loads(bytes.fromhex(sys.argv[1]))
+        run = strategies.runs(config, "clm")[0]
+        arguments = stage.training_arguments(config, run).set_index("argument")["value"]
+        print(arguments["per_device_train_batch_size"], len(stage.example(config, run)))
+        size = stage.training_size(config, run).set_index("quantity")["value"]
+        causal_lm.clm(config)
+        print(size["rows a step"], size["steps at most"])
+    """
+    script = config.home.root / "look.py"
+    script.write_text(code)
+    found = subprocess.run([sys.executable, script, pickle.dumps(config).hex()], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.splitlines()[0] == "1 32" and found.stdout.splitlines()[-1] == "2 6"
+    assert record_of(config, "tiny-baby")["processes"] == 2

@@ -13,11 +13,11 @@ from emogap.errors import InputError, ModelError, UsageError
 from emogap.lm import corrections
 from emogap.store.artefacts import RULE
 from emogap.train import checks, packing
-from emogap.train.causal_lm import make_clm_trainer
+from emogap.train.causal_lm import make_clm_trainer, trainer_arguments
 from emogap.train.rows import IGNORED, TrainingRow, block_rows, cut, wrap
 from emogap.train.sft import make_sft_trainer
 from emogap.train.stage import module_of
-from emogap.train.trainer import Plan, arguments_for, fit
+from emogap.train.trainer import Plan, Setup, fit
 
 SIZE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 LLAMA = SIZE | {"num_key_value_heads": 2, "max_position_embeddings": 256}
@@ -98,7 +98,7 @@ def trained(folder, model, tokenizer, task, train, validation, **settings):
         made.append(make(plan, callbacks, train, validation))
         return made[0]
 
-    plan = Plan("tiny-new", task, kind(**usual | settings), 0, model, tokenizer, make_trainer, folder / "checkpoints")
+    plan = Plan("tiny-new", task, kind(**usual | settings), 0, folder / "checkpoints", model, tokenizer, make_trainer)
     return fit(plan), made[0]
 
 
@@ -336,11 +336,7 @@ def test_a_device_is_the_one_that_was_named_or_refused(tmp_path, monkeypatch):
     current = []
     monkeypatch.setattr(torch.accelerator, "set_device_index", current.append)
     assert named("cuda:1") == "cuda:1"
-    plan = SimpleNamespace(task="clm", settings=Clm(device="cuda:1", precision="fp32"), checkpoints=tmp_path, seed=0)
-    from transformers import TrainingArguments
-
-    plan.name = "tiny"
-    arguments = arguments_for(plan, TrainingArguments)
+    arguments = trainer_arguments(Setup("tiny", "clm", Clm(device="cuda:1", precision="fp32"), 0, tmp_path))
     assert str(arguments.device) == str(arguments.distributed_state.device) == "cuda:1" and current == [1]
     monkeypatch.setenv("LOCAL_RANK", "0")
     with pytest.raises(UsageError, match="clm.device=cuda:1 is one device, and a launcher gives .*clm.device=cuda"):

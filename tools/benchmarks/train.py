@@ -87,7 +87,7 @@ def _blocks(tokenizer: "PreTrainedTokenizerBase", settings: Clm, steps: int) -> 
 def _plan(settings: Clm | Sft, task: str, model: "PreTrainedModel", tokenizer: Any, folder: Path) -> "Plan":
     from emogap.train.trainer import Plan
 
-    return Plan("bench", task, settings, 0, model, tokenizer, lambda plan, callbacks: None, folder)
+    return Plan("bench", task, settings, 0, folder, model, tokenizer, lambda plan, callbacks: None)
 
 
 def _trainer(settings: Clm, model: "PreTrainedModel", tokenizer: Any, rows: list, folder: Path) -> "StudyTrainer":
