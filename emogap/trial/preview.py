@@ -32,9 +32,9 @@ def preview(
     """Let the writer answer for a few lines, show what came, and return it as a table, a row a reply.
 
     ``methods``: whose prompts (for ``stage="rewrite"`` versions), else those of the settings; ``template``: the path of
-    a template file, or the text of one, alone or beside the ``methods`` named. ``lines``: ids, texts or mappings of one's own (``text`` and
-    ``emotion``; for rewrites ``instruction``, ``input``, ``output``, ``emotion``), else the stage's first ``n``.
-    ``sampling``: a name, or values that replace those of the settings.
+    a template file, or the text of one, alone or beside the ``methods`` named. ``lines``: ids, texts or mappings of
+    one's own (``text`` and ``emotion``; for rewrites ``instruction``, ``input``, ``output``, ``emotion``), else the
+    stage's first ``n``. ``sampling``: a name, or values that replace those of the settings.
 
     A line is sampled with the same seed whatever the prompt. Replies are kept: the stage takes them over when it asks
     the same, and a second look makes nothing. Columns: ``method, line_id, emotion, line, text`` (what would be kept),
