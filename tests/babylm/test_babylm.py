@@ -20,6 +20,7 @@ from fakes import HashClassifier
 from emogap.babylm import clean, raw
 from emogap.babylm import process as babylm
 from emogap.babylm.clean import Report, SeenKeys, count_words
+from emogap.babylm.figures import emotion_shares
 from emogap.babylm.raw import find_sources
 from emogap.config import Process, load_config
 from emogap.emotions import INDEX, LABELS
@@ -658,3 +659,19 @@ def test_real_text_is_cleaned_as_a_plain_loop_would(real_data):
     for source in find_sources([real_data / "babylm_sample"], [".train"]):
         kept, _ = lines_of(source.path)
         assert kept == list(plain_loop(source.path, Process()))
+
+
+@pytest.mark.parametrize(
+    ("counts", "title"),
+    [
+        ({"joy": 3, "fear": 1, "neutral": 6}, "Top emotion of 10 lines by source: joy most often (3)"),
+        ({"joy": 2, "fear": 2, "neutral": 6}, "Top emotion of 10 lines by source: fear, joy most often (2 each)"),
+        ({"joy": 1, "fear": 1, "love": 1, "grief": 1},
+         "Top emotion of 4 lines by source: 4 emotions have 1 each, none has more"),
+        ({"neutral": 5}, "Top emotion of 5 lines by source: all are neutral"),
+    ],
+)  # fmt: skip
+def test_the_title_of_the_map_knows_ties(counts, title):
+    all_counts = [counts.get(label, 0) for label in LABELS]
+    table = pd.DataFrame({"emotion": LABELS, "a": all_counts, "all": all_counts, "emotional": all_counts})
+    assert emotion_shares(table).axes[0].get_title("left") == title

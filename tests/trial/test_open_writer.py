@@ -86,7 +86,7 @@ def test_of_the_embedded_writer_licence_context_and_thinking_are_said(make_confi
         (TURNS, "---\nlicense: mit\n---\n# A model\n", "mit", "its chat template knows none"),
         (TURNS + "{% if enable_thinking %}{% endif %}", "---\nlicense: other\nlicense_name: own-1.0\n---\n", "own-1.0",
          "its chat template can switch it (enable_thinking), and is used as it stands; what it thinks is taken out"),
-        (TURNS + "<think>", "---\nlicense: [mit, gpl]\n---\n", "mit, gpl", "its chat template has a place for it; what"),
+        (TURNS + "<think>", "---\nlicense: [mit, gpl]\n---\n", "mit, gpl", "its chat template has a place for it;"),
         (None, "", "not said", "none, for it has no chat template"),
     ],
 )  # fmt: skip
