@@ -675,3 +675,21 @@ def test_the_title_of_the_map_knows_ties(counts, title):
     all_counts = [counts.get(label, 0) for label in LABELS]
     table = pd.DataFrame({"emotion": LABELS, "a": all_counts, "all": all_counts, "emotional": all_counts})
     assert emotion_shares(table).axes[0].get_title("left") == title
+
+
+def test_lines_before_and_after_the_stage(make_config, fake_classifier, tmp_path):
+    raw_lines = ["", "\tthe  first line is short", f"{ELEVEN} , ok", "and one more"]
+    write(tmp_path / "raw" / "a.train", "\r\n".join(raw_lines))
+    write(tmp_path / "raw" / "b.train", f"{ELEVEN} of b\n")
+    config = make_config(f"process.raw_dirs=['{tmp_path / 'raw'}']")
+    before = babylm.before_and_after(config, 4)
+    assert before["id"].tolist() == ["a:2", "a:3", "b:1"]
+    assert before["raw"].tolist() == [raw_lines[1], raw_lines[2], f"{ELEVEN} of b"]
+    babylm.process(config)
+    after = babylm.before_and_after(config, 4)
+    assert after["raw"].equals(before["raw"])
+    assert after["cleaned"].tolist() == ["", f"{ELEVEN}, ok", f"{ELEVEN} of b"]
+    expected = scored_by(fake_classifier, f"{ELEVEN}, ok")
+    assert after["emotion"].tolist()[:2] == ["", LABELS[expected.argmax()]]
+    assert after["score"].iloc[1] == expected.max() and np.isnan(after["score"].iloc[0])
+    assert after["emotional"].tolist() == after["id"].isin(read_rows(config.home.filtered, PROCESSED)["id"]).tolist()
