@@ -156,7 +156,7 @@ def texts(table: "pd.DataFrame") -> "Styler":
     wrapped = {"white-space": "pre-wrap", "max-width": "44em"}
     return (
         table.style.hide(axis="index")
-        .format(precision=2, escape="html")
+        .format(precision=2, escape="html", na_rep=MISSING)
         .set_properties(**{"text-align": "left", "vertical-align": "top"})
         .set_properties(subset=words, **wrapped)
         .set_table_styles([{"selector": "th", "props": "text-align: left"}])
