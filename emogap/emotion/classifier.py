@@ -309,6 +309,7 @@ def load_minilm(folder: Path, device: str, dtype: str) -> EncoderClassifier:
 def load_hub_model(name: str, revision: str | None, device: str, dtype: str) -> EncoderClassifier:
     """A Hugging Face text-classification model with the 28 labels in any order, from the Hub, its cache or a folder."""
     from emogap.lm import loading
+    from emogap.lm.attention_reach import context_length
 
     local = resolve(HubModel(name=name, revision=revision or "main"))
     config = loading.read_config(local.path)
@@ -324,7 +325,7 @@ def load_hub_model(name: str, revision: str | None, device: str, dtype: str) -> 
             f"classifier '{name}' cannot be loaded ({error}); it must be a text-classification model with config, "
             f"tokenizer and safetensors weights; repair the folder or use '{MINILM}'"
         ) from error
-    longest = loading.context_length(config) or tokenizer.model_max_length
+    longest = context_length(config) or tokenizer.model_max_length
     tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
     classifier = EncoderClassifier(
         name=name,

@@ -8,7 +8,7 @@ import time
 
 import pandas as pd
 import pytest
-from test_augment import save_lines
+from small_stories import save_lines
 from tiny_models import save_tiny_llama
 
 from emogap.config import HubModel, Scale

@@ -3,58 +3,22 @@
 import json
 import re
 
-import numpy as np
 import pandas as pd
 import pytest
 from fakes import use_fakes
+from small_stories import SMALL, a_story, chunk, line, save_lines
 
-from emogap.emotions import INDEX, LABELS
+from emogap.emotions import LABELS
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.lm.engines.engine import Reply
-from emogap.records import PROCESSED, STORIES, read_rows, write_rows
-from emogap.store.artefacts import Artefact, Recipe
 from emogap.store.exhibits import exhibits
 from emogap.stories import augment as stories
 from emogap.stories.outcomes import emotion_said, for_reading, outcome_shares, story_examples, story_outcomes
-
-SIZES = ("big", "old", "red")
-THINGS = ("the dog", "a hill", "his ball", "our tree", "and I", "a bird")
-WORDS = [f"{size} {thing}" for size in SIZES for thing in THINGS]
-
-
-def a_story(conversation) -> str:
-    """A text that differs for every seed and passes the gates."""
-    drawn = np.random.default_rng(conversation.seed).permutation(WORDS)
-    return " ".join(drawn).capitalize() + "."
-
-
-def line(number: int, emotion: str) -> dict:
-    scores = np.full(28, 0.01, dtype=np.float32)
-    scores[INDEX[emotion]], scores[INDEX["love"]] = 0.9, 0.6
-    labels = list(dict.fromkeys([emotion, "love"]))
-    text = f"here is line number {number} which has more than ten words in it, you see"
-    return {"id": f"toy:{number}", "source": "toy", "text": text, "emotion": emotion, "score": 0.9,
-            "scores": list(scores), "labels": labels}  # fmt: skip
-
-
-def save_lines(config, emotions: list[str]) -> None:
-    artefact = Artefact(config.home.filtered, Recipe("process", settings={"emotions": emotions}))
-    with artefact.making() as draft:
-        rows = [line(i, e) for i, e in enumerate(emotions)]
-        write_rows(draft.path, pd.DataFrame(rows, columns=list(line(0, "joy"))), PROCESSED)
 
 
 @pytest.fixture
 def engine(monkeypatch):
     return use_fakes(monkeypatch, a_story)
-
-
-SMALL = ("augment.lines=0", "augment.order=file", "augment.chunk_size=4", "writer.batch_size=1")
-"""Chunks of four lines, asked for four at a time."""
-
-
-def chunk(config, method: str = "m1", number: int = 0) -> pd.DataFrame:
-    return read_rows(config.home.chunk(method, number), STORIES)
 
 
 def test_chunks_hold_every_line_once_and_the_last_is_shorter(make_config, engine):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from fakes import reworded, use_fakes
-from test_augment import a_story, save_lines
+from small_stories import a_story, save_lines
 
 from emogap.records import REWRITES, STORIES, read_rows
 from emogap.store import pieces

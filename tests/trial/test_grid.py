@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fakes import reworded, use_fakes
-from test_augment import a_story, save_lines
+from small_stories import a_story, save_lines
 
 from emogap.commands.cli import main
 from emogap.errors import InputError, MissingInput, UsageError

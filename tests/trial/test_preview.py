@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fakes import reworded, use_fakes
-from test_augment import SMALL, a_story, chunk, save_lines
+from small_stories import SMALL, a_story, chunk, save_lines
 
 from emogap.config import Sampling, load_config
 from emogap.emotions import INDEX

@@ -11,7 +11,7 @@ import pytest
 from browser import browser, downloads, wait_for  # noqa: F401 (fixtures)
 from fakes import reworded, use_fakes
 from jupyter_lab import lab_address, lab_is_ready
-from test_augment import SMALL, a_story, chunk, save_lines
+from small_stories import SMALL, a_story, chunk, save_lines
 
 from emogap.commands import config_from
 from emogap.commands.cli import build_parser
@@ -240,7 +240,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from pytest import MonkeyPatch
 from fakes import use_fakes
-from test_augment import a_story, save_lines
+from small_stories import a_story, save_lines
 from emogap.config import load_config
 from emogap.trial.studio import studio
 
