@@ -15,7 +15,7 @@ from emogap.store.progress import clock
 from emogap.stories import augment, rewrite
 from emogap.stories.texts import Texts
 from emogap.text.reading import read_text
-from emogap.trial.trials import Trial, texts_of
+from emogap.trial.trials import Trial, called, texts_of
 
 
 def bulk_config(texts: Texts, name: str, template: Path, sampling: Sampling, count: int) -> Config:
@@ -69,12 +69,11 @@ def add_method(config: Config, text: str, path: str, stage: str = "augment") -> 
     method of this home already. Raises ``UsageError`` if it is no template, or another one has the name or the file.
     """
     texts = texts_of(config, stage)
-    known = {name: texts.template(name).text for name in texts.settings.templates}
-    called = next((name for name in known if known[name] == text), None)
-    if called in type(texts.settings).model_fields["templates"].default or called in texts.names:
-        print(f"the prompt is that of {called}, to the letter: nothing is saved and nothing added")
+    same = called(texts, text)
+    if same in type(texts.settings).model_fields["templates"].default or same in texts.names:
+        print(f"the prompt is that of {same}, to the letter: nothing is saved and nothing added")
         return config
-    name, file = (called, texts.template_path(called)) if called else _saved(texts, text, path, list(known))
+    name, file = (same, texts.template_path(same)) if same else _saved(texts, text, path)
     ways = [*texts.names, name]
     kept = {f"{stage}.templates.{name}": portable(file), f"{stage}.{texts.ways}": ways}
     load_config(config.source, config.home.root, kept, keep=True)
@@ -83,9 +82,9 @@ def add_method(config: Config, text: str, path: str, stage: str = "augment") -> 
     return config.model_copy(update={stage: section})
 
 
-def _saved(texts: Texts, text: str, path: str, known: Sequence[str]) -> tuple[str, Path]:
+def _saved(texts: Texts, text: str, path: str) -> tuple[str, Path]:
     """Name and file of a prompt; another home may have saved the same text there."""
-    file = from_root(path.strip())
+    file, known = from_root(path.strip()), list(texts.settings.templates)
     if file.stem not in known and file.is_file() and read_text(file) == text:
         return file.stem, file
     name, file = save_template(texts, text, path, known)

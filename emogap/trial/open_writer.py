@@ -31,7 +31,7 @@ class OpenWriter:
         """What the model reads: the messages in its own chat template, special tokens among them. Of a server's model,
         whose template is the server's, the messages that are sent. ``messages`` as a text are one turn of the user.
         """
-        return self.engine.as_sent(_conversation(messages, seed=0))
+        return self.engine.as_sent(_conversation(messages, seed=0)) if messages else ""
 
     def reply(self, messages: str | Sequence[Message], seed: int = 0, **sampling: float) -> Reply:
         """The answer; ``print(reply.text)`` shows it. ``sampling``: ``temperature, top_p, top_k, repetition_penalty,
@@ -58,13 +58,13 @@ def open_writer(config: Config, stage: str = "augment") -> OpenWriter:
 
 
 def first_messages(config: Config, way: str, stage: str = "augment") -> list[Message]:
-    """What the stage asks of the writer in a method or version for its first line or record.
+    """What the stage asks of the writer in a method or version for its first line or record; nothing where no line is
+    emotional.
 
-    Raises ``MissingInput`` while there are no lines, ``UsageError`` for an unknown way.
+    Raises ``MissingInput`` while the lines are not made, ``UsageError`` for an unknown way.
     """
     texts = texts_of(config, stage)
-    (first,) = texts.first(1)
-    return list(texts.ask(first, texts.way(way)).messages)
+    return [message for first in texts.first(1) for message in texts.ask(first, texts.way(way)).messages]
 
 
 def said_of(writer: Writer, engine: Engine) -> Iterator[str]:

@@ -14,7 +14,7 @@ from emogap.store.views import texts, told_apart
 from emogap.stories.rows import Row, raw_beside
 from emogap.stories.texts import Source, Texts, Way
 from emogap.text.templates import Template
-from emogap.trial.trials import Trial, chosen, sampling_of, texts_of, try_out
+from emogap.trial.trials import Trial, called, chosen, sampling_of, texts_of, try_out
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -58,15 +58,25 @@ def preview(
     return table
 
 
+def prompts(config: Config, stage: str = "augment", names: Sequence[str] | None = None) -> pd.DataFrame:
+    """The prompts of a stage's methods or versions (of those of the settings, if no ``names`` are given), whole:
+    ``method, file, prompt``. Raises ``MissingInput`` and ``UsageError``."""
+    asked = texts_of(config, stage)
+    return pd.DataFrame(
+        [(name, asked.settings.templates.get(name, name), asked.template(name).text) for name in names or asked.names],
+        columns=["method", "file", "prompt"],
+    )
+
+
 def _templates(texts: Texts, methods: Sequence[str] | None, template: str | Path | None) -> dict[str, Template]:
-    """Name → prompt. A template that one of the methods has to the letter has no place of its own."""
+    """Name → prompt. Beside methods, a template that one of the settings has to the letter has no place of its own."""
     if template is None:
         return {name: texts.template(name) for name in methods or texts.names}
     named = {name: texts.template(name) for name in methods or ()}
     is_file = isinstance(template, Path) or not _is_text(template)
     own = texts.template(str(template)) if is_file else texts.parse(template, "template")
-    if same := [name for name, known in named.items() if known.text == own.text]:
-        print(f"the template is that of {same[0]}, to the letter; once it is changed, its replies stand beside")
+    if named and (same := called(texts, own.text)):
+        print(f"the template is that of {same}, to the letter; once it is changed, its replies stand beside")
         return named
     return named | {told_apart(Path(template).stem if is_file else "template", named, "own"): own}
 

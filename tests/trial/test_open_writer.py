@@ -4,7 +4,7 @@ import json
 
 import pytest
 from fakes import use_fakes
-from test_augment import SMALL, a_story, save_lines
+from small_stories import SMALL, a_story, save_lines
 from tiny_models import save_tiny_llama
 
 from emogap.errors import ModelError, UsageError
@@ -46,6 +46,12 @@ def test_it_is_the_object_that_previews_and_stages_use(make_config, engine):
     assert preview(config, n=1)["reply"].tolist() == [mine.text], "the stage's seed gives the stage's reply"
     stories.augment(config)
     assert engine.opened == 1 and not engine.closed
+
+
+def test_without_a_line_there_is_nothing_to_send(make_config, engine):
+    config = make_config(*SMALL)
+    save_lines(config, [])
+    assert first_messages(config, "m1") == [] and open_writer(config).sent([]) == ""
 
 
 def test_sampling_is_given_by_name_and_the_rest_is_the_stages(make_config, engine, monkeypatch):
