@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from cells import run_cells
 from fakes import HashClassifier
 
 from emogap.babylm import clean, raw
@@ -693,3 +694,11 @@ def test_lines_before_and_after_the_stage(make_config, fake_classifier, tmp_path
     assert after["emotion"].tolist()[:2] == ["", LABELS[expected.argmax()]]
     assert after["score"].iloc[1] == expected.max() and np.isnan(after["score"].iloc[0])
     assert after["emotional"].tolist() == after["id"].isin(read_rows(config.home.filtered, PROCESSED)["id"]).tolist()
+
+
+def test_the_scripts_cells_show_settings_lines_and_outcome(config, fake_classifier, figures, monkeypatch, capsys):
+    shown = run_cells("process_pretrain_data.py", config.home.root, monkeypatch)
+    assert shown["config"].home == config.home and len(shown["table"]) == 28
+    assert shown["figure"].axes[0].get_title("left").startswith("Top emotion of ")
+    printed = capsys.readouterr().out
+    assert "process: made 3" in printed and "next: pretrain_data_augment.ipynb" in printed
