@@ -11,7 +11,7 @@ class FakeEngine:
     ``calls`` holds the ids of each call's conversations; with ``dies_at`` the engine raises on the call of that number.
     """
 
-    identity = "fake@1"
+    identity, context = "fake@1", 2048
 
     def __init__(self, reply: Callable[[Conversation], str | Reply], dies_at: int | None = None):
         self.reply, self.dies_at = reply, dies_at
@@ -27,6 +27,9 @@ class FakeEngine:
         for reply in replies if on_reply else ():
             on_reply(reply)
         return replies
+
+    def as_sent(self, conversation: Conversation) -> str:
+        return "".join(f"<{message['role']}>{message['content']}" for message in conversation.messages)
 
     def _as_reply(self, conversation: Conversation) -> Reply:
         made = self.reply(conversation)

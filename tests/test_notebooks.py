@@ -52,3 +52,16 @@ def test_thin(notebook):
         assert "%cd" not in cell.source
         kinds = {type(node) for node in ast.walk(ast.parse(cell.source))}
         assert not kinds & {ast.ClassDef, ast.If, ast.While, ast.Lambda}, cell.source
+
+
+@pytest.mark.parametrize(
+    ("path", "prompt"),
+    [
+        ("pretrain_data_augment.ipynb", "prompts/stories/m3.txt"),
+        ("alpaca-instruction/prompt_studio.ipynb", "prompts/rewrites/v3.txt"),
+    ],
+)
+def test_the_prompt_in_its_cell_begins_as_a_shipped_one(path, prompt):
+    found = nbformat.read(ROOT / path, as_version=4)
+    (cell,) = [cell for cell in code(found) if "PROMPT = " in cell.source]
+    assert ast.literal_eval(ast.parse(cell.source).body[0].value) == (ROOT / prompt).read_text(encoding="utf-8")

@@ -40,8 +40,23 @@ def emotion_shares(table: "pd.DataFrame") -> "Figure":
         ax=axes,
     )
     axes.tick_params(axis="x", rotation=90)
-    commonest = counts.loc[emotions, "all"].idxmax()
-    axes.set_title(f"Emotion of lines by source: {commonest} is the most frequent")
+    axes.set_title(_title(counts.loc[emotions, "all"], counts["all"].sum()))
     axes.set_xlabel("source")
     axes.set_ylabel("top emotion of the line")
     return figure
+
+
+_NAMED = 3
+"""So many emotions that tie for the first place are named; of more it is said that they tie."""
+
+
+def _title(counts: "pd.Series", lines: int) -> str:
+    """Of which emotion most of the ``lines`` are; ``counts`` of all emotions but neutral."""
+    most = int(counts.max())
+    first = list(counts.index[counts == most])
+    title = f"Top emotion of {lines:,} lines by source"
+    if most == 0:
+        return f"{title}: all are neutral"
+    if len(first) > _NAMED:
+        return f"{title}: {len(first)} emotions have {most:,} each, none has more"
+    return f"{title}: {', '.join(first)} most often ({most:,}{' each' if len(first) > 1 else ''})"

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from emogap.babylm.clean import ODDITIES, Kept, Report, clean
-from emogap.babylm.raw import Source, find_sources, members_read, size
+from emogap.babylm.raw import Source, find_sources, first_lines, members_read, size
 from emogap.config import Config
 from emogap.device import check_device
 from emogap.emotion.classify import SHARD_LINES, Scoring, classifier_identity, shards_folder, thresholds_of, top_labels
@@ -301,6 +301,30 @@ def emotions_by_source(scored: Path, filtered: Path) -> "pd.DataFrame":
     table["all"] = table.sum(axis=1)
     table["emotional"] = passed.reindex(LABELS).fillna(0).astype(int)
     return table.rename_axis(columns=None).reset_index()
+
+
+def before_and_after(config: Config, count: int = 5) -> "pd.DataFrame":
+    """The first lines of the sources as they stand in their files, beside what became of them, for reading.
+
+    Columns: ``id, raw``, and once the stage has run ``cleaned`` (empty for a line that was left out), ``emotion``,
+    ``score`` and ``emotional`` (whether the filter keeps it). Raises ``MissingInput`` if there is no text.
+    """
+    sources = _sources(config)
+    each = -(-count // len(sources))
+    raw = [(f"{source.name}:{number}", text) for source in sources for number, text in first_lines(source, each)]
+    table = pd.DataFrame(raw[:count], columns=["id", "raw"])
+    if not config.home.filtered.exists():
+        return table
+    scored, emotional = (_rows_of(path, table["id"]) for path in (config.home.processed, config.home.filtered))
+    after = scored.set_index("id")[["text", "emotion", "score"]].rename(columns={"text": "cleaned"})
+    table = table.join(after, on="id").assign(emotional=table["id"].isin(emotional["id"]))
+    return table.fillna({"cleaned": "", "emotion": ""})
+
+
+def _rows_of(path: Path, ids: "pd.Series") -> "pd.DataFrame":
+    import polars as pl
+
+    return pl.scan_parquet(path, glob=False).filter(pl.col("id").is_in(list(ids))).collect().to_pandas()
 
 
 def cleaning_table(config: Config) -> "pd.DataFrame":

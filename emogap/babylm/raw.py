@@ -252,6 +252,18 @@ def blocks(
             yield lines, bytes(unfinished) + b"\n"
 
 
+def first_lines(source: Source, count: int) -> list[tuple[int, str]]:
+    """(number, text) of the first lines of a source that are not blank, as they stand there."""
+    found: list[tuple[int, str]] = []
+    for first, block in blocks(source, _NO_BOUND, lambda *_: None, lambda _: None):
+        for number, line in enumerate(block.decode("utf-8", "replace").split("\n"), first):
+            if len(found) < count and line.strip():
+                found.append((number, line))
+        if len(found) >= count:
+            break
+    return found
+
+
 def _plain(chunk: bytes, first_line: int, finding: Finding) -> bytes:
     """A chunk without NULs, all its lines ended by ``\\n``."""
     if b"\0" in chunk:

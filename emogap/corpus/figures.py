@@ -40,7 +40,10 @@ def composition_exhibits(path: Path) -> Iterator[Shown]:
 
 
 def composition(table: pd.DataFrame) -> Figure:
-    """Words by source, method and emotion, held-out words hatched; from the table ``composition``."""
+    """Words by source, method and emotion, held-out words hatched; from the table ``composition``, all of it or a
+    part. Of an empty table it says that there is nothing."""
+    if table.empty:
+        return nothing_figure("There is no document to show.")
     use_style()
     panels = {name: table[table["dimension"] == name] for name in ("source", "method", "emotion")}
     panels = {name: rows for name, rows in panels.items() if len(rows)}
@@ -54,11 +57,9 @@ def composition(table: pd.DataFrame) -> Figure:
     axes[-1, 0].set_xlabel("words")
     axes[-1, 0].xaxis.set_major_formatter(EngFormatter(sep=""))
     axes[0, 0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    kinds = table[table["dimension"] == "kind"].set_index("value")["share"]
-    figure.suptitle(
-        ", ".join(f"{share:.0%} {_KIND[kind]}" for kind, share in kinds.items()) + " by words",
-        x=0.02, ha="left", fontweight="bold",
-    )  # fmt: skip
+    kinds = table[table["dimension"] == "kind"].set_index("value")
+    parts = [f"{row['words']:,} ({row['share']:.0%}) of {_KIND[kind]}" for kind, row in kinds.iterrows()]
+    figure.suptitle(f"Words: {', '.join(parts)}" if parts else "Words", x=0.02, ha="left", fontweight="bold")
     figure.tight_layout()
     return figure
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from pandas.io.formats.style import Styler
 
 MISSING = "–"
 
@@ -142,3 +143,21 @@ def _heading(row: dict[str, str], value: str, view: View) -> str:
     if len(view.values) > 1:
         return f"{row[view.columns]}: {value}"
     return told_apart(row[view.columns], view.rows, view.columns) if view.columns else value
+
+
+def texts(table: "pd.DataFrame") -> "Styler":
+    """A table for reading: its texts whole, wrapped and with their line breaks, numbers rounded to two digits.
+
+    What a model wrote is shown as it is and never taken for HTML.
+    """
+    from pandas.api.types import is_numeric_dtype
+
+    words = [name for name in table if not is_numeric_dtype(table[name])]
+    wrapped = {"white-space": "pre-wrap", "max-width": "44em"}
+    return (
+        table.style.hide(axis="index")
+        .format(precision=2, escape="html", na_rep=MISSING)
+        .set_properties(**{"text-align": "left", "vertical-align": "top"})
+        .set_properties(subset=words, **wrapped)
+        .set_table_styles([{"selector": "th", "props": "text-align: left"}])
+    )

@@ -14,6 +14,8 @@ from emogap.records import KEPT
 from emogap.store.artefacts import Artefact
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View, told_apart
+from emogap.stories.rows import raw_beside
+from emogap.text.comparison import proportion
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,18 +26,24 @@ _EXAMPLE_CHARACTERS = 1500
 
 def story_outcomes(home: Home) -> pd.DataFrame:
     """``method, outcome, rows, share``, and for the lines of each method how many have a kept story."""
-    files = sorted(home.stories.glob("*/chunk_*.parquet"))
-    return outcome_table(_read(files, "method"), "method")
+    return outcome_table(_read(_chunks(home), "method"), "method")
 
 
 def rewrite_outcomes(home: Home) -> pd.DataFrame:
     """``version, outcome, rows, share``."""
-    files = sorted(home.alpaca.glob("emotion_alpaca_*.rows.parquet"))
-    return outcome_table(_read(files, "version"), "version")
+    return outcome_table(_read(_versions(home), "version"), "version")
+
+
+def _chunks(home: Home) -> list[Path]:
+    return sorted(home.stories.glob("*/chunk_*.parquet"))
+
+
+def _versions(home: Home) -> list[Path]:
+    return sorted(home.alpaca.glob("emotion_alpaca_*.rows.parquet"))
 
 
 def _read(files: Sequence[Path], by: str) -> pd.DataFrame:
-    columns = [by, "status", "reason"]
+    columns = [by, "status", "reason", "emotion_score"]
     return _all_of(files, columns) if files else pd.DataFrame(columns=columns)
 
 
@@ -84,7 +92,8 @@ def _stories_shown(home: Home) -> Iterator[Shown]:
         return
     examples = story_examples(home)
     caption = "One line and the stories that each method made of it, side by side, as the writer wrote them."
-    yield from _shown(("story", "stories", "method"), 20, table, examples, caption)
+    said = emotion_said(_read(_chunks(home), "method"), "stories")
+    yield from _shown(("story", "stories", "method"), 20, table, examples, caption, said)
 
 
 def _no_stories(outcomes: pd.DataFrame) -> Iterator[Shown]:
@@ -101,16 +110,24 @@ def _rewrites_shown(home: Home) -> Iterator[Shown]:
     """Prints it too."""
     examples = rewrite_examples(home)
     caption = "One record and its answer rewritten by each version, side by side; the emotion asked for stands before."
-    yield from _shown(("rewrite", "rewrites", "version"), 40, rewrite_outcomes(home), examples, caption)
+    said = emotion_said(_read(_versions(home), "version"), "rewrites")
+    yield from _shown(("rewrite", "rewrites", "version"), 40, rewrite_outcomes(home), examples, caption, said)
 
 
 def _shown(
-    called: tuple[str, str, str], order: int, table: pd.DataFrame, examples: pd.DataFrame, caption: str
+    called: tuple[str, str, str],
+    order: int,
+    table: pd.DataFrame,
+    examples: pd.DataFrame,
+    caption: str,
+    said: str,
 ) -> Iterator[Shown]:
-    """``called``: one of them, many of them, the column of the way they were asked in. ``caption``: the examples'."""
+    """``called``: one of them, many of them, the column of the way they were asked in. ``caption``: the examples';
+    ``said``: of the emotion in them."""
     one, many, by = called
     _print(table, by)
-    outcomes, name = _caption(table, many, by), f"{one}_outcomes"
+    print(said)
+    outcomes, name = f"{_caption(table, many, by)} {said}", f"{one}_outcomes"
     yield Exhibit(name, "table", outcomes, order, view=View({"share": 4})), table
     alt = f"Stacked horizontal bars, one a {by}: shares of kept {many} and of each reason for a rejection."
     yield Exhibit(name, "figure", outcomes, order + 1, alt=alt), outcome_shares(table, by, many)
@@ -118,9 +135,56 @@ def _shown(
     yield Exhibit(f"{one}_examples", "table", caption, order + 2), examples
 
 
+FOUND_AT = 0.5
+"""The classifier's score from which on an emotion counts as found: the study's threshold for lines."""
+
+
+def emotion_said(rows: pd.DataFrame, what: str) -> str:
+    """How many of the kept rows show the emotion that was asked for, in a sentence, and what follows for this run.
+
+    ``rows``: ``status, emotion_score``. What follows is said only where the 95 % interval lies on one side of a half.
+    """
+    scores = rows.loc[rows["status"] == KEPT, "emotion_score"].dropna().astype(float)
+    if scores.empty:
+        return f"No emotion was measured: none of the {what} was kept."
+    hits, count = int((scores >= FOUND_AT).sum()), len(scores)
+    share = proportion(hits, count)
+    said = (
+        f"The emotion asked for is found (score {FOUND_AT:g} or more) in {hits:,} of {count:,} kept {what} "
+        f"(95 % interval {share.low:.0%} to {share.high:.0%}); the median score is {scores.median():.2g}."
+    )
+    if share.high < 0.5:
+        return f"{said} By that measure most do not have it, and what is learnt from them can hardly show what it does."
+    return said
+
+
+def for_reading(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of stories or rewrites as people read them: the text that is kept beside the raw reply.
+
+    Columns: ``method, emotion, line`` (rewrites: ``version, emotion, instruction, original answer``), ``text`` as it
+    was read out of the reply, ``raw reply`` ("(the same)" where nothing was taken away), ``score`` of the emotion asked
+    for, ``reason`` of a rejection, ``notes`` on what was taken away.
+    """
+    rewrites = "version" in rows
+    asked = (
+        {"version": "version", "emotion": "emotion", "instruction": "instruction", "original_output": "original answer"}
+        if rewrites
+        else {"method": "method", "emotion": "emotion", "text": "line"}
+    )
+    shown = rows[list(asked)].rename(columns=asked)
+    texts = rows["output" if rewrites else "story"]
+    return shown.assign(
+        text=texts,
+        **{"raw reply": list(map(raw_beside, rows["reply"], texts))},
+        score=rows["emotion_score"],
+        reason=rows["reason"].fillna(""),
+        notes=["; ".join(notes) for notes in rows["notes"]],
+    )
+
+
 def story_examples(home: Home) -> pd.DataFrame:
     """A few lines of the first chunks beside what each method made of them: ``emotion, line``, a column a method."""
-    files = sorted(home.stories.glob("*/chunk_*.parquet"))
+    files = _chunks(home)
     first = {file.parent.name: file for file in reversed(files)}
     rows = _all_of([file for _, file in sorted(first.items())])
     return _side_by_side(rows, "line_id", "method", {"emotion": "emotion", "text": "line"}, "story")
@@ -128,8 +192,7 @@ def story_examples(home: Home) -> pd.DataFrame:
 
 def rewrite_examples(home: Home) -> pd.DataFrame:
     """A few records beside their rewrites: ``instruction, original answer``, a column a version (emotion and text)."""
-    files = sorted(home.alpaca.glob("emotion_alpaca_*.rows.parquet"))
-    rows = _all_of(files)
+    rows = _all_of(_versions(home))
     rows["shown"] = "(" + rows["emotion"] + ") " + rows["output"]
     names = {"instruction": "instruction", "original_output": "original answer"}
     return _side_by_side(rows, "id", "version", names, "shown")
@@ -169,12 +232,17 @@ _SMALLEST_LABEL = 0.04
 
 
 def outcome_shares(table: pd.DataFrame, by: str, what: str) -> "Figure":
-    """Stacked bars of an outcome table (``by, outcome, rows, share``): one bar for each value of ``by``."""
+    """Stacked bars of an outcome table (``by, outcome, rows, share``): one bar for each value of ``by``.
+
+    ``what`` the rows are, for the labels. Of an empty table it says that there is nothing.
+    """
     import matplotlib.pyplot as plt
     import seaborn as sns
 
-    from emogap.store.style import use_style
+    from emogap.store.style import nothing_figure, use_style
 
+    if table.empty:
+        return nothing_figure(f"There are no {what} yet.")
     use_style()
     shares = table.pivot(index=by, columns="outcome", values="share")[table["outcome"].unique()]
     shares = shares.loc[:, shares.sum() > 0]
@@ -195,6 +263,6 @@ def outcome_shares(table: pd.DataFrame, by: str, what: str) -> "Figure":
     axes.set_xlabel(f"share of {what} (%)")
     axes.grid(axis="y", visible=False)
     axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.45 / len(shares) - 0.12), ncols=4, frameon=False)
-    kept = table[table["outcome"] == KEPT]["rows"].sum() / totals.sum()
-    axes.set_title(f"{kept:.0%} of the {what} pass all gates")
+    kept = table[table["outcome"] == KEPT]["rows"].sum()
+    axes.set_title(f"{kept:,} of {totals.sum():,} {what} pass all gates")
     return figure

@@ -8,11 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from emogap.config import Config
 from emogap.emotions import check_label
 from emogap.errors import InputError, UsageError
 from emogap.paths import from_root
-from emogap.records import REWRITES, row_seed
+from emogap.records import REWRITES, read_rows, row_seed
 from emogap.store.artefacts import Draft, Recipe, fingerprint, sha256_text
 from emogap.store.pieces import Piece, Summary
 from emogap.stories.first_cleaning import cleaning_rule
@@ -152,6 +154,12 @@ def rewrite_versions(config: Config) -> list[WrittenPiece]:
         check_label(emotion, "rewrite.emotions")
     rewrites = Rewrites(config)
     return [_version(rewrites, name) for name in rewrites.names]
+
+
+def read_rewrites(config: Config) -> pd.DataFrame:
+    """The rows of all versions of the settings, kept and rejected. Raises ``MissingInput`` for one that is not made."""
+    paths = [config.home.require(piece.path) for piece in rewrite_versions(config)]
+    return pd.concat([read_rows(path, REWRITES) for path in paths], ignore_index=True)
 
 
 def _version(rewrites: Rewrites, name: str) -> WrittenPiece:

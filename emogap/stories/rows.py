@@ -187,6 +187,14 @@ def tallied(rows: Iterable[Row]) -> dict[str, int]:
     return {"kept": sum(kept), "rejected": len(kept) - sum(kept)}
 
 
+SAME = "(the same)"
+
+
+def raw_beside(reply: str, text: str) -> str:
+    """A raw reply where it stands beside the text that was read out of it: ``SAME`` if nothing was taken away."""
+    return SAME if reply.strip() == text else reply
+
+
 def row_id(ask_id: str, attempt: int) -> str:
     """The id of a row: that of its ask, with the number of the retry behind it."""
     return f"{ask_id}~{attempt}" if attempt else ask_id

@@ -10,6 +10,7 @@ import pandas as pd
 from emogap.config import Config
 from emogap.store.artefacts import home_manifests
 from emogap.store.progress import clock
+from emogap.store.views import texts
 from emogap.study.state import made_otherwise, whats_next
 
 if TYPE_CHECKING:
@@ -61,19 +62,6 @@ def before(config: Config, stage: str) -> None:
 def after(config: Config, stage: str) -> None:
     """Print what is stale now behind a stage, and what comes next."""
     print(*whats_next(config, stage), sep="\n")
-
-
-def texts(table: pd.DataFrame) -> "Styler":
-    """A table for reading: its texts whole, wrapped and with their line breaks, numbers rounded to two digits."""
-    words = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
-    wrapped = {"white-space": "pre-wrap", "max-width": "44em"}
-    return (
-        table.style.hide(axis="index")
-        .format(precision=2, escape="html")
-        .set_properties(**{"text-align": "left", "vertical-align": "top"})
-        .set_properties(subset=words, **wrapped)
-        .set_table_styles([{"selector": "th", "props": "text-align: left"}])
-    )
 
 
 def _computes_on(config: Config, section: str) -> str:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from emogap.config import Config, Sampling
+from emogap.config import Config, Sampling, load_config
 from emogap.errors import UsageError
 from emogap.paths import from_root
 from emogap.store.artefacts import portable, write_text
@@ -14,7 +14,8 @@ from emogap.store.pieces import Summary
 from emogap.store.progress import clock
 from emogap.stories import augment, rewrite
 from emogap.stories.texts import Texts
-from emogap.trial.trials import Trial
+from emogap.text.reading import read_text
+from emogap.trial.trials import Trial, called, texts_of
 
 
 def bulk_config(texts: Texts, name: str, template: Path, sampling: Sampling, count: int) -> Config:
@@ -58,6 +59,37 @@ def cost(texts: Texts, trial: Trial, count: int) -> str:
     together, size = len(trial.rows), texts.config.writer.batch_size
     faster = f" (measured {together} at a time; a bulk run takes {size} and is faster)" if together < size else ""
     return f"{count:,} {texts.written} at {rate:.1f} s each: about {clock(count * rate)}{faster}"
+
+
+def add_method(config: Config, text: str, path: str, stage: str = "augment") -> Config:
+    """Make the text of a prompt a method (for ``stage="rewrite"`` a version) of this home from now on; the settings
+    with it. It is saved as the file ``path`` (from the repository's root unless absolute), after which it is called.
+
+    Nothing is written for a prompt that one of the project's files has to the letter, and nothing for one that is a
+    method of this home already. Raises ``UsageError`` if it is no template, or another one has the name or the file.
+    """
+    texts = texts_of(config, stage)
+    same = called(texts, text)
+    if same in type(texts.settings).model_fields["templates"].default or same in texts.names:
+        print(f"the prompt is that of {same}, to the letter: nothing is saved and nothing added")
+        return config
+    name, file = (same, texts.template_path(same)) if same else _saved(texts, text, path)
+    ways = [*texts.names, name]
+    kept = {f"{stage}.templates.{name}": portable(file), f"{stage}.{texts.ways}": ways}
+    load_config(config.source, config.home.root, kept, keep=True)
+    changed = {"templates": {**texts.settings.templates, name: portable(file)}, texts.ways: ways}
+    section = type(texts.settings).model_validate({**texts.settings.model_dump(), **changed})
+    return config.model_copy(update={stage: section})
+
+
+def _saved(texts: Texts, text: str, path: str) -> tuple[str, Path]:
+    """Name and file of a prompt; another home may have saved the same text there."""
+    file, known = from_root(path.strip()), list(texts.settings.templates)
+    if file.stem not in known and file.is_file() and read_text(file) == text:
+        return file.stem, file
+    name, file = save_template(texts, text, path, known)
+    print(f"the prompt is saved as {portable(file)}")
+    return name, file
 
 
 def save_template(texts: Texts, text: str, path: str, known: Sequence[str]) -> tuple[str, Path]:

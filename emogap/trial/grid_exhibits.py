@@ -138,7 +138,8 @@ def _with_interval(measure, value: float, low: float, high: float) -> str:
 
 
 def printed_differences(differences: pd.DataFrame) -> Iterator[str]:
-    """Of every two levels what differs beyond chance (p corrected for all comparisons under 0.05), and what not."""
+    """Of every two levels what differs beyond chance (p corrected for all comparisons under 0.05), and what these lines
+    do not tell."""
     for (_, level, minus), rows in differences.groupby(["factor", "level", "minus"], sort=False):
         clear = rows["p_holm"] < _LEVEL
         yield f"{level} against {minus}, line by line:"
@@ -148,7 +149,7 @@ def printed_differences(differences: pd.DataFrame) -> Iterator[str]:
             sign = "+" if row.difference > 0 else ""
             interval = f"({measure.text(row.low)} to {measure.text(row.high)})"
             yield f"  {measure.title}: {sign}{measure.text(row.difference)} {interval}{points}"
-        yield f"  no clear difference: {_named(rows.loc[~clear, 'measure'].tolist()) or 'nothing'}"
+        yield f"  not told apart by these lines: {_named(rows.loc[~clear, 'measure'].tolist()) or 'nothing'}"
     yield "(cells run one after another: what else the machine did meanwhile is in the times, not in their intervals)"
 
 

@@ -8,13 +8,13 @@ import pandas as pd
 
 from emogap.babylm.process import NO_LINE
 from emogap.config import Config, Sampling
-from emogap.errors import UsageError
 from emogap.records import KEPT
 from emogap.store.progress import progress
-from emogap.stories.rows import Row
+from emogap.store.views import texts, told_apart
+from emogap.stories.rows import Row, raw_beside
 from emogap.stories.texts import Source, Texts, Way
 from emogap.text.templates import Template
-from emogap.trial.trials import Trial, chosen, sampling_of, texts_of, try_out
+from emogap.trial.trials import Trial, called, chosen, sampling_of, texts_of, try_out
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -31,40 +31,54 @@ def preview(
 ) -> pd.DataFrame:
     """Let the writer answer for a few lines, show what came, and return it as a table, a row a reply.
 
-    ``methods``: whose prompts (for ``stage="rewrite"`` versions), else those of the settings; or ``template``: the
-    path of a template file, or the text of one. ``lines``: ids, texts or mappings of one's own (``text`` and
-    ``emotion``; for rewrites ``instruction``, ``input``, ``output``, ``emotion``), else the stage's first ``n``.
-    ``sampling``: a name, or values that replace those of the settings.
+    ``methods``: whose prompts (for ``stage="rewrite"`` versions), else those of the settings; ``template``: the path of
+    a template file, or the text of one, alone or beside the ``methods`` named. ``lines``: ids, texts or mappings of
+    one's own (``text`` and ``emotion``; for rewrites ``instruction``, ``input``, ``output``, ``emotion``), else the
+    stage's first ``n``. ``sampling``: a name, or values that replace those of the settings.
 
     A line is sampled with the same seed whatever the prompt. Replies are kept: the stage takes them over when it asks
-    the same, and a second look makes nothing. Columns: ``method, line_id, emotion, line, reply, verdict, score``
-    (of the emotion wanted), ``found`` (the strongest emotions and their scores), for rewrites ``similarity``, then
-    ``words, seconds, notes``; where there is no line to try, that is said and the table is empty.
+    the same, and a second look makes nothing. Columns: ``method, line_id, emotion, line, text`` (what would be kept),
+    ``reply`` (as it came), ``verdict, score`` (of the emotion wanted), ``found`` (the strongest emotions and their
+    scores), for rewrites ``similarity``, then ``words, seconds, notes``; where there is no line to try, that is said
+    and the table is empty.
 
     Raises ``UsageError``, ``MissingInput`` and ``ModelError``.
     """
-    if methods is not None and template is not None:
-        raise UsageError("preview takes either methods or a template, not both")
-    texts = texts_of(config, stage)
-    sources = chosen(texts, lines) if lines is not None else texts.first(n)
+    asked = texts_of(config, stage)
+    sources = chosen(asked, lines) if lines is not None else asked.first(n)
     if not sources:
         print(f"nothing to try out: {NO_LINE}" if n else "nothing to try out: n is 0")
         return pd.DataFrame()
-    drawn = sampling_of(sampling, texts.settings.sampling)
-    ways = [Way(name, parsed, drawn) for name, parsed in _templates(texts, methods, template).items()]
+    drawn = sampling_of(sampling, asked.settings.sampling)
+    ways = [Way(name, parsed, drawn) for name, parsed in _templates(asked, methods, template).items()]
     with progress("preview", len(sources) * len(ways), "replies") as bar:
-        trials = [try_out(texts, sources, way, bar) for way in ways]
+        trials = [try_out(asked, sources, way, bar) for way in ways]
     table = trial_table(sources, trials)
     _show(table)
     return table
 
 
+def prompts(config: Config, stage: str = "augment", names: Sequence[str] | None = None) -> pd.DataFrame:
+    """The prompts of a stage's methods or versions (of those of the settings, if no ``names`` are given), whole:
+    ``method, file, prompt``. Raises ``MissingInput`` and ``UsageError``."""
+    asked = texts_of(config, stage)
+    return pd.DataFrame(
+        [(name, asked.settings.templates.get(name, name), asked.template(name).text) for name in names or asked.names],
+        columns=["method", "file", "prompt"],
+    )
+
+
 def _templates(texts: Texts, methods: Sequence[str] | None, template: str | Path | None) -> dict[str, Template]:
+    """Name → prompt. Beside methods, a template that one of the settings has to the letter has no place of its own."""
     if template is None:
         return {name: texts.template(name) for name in methods or texts.names}
-    if isinstance(template, Path) or not _is_text(template):
-        return {Path(template).stem: texts.template(str(template))}
-    return {"template": texts.parse(template, "template")}
+    named = {name: texts.template(name) for name in methods or ()}
+    is_file = isinstance(template, Path) or not _is_text(template)
+    own = texts.template(str(template)) if is_file else texts.parse(template, "template")
+    if named and (same := called(texts, own.text)):
+        print(f"the template is that of {same}, to the letter; once it is changed, its replies stand beside")
+        return named
+    return named | {told_apart(Path(template).stem if is_file else "template", named, "own"): own}
 
 
 def _is_text(template: str) -> bool:
@@ -93,6 +107,7 @@ def described(source: Source, name: str, row: Row) -> dict[str, Any]:
         "line_id": source.id,
         "emotion": source.emotion,
         "line": source.text,
+        "text": judged.text,
         "reply": row.answer.reply,
         "verdict": verdict(judged.reasons),
         "score": judged.emotion_score,
@@ -119,17 +134,13 @@ def _show(table: pd.DataFrame) -> None:
         display(readable(table))
 
 
-_WRAPPED = ("line", "reply")
-
-
 def readable(table: pd.DataFrame) -> "Styler":
     """The columns of ``preview`` as notebooks show them. Where there is no notebook, print the table itself."""
-    wrapped = [name for name in _WRAPPED if name in table]
+    raw = list(map(raw_beside, table["reply"], table["text"]))
+    long = {"min-width": "16em"}
     return (
-        table.style.hide(axis="index")
-        .format(precision=2)
-        .set_properties(**{"text-align": "left", "vertical-align": "top"})
-        .set_properties(subset=wrapped, **{"white-space": "pre-wrap", "min-width": "16em", "max-width": "44em"})
+        texts(table.assign(reply=raw).drop(columns="line_id"))
+        .set_properties(subset=["line", "text", "reply"], **long)
         .map(_verdict_style, subset=["verdict"])
     )
 

@@ -16,7 +16,7 @@ from emogap.emotions import LABELS, NEUTRAL
 from emogap.errors import EmogapError, UsageError
 from emogap.records import KEPT
 from emogap.store.style import DIFFERENCE_COLOURS, VERDICT_COLOURS
-from emogap.stories.rows import Row
+from emogap.stories.rows import SAME, Row, raw_beside
 from emogap.stories.texts import Source, Texts, Way
 from emogap.text.reading import read_text
 from emogap.trial.bulk import as_command, bulk_config, cost, run_bulk, save_template
@@ -284,20 +284,25 @@ def replies_html(sources: Sequence[Source], trials: Sequence[Trial], titles: Seq
     for place, source in enumerate(sources):
         cells = "".join(_cell(source, trial.way.name, trial.rows[place], trial.fresh) for trial in trials)
         line = f"<b>{escape(source.emotion)}</b><br>{escape(source.text)}"
-        rows.append(f'<tr><td style="width:20%;{_TOP}">{line}</td>{cells}</tr>')
+        rows.append(f'<tr><td style="{_TOP}">{line}</td>{cells}</tr>')
     return (
-        '<table class="emogap-replies" style="width:98%;border-collapse:collapse">'
-        f"<tr><th>line</th>{head}</tr>{''.join(rows)}</table>"
+        '<table class="emogap-replies" style="width:98%;border-collapse:collapse;table-layout:fixed">'
+        f'<tr><th style="width:20%">line</th>{head}</tr>{"".join(rows)}</table>'
     )
 
 
-_TOP = "vertical-align:top;text-align:left;padding:.5em;border-top:1px solid #bbb;line-height:1.35;white-space:normal"
+_TOP = (
+    "vertical-align:top;text-align:left;padding:.5em;border-top:1px solid #bbb;line-height:1.35;white-space:normal;"
+    "overflow-wrap:anywhere"
+)
 
 
 def _cell(source: Source, name: str, row: Row, written: Collection[str]) -> str:
     shown = described(source, name, row)
     colour = VERDICT_COLOURS[shown["verdict"] == KEPT]
-    text = escape(row.answer.reply.strip()).replace("\n", "<br>") or "<i>an empty reply</i>"
+    text = _as_html(shown["text"]) or f"<i>{'nothing to keep' if row.answer.reply.strip() else 'an empty reply'}</i>"
+    raw = raw_beside(row.answer.reply, shown["text"])
+    raw = "" if raw == SAME else f"<details open><summary>the raw reply</summary>{_as_html(raw)}</details>"
     alike = f", similarity {shown['similarity']:.2f}" if "similarity" in shown else ""
     fresh = "" if row.id in written else ", was there"
     facts = (
@@ -306,6 +311,11 @@ def _cell(source: Source, name: str, row: Row, written: Collection[str]) -> str:
     )
     notes = f"<br>{escape(shown['notes'])}" if shown["notes"] else ""
     return (
-        f'<td style="{_TOP}">{text}<br><span style="color:{colour}"><b>{escape(shown["verdict"])}</b></span> '
+        f'<td style="{_TOP}">{text}{raw}<br><span style="color:{colour}"><b>{escape(shown["verdict"])}</b></span> '
         f"<small>{escape(facts)}{notes}</small></td>"
     )
+
+
+def _as_html(text: str) -> str:
+    """The text of a reply with its line breaks."""
+    return escape(text.strip()).replace("\n", "<br>")

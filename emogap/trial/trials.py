@@ -19,6 +19,7 @@ from emogap.stories.rewrite import Rewrites
 from emogap.stories.rows import Row
 from emogap.stories.texts import Source, Texts, Way
 from emogap.stories.writing import asking_here, kept_by_trials, write
+from emogap.text.reading import read_text
 
 KINDS: Mapping[str, type[Texts]] = {kind.stage: kind for kind in (Stories, Rewrites)}
 """Stage → the kind of text that it makes."""
@@ -39,6 +40,15 @@ def texts_of(config: Config, stage: str) -> Texts:
     if stage not in KINDS:
         raise UsageError(f"stage '{stage}' asks no writer; choose among {', '.join(KINDS)}")
     return KINDS[stage](config)
+
+
+def called(texts: Texts, text: str) -> str | None:
+    """The method or version of the settings whose prompt is that text to the letter; None if there is none."""
+    for name in texts.settings.templates:
+        file = texts.template_path(name)
+        if file.is_file() and read_text(file) == text:
+            return name
+    return None
 
 
 def try_out(texts: Texts, sources: Sequence[Source], way: Way, bar: Progress) -> Trial:

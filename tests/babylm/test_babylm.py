@@ -15,11 +15,13 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from cells import run_cells
 from fakes import HashClassifier
 
 from emogap.babylm import clean, raw
 from emogap.babylm import process as babylm
 from emogap.babylm.clean import Report, SeenKeys, count_words
+from emogap.babylm.figures import emotion_shares
 from emogap.babylm.raw import find_sources
 from emogap.config import Process, load_config
 from emogap.emotions import INDEX, LABELS
@@ -658,3 +660,45 @@ def test_real_text_is_cleaned_as_a_plain_loop_would(real_data):
     for source in find_sources([real_data / "babylm_sample"], [".train"]):
         kept, _ = lines_of(source.path)
         assert kept == list(plain_loop(source.path, Process()))
+
+
+@pytest.mark.parametrize(
+    ("counts", "title"),
+    [
+        ({"joy": 3, "fear": 1, "neutral": 6}, "Top emotion of 10 lines by source: joy most often (3)"),
+        ({"joy": 2, "fear": 2, "neutral": 6}, "Top emotion of 10 lines by source: fear, joy most often (2 each)"),
+        ({"joy": 1, "fear": 1, "love": 1, "grief": 1},
+         "Top emotion of 4 lines by source: 4 emotions have 1 each, none has more"),
+        ({"neutral": 5}, "Top emotion of 5 lines by source: all are neutral"),
+    ],
+)  # fmt: skip
+def test_the_title_of_the_map_knows_ties(counts, title):
+    all_counts = [counts.get(label, 0) for label in LABELS]
+    table = pd.DataFrame({"emotion": LABELS, "a": all_counts, "all": all_counts, "emotional": all_counts})
+    assert emotion_shares(table).axes[0].get_title("left") == title
+
+
+def test_lines_before_and_after_the_stage(make_config, fake_classifier, tmp_path):
+    raw_lines = ["", "\tthe  first line is short", f"{ELEVEN} , ok", "and one more"]
+    write(tmp_path / "raw" / "a.train", "\r\n".join(raw_lines))
+    write(tmp_path / "raw" / "b.train", f"{ELEVEN} of b\n")
+    config = make_config(f"process.raw_dirs=['{tmp_path / 'raw'}']")
+    before = babylm.before_and_after(config, 4)
+    assert before["id"].tolist() == ["a:2", "a:3", "b:1"]
+    assert before["raw"].tolist() == [raw_lines[1], raw_lines[2], f"{ELEVEN} of b"]
+    babylm.process(config)
+    after = babylm.before_and_after(config, 4)
+    assert after["raw"].equals(before["raw"])
+    assert after["cleaned"].tolist() == ["", f"{ELEVEN}, ok", f"{ELEVEN} of b"]
+    expected = scored_by(fake_classifier, f"{ELEVEN}, ok")
+    assert after["emotion"].tolist()[:2] == ["", LABELS[expected.argmax()]]
+    assert after["score"].iloc[1] == expected.max() and np.isnan(after["score"].iloc[0])
+    assert after["emotional"].tolist() == after["id"].isin(read_rows(config.home.filtered, PROCESSED)["id"]).tolist()
+
+
+def test_the_scripts_cells_show_settings_lines_and_outcome(config, fake_classifier, figures, monkeypatch, capsys):
+    shown = run_cells("process_pretrain_data.py", config.home.root, monkeypatch)
+    assert shown["config"].home == config.home and len(shown["table"]) == 28
+    assert shown["figure"].axes[0].get_title("left").startswith("Top emotion of ")
+    printed = capsys.readouterr().out
+    assert "process: made 3" in printed and "next: pretrain_data_augment.ipynb" in printed

@@ -398,3 +398,18 @@ def test_composition_is_shown(make_config, wiki):
     table = pd.read_csv(folder / "tables" / "composition.csv").set_index(["dimension", "value"])
     assert table.loc[("method", "m2"), "words"] == rows[rows["method"] == "m2"]["words"].sum()
     assert (folder / "figures" / "composition.png").stat().st_size > 10_000
+
+
+def test_the_figure_is_drawn_from_its_table_or_a_part_of_it():
+    rows = [
+        ("kind", "factual", 30, 0.3),
+        ("kind", "story", 70, 0.7),
+        ("source", "a", 60, 0.6),
+        ("source", "b", 40, 0.4),
+    ]
+    table = pd.DataFrame(rows, columns=["dimension", "value", "words", "share"]).assign(validation_words=10)
+    figure = corpus_figures.composition(table)
+    assert figure.get_suptitle() == "Words: 30 (30%) of factual text, 70 (70%) of stories"
+    part = corpus_figures.composition(table[table["dimension"] == "source"])
+    assert part.get_suptitle() == "Words" and len(part.axes) == 1
+    assert "no document" in corpus_figures.composition(table[:0]).texts[0].get_text()

@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from fakes import use_fakes
@@ -13,7 +14,7 @@ from emogap.errors import InputError, MissingInput, UsageError
 from emogap.lm.engines.engine import Reply
 from emogap.store.exhibits import exhibits
 from emogap.stories import augment as stories
-from emogap.stories.outcomes import story_examples, story_outcomes
+from emogap.stories.outcomes import emotion_said, for_reading, outcome_shares, story_examples, story_outcomes
 
 
 @pytest.fixture
@@ -269,7 +270,10 @@ def test_shares_per_method_and_reason_are_saved_and_drawn(make_config, engine, c
     assert [(e.name, e.kind) for e in shown] == [
         ("story_outcomes", "table"), ("story_outcomes", "figure"), ("story_examples", "table")
     ]  # fmt: skip
-    assert shown[0].caption.endswith("kept: m1 3 of 4, m2 4 of 4, m3 3 of 4.")
+    assert (
+        "kept: m1 3 of 4, m2 4 of 4, m3 3 of 4. The emotion asked for is found (score 0.5 or more) in 10 of 10 kept"
+        in (shown[0].caption)
+    )
     beside = pd.read_csv(config.home.stories / "tables" / "story_examples.csv")
     assert list(beside.columns) == ["emotion", "line", "m1", "m2", "m3"] and len(beside) == 4
     assert (beside == "(none was kept)").sum().sum() == 2  # lines that all methods keep come first
@@ -283,3 +287,42 @@ def test_a_damaged_chunk_is_named_where_outcomes_are_counted(config):
     for read in (story_outcomes, story_examples):
         with pytest.raises(InputError, match=r"chunk_00000.parquet cannot be read as Parquet .*; delete it and rerun"):
             read(config.home)
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [  # Wilson's intervals, by hand: 1 of 16 is 1.1 % to 28.3 %, 8 of 16 is 28 % to 72 %, 3 of 3 is 43.9 % to 100 %
+        ([0.9] + [0.01] * 15, "found (score 0.5 or more) in 1 of 16 kept stories (95 % interval 1% to 28%); the "
+         "median score is 0.01. By that measure most do not have it, and what is learnt from them can hardly show "
+         "what it does."),
+        ([0.9] * 8 + [0.1] * 8, "in 8 of 16 kept stories (95 % interval 28% to 72%); the median score is 0.5."),
+        ([0.5] * 3, "in 3 of 3 kept stories (95 % interval 44% to 100%); the median score is 0.5."),
+        ([], "No emotion was measured: none of the stories was kept."),
+    ],
+)  # fmt: skip
+def test_what_the_stories_can_show_is_said_by_their_number_and_the_interval(scores, said):
+    rows = pd.DataFrame({"status": "kept", "emotion_score": np.array(scores, dtype=np.float32)})
+    rejected = pd.DataFrame({"status": ["rejected"] * 3, "emotion_score": [0.9] * 3})
+    assert emotion_said(pd.concat([rows, rejected]), "stories").endswith(said)
+
+
+def test_rows_for_reading_tell_the_kept_text_and_the_raw_reply_apart(make_config, engine):
+    engine.reply = lambda c: "Too short." if c.id.endswith("1") else f"Title: A day\n\n{a_story(c)}"
+    config = make_config(*SMALL, "augment.methods=['m1']")
+    save_lines(config, ["joy"] * 2)
+    stories.augment(config)
+    read = for_reading(stories.read_stories(config))
+    assert list(read.columns) == ["method", "emotion", "line", "text", "raw reply", "score", "reason", "notes"]
+    kept, short = read.iloc[0], read.iloc[1]
+    assert kept["raw reply"] == f"Title: A day\n\n{kept['text']}" and kept["reason"] == "" and kept["notes"]
+    assert (short["text"], short["raw reply"], short["reason"]) == ("Too short.", "(the same)", "too_short")
+
+
+def test_the_figure_comes_from_its_table_and_its_title_counts_it():
+    table = pd.DataFrame(
+        {"method": ["a", "a", "b"], "outcome": ["kept", "empty", "kept"], "rows": [3, 1, 2], "share": [0.75, 0.25, 1.0]}
+    )
+    assert outcome_shares(table, "method", "stories").axes[0].get_title("left") == "5 of 6 stories pass all gates"
+    only = outcome_shares(table[table["method"] == "a"], "method", "stories")
+    assert [label.get_text() for label in only.axes[0].get_yticklabels()] == ["a (4 stories)"]
+    assert "no stories yet" in outcome_shares(table[:0], "method", "stories").texts[0].get_text()

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pandas as pd
 import pytest
+from cells import run_cells
 from fakes import reworded, use_fakes
 
 from emogap.emotions import REWRITE_EMOTIONS
@@ -153,3 +154,14 @@ def test_a_table_that_was_judged_with_verdicts_is_judged_anew_and_nothing_is_wri
     assert artefact.freshness().reasons == ("input verdicts is no longer read",)
     assert rewrites.rewrite(config).made == [artefact.path.name]
     assert engine.opened == 1 and table(config)["reply"].tolist() == replies and verdicts.exists()
+
+
+def test_the_scripts_cells_show_settings_records_and_outcome(make_config, engine, monkeypatch, capsys):
+    home = make_config().home.root
+    shown = run_cells("alpaca-instruction/emotion-alpaca.py", home, monkeypatch)
+    assert len(shown["first"]) == 5 and len(shown["rows"]) == 24
+    printed = capsys.readouterr().out
+    assert "rewrite: made 1" in printed and "in 24 of 24 kept rewrites" in printed
+    assert shown["figure"].axes[0].get_title("left") == "24 of 24 rewrites pass all gates"
+    run_cells("alpaca-instruction/emotion-alpaca.py", home, monkeypatch)
+    assert "nothing to do" in capsys.readouterr().out

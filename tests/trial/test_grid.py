@@ -126,7 +126,7 @@ def test_the_command_prints_and_registers_tables_and_figures(config, engine, cap
     assert "6 lines in every cell; 95 % intervals" in printed
     head = f"{'':4}{'temperature=0.3':24}temperature=1.2"
     assert f"kept, %\n{head}\nm1  {'100 (61 to 100)':24}100 (61 to 100)\n" in printed
-    assert "m2 against m1, line by line:\n  no clear difference: kept" in printed
+    assert "m2 against m1, line by line:\n  not told apart by these lines: kept" in printed
     folder = config.home.stories
     names = {(e.name, e.kind) for e in exhibits(folder)}
     assert names == {("grid_scores", "table"), ("grid_differences", "table"), ("grid_words", "table"),
@@ -270,7 +270,7 @@ def test_cells_are_compared_line_by_line():
     assert "m2 against m1, line by line:" in lines and any(
         line.startswith("  score of the emotion: +0.1") for line in lines
     )
-    assert sum("no clear difference: kept, words" in line for line in lines) == 2
+    assert sum("not told apart by these lines: kept, words" in line for line in lines) == 2
 
 
 def test_cells_without_any_difference_have_none_that_is_clear():

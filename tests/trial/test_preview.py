@@ -8,7 +8,7 @@ import pytest
 from fakes import reworded, use_fakes
 from small_stories import SMALL, a_story, chunk, save_lines
 
-from emogap.config import Sampling
+from emogap.config import Sampling, load_config
 from emogap.emotions import INDEX
 from emogap.errors import MissingInput, UsageError
 from emogap.lm.engines.engine import Reply
@@ -18,8 +18,9 @@ from emogap.stories import augment as stories
 from emogap.stories import judging
 from emogap.stories import rewrite as rewrites
 from emogap.trial import preview
+from emogap.trial.bulk import add_method
 
-preview = preview.preview
+preview, readable = preview.preview, preview.readable
 MINE = "Tell me of {emotion}, {character}: {context}"
 
 
@@ -43,8 +44,8 @@ def test_one_row_a_line_and_method_with_the_same_seeds_for_all(make_config, engi
     assert table.groupby("line_id")["reply"].nunique().tolist() == [1, 1], "the fake's reply depends on the seed alone"
     assert table["reply"].nunique() == 2
     assert set(table["verdict"]) == {"kept"} and set(table["words"]) == {54}
-    assert set(table.columns) == {"method", "line_id", "emotion", "line", "reply", "verdict", "score", "found", "words",
-                                  "seconds", "notes"}  # fmt: skip
+    assert set(table.columns) == {"method", "line_id", "emotion", "line", "text", "reply", "verdict", "score", "found",
+                                  "words", "seconds", "notes"}  # fmt: skip
 
 
 def test_previewed_rows_are_not_generated_again_in_bulk(make_config, engine):
@@ -156,6 +157,91 @@ def test_gates_speak_in_a_preview(make_config, engine):
     assert table["verdict"].tolist() == ["assistant_talk, too_short", "kept"]
     assert table["notes"].tolist() == ["label: Story:", ""]
     assert table["reply"].tolist()[0].startswith("Story:"), "the raw reply"
+    assert table["text"].tolist()[0] == "As an AI, I cannot.", "what is read out of it"
+
+
+def test_kept_text_and_raw_reply_are_told_apart_and_neither_is_markup(make_config, engine):
+    config = make_config(*SMALL, "augment.methods=['m1']")
+    save_lines(config, ["joy"] * 2)
+    engine.reply = lambda c: f"Story: <b>{a_story(c)}</b>" if c.id.endswith("0") else a_story(c)
+    page = readable(preview(config, n=2)).to_html()
+    assert "Story: &lt;b&gt;" in page and "<b>" not in page
+    assert page.count("(the same)") == 1, "the second reply is what is kept"
+
+
+def test_a_text_of_ones_own_beside_the_shipped_ones(make_config, engine, capsys):
+    config = make_config(*SMALL, "augment.methods=['m1', 'm3']")
+    save_lines(config, ["joy"] * 2)
+    shipped = stories.Stories(config).template("m3").text
+    table = preview(config, n=2, methods=["m1", "m3"], template=shipped)
+    assert table["method"].tolist() == ["m1", "m3"] * 2, "unchanged it is m3's"
+    assert "that of m3, to the letter" in capsys.readouterr().out
+    seen = []
+    engine.reply = lambda c: seen.append(c) or a_story(c)
+    table = preview(config, n=2, methods=["m1", "m3"], template=shipped.replace("80 to 200", "40 to 60"))
+    assert table["method"].tolist() == ["m1", "m3", "template"] * 2
+    assert [c.id for c in seen] == ["template/toy:0", "template/toy:1"], "the others were there"
+    assert all("40 to 60 words" in c.messages[-1]["content"] for c in seen)
+    assert table.groupby("line_id")["reply"].nunique().tolist() == [1, 1], "one seed a line"
+
+
+def test_a_file_called_as_a_method_stands_under_a_name_of_its_own(make_config, engine, tmp_path):
+    config = make_config(*SMALL)
+    save_lines(config, ["joy"])
+    (tmp_path / "m1.txt").write_text(MINE)
+    assert preview(config, n=1, methods=["m1"], template=tmp_path / "m1.txt")["method"].tolist() == ["m1", "m1 (own)"]
+
+
+def files(home) -> dict:
+    return {path: path.stat().st_mtime_ns for path in home.rglob("*") if path.is_file()}
+
+
+def test_a_changed_prompt_becomes_a_method_of_the_home(make_config, engine, tmp_path, capsys):
+    config = make_config(*SMALL)
+    save_lines(config, ["joy"] * 4)
+    path = str(tmp_path / "prompts" / "mine.txt")
+    preview(config, n=2, template=MINE)
+    config = add_method(config, MINE, path)
+    said = capsys.readouterr().out
+    assert "the prompt is saved as " + path in said and "augment.methods = " in said
+    assert (tmp_path / "prompts" / "mine.txt").read_text() == MINE
+    assert config.augment.methods == ["m1", "m2", "m3", "mine"] and config.augment.chunk_size == 4
+    again = load_config("embedded", config.home.root, [*SMALL])
+    assert again.augment == config.augment, "whoever opens the home has it"
+    before = files(tmp_path)
+    assert add_method(again, MINE, path).augment == again.augment and files(tmp_path) == before
+    stories.augment(config)
+    assert len(asked(engine)) == 16, "what was tried is taken over"
+    assert chunk(config, "mine")["method"].tolist() == ["mine"] * 4
+
+
+def test_an_unchanged_prompt_is_not_saved_and_adds_nothing(make_config, engine, tmp_path, capsys):
+    config = make_config(*SMALL, "augment.methods=['m1']")
+    shipped = stories.Stories(config).template("m3").text
+    assert add_method(config, shipped, str(tmp_path / "mine.txt")) == config
+    assert files(tmp_path) == {} and "that of m3, to the letter: nothing is saved" in capsys.readouterr().out
+
+
+def test_a_method_is_never_written_over(make_config, tmp_path):
+    config = add_method(make_config(*SMALL), MINE, str(tmp_path / "mine.txt"))
+    for text, path, message in (
+        (MINE + "!", tmp_path / "mine.txt", "a template is called 'mine' already"),
+        (MINE + "!", tmp_path / "m1.txt", "a template is called 'm1' already"),
+        ("{emotion}", tmp_path / "other.txt", r"\{context\} is missing"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            add_method(config, text, str(path))
+    assert (tmp_path / "mine.txt").read_text() == MINE and not (tmp_path / "other.txt").exists()
+    elsewhere = load_config("embedded", tmp_path / "another")
+    assert "mine" in add_method(elsewhere, MINE, str(tmp_path / "mine.txt")).augment.methods, "the same text is there"
+
+
+def test_a_version_of_rewrites_too(make_config, tmp_path):
+    text = "Be {emotion}. {instruction} {output}"
+    config = add_method(make_config("rewrite.versions=['v1']"), text, str(tmp_path / "short.txt"), stage="rewrite")
+    assert config.rewrite.versions == ["v1", "short"] and config.rewrite.templates["short"] == str(
+        tmp_path / "short.txt"
+    )
 
 
 def test_rewrites_too_and_their_bulk_run_takes_them_over(make_config, engine):
@@ -189,7 +275,6 @@ def test_mistakes_are_named_before_a_model_is_loaded(make_config, tmp_path, engi
         ({"methods": ["m9"]}, "'m9' is neither one of m1, m2, m3 nor a template file"),
         ({"template": "{context} {emotion} {who}"}, r"unknown placeholder \{who\}"),
         ({"template": "{emotion}"}, r"\{context\} is missing"),
-        ({"methods": ["m1"], "template": MINE}, "either methods or a template"),
         ({"sampling": "hot"}, "no sampling 'hot'"),
         ({"sampling": {"temperature": -1}}, "sampling temperature = -1"),
         ({"sampling": {"warmth": 1}}, "sampling warmth = 1"),

@@ -198,6 +198,17 @@ def test_rewrites_have_a_studio_too(make_config, engine):
     assert "needs 'output'" in said(opened)
 
 
+def test_what_is_kept_is_seen_and_the_raw_reply_where_it_differs(opened, engine):
+    engine.reply = lambda c: f"Story:\n{a_story(c)}" if c.id.startswith("m1") else a_story(c)
+    opened.lines.value = ("toy:0",)
+    opened.generate.click()
+    a, b = opened.replies.value.split("<td")[2:]
+    kept = b[b.index(">") + 1 : b.index("<br>")]
+    assert a[a.index(">") + 1 :].startswith(f"{kept}<details"), "one seed, one story"
+    assert f"<summary>the raw reply</summary>Story:<br>{kept}</details>" in a and "<summary>" not in b
+    assert "table-layout:fixed" in opened.replies.value, "columns of equal width"
+
+
 def test_an_empty_choice_and_markup_in_texts(opened, engine):
     opened.lines.value = ()
     opened.generate.click()

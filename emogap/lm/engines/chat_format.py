@@ -32,6 +32,10 @@ class ChatFormat:
         """The messages as the template accepts them."""
         return fold_system(conversation.messages) if self.folds_system else list(conversation.messages)
 
+    def text(self, conversation: Conversation) -> str:
+        """The prompt as text: what its token ids stand for."""
+        return self._tokenizer.decode(self.encode(conversation), clean_up_tokenization_spaces=False)
+
     def encode(self, conversation: Conversation) -> list[int]:
         """The prompt's token ids. Plain text begins with BOS, where the model has one, as in fine-tuning; a template
         brings its own special tokens."""

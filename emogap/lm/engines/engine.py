@@ -63,6 +63,12 @@ class Engine(Protocol):
 
     identity: str
     """Which weights: ``<name>@<commit or hash>``."""
+    context: int | None
+    """Tokens of prompt and reply together at most; None where that is not known."""
+
+    def as_sent(self, conversation: Conversation) -> str:
+        """The prompt as text, with all its special tokens, as far as this side makes it."""
+        ...
 
     def generate(
         self,

@@ -106,11 +106,20 @@ class ServerEngine:
         self._proxies = not address
         self._content = content
         self._place = f"{self._url.host}:{self._url.port or self._url.scheme}"
-        self._extensions = _EXTENSIONS.get(self._find_model())
+        model = self._find_model()
+        self.context = _count(model.get("max_model_len"))
+        self._extensions = _EXTENSIONS.get(model.get("owned_by") or "")
         self._told_of_extensions = False
         self._folds_system = self._takes_plain_text = False
         self._not_taken: set[str] = set()
         self._last_answer = float("-inf")
+
+    def as_sent(self, conversation: Conversation) -> str:
+        """The messages that go to the server, each under its role: the chat template is the server's."""
+        if conversation.plain or self._takes_plain_text:
+            return plain_text(conversation.messages)
+        messages = fold_system(conversation.messages) if self._folds_system else conversation.messages
+        return "\n".join(f"[[{message['role']}]]\n{message['content']}" for message in messages)
 
     def generate(
         self,
@@ -135,21 +144,21 @@ class ServerEngine:
     def close(self) -> None:
         """Nothing to give back: the model is the server's."""
 
-    def _find_model(self) -> str:
-        """The owner of the model, as the server names it; nothing where it does not say."""
+    def _find_model(self) -> dict[str, Any]:
+        """The model as the server lists it: its owner, with vLLM its context; nothing where it does not say."""
         models = self._listed(self._url)
         if models is None and not self._url.path.endswith("/v1/"):
             models = self._listed(self._url.join("v1/"))
             self._url = self._url if models is None else self._url.join("v1/")
         if models is None:
             print(f"The server at {self._place} lists no models; it is asked for {self._name} all the same.")
-            return ""
-        owners = {str(model.get("id")): model.get("owned_by") or "" for model in models}
-        found = next((name for name in (self._name, f"{self._name}:latest") if name in owners), None)
+            return {}
+        named = {str(model.get("id")): model for model in models}
+        found = next((name for name in (self._name, f"{self._name}:latest") if name in named), None)
         if found is None:
-            served = self._safe(", ".join(owners) or "none")
+            served = self._safe(", ".join(named) or "none")
             raise ModelError(f"{self._place} does not serve {self._name} but {served}; set writer.model.name to one")
-        return owners[found]
+        return named[found]
 
     def _listed(self, url: httpx.URL) -> list[dict[str, Any]] | None:
         """The models that a server lists; None if it has no such list at this address."""

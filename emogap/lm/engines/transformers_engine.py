@@ -40,8 +40,13 @@ class TransformersEngine:
         self._format = ChatFormat(self._tokenizer)
         self._ends = end_tokens(local.path, self._tokenizer)
         self._rotary_limit = rotary_limit(self._model.config.get_text_config().to_dict())
+        self.context = context_length(self._model.config)
         self._mode = decoding_mode(self._model, self._tokenizer, local.path.name)
         self._told_of_memory = False
+
+    def as_sent(self, conversation: Conversation) -> str:
+        """See ``Engine.as_sent``."""
+        return self._format.text(conversation)
 
     def generate(
         self,
@@ -79,10 +84,9 @@ class TransformersEngine:
 
     def _row(self, index: int, conversation: Conversation, sampling: Sampling) -> Row | Reply:
         prompt = self._format.encode(conversation)
-        context = context_length(self._model.config)
-        room = context - len(prompt) if context else sampling.max_new_tokens
+        room = self.context - len(prompt) if self.context else sampling.max_new_tokens
         limit = min(sampling.max_new_tokens, room)
-        return without_room(conversation, prompt, context) or Row(
+        return without_room(conversation, prompt, self.context) or Row(
             index, conversation, prompt, limit, uniforms(conversation.seed, limit)
         )
 

@@ -74,11 +74,15 @@ class VllmEngine:
         tokenizer = load_tokenizer(local.path)
         self._format = ChatFormat(tokenizer)
         self._ends = sorted(end_tokens(local.path, tokenizer))
-        self._context = min(context_length(read_config(local.path)) or LONGEST_CONTEXT, LONGEST_CONTEXT)
-        self._command = serve_command(local.path, writer, self._context)
+        self.context = min(context_length(read_config(local.path)) or LONGEST_CONTEXT, LONGEST_CONTEXT)
+        self._command = serve_command(local.path, writer, self.context)
         self._requests: dict[str, dict[str, Any]] = {}
         self._server: Server | None = Server(self._command)
         self._engine = self._connect()
+
+    def as_sent(self, conversation: Conversation) -> str:
+        """See ``Engine.as_sent``."""
+        return self._format.text(conversation)
 
     def generate(
         self,
@@ -108,7 +112,7 @@ class VllmEngine:
         self._requests = {}
         for index, conversation in enumerate(conversations):
             prompt = self._format.encode(conversation)
-            if unfit := without_room(conversation, prompt, self._context):
+            if unfit := without_room(conversation, prompt, self.context):
                 finish(index, unfit)
             else:
                 self._requests[str(index)] = self._content(prompt, sampling)
@@ -139,7 +143,7 @@ class VllmEngine:
 
     def _content(self, prompt: list[int], sampling: Sampling) -> dict[str, Any]:
         """What a request says of one row: the same code makes the tokens of its prompt for all engines."""
-        limit = min(sampling.max_new_tokens, self._context - len(prompt))
+        limit = min(sampling.max_new_tokens, self.context - len(prompt))
         return {"prompt": prompt, "max_tokens": limit, "stop_token_ids": self._ends}
 
 

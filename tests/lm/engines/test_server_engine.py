@@ -593,3 +593,14 @@ def test_unknown_counts_and_endings_keep_the_columns_types():
     table = to_arrow(pd.DataFrame({"new_tokens": [3, None], "finish": [None, None]}), RowType("replies", {}))
     assert [str(kind) for kind in table.schema.types] == ["int64", "string"]
     assert table.to_pydict() == {"new_tokens": [3, None], "finish": [None, None]}
+
+
+def test_what_is_sent_stands_under_roles_and_the_context_is_the_servers(serve):
+    server, engine = serve()
+    assert engine.context is None
+    server.models["/v1/models"][1]["data"][0]["max_model_len"] = 4096
+    told = ServerEngine("tiny", concurrency=1, timeout=1, attempts=1)
+    messages = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello."})
+    assert told.context == 4096
+    assert told.as_sent(Conversation("a", messages, 0)) == "[[system]]\nBe brief.\n[[user]]\nHello."
+    assert told.as_sent(Conversation("a", messages, 0, plain=True)) == "Be brief.\n\nHello."

@@ -1,0 +1,118 @@
+"""The writer in the open: what a stage has it do, done once by hand, and what is known of the model."""
+
+import importlib.metadata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from emogap.config import Config, HubModel, Writer
+from emogap.errors import ModelError
+from emogap.lm.engines.engine import Conversation, Engine, Reply
+from emogap.lm.hub import packaged_file, resolve
+from emogap.stories.texts import Texts
+from emogap.stories.writing import kept_engine
+from emogap.text.templates import Message
+from emogap.trial.trials import sampling_of, texts_of
+
+UNKNOWN = "not said"
+
+
+@dataclass(frozen=True)
+class OpenWriter:
+    """The writer of the settings. Its engine is the one that previews and stages of this process use."""
+
+    texts: Texts
+
+    @property
+    def engine(self) -> Engine:
+        """Opened when it is not: another writer may have been asked meanwhile."""
+        return kept_engine(self.texts.config.writer)
+
+    def sent(self, messages: str | Sequence[Message]) -> str:
+        """What the model reads: the messages in its own chat template, special tokens among them. Of a server's model,
+        whose template is the server's, the messages that are sent. ``messages`` as a text are one turn of the user.
+        """
+        return self.engine.as_sent(_conversation(messages, seed=0)) if messages else ""
+
+    def reply(self, messages: str | Sequence[Message], seed: int = 0, **sampling: float) -> Reply:
+        """The answer; ``print(reply.text)`` shows it. ``sampling``: ``temperature, top_p, top_k, repetition_penalty,
+        max_new_tokens``; what is not given is as the stage has it.
+
+        Raises ``UsageError`` for another or an impossible parameter, ``ModelError`` if there is no reply.
+        """
+        drawn = sampling_of(sampling, self.texts.settings.sampling)
+        (reply,) = self.engine.generate([_conversation(messages, seed)], drawn)
+        if reply.finish == "error":
+            raise ModelError(f"{self.engine.identity} gave no reply: {reply.error}")
+        return reply
+
+
+def open_writer(config: Config, stage: str = "augment") -> OpenWriter:
+    """Open the writer of the settings, print what is known of its model: licence, context, thinking.
+
+    ``stage``: whose sampling holds where none is given. Raises ``ModelError`` if it cannot be had.
+    """
+    writer = OpenWriter(texts_of(config, stage))
+    for line in said_of(config.writer, writer.engine):
+        print(line)
+    return writer
+
+
+def first_messages(config: Config, way: str, stage: str = "augment") -> list[Message]:
+    """What the stage asks of the writer in a method or version for its first line or record; nothing where no line is
+    emotional.
+
+    Raises ``MissingInput`` while the lines are not made, ``UsageError`` for an unknown way.
+    """
+    texts = texts_of(config, stage)
+    return [message for first in texts.first(1) for message in texts.ask(first, texts.way(way)).messages]
+
+
+def said_of(writer: Writer, engine: Engine) -> Iterator[str]:
+    """A line each: which model, its licence, how much it reads, whether it thinks before it answers."""
+    yield f"{engine.identity}, run by {writer.engine}"
+    served = writer.engine == "server"
+    yield f"licence: {UNKNOWN if served else licence(writer.model)}"
+    yield f"context: {f'{engine.context:,} tokens, prompt and reply' if engine.context else UNKNOWN}"
+    yield f"thinking: {f'{UNKNOWN}; the chat template is that of the server' if served else thinking(writer.model)}"
+
+
+def licence(model: HubModel) -> str:
+    """The licence that a model's card names, or the package that an embedded model comes in."""
+    if model.name.startswith("embedded:"):
+        return _packaged_licence(model.name.removeprefix("embedded:"))
+    from huggingface_hub import metadata_load
+
+    try:
+        card = resolve(model, ("README.md",)).path / "README.md"
+        found = (metadata_load(card) if card.is_file() else None) or {}
+    except (ModelError, ValueError) as error:  # the card is not to be had, or is none; the model is
+        return f"{UNKNOWN} ({error})"
+    named = found.get("license_name") if found.get("license") == "other" else found.get("license")
+    return ", ".join(named) if isinstance(named, list) else str(named or UNKNOWN)
+
+
+def _packaged_licence(name: str) -> str:
+    package = packaged_file(name).parent.name
+    (distribution, *_) = importlib.metadata.packages_distributions()[package]
+    metadata = importlib.metadata.metadata(distribution)
+    return f"{metadata.get('License-Expression') or metadata.get('License') or UNKNOWN} (of the package {distribution})"
+
+
+def thinking(model: HubModel) -> str:
+    """What a model's chat template says of reasoning before the answer."""
+    from emogap.lm.loading import load_tokenizer
+
+    template = load_tokenizer(resolve(model).path).chat_template
+    if not template:
+        return "none, for it has no chat template: it goes on with the text of the messages"
+    taken_out = "what it thinks is taken out of the text that is kept"
+    if "enable_thinking" in str(template):
+        return f"its chat template can switch it (enable_thinking), and is used as it stands; {taken_out}"
+    if "<think" in str(template):
+        return f"its chat template has a place for it; {taken_out}"
+    return "its chat template knows none"
+
+
+def _conversation(messages: str | Sequence[Message], seed: int) -> Conversation:
+    turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+    return Conversation("open", tuple(turns), seed)
