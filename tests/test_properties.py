@@ -228,11 +228,11 @@ def test_sentences_lose_no_word(text):
 
 @EVERY
 @given(
-    text=REPLY, context=REPLY, shown=REPLY, cut_off=st.booleans(),
+    text=REPLY, context=REPLY, prompt=REPLY, cut_off=st.booleans(),
     score=st.none() | st.floats(0, 1), similarity=st.none() | st.floats(0, 1),
 )  # fmt: skip
-def test_gates_judge_any_reply_and_name_each_reason_once(text, context, shown, cut_off, score, similarity):
-    candidate = Candidate(text, context, shown, cut_off, score, similarity)
+def test_gates_judge_any_reply_and_name_each_reason_once(text, context, prompt, cut_off, score, similarity):
+    candidate = Candidate(text, context, prompt, cut_off, score, similarity)
     for bounds, gates in ((Gates(), STORY_GATES), (RewriteGates(), REWRITE_GATES)):
         reasons = failures(candidate, bounds, gates)
         assert reasons == list(dict.fromkeys(reasons)) == failures(candidate, bounds, gates)

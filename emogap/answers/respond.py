@@ -25,7 +25,7 @@ from emogap.store.artefacts import Draft, Recipe
 from emogap.store.parts import Rows
 from emogap.store.pieces import Piece, Summary, run
 from emogap.text.forms import Label, check
-from emogap.text.reading import given_file, read_json, shown
+from emogap.text.reading import given_file, quoted, read_json
 from emogap.train.models import StudyModel, recipe_parts, study_models, weights
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _parse_prompt(identifier: str, emotion: str, text: str, file: Path) -> Promp
     match = _FORM.fullmatch(text.strip())
     if match is None or not match["instruction"].strip():
         raise InputError(
-            f"{file}: prompt {identifier} is {shown(text)}; write 'Instruction: … ' or 'Instruction: … Input: …'"
+            f"{file}: prompt {identifier} is {quoted(text)}; write 'Instruction: … ' or 'Instruction: … Input: …'"
         )
     return Prompt(identifier, emotion, match["instruction"].strip(), (match["input"] or "").strip())
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from emogap.errors import InputError, MissingInput
 from emogap.paths import ROOT
 from emogap.text.forms import Form, Text, read_forms
-from emogap.text.reading import read_text, shown
+from emogap.text.reading import quoted, read_text
 
 FILES = ("EA.jsonl", "EU.jsonl")
 Language = Literal["en", "zh"]
@@ -104,7 +104,7 @@ def _records(file: Path, form: type[_Given]) -> list[tuple[str, Any]]:
         first = seen.setdefault((given.language, str(given.qid)), where)
         if first != where:
             raise InputError(
-                f"{where}: the qid {shown(given.qid)} stands in {first} already; give each question its own"
+                f"{where}: the qid {quoted(given.qid)} stands in {first} already; give each question its own"
             )
     return records
 
@@ -112,7 +112,7 @@ def _records(file: Path, form: type[_Given]) -> list[tuple[str, Any]]:
 def _of_ea(given: _GivenEA, where: str) -> list[Question]:
     kind = given.kind.strip().lower()
     if kind not in ("action", "response"):
-        raise InputError(f"{where}: question type {shown(kind)} is unknown; it is Action or Response")
+        raise InputError(f"{where}: question type {quoted(kind)} is unknown; it is Action or Response")
     return [_question(given, where, "EA", kind, "", given.choices, given.label)]
 
 
@@ -127,9 +127,9 @@ def _question(
     given: _GivenEA | _GivenEU, where: str, task: str, kind: str, prefix: str, choices: list[str], label: str
 ) -> Question:
     if len(choices) < 2 or len({choice.strip() for choice in choices}) < len(choices):
-        raise InputError(f"{where}: {prefix}choices must be two or more different texts, not {shown(choices)}")
+        raise InputError(f"{where}: {prefix}choices must be two or more different texts, not {quoted(choices)}")
     if label not in choices:
-        raise InputError(f"{where}: {prefix}label {shown(label)} is none of the choices; correct the file")
+        raise InputError(f"{where}: {prefix}label {quoted(label)} is none of the choices; correct the file")
     right = choices.index(label)
     return Question(task, str(given.qid), kind, given.category, given.scenario, given.subject, tuple(choices), right)
 

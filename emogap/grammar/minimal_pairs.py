@@ -14,7 +14,7 @@ from pydantic import Field
 
 from emogap.errors import InputError, MissingInput
 from emogap.text.forms import Form, Text, Whole, check, read_forms
-from emogap.text.reading import given_file, read_json, shown
+from emogap.text.reading import given_file, quoted, read_json
 
 PATTERNS = ("*.jsonl", "*.jsonl.gz", "*/*.parquet")
 SUPPLEMENT = ("hypernym", "qa_congruence_easy", "qa_congruence_tricky", "subject_aux_inversion", "turn_taking")
@@ -110,5 +110,5 @@ def _pair(given: _Given, uid: str, place: int, where: str) -> Pair:
     numbers = [number for number in (given.pair_id, given.pair_number) if number is not None]
     phenomenon = phenomena().get(uid) or given.phenomenon
     if phenomenon is None:
-        raise InputError(f"{where}: paradigm {shown(uid)} belongs to no phenomenon; give the record a 'phenomenon'")
+        raise InputError(f"{where}: paradigm {quoted(uid)} belongs to no phenomenon; give the record a 'phenomenon'")
     return Pair(uid, numbers[0] if numbers else place, phenomenon, given.sentence_good, given.sentence_bad)

@@ -23,7 +23,7 @@ from emogap.records import row_seed
 from emogap.store.artefacts import sha256_text, write_json, write_text
 from emogap.store.views import told_apart
 from emogap.text.forms import MISSING, Form, Name, Text, check, folded, one_spelling, read_forms
-from emogap.text.reading import given_file, read_json, shown
+from emogap.text.reading import given_file, quoted, read_json
 from emogap.train.models import study_models
 
 NONE = "none"
@@ -175,7 +175,7 @@ def read_votes(files: Sequence[Path], key_file: Path | None = None) -> Votes:
     if len(twice):
         row = twice.iloc[0]
         raise InputError(
-            f"{row['where']}: rater {row['rater']} answers {shown(row['prompt_id'])} twice; keep one of the answers"
+            f"{row['where']}: rater {row['rater']} answers {quoted(row['prompt_id'])} twice; keep one of the answers"
         )
     of_page = table["questionnaire"].notna()
     if not of_page.any():
@@ -208,7 +208,7 @@ def _choice(vote: _Vote, where: str) -> str:
         return NONE
     if folded(choice) in MISSING or not choice:
         raise InputError(
-            f"{where}: rater {vote.rater} says nothing about {shown(vote.prompt_id)} (choice {shown(vote.choice)}); "
+            f"{where}: rater {vote.rater} says nothing about {quoted(vote.prompt_id)} (choice {quoted(vote.choice)}); "
             f"write {NONE} for none of the answers, or take the line out"
         )
     return choice
@@ -225,14 +225,14 @@ def _resolve(table: "pd.DataFrame", key: _Key) -> Votes:
     unknown = table[~table["prompt_id"].isin(key.prompts.keys())]
     if len(unknown):
         row = unknown.iloc[0]
-        raise InputError(f"{row['where']}: {shown(row['prompt_id'])} is no question of this questionnaire")
+        raise InputError(f"{row['where']}: {quoted(row['prompt_id'])} is no question of this questionnaire")
     is_check = table["prompt_id"].isin(key.checks.keys())
     names = {folded(name): name for name in (*key.options, *key.checks.values())}
     table = table.assign(choice=table["choice"].map(lambda name: names.get(folded(name), name)))
     strange = table[~is_check & ~table["choice"].isin([*key.options, NONE])]
     if len(strange):
         row = strange.iloc[0]
-        raise InputError(f"{row['where']}: '{row['choice']}' is no answer to {shown(row['prompt_id'])}")
+        raise InputError(f"{row['where']}: '{row['choice']}' is no answer to {quoted(row['prompt_id'])}")
     checks = table[is_check]
     missed = checks[checks["choice"] != checks["prompt_id"].map(key.checks)]
     inattentive = sorted(missed["rater"].unique())

@@ -250,14 +250,14 @@ def story_ask(line: Line, method: str, template: Template, examples: Examples, r
         character if "character" in template.placeholders else None,
     )
     values = {"emotions": ", ".join(line.emotions), "emotion": line.emotion, "context": line.text}
-    shown = template.text
+    prompt = template.text
     if template.placeholders & _EXAMPLES:
         two = drawn.sample(_enough(line.emotion, template, examples), 2)
         worked = [_render(line.emotion, example) for example in two]
         values |= {"example_1": worked[0], "example_2": worked[1]}
-        shown = "\n".join([shown, *worked])
+        prompt = "\n".join([prompt, *worked])
     messages = template.messages(**values, genre=genre, character=character)
-    return Ask(f"{method}/{line.id}", line.id, tuple(messages), asked, shown)
+    return Ask(f"{method}/{line.id}", line.id, tuple(messages), asked, prompt)
 
 
 def _enough(emotion: str, template: Template, examples: Examples) -> list[dict[str, str]]:

@@ -25,7 +25,7 @@ class Candidate:
     """What ``clean`` left of the reply."""
     context: str = ""
     """The line of text a story grows out of; for a rewrite the original answer."""
-    shown: str = ""
+    prompt: str = ""
     """The template and the worked examples that the model saw."""
     cut: bool = False
     """Whether the reply ended at the token limit in the middle of a sentence."""
@@ -35,7 +35,7 @@ class Candidate:
     """Cosine similarity to the original answer; None where it was not measured."""
 
     def __post_init__(self) -> None:
-        for name in ("text", "context", "shown"):
+        for name in ("text", "context", "prompt"):
             object.__setattr__(self, name, plain(getattr(self, name)))
 
 
@@ -273,15 +273,15 @@ def copied_context(candidate: Candidate, bounds: Gates) -> bool:
 
 
 def copied_example(candidate: Candidate, bounds: Gates) -> bool:
-    """Most of the reply stood in the template or in the examples shown."""
-    return len(shingles(candidate.text) & _shown_shingles(candidate.shown)) > bounds.max_copied_share * len(
+    """Most of the reply stood in the template or in its examples."""
+    return len(shingles(candidate.text) & _prompt_shingles(candidate.prompt)) > bounds.max_copied_share * len(
         shingles(candidate.text)
     )
 
 
 @lru_cache(maxsize=64)
-def _shown_shingles(shown: str) -> frozenset[str]:
-    return frozenset(shingles(shown))
+def _prompt_shingles(prompt: str) -> frozenset[str]:
+    return frozenset(shingles(prompt))
 
 
 _MIN_REPEATED_WORDS = 5

@@ -171,4 +171,4 @@ def _answered(record: _Given, identifier: str, method: str) -> tuple[Ask, Answer
     emotion, *_ = record.emotions
     asked = StoryAsked(f"{source}:{line}", source, record.text, emotion, record.emotions, method, None, None, None)
     answer = Answer(identifier, 0, None, None, record.augmented_text, None)
-    return Ask(identifier, asked.line_id, (), asked, shown=""), answer
+    return Ask(identifier, asked.line_id, (), asked, prompt=""), answer

@@ -197,8 +197,8 @@ def rewrite_ask(record: Record, emotion: str, version: str, template: Template, 
     given = {field: getattr(record, field) for field in FIELDS}
     messages = template.messages(emotion=emotion, **given, **worked)
     asked = RewriteAsked(record.id, record.instruction, record.input, record.output, emotion, version, template.sha256)
-    shown = "\n".join([template.text, *worked.values()])
-    return Ask(f"{version}/{record.id}", record.id, tuple(messages), asked, shown)
+    prompt = "\n".join([template.text, *worked.values()])
+    return Ask(f"{version}/{record.id}", record.id, tuple(messages), asked, prompt)
 
 
 def _worked(emotion: str, template: Template, seeds: Seeds, drawn: random.Random) -> dict[str, str]:

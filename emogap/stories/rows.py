@@ -80,7 +80,7 @@ class Ask:
     """The line or record it is made from: what is drawn for it depends on that alone."""
     messages: tuple[Message, ...]
     asked: Asked
-    shown: str
+    prompt: str
     """The template and the worked examples in it: what a reply must not merely repeat."""
 
 

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from emogap.emotions import INDEX, LABELS
 from emogap.errors import InputError
-from emogap.text.reading import read_table, shown
+from emogap.text.reading import quoted, read_table
 
 MISSING = frozenset({"nan", "null", "none", "na", "n/a", "#n/a", "<na>"})
 """What programs write where a value is missing; no name of anything."""
@@ -135,4 +135,4 @@ def _said(error: ValidationError) -> str:
     message = message[0].lower() + message[1:]
     if problem["loc"][-1:] == ("[key]",):
         return f": {named} is {message}"
-    return f": {named or 'it'} is {shown(problem['input'])}, {message}"
+    return f": {named or 'it'} is {quoted(problem['input'])}, {message}"

@@ -351,7 +351,7 @@ def _json_values(path: Path) -> Iterator[tuple[str, Any]]:
         yield f"{path}, record {number}", value
 
 
-def shown(value: Any) -> str:
+def quoted(value: Any) -> str:
     """A value as messages show it: in one line, cut where it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     text = f"'{text[1:-1]}'" if isinstance(value, str) else text
@@ -360,7 +360,7 @@ def shown(value: Any) -> str:
 
 def listed(names: Iterable[str]) -> str:
     """Names of columns as messages list them."""
-    known = [shown(name)[1:].removesuffix("'") for name in names if name]
+    known = [quoted(name)[1:].removesuffix("'") for name in names if name]
     return ", ".join([*known[:20], *(["…"] if len(known) > 20 else [])]) or "none"
 
 
@@ -418,7 +418,7 @@ def _canonical(path: Path, header: Iterable[str], wanted: Collection[str]) -> li
         fitting = [i for i, name in enumerate(names) if name == column]
         fitting = fitting or [i for i, name in enumerate(names) if name.casefold() == column.casefold()]
         if len(fitting) > 1:
-            twins = " and ".join(shown(names[i]) for i in fitting)
+            twins = " and ".join(quoted(names[i]) for i in fitting)
             raise InputError(f"{path}: the column '{column}' stands twice ({twins}); rename one of them")
         for i in fitting:
             names[i] = column
@@ -629,7 +629,7 @@ def _json_texts(path: Path, column: str | None) -> Iterator[str]:
 
 def _as_text(where: str, column: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise InputError(f"{where}: {column} is {shown(value)}, not a text")
+        raise InputError(f"{where}: {column} is {quoted(value)}, not a text")
     return value
 
 

@@ -17,7 +17,7 @@ from emogap.published import published_methods
 from emogap.records import KEPT
 from emogap.store.artefacts import RULE, remembered
 from emogap.text.forms import Label, check
-from emogap.text.reading import RECORD_ENDINGS, Row, given_file, listed, read_table, shown
+from emogap.text.reading import RECORD_ENDINGS, Row, given_file, listed, quoted, read_table
 from emogap.text.words import column_texts
 
 GroupBy = Literal["method", "file", "version"]
@@ -75,7 +75,7 @@ def read_texts(
     for name in groups:
         if not texts["group"].eq(name).any() and not may_be_empty:
             raise InputError(
-                f"group {shown(name)} has no text: none of its rows was accepted; leave it out or make them"
+                f"group {quoted(name)} has no text: none of its rows was accepted; leave it out or make them"
             )
     return texts
 
@@ -188,7 +188,7 @@ def _value(values: dict[str, Any], name: str, where: str) -> str:
     if isinstance(value, str | int) and not isinstance(value, bool):
         return str(value)
     if value is not None:
-        raise InputError(f"{where}: '{name}' is {shown(value)}, not a text or a whole number")
+        raise InputError(f"{where}: '{name}' is {quoted(value)}, not a text or a whole number")
     return ""
 
 

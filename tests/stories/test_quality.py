@@ -111,7 +111,7 @@ def test_a_mark_that_the_line_had_itself_is_no_leak():
 
 def test_a_copy_of_the_context_or_of_an_example_is_rejected():
     assert "copied_context" in reasons(f"Well, {STORY}", context=STORY)
-    assert "copied_example" in reasons(f"Well, {STORY}", shown=f"Here is an example.\n{STORY}\nNow write.")
+    assert "copied_example" in reasons(f"Well, {STORY}", prompt=f"Here is an example.\n{STORY}\nNow write.")
 
 
 def test_a_cut_reply_is_rejected_or_trimmed():
