@@ -96,3 +96,13 @@ def test_the_worked_example_of_a_measurement_is_one_piece_and_one_function(home,
     manifest["files"][path.name] = {"": "0" * 64}  # as if it had been answered anew
     path.with_name(f"{path.name}.manifest.json").write_text(json.dumps(manifest))
     assert names["exclamations_drawing"](config).freshness().reasons == (f"input {model.key} changed",)
+
+
+def test_a_variant_may_begin_at_a_later_stage(home, tmp_path, capsys):
+    variant = tmp_path / "variant"
+    options = ["--profile", PROFILE, "--home", str(variant)]
+    assert main(["corpus", *options, "--on", str(home), "--set", "corpus.words=300"]) == 0
+    assert main(["status", *options]) == 0
+    said = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[-11:]}
+    assert " fresh " in said["augment"] and f"from {home}" in said["augment"]
+    assert " fresh " in said["corpus"] and "from" not in said["corpus"]

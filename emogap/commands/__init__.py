@@ -60,9 +60,10 @@ def add_stage(commands: Commands, name: str, settings: Mapping[str, str] | None 
 
 def run_stage(name: str, arguments: argparse.Namespace) -> None:
     """Run one stage in this process and print its summary; first, whether what it reads was made otherwise."""
-    from emogap.study.state import made_otherwise
+    from emogap.study.state import made_otherwise, take_over_before
 
     config = config_from(arguments, keep=True)
+    take_over_before(config, name)
     for line in made_otherwise(config, name):
         print(line)
     print(stage(name).run(config))

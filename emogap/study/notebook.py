@@ -11,7 +11,7 @@ from emogap.config import Config
 from emogap.store.artefacts import home_manifests
 from emogap.store.progress import clock
 from emogap.store.views import texts
-from emogap.study.state import made_otherwise, whats_next
+from emogap.study.state import made_otherwise, take_over_before, whats_next
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
@@ -41,6 +41,7 @@ def before(config: Config, stage: str) -> None:
     how long that takes by what was done in this home."""
     from emogap.study.plan import KINDS, price, works
 
+    take_over_before(config, stage)
     for line in made_otherwise(config, stage):
         print(line)
     if stage in _SECTIONS:

@@ -7,6 +7,7 @@ report.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from typing import Any
 from emogap.babylm.process import NO_LINE, nothing_emotional
 from emogap.config import Config
 from emogap.errors import InputError, MissingInput
+from emogap.home_settings import parent_of
 from emogap.lens.stage import wanted_lens_models
 from emogap.records import CORPUS, KEPT, REWRITES, STORIES, RowType, read_rows
 from emogap.store.artefacts import Freshness, verify
+from emogap.store.pieces import run
+from emogap.store.variants import take_over
 from emogap.study.stages import STAGES, Stage, stage
 from emogap.train.models import not_measured, wanted_models
 from emogap.train.strategies import nothing_to_train
@@ -93,6 +97,21 @@ def _ancestors(name: str) -> set[str]:
     for parent in stage(name).after:
         found |= _ancestors(parent)
     return found
+
+
+def take_over_before(config: Config, name: str) -> None:
+    """What earlier stages made is taken from the parent of a variant, where it is equal there, and drawn: a stage of a
+    variant can be the first that runs in it."""
+    if parent_of(config.home.root) is None:
+        return
+    for earlier in (candidate for candidate in STAGES if candidate.name in _ancestors(name)):
+        is_whole = True
+        with suppress(MissingInput):
+            for piece in earlier.pieces(config):
+                if not piece.is_drawing:
+                    is_whole &= piece.freshness().state == "fresh" or take_over(piece)
+                elif is_whole:
+                    run(earlier.name, [piece])
 
 
 def made_otherwise(config: Config, name: str) -> list[str]:
