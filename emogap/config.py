@@ -765,7 +765,8 @@ def _keep(path: Path, home: Path, own: dict[str, Any], given: dict[str, Any]) ->
         parts = _key_parts(key)
         if (value := _at(now, parts)) != _at(before, parts):
             usual = _at(profile, parts)
-            whose = "as the profile has it" if value == usual else f"the profile has {_shown(usual)}"
+            whose = f"the profile has {_shown(usual)}" if usual is not None else "the profile does not have it"
+            whose = "as the profile has it" if value == usual else whose
             print(f"{home / home_settings.FILE}: {key} = {_shown(value)} in this home from now on ({whose})")
     if kept != own:
         home_settings.write(home, kept)

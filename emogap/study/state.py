@@ -6,7 +6,7 @@ report.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,12 +127,18 @@ def made_otherwise(config: Config, name: str) -> list[str]:
 def whats_next(config: Config, name: str) -> list[str]:
     """What a stage leaves to be done behind it, in lines: which stages are stale and why, and what comes next."""
     behind = [state for state in inspect_all(config) if name in _ancestors(state.stage.name)]
-    stale = [f"{state.stage.name} ({'; '.join(state.reasons)})" for state in behind if state.state == "stale"]
+    stale = [f"{state.stage.name} ({_few(state.reasons)})" for state in behind if state.state == "stale"]
     lines = [f"stale now: {', '.join(stale)}"] if stale else []
     todo = next((state.stage for state in behind if state.state != "fresh"), None)
     if todo is None:
         return ["all that is made from it is fresh"]
     return [*lines, f"next: {todo.source or f'emogap {todo.name}'} ({todo.title})"]
+
+
+def _few(reasons: Sequence[str]) -> str:
+    """The first two; how many there are besides."""
+    more = f"; {len(reasons) - 2} more" if len(reasons) > 2 else ""
+    return "; ".join(reasons[:2]) + more
 
 
 def verify_all(config: Config) -> int:
