@@ -106,7 +106,7 @@ def take_over_before(config: Config, name: str) -> None:
         return
     for earlier in (candidate for candidate in STAGES if candidate.name in _ancestors(name)):
         is_whole = True
-        with suppress(MissingInput):
+        with suppress(InputError):  # missing or damaged: said by the stage that reads it, and by the status
             for piece in earlier.pieces(config):
                 if not piece.is_drawing:
                     is_whole &= piece.freshness().state == "fresh" or take_over(piece)
