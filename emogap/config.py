@@ -475,6 +475,8 @@ class Strategy(Section):
     task: Task
     data: str
     """The corpus's name (clm); the rewriting version, or a JSON file of records in Alpaca's form (sft)."""
+    control_of: str = ""
+    """The strategy that this one is a control of: trained in the same way on text without that strategy's emotion."""
 
 
 class Respond(Section):
@@ -664,6 +666,12 @@ class Config(Section):
                     f"which is neither a base nor a strategy above it; known: {', '.join(sorted(known))}"
                 )
             known.add(strategy.name)
+        for strategy in self.strategies:
+            if strategy.control_of and strategy.control_of not in known - set(self.bases) - {strategy.name}:
+                raise ValueError(
+                    f"strategy '{strategy.name}' is to be a control of '{strategy.control_of}', which is no other "
+                    f"strategy; known: {', '.join(sorted(known - set(self.bases)))}"
+                )
         return self
 
     def flat_writer(self, *keys: str) -> dict[str, Any]:

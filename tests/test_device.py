@@ -121,8 +121,8 @@ def test_models_by_name_and_files_are_checked_as_early(make_config, monkeypatch,
     models = {"m": HubModel(name="someone/model")}
     for task in TASKS:
         config = make_config(f"{task.name}.device=cuda:9")
-        begun = (lambda c, t=task: t.of_models(c, models, {}),
-                 lambda c, t=task: t.to_file(c, models, {}, tmp_path / "x"))  # fmt: skip
+        begun = (lambda c, t=task: t.of_models(c, models),
+                 lambda c, t=task: t.to_file(c, models, tmp_path / "x"))  # fmt: skip
         for begin in begun:
             with pytest.raises(UsageError, match=f"^{task.name}.device: there is no device cuda:9"):
                 begin(config)

@@ -42,6 +42,7 @@ from emogap.stories.rewrite import wanted_emotions
 from emogap.text.near_duplicates import contained_share, normalised
 from emogap.text.statistics import bootstrap_interval, holm, paired_p, wilson_interval
 from emogap.text.templates import parse_template
+from emogap.train.models import TUNED, Comparison
 from emogap.train.rows import IGNORED, block_rows, cut, encode, show_mask
 from emogap.train.sft import held_out
 from tools.benchmarks.clean import plain_loop
@@ -550,7 +551,7 @@ def test_a_model_against_itself_has_not_changed(answers):
     asked, found = zip(*answers, strict=True)
     rows = pd.DataFrame({"instruction_emotion": asked, "response_emotion": found, "prompt_id": range(len(answers))})
     both = pd.concat([rows.assign(model="base"), rows.assign(model="tuned")])
-    table = change_table(both, {"base": "base", "tuned": "base"}, "group", resamples=100)
+    table = change_table(both, [Comparison("tuned", "base", TUNED)], "group", resamples=100)
     assert len(table) and (table["change"] == 0).all() and (table[["p", "p_holm"]] == 1).all(axis=None)
 
 

@@ -1,11 +1,11 @@
-"""Tables about the emotion of answers: shares by group and by emotion asked for, differences from the base, controls.
+"""Tables about the emotion of answers: shares by group and by emotion asked for, differences of models, controls.
 
 Everything here is made from one frame, a row an answer: ``model, prompt_id, instruction_emotion, response_emotion``.
 It comes from a run's own files, or from a file of counts (``read_counts``), so that published counts pass through the
 same code. Shares are pooled: a row's percentages are those of all its answers together.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,8 @@ from emogap.emotions import GROUPINGS, INDEX, LABELS, group_of
 from emogap.errors import InputError
 from emogap.text.forms import Count, Form, Name, check, one_spelling, read_forms
 from emogap.text.reading import format_of, given_file, read_json
-from emogap.text.statistics import bootstrap_interval, holm, paired_p
+from emogap.text.statistics import bootstrap_interval, holm_by, paired_p
+from emogap.train.models import Comparison
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +32,7 @@ COLUMN_ORDER = {
 _AGREEMENT_COLUMNS = [
     "model", "judge", "second", "n", "same_emotion", "kappa_emotion", "same_group", "kappa_group",
 ]  # fmt: skip
+_CHANGE_COLUMNS = ["comparison", "model", "against", "row", "outcome", "change", "low", "high", "prompts"]
 UNIT = ["model", "instruction_emotion", "prompt_id"]
 
 
@@ -163,17 +165,17 @@ def _parts(shares: "pd.DataFrame", by: str, grouping: str) -> Iterator[tuple[tup
 
 def change_table(
     answers: "pd.DataFrame",
-    bases: dict[str, str],
+    comparisons: Sequence[Comparison],
     by: str,
     grouping: str = "study",
     resamples: int = 2000,
     seed: int = 0,
 ) -> "pd.DataFrame":
-    """Each model against its base on the same prompts, in percentage points.
+    """Models against each other on the same prompts, in percentage points.
 
-    ``bases``: model → its base. One row a model, row and outcome (every group for ``by="group"``; ``positive`` alone
-    for ``by="emotion"``): ``change`` with its 95 % interval (bootstrap over prompts), the paired test's ``p`` and
-    ``p_holm``, corrected for all comparisons of the table.
+    One row a comparison, row and outcome (every group for ``by="group"``; ``positive`` alone for ``by="emotion"``):
+    ``change`` with its 95 % interval (bootstrap over prompts), the paired test's ``p`` and ``p_holm``, corrected for
+    all tests of the same kind of comparison.
     """
     import pandas as pd
 
@@ -181,32 +183,30 @@ def change_table(
     parts = dict(_parts(shares, by, grouping))
     outcomes = list(COLUMN_ORDER[grouping]) if by == "group" else ["positive"]
     rows = []
-    for (model, row), part in parts.items():
-        base = bases[model]
-        if model == base or (base, row) not in parts:
+    for pair, row in [(pair, row) for pair in comparisons for model, row in parts if model == pair.model]:
+        if (pair.other, row) not in parts:
             continue
-        after, before = (
-            part.droplevel("model"),
-            parts[base, row].droplevel("model").reindex(part.droplevel("model").index),
-        )
+        after = parts[pair.model, row].droplevel("model")
+        before = parts[pair.other, row].droplevel("model").reindex(after.index)
         difference = (after - before)[outcomes].to_numpy()
         low, high = bootstrap_interval(difference, resamples, seed)
         for place, outcome in enumerate(outcomes):
             rows.append(
                 {
-                    "model": model,
-                    "base": base,
+                    "comparison": pair.kind,
+                    "model": pair.model,
+                    "against": pair.other,
                     "row": row,
                     "outcome": outcome,
                     "change": 100 * difference[:, place].mean(),
                     "low": 100 * low[place],
                     "high": 100 * high[place],
-                    "prompts": len(part),
+                    "prompts": len(after),
                     "p": paired_p(before[outcome].to_numpy(), after[outcome].to_numpy(), resamples, seed),
                 }
             )
-    table = pd.DataFrame(rows, columns=["model", "base", "row", "outcome", "change", "low", "high", "prompts", "p"])
-    return table.assign(p_holm=holm(table["p"]))
+    table = pd.DataFrame(rows, columns=[*_CHANGE_COLUMNS, "p"])
+    return table.assign(p_holm=holm_by(table["comparison"], table["p"]))
 
 
 def asked_and_found(answers: "pd.DataFrame") -> "pd.DataFrame":

@@ -16,14 +16,14 @@ from emogap.records import SCORES, read_rows
 from emogap.store.artefacts import write_text
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View, to_latex
-from emogap.train.models import study_models
+from emogap.train.models import CORRECTED, compared, comparisons, separated, study_models
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CONDITIONS = {"": "asked, sampled", "_greedy": "asked, greedy", "_empty": "nothing asked"}
 _INTERVALS = "in percent, with 95 % bootstrap intervals over prompts"
-_TESTS = "paired test over prompts, p also corrected for the number of comparisons (Holm)"
+_TESTS = f"paired test over prompts, p also corrected {CORRECTED}"
 
 VIEW = View({"": 2, "p": ".3g", "p_holm": ".3g"})
 """Percentages to the two decimals of the published tables; a p-value supports no more than three digits."""
@@ -32,12 +32,15 @@ _VIEWS = {
     "language": View({"": 2, "words": 1, "distinct_1": 3, "distinct_2": 3, "bits_per_character": 3}),
 }
 
-# Name → place in the report, caption. {judge}, {grouping} and {model} are filled in.
+# Name → place in the report, caption. {judge}, {grouping}, {model}, {what} and {separated} are filled in.
 _TABLES = {
     "sentiment_groups": (60, f"Emotions that {{judge}} found, by the group asked for, {_INTERVALS}."),
     "sentiment_emotions": (62, f"Emotions that {{judge}} found, by the emotion asked for, {_INTERVALS}."),
-    "sentiment_change_groups": (61, f"Each model against its base, in percentage points; {_TESTS}."),
-    "sentiment_change_emotions": (63, f"Change of the positive share from the base, by emotion asked for; {_TESTS}."),
+    "sentiment_change_groups": (61, f"{{what}}, in percentage points; {_TESTS}.{{separated}}"),
+    "sentiment_change_emotions": (
+        63,
+        f"{{what}}: change of the positive share, by emotion asked for; {_TESTS}.{{separated}}",
+    ),
     "other_grouping_groups": (64, f"The groups of answers once more in the grouping '{{grouping}}', {_INTERVALS}."),
     "other_grouping_emotions": (64, f"The same by emotion asked for, grouping '{{grouping}}', {_INTERVALS}."),
     "asked_and_found": (65, "How often each emotion was found where each was asked for."),
@@ -49,7 +52,8 @@ _TABLES = {
 _FIGURES = {
     "sentiment_groups": (60, "What each model answers to prompts of each group, as {judge} finds it.",
                          "Stacked bars, one a model, in a panel for each group of emotions asked for."),
-    "sentiment_change": (63, "Change of the positive share from the base, by emotion asked for, with 95 % intervals.",
+    "sentiment_change": (63, "{what}: change of the positive share, by emotion asked for, with 95 % intervals."
+                             "{separated}",
                          "Points with intervals, a row a group or an emotion, a panel a fine-tuned model."),
     "asked_and_found": (65, "Emotion asked for and emotion found in the answers of {model}.",
                         "Heat map with 28 rows (asked) and 28 columns (found)."),
@@ -88,9 +92,9 @@ def _table(config: Config, name: str, table: "pd.DataFrame", **values: str) -> S
     return Exhibit(name, "table", _filled(config, caption, **values), order, view=view), table
 
 
-def _figure(config: Config, name: str, figure: "Figure", model: str = "") -> Shown:
+def _figure(config: Config, name: str, figure: "Figure", model: str = "", **values: str) -> Shown:
     order, caption, alt = _FIGURES[name]
-    caption = _filled(config, caption, model=model)
+    caption = _filled(config, caption, model=model, **values)
     name = f"{name}_{model}" if model else name
     return Exhibit(name, "figure", caption, order, alt=alt), figure
 
@@ -124,12 +128,13 @@ def _shares(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
 def _changes(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
     from emogap.answers.sentiment_figures import change_per_emotion
 
-    answers, bases, grouping = judged(config, everyone), _bases(config), config.sentiment.grouping
-    groups = sentiment.change_table(answers, bases, "group", grouping, **_drawing(config))
-    emotions = sentiment.change_table(answers, bases, "emotion", grouping, **_drawing(config))
-    yield _table(config, "sentiment_change_groups", groups)
-    yield _table(config, "sentiment_change_emotions", emotions)
-    yield _figure(config, "sentiment_change", change_per_emotion(emotions, groups, list(config.bases)))
+    answers, pairs, grouping = judged(config, everyone), comparisons(config), config.sentiment.grouping
+    groups = sentiment.change_table(answers, pairs, "group", grouping, **_drawing(config))
+    emotions = sentiment.change_table(answers, pairs, "emotion", grouping, **_drawing(config))
+    said = {"what": compared(pairs), "separated": separated(pairs)}
+    yield _table(config, "sentiment_change_groups", groups, **said)
+    yield _table(config, "sentiment_change_emotions", emotions, **said)
+    yield _figure(config, "sentiment_change", change_per_emotion(emotions, groups, list(config.bases)), **said)
 
 
 def _asked_and_found(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:

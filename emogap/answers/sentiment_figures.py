@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from emogap.store.style import EMOTION_ORDER, GROUP_COLOURS, SEQUENTIAL, model_colours, nothing_figure, use_style
-from emogap.train.models import NO_TRAINED
+from emogap.train.models import CONTROL, CONTROLLED, NO_TRAINED, TUNED, as_compared
 
 GROUP_ROWS = ("positive", "ambiguous", "neutral", "negative")
 
@@ -79,14 +79,16 @@ def asked_found_heatmap(table: pd.DataFrame, model: str) -> Figure:
 
 
 def change_per_emotion(emotions: pd.DataFrame, groups: pd.DataFrame, bases: Sequence[str]) -> Figure:
-    """Change of the positive share from the base, a row an emotion asked for, a panel a model, with 95 % intervals; at
-    the top the groups, whose prompts are pooled.
+    """Change of the positive share, a row an emotion asked for, a panel a fine-tuned model, with 95 % intervals; at the
+    top the groups, whose prompts are pooled. A point in the model's colour: against a control, or, where there is none,
+    against the base; in grey: against the base beside it.
 
     Both tables have the columns of ``change_table``. Points without a bar rest on a single prompt.
     """
     if emotions.empty:
         return nothing_figure(f"{NO_TRAINED}.")
     use_style()
+    emotions, groups = (table[table["comparison"] != CONTROL] for table in map(as_compared, (emotions, groups)))
     models = list(dict.fromkeys(emotions["model"]))
     colours = model_colours([*bases, *models], bases)
     pooled = groups[groups["outcome"] == "positive"]
@@ -94,28 +96,42 @@ def change_per_emotion(emotions: pd.DataFrame, groups: pd.DataFrame, bases: Sequ
     order = [*dict.fromkeys(pooled["row"]), *(label for label in EMOTION_ORDER if label in set(emotions["row"]))]
     table = pd.concat([pooled, emotions])
     figure, axes = plt.subplots(
-        1, len(models), figsize=(2.9 * len(models) + 1.5, 7.2), sharex=True, sharey=True, squeeze=False
+        1, len(models), figsize=(2.9 * len(models) + 1.5, 8.2), sharex=True, sharey=True, squeeze=False
     )
-    places = np.arange(len(order))
     for axis, model in zip(axes[0], models, strict=True):
-        part = table[table["model"] == model].set_index("row").reindex(order)
         axis.axvline(0, color="0.5", linewidth=0.8)
         axis.axhline(pooled["row"].nunique() - 0.5, color="0.5", linewidth=0.8)
-        axis.hlines(places, part["low"], part["high"], color=colours[model], linewidth=1.2)
-        axis.plot(part["change"], places, "o", color=colours[model], markersize=4)
-        axis.set_yticks(places, order)
+        _changes_of(axis, table[table["model"] == model], order, colours[model])
+        axis.set_yticks(range(len(order)), order)
         axis.set_xlabel("positive answers,\npercentage points")
         axis.set_title(model)
+        axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.08))
     axes[0][0].invert_yaxis()
     prompts = int(emotions["prompts"].max())
-    standing = int((pooled["p_holm"] < 0.05).sum()), int((emotions["p_holm"] < 0.05).sum())
+    first = emotions["comparison"].iloc[0]
+    leading = [part[part["comparison"] == first] for part in (pooled, emotions)]
+    standing = [int((part["p_holm"] < 0.05).sum()) for part in leading]
     figure.suptitle(
-        f"Changes from the base that stand after Holm's correction: {standing[0]} of {len(pooled)} by group, "
-        f"{standing[1]} of {len(emotions)} by emotion\n(at most {prompts} prompt{'s' * (prompts > 1)} an emotion)",
+        f"Changes ({first}) that stand after Holm's correction: {standing[0]} of {len(leading[0])} by group, "
+        f"{standing[1]} of {len(leading[1])} by emotion\n(at most {prompts} prompt{'s' * (prompts > 1)} an emotion)",
         x=0.01, ha="left",
     )  # fmt: skip
     figure.tight_layout()
     return figure
+
+
+def _changes_of(axis: plt.Axes, table: pd.DataFrame, order: Sequence[str], colour: str) -> None:
+    """One model's changes, each comparison a little below the one before it."""
+    others = list(dict.fromkeys(table["against"]))
+    is_controlled = table["comparison"].eq(CONTROLLED).any()
+    for number, other in enumerate(others):
+        part = table[table["against"] == other]
+        shade = "0.6" if is_controlled and part["comparison"].iloc[0] == TUNED else colour
+        places = np.arange(len(order)) + 0.24 * (number - (len(others) - 1) / 2)
+        part = part.set_index("row").reindex(order)
+        axis.hlines(places, part["low"], part["high"], color=shade, linewidth=1.2)
+        marker = "osD^v"[number % 5]
+        axis.plot(part["change"], places, marker, color=shade, markersize=4, label=f"against {other}")
 
 
 def language_and_sentiment(sentiment: pd.DataFrame, language: pd.DataFrame, bases: Mapping[str, str]) -> Figure:

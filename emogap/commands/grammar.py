@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from emogap.config import Config, HubModel
     from emogap.grammar.tasks import Task
     from emogap.store.exhibits import Shown
+    from emogap.train.models import Comparison
 
 
 def register(commands: Commands) -> None:
@@ -96,9 +97,8 @@ def _measure(
     from emogap.store.exhibits import show
 
     config = config_from(arguments)
-    models, bases = _models(config, arguments)
-    out = arguments.out
-    found = task.to_file(config, models, bases, out) if out else task.of_models(config, models, bases)
+    (models, *held), out = _models(config, arguments), arguments.out
+    found = task.to_file(config, models, out, *held) if out else task.of_models(config, models, *held)
     print(printed(config, found, **beside))
     if arguments.tables:
         show(arguments.tables, exhibits(config, found, **beside))
@@ -107,11 +107,21 @@ def _measure(
         print(f"scores: {out}")
 
 
-def _models(config: "Config", arguments: argparse.Namespace) -> "tuple[dict[str, HubModel], dict[str, str]]":
-    """Label → model, and label → the base it is compared with."""
-    from emogap.train.models import bases_of, named_models, study_models
+def _models(
+    config: "Config", arguments: argparse.Namespace
+) -> "tuple[dict[str, HubModel], list[Comparison], list[str]]":
+    """Label → model, which of them are held against each other, and the bases among them."""
+    from emogap.train.models import TUNED, Comparison, bases_of, comparisons, named_models, study_models
 
     wanted = arguments.model or [model.key for model in study_models(config)]
     models = named_models(config, [*arguments.base, *wanted])
     bases = list(named_models(config, arguments.base)) or [label for label in models if label in config.bases]
-    return models, dict(bases_of(models, bases))
+    known = [] if arguments.base else comparisons(config, "key")
+    pairs = [pair for pair in known if pair.model in models and pair.other in models]
+    told = {pair.model for pair in pairs}
+    pairs += [
+        Comparison(label, base, TUNED)
+        for label, base in bases_of(models, bases).items()
+        if label != base and label not in told
+    ]
+    return models, pairs, bases

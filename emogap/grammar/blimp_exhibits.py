@@ -1,6 +1,6 @@
 """The report's tables and figures about grammar, drawn from tables of scores alone."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,18 +12,18 @@ from emogap.grammar.task_tables import DIFFERENCES
 from emogap.grammar.tasks import Measured
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View, cells
-from emogap.train.models import NO_TRAINED
+from emogap.train.models import CORRECTED, NO_TRAINED, compared, separated
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _ORDERS = {"phenomenon": 70, "paradigm": 74}
 _BESIDE = View({"": 2})
-_TESTS = "exact paired test over the pairs, p also corrected for the number of comparisons (Holm)"
+_TESTS = f"exact paired test over the pairs, p also corrected {CORRECTED}"
 
 
 def blimp_drawing(config: Config) -> Drawing:
-    """The study's: every model it measures, each against its base."""
+    """The study's: every model it measures, each against its controls and its base."""
     settings, shown = config.flat("blimp", "paradigms"), partial(_of_study, config)
     folder, lead, inputs = config.home.evaluation, "tables/blimp_accuracy", BLIMP.tables(config)
     return drawing(folder, "blimp", lead, inputs, shown, settings, optional=["tables/blimp_accuracy_numbers"])
@@ -32,9 +32,8 @@ def blimp_drawing(config: Config) -> Drawing:
 def _of_study(config: Config) -> Iterator[Shown]:
     found = BLIMP.of_study(config)
     yield from blimp_exhibits(config, found)
-    if all(model == base for model, base in found.bases.items()):
-        correct = blimp_tables.correct_pairs(found.scores)
-        yield from _no_differences(blimp_tables.differences(correct, found.bases))
+    if not found.comparisons:
+        yield from _no_differences(blimp_tables.differences(blimp_tables.correct_pairs(found.scores), ()))
 
 
 def _no_differences(table: "pd.DataFrame") -> Iterator[Shown]:
@@ -51,11 +50,11 @@ def blimp_exhibits(config: Config, found: Measured, published: Path | None = Non
     correct = blimp_tables.correct_pairs(found.scores)
     accuracies = blimp_tables.accuracies(correct)
     yield _accuracies(accuracies, "phenomenon")
-    yield from _differences(correct, found.bases, "phenomenon")
+    yield from _differences(correct, found, "phenomenon")
     if config.blimp.paradigms:
         correct = blimp_tables.by_paradigm(correct)
         yield _accuracies(blimp_tables.accuracies(correct), "paradigm")
-        yield from _differences(correct, found.bases, "paradigm")
+        yield from _differences(correct, found, "paradigm")
     yield from _beside_published(accuracies, published)
 
 
@@ -72,18 +71,19 @@ def _accuracies(accuracies: "pd.DataFrame", group: str) -> Shown:
     return exhibit, _renamed(accuracies, group).rename(columns={"group": group})
 
 
-def _differences(correct: "pd.DataFrame", bases: Mapping[str, str], group: str) -> Iterator[Shown]:
+def _differences(correct: "pd.DataFrame", found: Measured, group: str) -> Iterator[Shown]:
     from emogap.grammar.figures import differences_figure
 
-    table = _renamed(blimp_tables.differences(correct, bases), group)
+    table = _renamed(blimp_tables.differences(correct, found.comparisons), group)
     if table.empty:
         return
     name, order = f"blimp_differences{_ending(group)}", _ORDERS[group]
-    caption = f"Accuracy of each model minus its base's over the same pairs, in percentage points; {_TESTS}."
+    what, unless = compared(found.comparisons), separated(found.comparisons)
+    caption = f"Difference in accuracy over the same pairs, in percentage points. {what}; {_TESTS}.{unless}"
     yield Exhibit(name, "table", caption, order + 2, view=DIFFERENCES), table.rename(columns={"group": group})
-    caption = f"Accuracy on minimal pairs minus the base model's, by {group}, with 95 % intervals."
-    alt = f"for each {group}, points with intervals for each model around a zero line"
-    figure = differences_figure(table, list(dict.fromkeys(bases.values())))
+    caption = f"Differences in accuracy on minimal pairs, by {group}, with 95 % intervals. {what}.{unless}"
+    alt = f"a panel a kind of comparison; for each {group}, points with intervals around a zero line"
+    figure = differences_figure(table, found.bases)
     yield Exhibit(name, "figure", caption, order + 2, alt=alt), figure
 
 
@@ -112,12 +112,14 @@ def printed(config: Config, found: Measured, published: Path | None = None) -> s
     accuracies = blimp_tables.accuracies(correct)
     exhibit, table = _accuracies(accuracies, "phenomenon")
     parts = [cells(table, exhibit.view).to_string(index=False)]
-    changed = blimp_tables.differences(correct, found.bases)
+    changed = blimp_tables.differences(correct, found.comparisons)
     whole = changed[changed["group"].isin([blimp_tables.ALL, blimp_tables.MEAN])]
+    tests = changed["comparison"].value_counts()
     for row in whole.itertuples():
         parts.append(
-            f"{row.model} - {row.base}, {row.group}: {row.difference:+.2f} points [{row.low:+.2f}, {row.high:+.2f}], "
-            f"p = {row.p:.2g} ({row.p_holm:.2g} corrected for {len(changed)} comparisons)"
+            f"{row.model} - {row.against}, {row.group}: {row.difference:+.2f} points "
+            f"[{row.low:+.2f}, {row.high:+.2f}], p = {row.p:.2g} "
+            f"({row.p_holm:.2g} corrected for {tests[row.comparison]} comparisons)"
         )
     parts.append(
         "Accuracy in percent with 95 % intervals; a tie counts one half. Empty context of the first token: "

@@ -1,10 +1,10 @@
-"""Accuracies on minimal pairs, and how a model's differ from its base's over the same pairs.
+"""Accuracies on minimal pairs, and how a model's differ from its control's and its base's over the same pairs.
 
 Tables are made from whether each pair was decided rightly: columns model, item (``<UID>/<pair_id>``), group (the
 phenomenon), value (0, 0.5 for a tie, 1). Percentages and percentage points.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +18,7 @@ from emogap.store.views import told_apart
 from emogap.text.forms import Form, Name, Number, read_forms
 from emogap.text.reading import given_file
 from emogap.text.statistics import Z
+from emogap.train.models import Comparison
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,14 +81,15 @@ def _mean_row(model: str, part: "pd.DataFrame") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def differences(correct: "pd.DataFrame", bases: Mapping[str, str]) -> "pd.DataFrame":
-    """Each model against its base over the same pairs: model, base, group, pairs, gained, lost, difference, low, high,
-    p, p_holm; all pairs together and the mean over the groups below the groups (see ``task_tables.against_bases``).
+def differences(correct: "pd.DataFrame", comparisons: Sequence[Comparison]) -> "pd.DataFrame":
+    """Models against each other over the same pairs: comparison, model, against, group, pairs, gained, lost,
+    difference, low, high, p, p_holm; all pairs together and the mean over the groups below the groups (see
+    ``task_tables.compared_values``).
 
-    ``gained``: pairs that the model decides rightly and its base does not, ties as halves.
+    ``gained``: pairs that the model decides rightly and the other does not, ties as halves.
     """
     columns = ("group", "pairs", "gained", "lost", "difference", "low", "high", "p")
-    return task_tables.against_bases(correct, bases, ["group", "item"], _changes, columns)
+    return task_tables.compared_values(correct, comparisons, ["group", "item"], _changes, columns)
 
 
 def _changes(before: "pd.Series", after: "pd.Series") -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from emogap.grammar.tasks import Measured
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View, cells
 from emogap.text.statistics import LEVEL
+from emogap.train.models import CORRECTED, compared, separated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,8 @@ _WAYS = (
 
 
 def emobench_drawing(config: Config) -> Drawing:
-    """The study's: every model it measures, each against its base; where there was nothing to ask, that."""
+    """The study's: every model it measures, each against its controls and its base; where there was nothing to ask,
+    that."""
     shown = partial(_of_study, config)
     folder, inputs, settings = config.home.evaluation, EMOBENCH.tables(config), config.flat("sentiment", "bootstrap")
     once = ["tables/emobench_accuracy_numbers"]
@@ -76,7 +78,6 @@ def emobench_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
 
     questions = emobench_tables.by_question(found.scores)
     accuracies = emobench_tables.accuracies(questions)
-    colour_bases = list(dict.fromkeys(found.bases.values()))
     caption = (
         f"{_FORM}, accuracy in percent with 95 % intervals over questions: {_WAYS}; + above chance, - below it, "
         "unmarked: the interval holds chance."
@@ -84,12 +85,12 @@ def emobench_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
     yield _table("emobench_accuracy", caption, 0, accuracies, _VIEW)
     caption = f"{_FORM}: accuracy by task and way of asking, with 95 % intervals; the line is chance."
     alt = "A panel a task, a row a way of asking, a point with an interval for each model, a dashed line at chance."
-    yield _figure("emobench_accuracy", caption, alt, accuracy_figure(accuracies, colour_bases))
-    changed = emobench_tables.differences(questions, found.bases, config.sentiment.bootstrap, config.seed)
+    yield _figure("emobench_accuracy", caption, alt, accuracy_figure(accuracies, found.bases))
+    changed = emobench_tables.differences(questions, found.comparisons, config.sentiment.bootstrap, config.seed)
     if not changed.empty:
         caption = (
-            f"{_FORM}: each model minus its base over the same questions, in percentage points; paired test, p also "
-            "corrected for the number of comparisons (Holm)."
+            f"{_FORM}: differences over the same questions, in percentage points. {compared(found.comparisons)}; "
+            f"paired test, p also corrected {CORRECTED}.{separated(found.comparisons)}"
         )
         yield _table("emobench_differences", caption, 2, changed, DIFFERENCES)
     positions = emobench_tables.positions(found.scores)
@@ -99,7 +100,7 @@ def emobench_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
     )
     yield _table("emobench_positions", caption, 3, positions, _POSITIONS)
     alt = "A panel a task, lines over the places of the list, one a model, a dashed line where there is no bias."
-    yield _figure("emobench_positions", caption, alt, positions_figure(positions, colour_bases))
+    yield _figure("emobench_positions", caption, alt, positions_figure(positions, found.bases))
 
 
 def _table(name: str, caption: str, place: int, table: "pd.DataFrame", view: View) -> Shown:
@@ -123,11 +124,12 @@ def printed(config: Config, found: Measured) -> str:
     liked = positions.loc[positions.groupby(["model", "task", "way", "choices"], sort=False)["share"].idxmax()]
     heading = "Place in the list that was taken most often (the first of those that tie)"
     parts.append(f"{heading}:\n{cells(liked, _POSITIONS).to_string(index=False)}")
-    changed = emobench_tables.differences(questions, found.bases, config.sentiment.bootstrap, config.seed)
+    changed = emobench_tables.differences(questions, found.comparisons, config.sentiment.bootstrap, config.seed)
     if not changed.empty:
         told = int((changed["p_holm"] < 1 - LEVEL).sum())
         parts.append(
-            f"Against the base: {told} of {len(changed)} differences have a corrected p below {1 - LEVEL:.2f} "
+            f"{compared(found.comparisons)}: {told} of {len(changed)} differences have a corrected p below "
+            f"{1 - LEVEL:.2f} "
             "(--tables writes them all)"
         )
     return "\n\n".join(parts)

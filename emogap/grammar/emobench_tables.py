@@ -4,13 +4,14 @@ Tables are made from scores of the task ``emobench``. The unit is the question: 
 in which its choices were listed. Percentages and percentage points.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from emogap.grammar import task_tables
 from emogap.text.statistics import bootstrap_interval, paired_p
+from emogap.train.models import Comparison
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,9 +72,11 @@ def _sorted(table: "pd.DataFrame", by: list[str]) -> "pd.DataFrame":
     return table.sort_values(by, key=lambda column: column.map(places), kind="stable", ignore_index=True)
 
 
-def differences(questions: "pd.DataFrame", bases: Mapping[str, str], resamples: int, seed: int) -> "pd.DataFrame":
-    """Each model against its base over the same questions: model, base, task, way, questions, difference, low, high,
-    p, p_holm (see ``task_tables.against_bases``)."""
+def differences(
+    questions: "pd.DataFrame", comparisons: Sequence[Comparison], resamples: int, seed: int
+) -> "pd.DataFrame":
+    """Models against each other over the same questions: comparison, model, against, task, way, questions, difference,
+    low, high, p, p_holm (see ``task_tables.compared_values``)."""
 
     def compare(before: "pd.Series", after: "pd.Series") -> Iterator[dict[str, Any]]:
         for (task, way), old in before.groupby(level=["task", "way"], sort=True):
@@ -85,7 +88,7 @@ def differences(questions: "pd.DataFrame", bases: Mapping[str, str], resamples: 
             }  # fmt: skip
 
     columns = ("task", "way", "questions", "difference", "low", "high", "p")
-    return task_tables.against_bases(questions, bases, ["task", "way", "qid"], compare, columns)
+    return task_tables.compared_values(questions, comparisons, ["task", "way", "qid"], compare, columns)
 
 
 def positions(scores: "pd.DataFrame") -> "pd.DataFrame":

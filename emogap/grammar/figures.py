@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from emogap.store.style import model_colours, nothing_figure, use_style
-from emogap.train.models import NO_TRAINED
+from emogap.train.models import NO_TRAINED, as_compared
 
 NO_QUESTIONS = "EmoBench was not measured: its questions are not there."
 _LEVEL = 0.05
@@ -19,36 +19,52 @@ _ROW = 0.11
 _MARKERS = "osD^vPX*"
 
 
-def differences_figure(differences: pd.DataFrame, bases: list[str]) -> Figure:
-    """Points with intervals: each model's difference to its base, a row a phenomenon or paradigm.
+def differences_figure(differences: pd.DataFrame, bases: Sequence[str]) -> Figure:
+    """Points with intervals: a panel a kind of comparison, a row a phenomenon or paradigm, a point a comparison.
 
-    ``differences``: model, group (or phenomenon, or paradigm), pairs, difference, low, high (percentage points),
-    p_holm; groups in the order they are to stand in. A filled point has ``p_holm`` below 0.05.
+    ``differences``: comparison, model, against, group (or phenomenon, or paradigm), pairs, difference, low, high
+    (percentage points), p_holm; groups in the order they are to stand in. A filled point has ``p_holm`` below 0.05.
     """
     if differences.empty:
         return nothing_figure(f"{NO_TRAINED}.")
     use_style()
-    differences = differences.rename(columns={"phenomenon": "group", "paradigm": "group"})
+    differences = as_compared(differences).rename(columns={"phenomenon": "group", "paradigm": "group"})
     groups = list(dict.fromkeys(differences["group"]))
-    models = list(dict.fromkeys(differences["model"]))
-    colours = model_colours(models, bases)
-    height = _row_height(models, 0.36) * len(groups)
-    figure, axes = plt.subplots(figsize=(7, height + 1.4))
+    kinds = {kind: differences[differences["comparison"] == kind] for kind in dict.fromkeys(differences["comparison"])}
+    most = max(len(part[["model", "against"]].drop_duplicates()) for part in kinds.values())
+    height = max(0.36, _ROW * (most + 1)) * len(groups)
+    size = (3.6 * len(kinds) + 3.4, height + 1.4)
+    figure, panels = plt.subplots(1, len(kinds), figsize=size, sharey=True, squeeze=False)
     counts = differences.groupby("group")["pairs"].first()
-    names = [f"{group.replace('_', ' ')} (n={counts[group]:,})" for group in groups]
-    filled = differences.assign(filled=differences["p_holm"] < _LEVEL)
-    _points(axes, filled, "group", "difference", dict(zip(groups, names, strict=True)), colours)
-    axes.axvline(0, color="black", linewidth=0.8)
-    for place in range(1, len(groups)):
-        axes.axhline(place - 0.5, color="#dddddd", linewidth=0.6)
-    axes.set_xlabel("accuracy minus the base model's (percentage points)")
-    axes.set_title("Grammar after fine-tuning, against the base")
-    below = 0.6 / height  # inches under the axes, whatever their height
-    axes.legend(handles=_handles(colours), loc="upper center", bbox_to_anchor=(0.35, -below), ncols=2, frameon=False)
+    names = {group: f"{group.replace('_', ' ')} (n={counts[group]:,})" for group in groups}
+    for axes, (kind, part) in zip(panels[0], kinds.items(), strict=True):
+        _differences_panel(axes, part, names, bases, below=0.6 / height)
+        axes.set_title(kind)
+    figure.suptitle("Grammar after fine-tuning: what differs in accuracy", x=0.01, ha="left")
     return figure
 
 
-def accuracy_figure(accuracies: pd.DataFrame, bases: list[str]) -> Figure:
+def _differences_panel(
+    axes: Axes, part: pd.DataFrame, names: dict[str, str], bases: Sequence[str], below: float
+) -> None:
+    """One kind of comparison. ``names``: group → what its row is called; ``below``: where the legend stands."""
+    colours = model_colours(dict.fromkeys(part["model"]), bases)
+    pairs = part[["model", "against"]].drop_duplicates().itertuples(index=False, name=None)
+    labels = {(model, other): f"{model} - {other}" for model, other in pairs}
+    named = part.assign(
+        model=[labels[pair] for pair in zip(part["model"], part["against"], strict=True)],
+        filled=part["p_holm"] < _LEVEL,
+    )
+    shown = {label: colours[model] for (model, _), label in labels.items()}
+    _points(axes, named, "group", "difference", names, shown)
+    axes.axvline(0, color="black", linewidth=0.8)
+    for place in range(1, len(names)):
+        axes.axhline(place - 0.5, color="#dddddd", linewidth=0.6)
+    axes.set_xlabel("accuracy (percentage points)")
+    axes.legend(handles=_handles(shown), loc="upper center", bbox_to_anchor=(0.5, -below), frameon=False)
+
+
+def accuracy_figure(accuracies: pd.DataFrame, bases: Sequence[str]) -> Figure:
     """A panel a task, a row a way of asking, a point a model, chance as a line.
 
     ``accuracies``: model, task, way, questions, accuracy, low, high, chance (percent).
@@ -72,7 +88,7 @@ def accuracy_figure(accuracies: pd.DataFrame, bases: list[str]) -> Figure:
     return figure
 
 
-def positions_figure(positions: pd.DataFrame, bases: list[str]) -> Figure:
+def positions_figure(positions: pd.DataFrame, bases: Sequence[str]) -> Figure:
     """How often each place of the list was taken: a panel a task and number of choices, a line a model.
 
     ``positions``: model, task, way, choices, position, share, expected (percent). A solid line is the log-probability,

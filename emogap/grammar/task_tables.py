@@ -1,18 +1,19 @@
-"""What tables of accuracies have in common: a share with its interval, models against their bases."""
+"""What tables of accuracies have in common: a share with its interval, models against their controls and bases."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from emogap.errors import InputError
 from emogap.store.views import View
-from emogap.text.statistics import holm, wilson_interval
+from emogap.text.statistics import holm_by, wilson_interval
+from emogap.train.models import Comparison
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 DIFFERENCES = View({"difference": 2, "low": 2, "high": 2})
-"""How tables of models against their bases are shown."""
+"""How tables of models against each other are shown."""
 
 
 def accuracy(values: "pd.Series") -> dict[str, float]:
@@ -21,18 +22,18 @@ def accuracy(values: "pd.Series") -> dict[str, float]:
     return {"accuracy": 100 * values.mean(), "low": 100 * low, "high": 100 * high}
 
 
-def against_bases(
+def compared_values(
     values: "pd.DataFrame",
-    bases: Mapping[str, str],
+    comparisons: Sequence[Comparison],
     keys: list[str],
     compare: Callable[["pd.Series", "pd.Series"], Iterable[dict[str, Any]]],
     columns: Sequence[str],
 ) -> "pd.DataFrame":
-    """model, base, what ``compare`` says of the base's and the model's values (``columns``, ``p`` among them), p_holm.
+    """comparison, model, against, what ``compare`` says of the other's and the model's values (``columns``, ``p`` among
+    them), p_holm.
 
-    ``values``: model, keys, value; both series are indexed by the keys. ``bases``: model → base; a model that is its
-    own base is compared with nothing. ``p_holm`` is corrected over all rows of the table.
-    Raises ``InputError`` if a model and its base were measured on different items.
+    ``values``: model, keys, value; both series are indexed by the keys. ``p_holm`` is corrected over all rows of a kind
+    of comparison. Raises ``InputError`` if models were measured on different items.
     """
     import pandas as pd
 
@@ -40,10 +41,9 @@ def against_bases(
     if wide.isna().any(axis=None):
         raise InputError("the models were scored on different items; score them in one call, or on the same list")
     rows = [
-        {"model": model, "base": bases[model]} | row
-        for model in dict.fromkeys(values["model"])
-        if bases[model] != model
-        for row in compare(wide[bases[model]], wide[model])
+        {"comparison": pair.kind, "model": pair.model, "against": pair.other} | row
+        for pair in comparisons
+        for row in compare(wide[pair.other], wide[pair.model])
     ]
-    table = pd.DataFrame(rows, columns=["model", "base", *columns])
-    return table.assign(p_holm=holm(table["p"]))
+    table = pd.DataFrame(rows, columns=["comparison", "model", "against", *columns])
+    return table.assign(p_holm=holm_by(table["comparison"], table["p"]))

@@ -21,7 +21,7 @@ from emogap.records import SCORES, read_rows, write_rows
 from emogap.store.artefacts import Draft, Recipe
 from emogap.store.pieces import Piece, run
 from emogap.store.progress import progress
-from emogap.train.models import StudyModel, recipe_parts, study_models, weights
+from emogap.train.models import Comparison, StudyModel, comparisons, recipe_parts, study_models, weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,8 +52,10 @@ class Measured:
 
     scores: "pd.DataFrame"
     """Rows of ``records.SCORES``."""
-    bases: Mapping[str, str]
-    """Model → the base it is compared with, itself for none."""
+    comparisons: Sequence[Comparison]
+    """Which of them are held against each other."""
+    bases: Sequence[str]
+    """Those that were not trained here."""
     contexts: Mapping[str, str]
     """Model → the token that stood for the empty context."""
 
@@ -119,10 +121,15 @@ class Task:
         import pandas as pd
 
         tables = [read_rows(path, SCORES).assign(model=key) for key, path in self.tables(config).items()]
-        bases = {model.key: model.base for model in study_models(config)}
-        return Measured(pd.concat(tables, ignore_index=True), bases, {})
+        return Measured(pd.concat(tables, ignore_index=True), comparisons(config, "key"), list(config.bases), {})
 
-    def of_models(self, config: Config, models: Mapping[str, HubModel], bases: Mapping[str, str]) -> Measured:
+    def of_models(
+        self,
+        config: Config,
+        models: Mapping[str, HubModel],
+        pairs: Sequence[Comparison] = (),
+        bases: Sequence[str] = (),
+    ) -> Measured:
         """Score with models by name (label → model)."""
         import pandas as pd
 
@@ -131,9 +138,16 @@ class Task:
         for label, model in models.items():
             table, contexts[label] = self._score(config, hub.resolve(model), cases, label)
             tables.append(table.assign(model=label, train_seed=0))
-        return Measured(pd.concat(tables, ignore_index=True), bases, contexts)
+        return Measured(pd.concat(tables, ignore_index=True), pairs, bases, contexts)
 
-    def to_file(self, config: Config, models: Mapping[str, HubModel], bases: Mapping[str, str], out: Path) -> Measured:
+    def to_file(
+        self,
+        config: Config,
+        models: Mapping[str, HubModel],
+        out: Path,
+        pairs: Sequence[Comparison] = (),
+        bases: Sequence[str] = (),
+    ) -> Measured:
         """The same from the table at ``out``, which is made where it is missing or stale."""
         self.check_device(config)
         identities = {label: hub.identify(model) for label, model in models.items()}
@@ -141,12 +155,12 @@ class Task:
             identities |= scores_rule(model, self.longest)
 
         def score() -> tuple["pd.DataFrame", Mapping[str, str]]:
-            found = self.of_models(config, models, bases)
+            found = self.of_models(config, models, pairs, bases)
             return found.scores, found.contexts
 
         piece = Piece(out, self._recipe(config, {}, identities), make=partial(self._make, score))
         run(self.name, [piece])
-        return Measured(read_rows(out, SCORES), bases, piece.manifest()["notes"].get(_CONTEXT, {}))
+        return Measured(read_rows(out, SCORES), pairs, bases, piece.manifest()["notes"].get(_CONTEXT, {}))
 
     def _score(
         self, config: Config, local: LocalModel, cases: Sequence[Sequence[Case]], label: str

@@ -18,7 +18,16 @@ from emogap.store.exhibits import Shown, drawing
 from emogap.store.pieces import Piece, Summary, run
 from emogap.text.forms import Label, Text, check
 from emogap.text.reading import given_file, passages_rule, read_json, read_passages
-from emogap.train.models import StudyModel, check_known, measurable, not_measured, recipe_parts, wanted_models, weights
+from emogap.train.models import (
+    StudyModel,
+    check_known,
+    comparisons,
+    measurable,
+    not_measured,
+    recipe_parts,
+    wanted_models,
+    weights,
+)
 
 _OPENINGS = ".openings"
 
@@ -96,10 +105,21 @@ def lens(config: Config) -> Summary:
 def _exhibits(config: Config) -> "Iterator[Shown]":
     from emogap.lens.exhibits import lens_exhibits
 
-    bases = {model.key: model.base for model in lens_models(config)}
+    bases = compared_with(config)
     texts, known = sentences(config), list(config.bases)
     resamples, seed = config.lens.bootstrap, config.seed
     return lens_exhibits(readings(config), opening_readings(config), texts, bases, known, resamples, seed)
+
+
+def compared_with(config: Config) -> dict[str, str]:
+    """Model → the one that it is held against: its control where that is looked into too, else its base; itself for a
+    base, and where neither is looked into."""
+    models = [model.key for model in lens_models(config)]
+    found = {model: model for model in models}
+    for pair in reversed(comparisons(config, "key")):  # the first of a model's comparisons is the one that holds
+        if pair.model in found and pair.other in found:
+            found[pair.model] = pair.other
+    return found
 
 
 def load_sentences(path: str | Path) -> list[str]:

@@ -17,6 +17,7 @@ from emogap.published import published
 from emogap.report.study_order import PLACES, Place
 from emogap.store.views import View
 from emogap.study.state import StageState
+from emogap.train.models import TUNED, as_compared
 
 Read = Callable[[str], pd.DataFrame | None]
 """Reads the table ``<folder>/tables/<name>.csv`` of a home; None where it is not registered."""
@@ -165,7 +166,7 @@ def _sentiment(read: Read, by: str) -> pd.DataFrame | None:
     """
     theirs = published(f"sentiment_{by}").frame().set_index(["model", "row"])
     shares = read(f"quantitative_analysis/sentiment_{by}")
-    changes = read(f"quantitative_analysis/sentiment_change_{by}")
+    changes = _against_bases(read(f"quantitative_analysis/sentiment_change_{by}"))
     if shares is None or changes is None or "ambiguous" in shares:
         return None
     outcomes = list(theirs.columns.drop("n"))
@@ -187,7 +188,7 @@ def _sentiment(read: Read, by: str) -> pd.DataFrame | None:
 
 def _grammar(read: Read) -> pd.DataFrame | None:
     """Of bases that were not published, what each training changed; of published models the stage has a table."""
-    changes = read("quantitative_analysis/blimp_differences")
+    changes = _against_bases(read("quantitative_analysis/blimp_differences"))
     beside = read("quantitative_analysis/blimp_beside_published")
     return None if changes is None or beside is not None else _changes(changes, published("blimp").frame())
 
@@ -197,12 +198,20 @@ def _changes(changes: pd.DataFrame, accuracies: pd.DataFrame) -> pd.DataFrame | 
     theirs = accuracies.set_index("phenomenon")
     rows = []
     for change in changes.itertuples():
-        trained = f"gpt2{change.model.removeprefix(change.base)}"
+        trained = f"gpt2{change.model.removeprefix(change.against)}"
         if trained in theirs.columns and change.phenomenon in theirs.index:
-            kind = change.model.removeprefix(change.base + "-")
+            kind = change.model.removeprefix(change.against + "-")
             known = theirs.loc[change.phenomenon, trained] - theirs.loc[change.phenomenon, "gpt2"]
             rows.append((change.phenomenon, kind, change.difference, change.low, change.high, known))
     return _beside(rows, "phenomenon", "training") if rows else None
+
+
+def _against_bases(table: pd.DataFrame | None) -> pd.DataFrame | None:
+    """Of a table of comparisons what the published study has too: models against their bases."""
+    if table is None:
+        return None
+    table = as_compared(table)
+    return table[table["comparison"] == TUNED]
 
 
 _COMPARISONS: dict[str, Callable[[Read], pd.DataFrame | None]] = {

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 CAPTIONS = "captions.json"
 NAMES = frozenset(
     {
-        "asked", "base", "basis", "choice", "condition", "data", "dimension", "emotion", "factor", "found", "group",
+        "against", "asked", "base", "basis", "choice", "comparison", "condition", "data", "dimension", "emotion",
+        "factor", "found", "group",
         "input", "instruction", "judge", "level", "line", "measure", "method", "minus", "model", "name", "opening",
         "original answer", "outcome", "paradigm", "parent", "phenomenon", "preset", "prompt_id", "quantity", "rater",
         "reason", "reply", "row", "second", "setting", "source", "target", "task", "template", "token", "unit",

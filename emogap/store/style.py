@@ -21,6 +21,8 @@ VERDICT_COLOURS = {True: _GREEN, False: _RED}
 DIFFERENCE_COLOURS = {"+": _GREEN, "-": _RED, "@": _GREY}
 """Lines of a diff, by their first character."""
 _SUFFIX_COLOURS = {"baby": _BLUE, "instr": _ORANGE, "baby-instr": _GREEN}
+# A control has a paler hue of what it is a control of.
+_SUFFIX_COLOURS |= {"plain": "#66aad1", "lines": "#a6cbe3", "orig": "#f3cd80", "plain-orig": "#80cfb9"}
 SPARE_COLOURS = (_SKY, _RED, _PINK, _BLACK)
 
 EMOTION_ORDER = LABELS

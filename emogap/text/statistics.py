@@ -86,6 +86,11 @@ def leader(low: "pd.Series", high: "pd.Series") -> str | None:
     return ahead[0] if ahead else None
 
 
+def holm_by(kinds: "pd.Series", p_values: "pd.Series") -> "pd.Series":
+    """``holm`` among the p-values of each kind by itself; both are columns of one table."""
+    return p_values.groupby(kinds).transform(holm)
+
+
 def holm(p_values: Sequence[float]) -> np.ndarray:
     """p-values corrected for their number (Holm 1979), in the order given."""
     p = np.asarray(p_values, dtype=float)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from emogap.config import Config, HubModel
 from emogap.errors import UsageError
@@ -12,7 +12,19 @@ from emogap.paths import Home, folder_or_name, is_name
 from emogap.store.artefacts import manifest_path, read_manifest
 from emogap.train.strategies import model_name, settings_of, untrained
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 NO_TRAINED = "There is no model that was trained from a base, and so none to hold against its base"
+NOT_SEPARATED = (
+    "No model has a control here: what emotion did is not separated from what any training of this kind does"
+)
+CONTROLLED, TUNED, CONTROL = "tuned - control", "tuned - base", "control - base"
+Kind = Literal["tuned - control", "tuned - base", "control - base"]
+KINDS: tuple[Kind, ...] = (CONTROLLED, TUNED, CONTROL)
+"""What two models differ in, in the order in which tables and figures show it: the effect of emotion comes first."""
+CORRECTED = "for the number of comparisons of its kind (Holm)"
+"""What p-values are corrected for in tables of comparisons."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +39,67 @@ class StudyModel:
     """The base it comes from; its own name for a base."""
     key: str
     """What its folder and files are called: the name, with ``.s<seed>`` where a strategy is trained several times."""
+    control_of: str = ""
+    """The strategy that it is a control of; empty for all others."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models that are held against each other, the other one's values subtracted."""
+
+    model: str
+    other: str
+    kind: Kind
+
+
+def comparisons(config: Config, by: Literal["name", "key"] = "name") -> list[Comparison]:
+    """The models that are measured, each against its controls and its base, as far as these are measured too.
+
+    First every tuned model against its controls, then against its base, at last the controls against theirs. ``by``:
+    ``name`` takes all trainings of a strategy together; ``key`` holds each against the one of the same seed, or the
+    only one that there is.
+    """
+    models = study_models(config)
+    found = {
+        CONTROLLED: [(model, c) for model in models for c in models if c.control_of == model.name],
+        TUNED: [(model, b) for model in models for b in models if not model.control_of and _is_base_of(b, model)],
+        CONTROL: [(model, b) for model in models for b in models if model.control_of and _is_base_of(b, model)],
+    }
+    pairs = [
+        Comparison(getattr(model, by), getattr(other, by), kind)
+        for kind, both in found.items()
+        for model, other in both
+        if by == "name" or _same_seed(model, other, models)
+    ]
+    return list(dict.fromkeys(pairs))
+
+
+def _is_base_of(base: StudyModel, model: StudyModel) -> bool:
+    return base.name == model.base != model.name
+
+
+def _same_seed(model: StudyModel, other: StudyModel, models: Sequence[StudyModel]) -> bool:
+    """Whether two trainings have one seed, or the other one is the only of its name."""
+    return model.train_seed == other.train_seed or sum(one.name == other.name for one in models) == 1
+
+
+def as_compared(table: "pd.DataFrame") -> "pd.DataFrame":
+    """A table of comparisons with its columns ``comparison`` and ``against``, also one that was written before there
+    were controls: then every model was held against its ``base``."""
+    return table if "comparison" in table else table.rename(columns={"base": "against"}).assign(comparison=TUNED)
+
+
+def compared(pairs: Iterable[Comparison]) -> str:
+    """What a caption calls comparisons of these kinds."""
+    if any(pair.kind == CONTROLLED for pair in pairs):
+        return "Each model against its controls (the effect of emotion), then against its base, and controls against it"
+    return "Each model against its base"
+
+
+def separated(pairs: Iterable[Comparison]) -> str:
+    """What a caption says of comparisons without any control; nothing where there is one."""
+    pairs = list(pairs)
+    return f" {NOT_SEPARATED}." if pairs and all(pair.kind == TUNED for pair in pairs) else ""
 
 
 def study_models(config: Config) -> list[StudyModel]:
@@ -83,7 +156,7 @@ def _trainings(config: Config, name: str, base: str) -> list[StudyModel]:
         return [StudyModel(name, 0, base, name)]
     strategy = next(strategy for strategy in config.strategies if strategy.name == name)
     seeds = settings_of(config, strategy.task).seeds
-    return [StudyModel(name, seed, base, model_name(config, strategy, seed)) for seed in seeds]
+    return [StudyModel(name, seed, base, model_name(config, strategy, seed), strategy.control_of) for seed in seeds]
 
 
 def recipe_parts(config: Config, model: StudyModel) -> dict[str, dict[str, Any]]:

@@ -16,6 +16,7 @@ from emogap.emotions import GROUPINGS, INDEX, LABELS
 from emogap.errors import InputError, MissingInput
 from emogap.store.views import cells
 from emogap.text.statistics import bootstrap_interval, holm, leader, paired_p
+from emogap.train.models import CONTROL, CONTROLLED, TUNED, Comparison
 
 
 def counts_file(tmp_path, rows, header="model,instruction_emotion,response_emotion,count"):
@@ -118,12 +119,36 @@ def made_up_answers(shares, prompts=20, samples=1, emotions=("joy", "anger")):
 
 def test_change_is_paired_with_the_base_and_corrected():
     answers = made_up_answers({"gpt2": 0.25, "gpt2-instr": 0.75})
-    table = sentiment.change_table(answers, {"gpt2": "gpt2", "gpt2-instr": "gpt2"}, "group", resamples=200)
+    table = sentiment.change_table(answers, [Comparison("gpt2-instr", "gpt2", TUNED)], "group", resamples=200)
     positive = table[(table["row"] == "positive") & (table["outcome"] == "positive")].iloc[0]
     assert positive["change"] == 50.0 and positive["low"] < 50 < positive["high"]
     assert positive["p"] == pytest.approx(binomtest(10, 10).pvalue, rel=0.01)
     assert positive["p_holm"] > positive["p"]
     assert set(table["model"]) == {"gpt2-instr"}
+
+
+def test_what_a_control_did_is_told_apart_and_each_kind_corrected_by_itself():
+    answers = made_up_answers({"gpt2": 0.25, "gpt2-instr": 0.75, "gpt2-orig": 0.5})
+    against_base = Comparison("gpt2-instr", "gpt2", TUNED)
+    pairs = [Comparison("gpt2-instr", "gpt2-orig", CONTROLLED), against_base, Comparison("gpt2-orig", "gpt2", CONTROL)]
+    table = sentiment.change_table(answers, pairs, "group", resamples=100)
+    positive = table[(table["row"] == "positive") & (table["outcome"] == "positive")]
+    columns = ["comparison", "model", "against", "change"]
+    assert positive[columns].to_numpy().tolist() == [
+        ["tuned - control", "gpt2-instr", "gpt2-orig", 25.0],
+        ["tuned - base", "gpt2-instr", "gpt2", 50.0],
+        ["control - base", "gpt2-orig", "gpt2", 25.0],
+    ]
+    alone = sentiment.change_table(answers, [against_base], "group", resamples=100)
+    beside = table[table["comparison"] == "tuned - base"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, beside)
+    by_emotion = sentiment.change_table(answers, pairs, "emotion", resamples=100)
+    figure = sentiment_figures.change_per_emotion(by_emotion, table, ["gpt2"])
+    (panel,) = figure.axes
+    said = [text.get_text() for text in panel.get_legend().get_texts()]
+    assert said == ["against gpt2-orig", "against gpt2"] and figure.get_suptitle().startswith(
+        "Changes (tuned - control)"
+    )
 
 
 def test_samples_of_a_prompt_are_not_independent_cases():
@@ -229,14 +254,14 @@ def test_holm_by_hand():
 
 def test_figures_are_drawn_from_tables_alone():
     answers = made_up_answers({"gpt2": 0.25, "gpt2-baby": 0.5, "gpt2-instr": 0.75})
-    bases = {"gpt2": "gpt2", "gpt2-baby": "gpt2", "gpt2-instr": "gpt2"}
+    pairs = [Comparison("gpt2-baby", "gpt2", TUNED), Comparison("gpt2-instr", "gpt2", TUNED)]
     groups = sentiment.sentiment_table(answers, "group", resamples=100)
     figure = sentiment_figures.stacked_groups(groups)
     assert [axis.get_title(loc="left") for axis in figure.axes] == [
         "asked: positive (n = 20)",
         "asked: negative (n = 20)",
     ]
-    by_emotion, by_group = (sentiment.change_table(answers, bases, by, resamples=100) for by in ("emotion", "group"))
+    by_emotion, by_group = (sentiment.change_table(answers, pairs, by, resamples=100) for by in ("emotion", "group"))
     change = sentiment_figures.change_per_emotion(by_emotion, by_group, ["gpt2"])
     assert len(change.axes) == 2
     heat = sentiment_figures.asked_found_heatmap(sentiment.asked_and_found(answers), "gpt2")
@@ -245,7 +270,7 @@ def test_figures_are_drawn_from_tables_alone():
 
 def test_figures_of_no_trained_model_say_so():
     answers = made_up_answers({"gpt2": 0.25})
-    change = sentiment.change_table(answers, {"gpt2": "gpt2"}, "emotion")
+    change = sentiment.change_table(answers, [], "emotion")
     figure = sentiment_figures.change_per_emotion(change, change, ["gpt2"])
     assert figure.texts[0].get_text().startswith("There is no model that was trained") and figure.axes
 

@@ -28,10 +28,11 @@ from emogap.store import pieces
 from emogap.store.artefacts import read_manifest
 from emogap.store.exhibits import Exhibit, exhibits, read_table, save_table, show, shown_table
 from emogap.text.statistics import wilson_interval
-from emogap.train.models import bases_of, named_models
+from emogap.train.models import TUNED, Comparison, bases_of, named_models
 
 SAMPLE = from_root("data/sample/blimp")
 GOOD, BAD = "The dogs bark.", "The dogs barks."
+TUNED_MINUS_BASE = [Comparison("tuned", "base", TUNED)]
 
 
 @pytest.fixture(autouse=True)
@@ -358,7 +359,7 @@ def test_pairs_pooled_and_paradigms_averaged():
 def test_accuracies_are_numbers_in_the_file_and_side_by_side_where_they_are_read(make_config, tmp_path):
     values = correct(a=[1, 1, 1, 0, 1, 0.5, 0, 0], b=[1] * 8).assign(metric="correct")
     config = make_config("blimp.paradigms=true")
-    show(tmp_path, blimp_exhibits(config, Measured(values, {"a": "a", "b": "b"}, {})))
+    show(tmp_path, blimp_exhibits(config, Measured(values, [], ["a", "b"], {})))
     numbers = read_table(tmp_path / "tables" / "blimp_accuracy.csv").set_index(["model", "phenomenon"])
     assert numbers.loc[("a", "argument_structure"), ["accuracy", "ties", "mean_of_paradigms"]].tolist() == [75, 0, 50]
     assert numbers.loc[("a", "all pairs"), "low"] == pytest.approx(100 * wilson_interval(4.5, 8)[0], rel=1e-12)
@@ -376,7 +377,7 @@ def test_accuracies_are_numbers_in_the_file_and_side_by_side_where_they_are_read
 
 def test_a_model_is_compared_with_its_base_over_the_same_pairs():
     values = correct(base=[1, 1, 0, 0, 1, 0, 0, 0], tuned=[1, 0, 1, 1, 1, 0, 0, 0.5])
-    table = blimp_tables.differences(values, {"base": "base", "tuned": "base"}).set_index("group")
+    table = blimp_tables.differences(values, TUNED_MINUS_BASE).set_index("group")
     assert set(table["model"]) == {"tuned"}
     row = table.loc["argument_structure"]
     assert (row["gained"], row["lost"], row["difference"]) == (2, 1, 25)
@@ -384,13 +385,21 @@ def test_a_model_is_compared_with_its_base_over_the_same_pairs():
     assert table.loc["all pairs", "difference"] == 100 * 1.5 / 8
     assert table.loc["mean of phenomena", "difference"] == (25 + 12.5) / 2
     assert (table["p_holm"] >= table["p"]).all()
-    assert blimp_tables.differences(values, {"base": "base", "tuned": "tuned"}).empty
+    assert blimp_tables.differences(values, []).empty
     with pytest.raises(InputError, match="different items"):
-        blimp_tables.differences(values.iloc[1:], {"base": "base", "tuned": "base"})
+        blimp_tables.differences(values.iloc[1:], TUNED_MINUS_BASE)
 
 
 def test_the_figure_of_differences_takes_the_table_as_it_is_written():
-    row = {"model": "gpt2-instr", "phenomenon": "binding", "pairs": 5, "difference": 2.0, "low": -1.0, "high": 5.0}
+    row = {
+        "model": "gpt2-instr",
+        "base": "gpt2",
+        "phenomenon": "binding",
+        "pairs": 5,
+        "difference": 2.0,
+        "low": -1.0,
+        "high": 5.0,
+    }
     written = pd.DataFrame([row | {"p_holm": 1.0}])
     drawn = differences_figure(written, ["gpt2"]).axes[0]
     assert [label.get_text() for label in drawn.get_yticklabels()] == ["binding (n=5)"]
@@ -423,7 +432,8 @@ def test_a_difference_that_is_there_is_found_in_the_mean_of_phenomena():
     values = pd.concat(
         [pd.DataFrame({"model": m, "item": items, "group": group, "value": v}) for m, v in tables.items()]
     )
-    found = blimp_tables.differences(values, {"base": "base", "better": "base", "base2": "base", "same": "base"})
+    pairs = [Comparison(model, "base", TUNED) for model in ("better", "base2", "same")]
+    found = blimp_tables.differences(values, pairs)
     mean = found[found["group"] == "mean of phenomena"].set_index("model")
     assert mean.loc["better", "p_holm"] < 1e-3 and mean.loc["better", "low"] > 0
     assert mean.loc["base2", "p"] == 1

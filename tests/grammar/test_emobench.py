@@ -19,6 +19,7 @@ from emogap.lm.sentence_scores import Scored
 from emogap.paths import from_root
 from emogap.store.exhibits import exhibits, read_table, show, shown_table
 from emogap.store.pieces import run
+from emogap.train.models import TUNED, Comparison
 
 SAMPLE = from_root("data/sample/emobench")
 EA = {
@@ -220,7 +221,8 @@ def test_verdicts_are_words_in_the_file_and_marks_where_they_are_read(config, tm
     right = {"above": 1.0, "below": 0.0}
     many = [scores(model, {f"EA/{n}": [value] for n in range(40)}) for model, value in right.items()]
     many.append(scores("at", {f"EA/{n}": [float(n < 12)] for n in range(40)}))
-    show(tmp_path, emobench_exhibits(config, Measured(pd.concat(many), {model: "at" for model in (*right, "at")}, {})))
+    against = [Comparison(model, "at", TUNED) for model in right]
+    show(tmp_path, emobench_exhibits(config, Measured(pd.concat(many), against, ["at"], {})))
     table = read_table(tmp_path / "tables" / "emobench_accuracy.csv")
     assert table.loc[table["way"] == "listed", ["model", "accuracy", "chance", "verdict"]].to_numpy().tolist() == [
         ["above", 100, 25, "above chance"], ["below", 0, 25, "below chance"], ["at", 30, 25, "at chance"],
@@ -244,13 +246,13 @@ def test_each_model_against_its_base():
     base = scores("base", {f"EA/{n}": [0.0, 0.0] for n in range(30)})
     tuned = scores("tuned", {f"EA/{n}": [float(n % 2)] * 2 for n in range(30)})
     questions = emobench_tables.by_question(pd.concat([base, tuned]))
-    table = emobench_tables.differences(questions, {"base": "base", "tuned": "base"}, 500, 0)
+    table = emobench_tables.differences(questions, [Comparison("tuned", "base", TUNED)], 500, 0)
     assert set(table["model"]) == {"tuned"}
     assert table["difference"].tolist() == [50] * 4
     assert (table["low"] > 0).all()
     assert (table["p_holm"] < 0.01).all()
     with pytest.raises(InputError, match="different items"):
-        emobench_tables.differences(questions.iloc[1:], {"base": "base", "tuned": "base"}, 500, 0)
+        emobench_tables.differences(questions.iloc[1:], [Comparison("tuned", "base", TUNED)], 500, 0)
 
 
 # --- the command and the stage ---------------------------------------------------------------------------------------

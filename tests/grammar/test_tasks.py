@@ -52,7 +52,7 @@ def by_torch(folder: Path, context: str, text: str) -> float:
 
 def test_a_task_of_ones_own_is_scored_as_the_model_says(model, make_config, tmp_path):
     config, models = make_config(), {"tiny": HubModel(name=str(model))}
-    found = TOY.of_models(config, models, {"tiny": "tiny"})
+    found = TOY.of_models(config, models)
     values = found.scores.set_index(["item", "metric"])["value"]
     for place, metric in enumerate(("first", "second")):
         after, alone = by_torch(model, CONTEXT, CHOICES[place]), by_torch(model, "", f" {SENTENCES[place]}")
@@ -60,7 +60,7 @@ def test_a_task_of_ones_own_is_scored_as_the_model_says(model, make_config, tmp_
         assert values["alone/0", metric] == pytest.approx(alone, abs=1e-4)
     assert found.contexts == {"tiny": "<|endoftext|>"}
     out = tmp_path / "toy.parquet"
-    kept = TOY.to_file(config, models, {"tiny": "tiny"}, out)
+    kept = TOY.to_file(config, models, out)
     assert kept.scores["value"].tolist() == found.scores["value"].tolist() and kept.contexts == found.contexts
     rows = read_rows(out, SCORES)
     assert set(rows["group"]) == {"drinks", "dogs"} and set(rows["task"]) == {"emobench"}
