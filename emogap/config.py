@@ -508,6 +508,8 @@ class Sentiment(Section):
 
     classifiers: list[HubModel] = Field([HubModel(name="emotion-tfidf")], min_length=1)
     """The first one judges; the others are compared with it."""
+    lexicon: Literal["none", "vader"] = "vader"
+    """A list of words with their polarity, a judge of another kind beside the classifiers; English alone."""
     grouping: Literal["study", "goemotions"] = "study"
     """How the 28 are folded in the main tables; the other grouping is shown beside it."""
     bootstrap: int = Field(2000, ge=100)

@@ -5,10 +5,14 @@ every table are vectors in this order.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from emogap.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LABELS: tuple[str, ...] = (
     "admiration", "amusement", "anger", "annoyance", "approval", "caring", "confusion", "curiosity", "desire",
@@ -66,6 +70,11 @@ def group_of(label: str, grouping: str = "study") -> str:
         if label in members:
             return group
     raise UsageError(f"'{label}' is not one of the 28 emotions; choose among {', '.join(LABELS)}")
+
+
+def groups_of(labels: "pd.Series", grouping: str = "study") -> "pd.Series":
+    """The group of each label; missing where a label is, as of an empty answer, which shows no emotion."""
+    return labels.map(lambda label: group_of(label, grouping), na_action="ignore")
 
 
 def check_label(label: str, where: str) -> str:

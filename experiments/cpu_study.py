@@ -120,10 +120,11 @@ def effects(config: Config) -> pd.DataFrame:
 
 
 def _answers(config: Config) -> pd.DataFrame:
-    """Share of answers in each group, in percent, as every judge finds it, for both ways of asking."""
+    """Share of each group among the answers that say something, in percent, as every judge finds it, for both ways of
+    asking."""
     tables = []
     for condition in conditions(config):
-        answers = read_answers(config, condition)
+        answers = read_answers(config, condition).dropna(subset="response_emotion")
         asked = "nothing asked" if condition.suffix else "asked"
         group = answers["response_emotion"].map(lambda label: group_of(label, config.sentiment.grouping))
         for name in ("positive", "negative"):

@@ -1,6 +1,6 @@
 """The emotion that classifiers find in each answer: ``emotions.parquet``, and the scores made from it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,16 @@ from emogap.answers.fluency import distinct_share, repeated_share
 from emogap.answers.respond import Condition, conditions, read_responses, responses_path
 from emogap.config import Config, HubModel
 from emogap.emotion.classify import classifier_identity
-from emogap.emotions import GROUPINGS, LABELS, NEUTRAL, group_of
+from emogap.emotions import GROUPINGS, LABELS, NEUTRAL, groups_of
 from emogap.records import EMOTIONS, SCORES, read_rows, write_rows
-from emogap.store.artefacts import Draft, Recipe
+from emogap.store.artefacts import RULE, Draft, Recipe, remembered
 from emogap.store.pieces import Piece
-from emogap.text.words import spelling_rule
+from emogap.text.words import column_texts, spelling_rule
 from emogap.train.models import StudyModel, study_models
 
 ANSWER = ["model", "train_seed", "prompt_id", "sample"]
 """The columns that name an answer."""
+_EMPTY = f"{RULE}empty answers"
 
 
 def emotions_path(config: Config, condition: Condition) -> Path:
@@ -52,7 +53,8 @@ def _make_emotions(config: Config, condition: Condition, draft: Draft) -> None:
 def _classified(responses: "pd.DataFrame", model: HubModel) -> "pd.DataFrame":
     """``ANSWER`` columns, classifier, response_emotion, score, and ``scores``: the 28 in the order of ``LABELS``.
 
-    An empty answer shows no emotion: it counts as neutral, and has no score because nothing was classified.
+    An empty answer is written as neutral without a score; whoever reads the table takes the neutral away again
+    (``read_answers``).
     """
     from emogap.emotion.classify import load
     from emogap.store.progress import progress
@@ -69,9 +71,23 @@ def _classified(responses: "pd.DataFrame", model: HubModel) -> "pd.DataFrame":
 
 
 def read_answers(config: Config, condition: Condition) -> "pd.DataFrame":
-    """Answers with the emotion that each classifier found: a row an answer and classifier."""
+    """Answers with the emotion that each classifier found: a row an answer and classifier.
+
+    An empty answer shows no emotion: its ``response_emotion`` is missing, as are its ``score`` and ``scores``.
+    """
     emotions = read_rows(config.home.require(emotions_path(config, condition)), EMOTIONS)
-    return emotions.merge(read_responses(config, condition), on=ANSWER, how="inner", validate="many_to_one")
+    answers = emotions.merge(read_responses(config, condition), on=ANSWER, how="inner", validate="many_to_one")
+    return answers.assign(response_emotion=answers["response_emotion"].where(answers["response"] != ""))
+
+
+def empty_rule(tables: Iterable[Path]) -> dict[str, str]:
+    """The entry that a recipe of what is seen of answers has where one of them is empty: none of these tables
+    (``emotions_path``) calls it by an emotion any more. Raises ``InputError`` for a table that cannot be read."""
+
+    def has_one(path: Path) -> bool:
+        return remembered("an answer without a score", path, lambda: None in column_texts(path, "score"))
+
+    return {_EMPTY: "2 (they are in no share)"} if any(map(has_one, filter(Path.is_file, tables))) else {}
 
 
 def judged(config: Config, answers: "pd.DataFrame") -> "pd.DataFrame":
@@ -81,8 +97,7 @@ def judged(config: Config, answers: "pd.DataFrame") -> "pd.DataFrame":
 
 def judgements(answers: "pd.DataFrame", grouping: str) -> "pd.DataFrame":
     """Answers for reading, a row each: model, asked (the emotion), prompt, response, the emotion that each classifier
-    found with its score (``joy 0.91``; without a score where nothing was answered), and the group in which the first
-    one's falls.
+    found with its score (``joy 0.91``), and the group in which the first one's falls; an empty answer has neither.
 
     ``answers``: what ``read_answers`` gives.
     """
@@ -94,7 +109,7 @@ def judgements(answers: "pd.DataFrame", grouping: str) -> "pd.DataFrame":
     table = first[[*ANSWER, "response"]].assign(
         asked=first["instruction_emotion"],
         prompt=(first["instruction"] + "\n" + first["input"]).str.strip(),
-        group=[group_of(emotion, grouping) for emotion in first["response_emotion"]],
+        group=groups_of(first["response_emotion"], grouping),
     )
     return table.merge(found, on=ANSWER)[["model", "asked", "prompt", "response", *judges, "group"]]
 
@@ -130,8 +145,10 @@ def _make_scores(config: Config, model: StudyModel, task: str, read: Callable[[]
 
 def sentiment_scores(answers: "pd.DataFrame", grouping: str) -> "pd.DataFrame":
     """Scores rows of task ``sentiment``: 0 or 1 for each group of the grouping, and whether the emotion asked for is
-    the top one (``top1``) or among the first three (``top3``)."""
-    groups = answers["response_emotion"].map(lambda label: group_of(label, grouping))
+    the top one (``top1``) or among the first three (``top3``).
+
+    In these rows an empty answer is neutral, as it always was; those of task ``answers`` say which are empty."""
+    groups = groups_of(answers["response_emotion"].fillna(NEUTRAL), grouping)
     metrics = {group: (groups == group).astype(float) for group in GROUPINGS[grouping]}
     metrics |= {f"top{n}": asked_is_among_first(answers, n).astype(float) for n in (1, 3)}
     return _long(answers, "sentiment", metrics)

@@ -2,7 +2,8 @@
 
 Everything here is made from one frame, a row an answer: ``model, prompt_id, instruction_emotion, response_emotion``.
 It comes from a run's own files, or from a file of counts (``read_counts``), so that published counts pass through the
-same code. Shares are pooled: a row's percentages are those of all its answers together.
+same code. Shares are pooled: a row's percentages are those of all its answers together. An empty answer has no emotion
+(``response_emotion`` is missing): it is in no share, and is counted beside; a file of counts has none.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emogap.emotions import GROUPINGS, INDEX, LABELS, group_of
+from emogap.emotions import GROUPINGS, INDEX, LABELS, group_of, groups_of
 from emogap.errors import InputError
 from emogap.text.forms import Count, Form, Name, check, one_spelling, read_forms
 from emogap.text.reading import format_of, given_file, read_json
@@ -29,9 +30,6 @@ COLUMN_ORDER = {
     "goemotions": ("positive", "ambiguous", "neutral", "negative"),
 }
 """The order in which a table shows the groups."""
-_AGREEMENT_COLUMNS = [
-    "model", "judge", "second", "n", "same_emotion", "kappa_emotion", "same_group", "kappa_group",
-]  # fmt: skip
 _CHANGE_COLUMNS = ["comparison", "model", "against", "row", "outcome", "change", "low", "high", "prompts"]
 UNIT = ["model", "instruction_emotion", "prompt_id"]
 
@@ -105,16 +103,20 @@ def _emotion_or_group(name: str, where: str, grouping: str) -> str:
 
 
 def shares_per_prompt(answers: "pd.DataFrame", grouping: str) -> "pd.DataFrame":
-    """Share of each group among a prompt's answers (its samples and training seeds).
+    """Share of each group among what is said to a prompt (its samples and training seeds).
 
-    Index ``UNIT``, models in the order of the answers; a column a group, in the order shown; and ``answers``, how many.
+    Index ``UNIT``, models in the order of the answers; a column a group, in the order shown, missing where all answers
+    are empty; ``answers``, how many are not; and ``empty``, how many are.
     """
     import pandas as pd
 
-    groups = answers["response_emotion"].map(lambda name: group_of(name, grouping))
-    indicators = pd.DataFrame({group: (groups == group).astype(float) for group in COLUMN_ORDER[grouping]})
-    grouped = indicators.groupby([answers[name] for name in UNIT], sort=False, dropna=False)
-    return grouped.mean().assign(answers=grouped.size())
+    groups = groups_of(answers["response_emotion"], grouping)
+    said = groups.notna()
+    shares = {group: (groups == group).astype(float).where(said) for group in COLUMN_ORDER[grouping]}
+    by_prompt = [answers[name] for name in UNIT]
+    found = pd.DataFrame(shares).groupby(by_prompt, sort=False, dropna=False).mean()
+    counts = pd.DataFrame({"answers": said, "empty": ~said}).groupby(by_prompt, sort=False, dropna=False).sum()
+    return found.assign(**{name: counts[name].to_numpy() for name in counts})
 
 
 def sentiment_table(
@@ -123,28 +125,35 @@ def sentiment_table(
     """Percentages of each group among the answers, a row a model and a row of the published tables.
 
     ``by``: ``group`` (Table 5: the emotions asked for, folded into their groups), ``emotion`` (Table 17) or ``all``
-    (one row, whatever was asked). Columns: ``model, row``, a percentage for each group, ``n`` (answers), the ends of
-    the 95 % interval ``<group>_low``, ``<group>_high`` (bootstrap over prompts; empty for a single prompt), and
-    ``<group>_count``.
+    (one row, whatever was asked). Columns: ``model, row``, a percentage for each group, ``n`` (answers that say
+    something), ``empty`` (those of a run's own answers that do not), the ends of the 95 % interval ``<group>_low``,
+    ``<group>_high`` (bootstrap over prompts; empty for a single prompt), and ``<group>_count``.
     """
     import pandas as pd
 
     shares = shares_per_prompt(answers, grouping)
     names = COLUMN_ORDER[grouping]
     rows = []
-    for (model, row), part in _parts(shares, by, grouping):
+    for (model, row), prompts in _parts(shares, by, grouping):
+        part = prompts[prompts["answers"] > 0]
         weights = part["answers"].to_numpy()
         values = part[list(names)].to_numpy()
         counts = (values * weights[:, None]).sum(axis=0).round().astype(int)
         low, high = bootstrap_interval(values, resamples, seed)
-        record = {"model": model, "row": row} | dict(zip(names, 100 * counts / weights.sum(), strict=True))
+        record = {"model": model, "row": row} | dict(zip(names, _percent(counts, weights.sum()), strict=True))
         record["n"] = int(weights.sum())
+        if "response" in answers:
+            record["empty"] = int(prompts["empty"].sum())
         for place, name in enumerate(names):
             record |= {f"{name}_low": 100 * low[place], f"{name}_high": 100 * high[place]}
         record |= {f"{name}_count": int(count) for name, count in zip(names, counts, strict=True)}
         rows.append(record)
     columns = ["model", "row", *names, "n"]
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+
+
+def _percent(counts: np.ndarray, total: int) -> np.ndarray:
+    return 100 * counts / total if total else np.full(len(counts), np.nan)
 
 
 def _parts(shares: "pd.DataFrame", by: str, grouping: str) -> Iterator[tuple[tuple[str, str], "pd.DataFrame"]]:
@@ -171,7 +180,7 @@ def change_table(
     resamples: int = 2000,
     seed: int = 0,
 ) -> "pd.DataFrame":
-    """Models against each other on the same prompts, in percentage points.
+    """Models against each other on the same prompts, those to which both say something, in percentage points.
 
     One row a comparison, row and outcome (every group for ``by="group"``; ``positive`` alone for ``by="emotion"``):
     ``change`` with its 95 % interval (bootstrap over prompts), the paired test's ``p`` and ``p_holm``, corrected for
@@ -186,8 +195,10 @@ def change_table(
     for pair, row in [(pair, row) for pair in comparisons for model, row in parts if model == pair.model]:
         if (pair.other, row) not in parts:
             continue
-        after = parts[pair.model, row].droplevel("model")
-        before = parts[pair.other, row].droplevel("model").reindex(after.index)
+        both = (parts[name, row].droplevel("model").dropna() for name in (pair.model, pair.other))
+        after, before = next(both).align(next(both), join="inner", axis=0)
+        if after.empty:
+            continue
         difference = (after - before)[outcomes].to_numpy()
         low, high = bootstrap_interval(difference, resamples, seed)
         for place, outcome in enumerate(outcomes):
@@ -229,14 +240,14 @@ def asked_and_found(answers: "pd.DataFrame") -> "pd.DataFrame":
 def shuffled_control(answers: "pd.DataFrame", grouping: str, shuffles: int, seed: int) -> "pd.DataFrame":
     """What the same answers would show if the prompts had asked for other emotions.
 
-    The emotions asked for are shuffled over the prompts. Two measures for each model: ``top-1 hit`` (the emotion found
-    is the one asked for) and ``positive, asked positive - asked negative`` (how far the answers follow the group asked
-    for). ``observed``, the shuffles' mean and central 95 %, and ``p``: the share of shuffles that reach what was
-    observed, itself counted (Phipson & Smyth 2010).
+    The emotions asked for are shuffled over the prompts. Two measures for each model, of answers that say something:
+    ``top-1 hit`` (the emotion found is the one asked for) and ``positive, asked positive - asked negative`` (how far
+    the answers follow the group asked for). ``observed``, the shuffles' mean and central 95 %, and ``p``: the share of
+    shuffles that reach what was observed, itself counted (Phipson & Smyth 2010).
     """
     import pandas as pd
 
-    rows = []
+    rows, answers = [], answers.dropna(subset="response_emotion")
     for model in answers["model"].unique():
         own = answers[answers["model"] == model]
         prompts, owner = np.unique(own["prompt_id"].to_numpy(dtype=str), return_inverse=True)
@@ -282,44 +293,13 @@ def _following(answers: "pd.DataFrame", owner: np.ndarray, grouping: str) -> Cal
     return measure
 
 
-def agreement_table(answers: "pd.DataFrame", grouping: str = "study") -> "pd.DataFrame":
-    """How far other classifiers agree with the first one about the same answers, a row a classifier and model.
-
-    ``same_emotion``, ``same_group`` in percent, and Cohen's kappa of both (agreement beyond chance). ``answers`` holds
-    a row an answer and classifier, the judging classifier's first.
-    """
-    import pandas as pd
-    from sklearn.metrics import cohen_kappa_score
-
-    first, *others = answers["classifier"].unique()
-    keys = ["model", "train_seed", "prompt_id", "sample"]
-    found = answers.set_index([*keys, "classifier"])["response_emotion"].unstack("classifier")
-    rows = []
-    for other in others:
-        for model in answers["model"].unique():
-            pair = found.loc[[model], [first, other]]
-            groups = pair.map(lambda name: group_of(name, grouping))
-            rows.append(
-                {
-                    "model": model,
-                    "judge": first,
-                    "second": other,
-                    "n": len(pair),
-                    "same_emotion": 100 * (pair[first] == pair[other]).mean(),
-                    "kappa_emotion": cohen_kappa_score(pair[first], pair[other]),
-                    "same_group": 100 * (groups[first] == groups[other]).mean(),
-                    "kappa_group": cohen_kappa_score(groups[first], groups[other]),
-                }
-            )
-    return pd.DataFrame(rows, columns=_AGREEMENT_COLUMNS)
-
-
 def language_table(scores: "pd.DataFrame", resamples: int, seed: int) -> "pd.DataFrame":
     """What sentiment alone does not show, a row a model, from the long table of scores: how often the emotion asked for
-    is found, whether answers are cut or empty, how varied they are, and how well plain text is still predicted."""
+    is found (in answers that say something: ``n``), whether answers are cut or empty, how varied they are, and how well
+    plain text is still predicted."""
     import pandas as pd
 
-    rows = []
+    rows, scores = [], _of_said(scores)
     for model in scores["model"].unique():
         own = scores[scores["model"] == model]
         row = {"model": model, "n": int((own["metric"] == "top1").sum())}
@@ -342,6 +322,15 @@ def language_table(scores: "pd.DataFrame", resamples: int, seed: int) -> "pd.Dat
         }
         rows.append(row | _plain_text(own, resamples, seed))
     return pd.DataFrame(rows)
+
+
+def _of_said(scores: "pd.DataFrame") -> "pd.DataFrame":
+    """Scores without those of task ``sentiment`` of empty answers: their rows call these neutral."""
+    import pandas as pd
+
+    answers = pd.MultiIndex.from_frame(scores[["model", "train_seed", "item", "sample"]])
+    is_empty = answers.isin(answers[scores["metric"].eq("empty") & scores["value"].eq(1)])
+    return scores[~is_empty | scores["task"].ne("sentiment")]
 
 
 def _plain_text(scores: "pd.DataFrame", resamples: int, seed: int) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """The report's tables and figures about the emotion of answers: which there are, and what their captions say."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,34 +8,39 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from emogap.answers import sentiment
-from emogap.answers.emotions_found import emotions_path, judged, read_answers
+from emogap.answers.emotions_found import emotions_path, empty_rule, judged, read_answers
+from emogap.answers.judges import agreement_table, effects_by_judge, polarity_pieces, with_lexicon
+from emogap.answers.length import counted, cut_piece, length_table
 from emogap.answers.respond import conditions, responses_path
 from emogap.config import Config
+from emogap.emotion.lexicon import VADER
 from emogap.emotions import GROUPINGS
-from emogap.records import SCORES, read_rows
+from emogap.records import EMOTIONS, SCORES, read_rows
 from emogap.store.artefacts import write_text
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View, to_latex
-from emogap.train.models import CORRECTED, compared, comparisons, separated, study_models
+from emogap.train.models import CORRECTED, Comparison, compared, comparisons, separated, study_models
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CONDITIONS = {"": "asked, sampled", "_greedy": "asked, greedy", "_empty": "nothing asked"}
 _INTERVALS = "in percent, with 95 % bootstrap intervals over prompts"
+_EMPTY = "; n: answers that say something, empty ones are counted beside"
 _TESTS = f"paired test over prompts, p also corrected {CORRECTED}"
 
 VIEW = View({"": 2, "p": ".3g", "p_holm": ".3g"})
 """Percentages to the two decimals of the published tables; a p-value supports no more than three digits."""
 _VIEWS = {
     "asked_and_found": View(),
+    "sentiment_length": View({"": 2, "words": 1, "words_against": 1}),
     "language": View({"": 2, "words": 1, "distinct_1": 3, "distinct_2": 3, "bits_per_character": 3}),
 }
 
 # Name → place in the report, caption. {judge}, {grouping}, {model}, {what} and {separated} are filled in.
 _TABLES = {
-    "sentiment_groups": (60, f"Emotions that {{judge}} found, by the group asked for, {_INTERVALS}."),
-    "sentiment_emotions": (62, f"Emotions that {{judge}} found, by the emotion asked for, {_INTERVALS}."),
+    "sentiment_groups": (60, f"Emotions that {{judge}} found, by the group asked for, {_INTERVALS}{_EMPTY}."),
+    "sentiment_emotions": (62, f"Emotions that {{judge}} found, by the emotion asked for, {_INTERVALS}{_EMPTY}."),
     "sentiment_change_groups": (61, f"{{what}}, in percentage points; {_TESTS}.{{separated}}"),
     "sentiment_change_emotions": (
         63,
@@ -44,10 +49,25 @@ _TABLES = {
     "other_grouping_groups": (64, f"The groups of answers once more in the grouping '{{grouping}}', {_INTERVALS}."),
     "other_grouping_emotions": (64, f"The same by emotion asked for, grouping '{{grouping}}', {_INTERVALS}."),
     "asked_and_found": (65, "How often each emotion was found where each was asked for."),
-    "sentiment_conditions": (66, f"All answers together beside other ways of asking, {_INTERVALS}."),
+    "sentiment_conditions": (66, f"All answers together beside other ways of asking, {_INTERVALS}{_EMPTY}."),
     "sentiment_shuffled": (67, "Control: the emotions asked for shuffled over the prompts, in percent."),
-    "classifier_agreement": (68, "Agreement of the other classifiers with {judge} about the same answers."),
+    "classifier_agreement": (
+        68,
+        "Agreement of every two judges about the same answers, empty ones left out, in percent; kappa: beyond chance. "
+        f"{VADER} is a lexicon and knows groups alone; beside it an ambiguous emotion is neutral.",
+    ),
     "language": (69, "Asked emotion found, cut and empty answers, variety of words, perplexity of plain text."),
+    "sentiment_judges": (
+        61,
+        "{what}: change of the positive and the negative share as each judge sees it, in percentage points, over all "
+        "prompts to which both models say something.{separated}",
+    ),
+    "sentiment_length": (
+        61,
+        "{what}: change of the share of each group that {judge} finds, in percentage points, in pairs of answers of "
+        "which both say a word: as they are; cut to the words of the shorter one; and at equal length (linear "
+        "regression on model and logarithm of words within prompts, jackknife over prompts and trainings).{separated}",
+    ),
 }
 _FIGURES = {
     "sentiment_groups": (60, "What each model answers to prompts of each group, as {judge} finds it.",
@@ -72,13 +92,17 @@ def sentiment_drawings(config: Config) -> Iterator[Drawing]:
 
     def one(name: str, lead: str, inputs: Mapping[str, Path], draw: Callable[..., Iterator[Shown]]) -> Drawing:
         shown = lambda: draw(config, cached())  # noqa: E731
-        return drawing(config.home.evaluation, name, f"tables/{lead}", inputs, shown, settings, config.seed)
+        shaped = settings | empty_rule(path for name, path in inputs.items() if name in emotions)
+        return drawing(config.home.evaluation, name, f"tables/{lead}", inputs, shown, shaped, config.seed)
 
     yield one("sentiment", "sentiment_groups", answers, _shares)
     yield one("change", "sentiment_change_groups", answers, _changes)
     yield one("asked-and-found", "asked_and_found", answers, _asked_and_found)
     yield one("conditions", "sentiment_conditions", answers | emotions, _controls)
-    yield one("agreement", "classifier_agreement", answers, _agreement)
+    judges = answers | {piece.path.stem: piece.path for piece in polarity_pieces(config)}
+    yield one("agreement", "classifier_agreement", judges, _agreement)
+    yield one("judges", "sentiment_judges", judges, _effects_by_judge)
+    yield one("length", "sentiment_length", answers | {"emotions cut": cut_piece(config).path}, _at_equal_length)
     yield one("language", "language", answers | _language_files(config), _language)
 
 
@@ -108,7 +132,21 @@ def _bases(config: Config) -> dict[str, str]:
 
 
 def _agreement(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
-    yield _table(config, "classifier_agreement", sentiment.agreement_table(everyone, config.sentiment.grouping))
+    table = agreement_table(with_lexicon(config, everyone), config.sentiment.grouping)
+    yield _table(config, "classifier_agreement", table)
+
+
+def _effects_by_judge(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
+    answers, compared_models = with_lexicon(config, everyone), comparisons(config)
+    table = effects_by_judge(answers, compared_models, config.sentiment.grouping, **_drawing(config))
+    yield _table(config, "sentiment_judges", table, **_said(compared_models))
+
+
+def _at_equal_length(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
+    answers, cut = counted(judged(config, everyone)), read_rows(cut_piece(config).path, EMOTIONS)
+    compared_models = comparisons(config)
+    table = length_table(answers, cut, compared_models, config.sentiment.grouping, **_drawing(config))
+    yield _table(config, "sentiment_length", table, **_said(compared_models))
 
 
 def _shares(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
@@ -125,13 +163,18 @@ def _shares(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
             yield _figure(config, "sentiment_groups", stacked_groups(groups))
 
 
+def _said(pairs: Sequence[Comparison]) -> dict[str, str]:
+    """What captions say of these comparisons."""
+    return {"what": compared(pairs), "separated": separated(pairs)}
+
+
 def _changes(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
     from emogap.answers.sentiment_figures import change_per_emotion
 
     answers, pairs, grouping = judged(config, everyone), comparisons(config), config.sentiment.grouping
     groups = sentiment.change_table(answers, pairs, "group", grouping, **_drawing(config))
     emotions = sentiment.change_table(answers, pairs, "emotion", grouping, **_drawing(config))
-    said = {"what": compared(pairs), "separated": separated(pairs)}
+    said = _said(pairs)
     yield _table(config, "sentiment_change_groups", groups, **said)
     yield _table(config, "sentiment_change_emotions", emotions, **said)
     yield _figure(config, "sentiment_change", change_per_emotion(emotions, groups, list(config.bases)), **said)

@@ -29,13 +29,18 @@ def stacked_groups(table: pd.DataFrame) -> Figure:
     for axis, row in zip(axes[0], rows, strict=True):
         part = table[table["row"] == row].set_index("model").reindex(models)
         _stack(axis, part, groups)
-        axis.set_title(f"asked: {row} (n = {int(part['n'].max())})")
-        axis.set_xlabel("share of answers, %")
+        axis.set_title(f"asked: {row} (n = {_span(part['n'].dropna())})")
+        axis.set_xlabel("share of answers that say something, %")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=len(groups), frameon=False, bbox_to_anchor=(0.5, -0.06))
     figure.suptitle("Groups of emotions found in the answers, by the group asked for", x=0.01, ha="left")
     figure.tight_layout()
     return figure
+
+
+def _span(counts: pd.Series) -> str:
+    """One number where all are equal, else the least and the greatest."""
+    return " to ".join(f"{count:.0f}" for count in sorted({counts.min(), counts.max()}))
 
 
 def _stack(axis: plt.Axes, part: pd.DataFrame, groups: Sequence[str]) -> None:
@@ -152,7 +157,7 @@ def language_and_sentiment(sentiment: pd.DataFrame, language: pd.DataFrame, base
             _point(axis, row, column, color=colours[row.model], fmt=marker, label=row.model)
         axis.set_xlabel("positive answers, %")
         axis.set_ylabel(label)
-    answers = f"{both['n'].max()} answers"
+    answers = f"{_span(both['n'])} answers"
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=2, frameon=False, bbox_to_anchor=(0.5, -0.14))
     figure.suptitle(f"Positive answers beside what else is measured ({answers} a model)", x=0.01, ha="left")

@@ -94,7 +94,8 @@ PLACES: tuple[Place, ...] = (
     Place(
         "table-5", "Emotion of the answers, by group (Table 5)", ("evaluate", "clm", "sft"),
         ("quantitative_analysis/figures/sentiment_groups", "quantitative_analysis/tables/sentiment_groups",
-         "quantitative_analysis/tables/sentiment_change_groups"),
+         "quantitative_analysis/tables/sentiment_change_groups", "quantitative_analysis/tables/sentiment_judges",
+         "quantitative_analysis/tables/sentiment_length"),
         published=("sentiment_groups",), compared="sentiment_groups", beside=_NOT_PUBLISHED,
         shaped_by=(*_ANSWERS, *_TRAINING),
         remark="How the published answers were decoded is not known, and their judge also chose the training text.",

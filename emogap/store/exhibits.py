@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union
 
 from emogap.errors import InputError, MissingInput
-from emogap.store.artefacts import Draft, Freshness, Recipe, write_json, write_text
+from emogap.store.artefacts import RULE, Draft, Freshness, Recipe, write_json, write_text
 from emogap.store.locks import lock
 from emogap.store.pieces import Piece
 from emogap.store.views import View, cells, to_latex
@@ -175,10 +175,12 @@ class Drawing(Piece):
         return self.path.read_text(encoding="utf-8").splitlines() if known else []
 
     def _stands(self) -> bool:
-        """Whether it is registered without a manifest, as all exhibits once were, and no older than its inputs."""
+        """Whether it is registered without a manifest, as all exhibits once were, no older than its inputs, and by
+        rules that are still those of then."""
         folder, (kind, name) = self.path.parent, self.lead.split("/")
         file = folder / kind / f"{name}.{'csv' if kind == 'tables' else 'png'}"
-        if not file.exists() or self.lead not in _entries(folder / CAPTIONS):
+        has_new_rule = any(name.startswith(RULE) for name in self.recipe.settings)
+        if has_new_rule or not file.exists() or self.lead not in _entries(folder / CAPTIONS):
             return False
         inputs = self.recipe.inputs.values()
         return all(path.exists() and path.stat().st_mtime <= file.stat().st_mtime for path in inputs)

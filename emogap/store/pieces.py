@@ -26,6 +26,8 @@ class Piece(Artefact):
     """Where what is finished of it is kept (``store/parts``); cleared away when it is published."""
     parts_recipe: Recipe | None = field(default=None, kw_only=True)
     """What shapes the parts, where that is not the whole recipe."""
+    for_drawings: bool = field(default=False, kw_only=True)
+    """Whether tables and figures alone are made from it: where it is missing these are not drawn, and nothing else."""
 
     @contextmanager
     def making(self) -> Iterator[Draft]:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from emogap.config import Config, HubModel
 from emogap.emotion.classifier import MODELS
+from emogap.emotion.lexicon import lexicon_identity
 from emogap.errors import ModelError
 from emogap.lm.hub import ADAPTER, packaged_file
 from emogap.paths import from_root
@@ -23,6 +24,7 @@ def examine(config: Config) -> Iterator[str]:
     for model in _models(config):
         yield f"model        {model.name}: {_availability(model)}"
     found = "installed" if find_spec("bitsandbytes") else "not installed (pip install -r requirements-gpu.txt)"
+    yield f"lexicon      {lexicon_identity()}"
     yield f"optional     bitsandbytes, for 4-bit weights: {found}"
     yield f"optional     vLLM, for writer.engine=vllm: {_vllm(config)}"
 

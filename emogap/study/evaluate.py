@@ -6,6 +6,8 @@ import pandas as pd
 
 from emogap.answers.emotions_found import answer_scores_pieces, emotions_pieces
 from emogap.answers.fluency import plain_text_pieces
+from emogap.answers.judges import polarity_pieces
+from emogap.answers.length import cut_piece
 from emogap.answers.respond import conditions, respond_pieces, responses_path
 from emogap.answers.sentiment_exhibits import sentiment_drawings
 from emogap.config import Config
@@ -29,12 +31,18 @@ def evaluate_pieces(config: Config) -> Iterator[Piece]:
     Raises ``MissingInput`` for a missing model.
     """
     yield from respond_pieces(config)
-    yield from emotions_pieces(config)
+    yield from _emotion_pieces(config)
     yield from _score_pieces(config)
     yield scores_piece(config)
     yield from sentiment_drawings(config)
     yield blimp_drawing(config)
     yield emobench_drawing(config)
+
+
+def _emotion_pieces(config: Config) -> Iterator[Piece]:
+    yield from emotions_pieces(config)
+    yield from polarity_pieces(config)
+    yield cut_piece(config)
 
 
 def _score_pieces(config: Config) -> Iterator[Piece]:
@@ -50,7 +58,9 @@ def scores_piece(config: Config) -> Piece:
     The settings that shape the tables are part of its recipe: when they change, the tables are drawn again.
     """
     inputs = {f"{a.path.parent.name} {a.path.stem}": a.path for a in _score_pieces(config)}
-    recipe = Recipe("scores", inputs=inputs, settings=config.flat("sentiment"))
+    recipe = Recipe(
+        "scores", inputs=inputs, settings=config.flat("sentiment", "classifiers", "grouping", "bootstrap", "plain_text")
+    )
     return Piece(config.home.scores, recipe, make=_combine)
 
 
@@ -81,7 +91,7 @@ def measure_sentiment(config: Config) -> Summary:
 
 
 def _sentiment_pieces(config: Config) -> Iterator[Piece]:
-    yield from emotions_pieces(config)
+    yield from _emotion_pieces(config)
     yield from answer_scores_pieces(config)
     yield from plain_text_pieces(config)
     yield from sentiment_drawings(config)

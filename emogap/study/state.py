@@ -61,11 +61,11 @@ def inspect(config: Config, chosen: Stage, stale_before: set[str] = frozenset())
         return StageState(chosen, "missing", (f"{needs}{error}",), ())
     made = [(piece, freshness) for piece, freshness in states if not piece.is_drawing]
     manifests = tuple(piece.manifest() for piece, freshness in made if freshness.state != "missing")
-    state, reasons = _worst([freshness for _, freshness in made])
-    if state == "fresh":
-        state, reasons = _drawn([freshness for piece, freshness in states if piece.is_drawing])
+    state, reasons = _worst([freshness for piece, freshness in made if not piece.for_drawings])
     if state == "fresh" and stale_before:
         state, reasons = "stale", (f"{', '.join(sorted(stale_before))} will be made again",)
+    if state == "fresh":
+        state, reasons = _drawn([freshness for piece, freshness in states if piece.is_drawing or piece.for_drawings])
     return StageState(chosen, state, reasons, manifests, what_is_empty(config, chosen.name))
 
 

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -54,6 +55,13 @@ def plain(text: str) -> str:
 def plain_words(text: str) -> list[str]:
     """Runs of letters and digits, with apostrophes and hyphens inside; punctuation is no word."""
     return _WORD.findall(plain(text))
+
+
+def first_words(text: str, count: int) -> str:
+    """The text, ``plain``, up to the end of so many of its words; all of it where it has no more."""
+    text = plain(text)
+    ends = [word.end() for word in islice(_WORD.finditer(text), count + 1)]
+    return text if len(ends) <= count else text[: ends[count - 1] if count else 0]
 
 
 def runs(text: str) -> list[str]:

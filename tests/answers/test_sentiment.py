@@ -8,12 +8,13 @@ import pytest
 from scipy.stats import binomtest
 
 from emogap.answers import sentiment, sentiment_figures
-from emogap.answers.emotions_found import asked_is_among_first, judgements, sentiment_scores, text_scores
+from emogap.answers.emotions_found import asked_is_among_first, empty_rule, judgements, sentiment_scores, text_scores
 from emogap.answers.fluency import distinct_share, repeated_share
 from emogap.answers.sentiment_exhibits import VIEW
 from emogap.commands.cli import main
 from emogap.emotions import GROUPINGS, INDEX, LABELS
 from emogap.errors import InputError, MissingInput
+from emogap.records import EMOTIONS, write_rows
 from emogap.store.views import cells
 from emogap.text.statistics import bootstrap_interval, holm, leader, paired_p
 from emogap.train.models import CONTROL, CONTROLLED, TUNED, Comparison
@@ -177,15 +178,6 @@ def test_shuffled_control_tells_a_model_that_follows_from_one_that_does_not():
     assert seeing.loc["top-1 hit", "shuffled_high"] < 100
 
 
-def test_agreement_of_two_classifiers():
-    answers = made_up_answers({"m": 0.5})
-    other = answers.assign(response_emotion=answers["response_emotion"].replace("joy", "love"))
-    both = pd.concat([answers.assign(classifier="a"), other.assign(classifier="b")], ignore_index=True)
-    row = sentiment.agreement_table(both).iloc[0]
-    assert (row["judge"], row["second"], row["n"]) == ("a", "b", 40)
-    assert (row["same_emotion"], row["same_group"], row["kappa_group"]) == (50.0, 100.0, 1.0)
-
-
 def test_asked_and_found_has_all_pairs_and_adds_up():
     table = sentiment.asked_and_found(made_up_answers({"m": 0.5}))
     assert len(table) == 28 * 28
@@ -205,13 +197,53 @@ def test_scores_of_answers_are_long_rows():
     assert set(texts.loc[texts["item"] == "all", "metric"]) == {"distinct_1", "distinct_2"}
 
 
-def test_an_empty_answer_counts_as_neutral_and_is_counted():
-    answers = made_up_answers({"m": 1.0}, prompts=2).assign(response="", response_emotion="neutral", scores=None)
-    assert not asked_is_among_first(answers, 3).any()
-    assert asked_is_among_first(answers.assign(instruction_emotion="neutral"), 1).all()
-    texts = text_scores(answers)
-    assert texts.loc[texts["metric"] == "empty", "value"].tolist() == [1, 1, 1, 1]
-    assert not (texts["metric"] == "repeated_3").any()  # nothing to measure: no row
+def with_empty(answers, *places):
+    """Those answers are empty, and so show no emotion."""
+    answers = answers.copy()
+    answers.loc[list(places), ["response_emotion", "scores"]] = None
+    answers.loc[list(places), "response"] = ""
+    return answers
+
+
+def test_an_empty_answer_is_in_no_share_and_counted_beside():
+    answers = with_empty(made_up_answers({"m": 0.5}, prompts=4, samples=2), 0, 1, 2)  # joy/00 twice, joy/01 once
+    table = sentiment.sentiment_table(answers, "group", resamples=100).set_index("row")
+    counted = ["positive", "neutral", "negative", "n", "empty"]
+    assert table.loc["positive", counted].tolist() == [20, 0, 80, 5, 3]  # 1 of 5: joy/01 still has an answer
+    assert table.loc["negative", counted].tolist() == [50, 0, 50, 8, 0]
+    silent = with_empty(answers, *answers.index)
+    table = sentiment.sentiment_table(silent, "all", resamples=100).iloc[0]
+    assert table[["n", "empty"]].tolist() == [0, 16] and table[["positive", "neutral", "positive_low"]].isna().all()
+
+
+def test_counts_alone_say_nothing_about_empty_answers(tmp_path):
+    table = sentiment.sentiment_table(sentiment.read_counts(counts_file(tmp_path, PUBLISHED)), "group", resamples=100)
+    assert "empty" not in table
+
+
+def test_a_prompt_that_one_model_leaves_empty_is_not_compared():
+    answers = with_empty(made_up_answers({"gpt2": 0.0, "gpt2-instr": 1.0}, prompts=4, emotions=["joy"]), 0)
+    table = sentiment.change_table(answers, [Comparison("gpt2-instr", "gpt2", TUNED)], "group", resamples=100)
+    assert table["prompts"].tolist() == [3, 3, 3] and table["change"].tolist() == [100, 0, -100]
+
+
+def test_controls_are_about_what_was_said():
+    answers = with_empty(made_up_answers({"m": 0.5}, prompts=4), 0, 4)
+    assert sentiment.asked_and_found(answers)["count"].sum() == 6
+    shuffled = sentiment.shuffled_control(answers, "study", 100, 0).set_index("measure")
+    assert shuffled.loc["top-1 hit", "observed"] == pytest.approx(100 * 3 / 6)
+
+
+def test_scores_tell_an_empty_answer_and_the_language_table_leaves_it_out():
+    answers = with_empty(made_up_answers({"m": 0.5}, prompts=4), 0, 1)
+    assert asked_is_among_first(answers.assign(instruction_emotion="neutral"), 1)[:2].all()
+    scores, texts = sentiment_scores(answers, "study"), text_scores(answers)
+    assert scores.loc[scores["metric"] == "neutral", "value"].tolist() == [1, 1, *[0] * 6]
+    assert texts.loc[texts["metric"] == "empty", "value"].tolist() == [1, 1, *[0] * 6]
+    assert len(texts[texts["metric"] == "repeated_3"]) == 6  # nothing to measure: no row
+    row = sentiment.language_table(pd.concat([scores, texts], ignore_index=True), 100, 0).iloc[0]
+    # joy/02, joy/03 miss; of the four about anger two hit.
+    assert (row["n"], row["empty"], row["top1"]) == (6, 2, pytest.approx(100 * 2 / 6))
 
 
 def test_variety_of_words():
@@ -279,12 +311,16 @@ def test_answers_stand_beside_what_each_judge_says_of_them():
     answers = made_up_answers({"gpt2": 0.5}, prompts=2).assign(score=0.9, instruction="Sing.", input="")
     answers.loc[0, "input"] = "Low."
     second = answers.assign(classifier="second", response_emotion="grief", score=np.nan)
-    table = judgements(pd.concat([answers.assign(classifier="first"), second], ignore_index=True), "study")
+    judged = pd.concat([answers.assign(classifier="first"), second], ignore_index=True)
+    table = judgements(judged, "study")
     assert table["first"].tolist() == ["joy 0.90", "anger 0.90"] * 2
     assert set(table["second"]) == {"grief"}  # nothing to score
     assert table["group"].tolist() == ["positive", "negative"] * 2  # as the first finds
     assert table["prompt"].tolist() == ["Sing.\nLow.", "Sing.", "Sing.", "Sing."]
     assert table["asked"].tolist() == ["joy", "joy", "anger", "anger"]
+    none = judged["response_emotion"].where(judged["response"].eq(""))
+    empty = judgements(judged.assign(response="", response_emotion=none, score=np.nan), "study")
+    assert empty[["first", "second", "group"]].isna().all(axis=None)
 
 
 def test_language_table_puts_costs_beside_sentiment():
@@ -335,3 +371,14 @@ def test_the_studys_own_json_of_counts_is_read_in_both_its_forms(tmp_path):
         plain.write_text(content)
         with pytest.raises(InputError, match=message):
             sentiment.read_counts(plain)
+
+
+def test_tables_drawn_before_are_drawn_anew_only_where_an_answer_is_empty(tmp_path):
+    tables = []
+    for name, scores in (("full", [0.5, 0.25]), ("one_empty", [0.5, np.nan])):
+        rows = {"model": "m", "train_seed": 0, "prompt_id": ["a", "b"], "sample": 0, "classifier": "c"}
+        rows |= {"response_emotion": ["joy", "neutral"], "score": scores}
+        tables.append(tmp_path / f"{name}.parquet")
+        write_rows(tables[-1], pd.DataFrame(rows), EMOTIONS)
+    assert empty_rule([tables[0], tmp_path / "not_made_yet.parquet"]) == {}
+    assert list(empty_rule(tables)) == ["rule empty answers"]

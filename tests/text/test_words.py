@@ -15,7 +15,7 @@ from emogap.stories.gates import REWRITE_GATES, STORY_GATES, Candidate, failures
 from emogap.text import measures as text_measures
 from emogap.text.near_duplicates import near_duplicates, normalised, shingles
 from emogap.text.word_counts import PRESETS
-from emogap.text.words import SPELLING, plain, spelling_rule
+from emogap.text.words import SPELLING, first_words, plain, plain_words, spelling_rule
 from emogap.textstats.scan import Capitals, _numbers
 
 STRAIGHT = "Don't say it's Zoë's café: a well-known fiancée felt joy there, didn't she?"
@@ -150,3 +150,19 @@ def test_statistics_of_kept_texts_name_the_rule_where_they_need_it(make_config, 
     write_rows(answers, pd.DataFrame([row | {"finished": True}]), RESPONSES)
     named = [a.path for a in answer_scores_pieces(config) if SPELLING in a.recipe.identities]
     assert named == [scored.path]
+
+
+@pytest.mark.parametrize(
+    ("count", "start"),
+    [
+        (0, ""),
+        (1, "“Don't"),
+        (2, "“Don't go"),
+        (3, "“Don't go,” well-meant!"),
+        (9, "“Don't go,” well-meant!"),
+    ],
+)
+def test_a_text_is_cut_behind_a_word(count, start):
+    text = "“Don’t go,” well\u2010meant!"
+    assert first_words(text, count) == start
+    assert len(plain_words(start)) == min(count, 3)

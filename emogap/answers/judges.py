@@ -1,0 +1,114 @@
+"""Judges beside the first one: the lexicon's polarity of each answer, how far all agree, the effects as each sees them.
+
+The lexicon knows positive, neutral and negative alone, so tables by emotion are without it.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from emogap.answers.emotions_found import ANSWER
+from emogap.answers.pairs import difference, pairs
+from emogap.answers.respond import conditions, read_responses, responses_path
+from emogap.config import Config
+from emogap.emotion.lexicon import VADER, compound_scores, lexicon_identity, polarity
+from emogap.emotions import groups_of
+from emogap.records import EMOTIONS, read_rows, write_rows
+from emogap.store.artefacts import Draft, Recipe
+from emogap.store.pieces import Piece
+from emogap.train.models import Comparison, study_models
+
+OUTCOMES = ("positive", "negative")
+_AGREEMENT_COLUMNS = [
+    "model", "judge", "second", "n", "same_emotion", "kappa_emotion", "same_group", "kappa_group",
+]  # fmt: skip
+_EFFECT_COLUMNS = ["comparison", "model", "against", "outcome", "judge", "change", "low", "high", "prompts"]
+
+
+def polarity_pieces(config: Config) -> list[Piece]:
+    """``polarity.parquet``: what the lexicon finds in the study's own answers; none where it is not asked."""
+    if config.sentiment.lexicon == "none":
+        return []
+    own = conditions(config)[0]
+    inputs = {f"responses {model.key}": responses_path(config, own, model) for model in study_models(config)}
+    recipe = Recipe("polarity", inputs=inputs, identities={"lexicon": lexicon_identity()})
+    path, make = config.home.evaluation / "polarity.parquet", partial(_make_polarity, config)
+    return [Piece(path, recipe, for_drawings=True, make=make)]
+
+
+def _make_polarity(config: Config, draft: Draft) -> None:
+    """Rows as those of a classifier, but ``response_emotion`` is a polarity and ``score`` the compound score; both are
+    missing for an empty answer."""
+    responses = read_responses(config, conditions(config)[0])
+    said = responses["response"] != ""
+    table = responses[ANSWER].assign(classifier=VADER, response_emotion=None, score=np.nan)
+    scores = compound_scores(responses.loc[said, "response"].tolist())
+    table.loc[said, "score"] = scores
+    table.loc[said, "response_emotion"] = [polarity(score) for score in scores]
+    write_rows(draft.path, table, EMOTIONS)
+    draft.counts["answers read by the lexicon"] = len(scores)
+
+
+def with_lexicon(config: Config, answers: pd.DataFrame) -> pd.DataFrame:
+    """What ``read_answers`` gives of the study's own answers, and below it the lexicon's rows, where it is asked."""
+    tables = [read_rows(config.home.require(piece.path), EMOTIONS) for piece in polarity_pieces(config)]
+    texts = answers.drop(columns=["classifier", "response_emotion", "score", "scores"]).drop_duplicates(ANSWER)
+    found = [table.merge(texts, on=ANSWER, how="inner", validate="one_to_one") for table in tables]
+    return pd.concat([answers, *found], ignore_index=True)
+
+
+def agreement_table(answers: pd.DataFrame, grouping: str = "study") -> pd.DataFrame:
+    """How far every two judges agree about the same answers, a row a pair and model; empty answers are left out.
+
+    ``same_emotion``, ``same_group`` in percent, and Cohen's kappa of both (agreement beyond chance). Beside the
+    lexicon, which has no emotions, an ``ambiguous`` one is neutral: neither positive nor negative. ``answers`` holds a
+    row an answer and judge, the first judge's first.
+    """
+    found = answers.set_index([*ANSWER, "classifier"])["response_emotion"].unstack("classifier")
+    rows = []
+    for first, second in combinations(answers["classifier"].unique(), 2):
+        for model in answers["model"].unique():
+            pair = found.loc[[model], [first, second]].dropna()
+            groups = pair.apply(groups_of, grouping=grouping)
+            has_emotions = VADER not in (first, second)
+            if not has_emotions:
+                groups = groups.replace("ambiguous", "neutral")
+            same = _agreement(pair) if has_emotions else (np.nan, np.nan)
+            rows.append((model, first, second, len(pair), *same, *_agreement(groups)))
+    return pd.DataFrame(rows, columns=_AGREEMENT_COLUMNS)
+
+
+def _agreement(pair: pd.DataFrame) -> tuple[float, float]:
+    """Percent of equal labels in the two columns, missing where nothing was said; and Cohen's kappa, missing also where
+    there is one label alone."""
+    from sklearn.metrics import cohen_kappa_score
+
+    first, second = (pair[name] for name in pair)
+    has_several = len({*first, *second}) > 1
+    return 100 * first.eq(second).mean(), cohen_kappa_score(first, second) if has_several else np.nan
+
+
+def effects_by_judge(
+    answers: pd.DataFrame, compared: Sequence[Comparison], grouping: str, resamples: int, seed: int
+) -> pd.DataFrame:
+    """Effects on the share of positive and of negative answers as each judge sees them, over all prompts: ``change`` in
+    percentage points with its 95 % interval, over ``prompts`` to which both models said something.
+
+    ``answers``: a row an answer and judge.
+    """
+    answers = answers.assign(group=groups_of(answers["response_emotion"], grouping))
+    rows = []
+    for pair in compared:
+        named = {"comparison": pair.kind, "model": pair.model, "against": pair.other}
+        by_judge = {
+            judge: pairs(own, pair.model, pair.other, ["group"])
+            for judge, own in answers.groupby("classifier", sort=False)
+        }
+        for outcome in OUTCOMES:
+            for judge, both in by_judge.items():
+                values = [both[side].eq(outcome).astype(float).where(both[side].notna()) for side in both]
+                rows.append(named | {"outcome": outcome, "judge": judge} | difference(*values, resamples, seed))
+    return pd.DataFrame(rows, columns=_EFFECT_COLUMNS)

@@ -1,0 +1,210 @@
+"""Whether an effect is one of length: the same effects on answers of equal length.
+
+A model that was tuned on anything may answer at greater length, and who says more shows an emotion more often. So the
+effects stand here three times: on the answers as they are; on both answers of a pair cut to as many words as the
+shorter one has; and estimated for answers of the same length, with the number of words in a regression.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from emogap.answers.emotions_found import ANSWER
+from emogap.answers.pairs import difference, pairs
+from emogap.answers.respond import conditions, read_responses, responses_path
+from emogap.answers.sentiment import COLUMN_ORDER
+from emogap.config import Config
+from emogap.emotion.classify import classifier_identity
+from emogap.emotions import LABELS, groups_of
+from emogap.records import EMOTIONS, write_rows
+from emogap.store.artefacts import Draft, Recipe
+from emogap.store.pieces import Piece
+from emogap.text.words import first_words, plain_words
+from emogap.train.models import Comparison, comparisons, study_models
+
+CUT = [*ANSWER, "words"]
+"""The columns that name an answer cut to so many words."""
+FEWEST_PROMPTS = 10
+"""From fewer no number is estimated at equal length: its interval would be wider than the range of shares."""
+
+
+def cut_piece(config: Config) -> Piece:
+    """``emotions_cut.parquet``: what the first classifier finds in answers that are cut, a row an answer and length."""
+    own = conditions(config)[0]
+    recipe = Recipe(
+        "emotions of cut answers",
+        inputs={f"responses {model.key}": responses_path(config, own, model) for model in study_models(config)},
+        settings={"comparisons": [f"{pair.model} - {pair.other}" for pair in comparisons(config)]},
+        identities={"classifier 0": classifier_identity(config.sentiment.classifiers[0])},
+    )
+    path, make = config.home.evaluation / "emotions_cut.parquet", partial(_make_cut, config)
+    return Piece(path, recipe, for_drawings=True, make=make)
+
+
+def _make_cut(config: Config, draft: Draft) -> None:
+    answers = counted(read_responses(config, conditions(config)[0]))
+    cut = cut_answers(answers, comparisons(config))
+    cut["text"] = [first_words(text, words) for text, words in zip(cut["response"], cut["words"], strict=True)]
+    texts = cut["text"].drop_duplicates()
+    found = pd.DataFrame({"text": texts, "classifier": config.sentiment.classifiers[0].name})
+    scores = _scores(config, texts.tolist())
+    found = found.assign(response_emotion=[LABELS[i] for i in scores.argmax(axis=1)], score=scores.max(axis=1))
+    write_rows(draft.path, cut.merge(found, on="text").drop(columns=["response", "text"]), EMOTIONS)
+    draft.counts["cut answers classified"] = len(texts)
+
+
+def _scores(config: Config, texts: list[str]) -> np.ndarray:
+    """float32 (texts, 28); without any text no classifier is loaded."""
+    from emogap.emotion.classify import load
+    from emogap.store.progress import progress
+
+    if not texts:
+        return np.empty((0, len(LABELS)), dtype=np.float32)
+    judge = config.sentiment.classifiers[0]
+    with progress(f"{judge.name} reads cut answers", len(texts), "answers") as bar:
+        return load(judge).scores(texts, progress=bar.advance)
+
+
+def counted(answers: pd.DataFrame) -> pd.DataFrame:
+    """Answers with ``words``, how many each has."""
+    return answers.assign(words=[len(plain_words(text)) for text in answers["response"]])
+
+
+def cut_answers(answers: pd.DataFrame, compared: Sequence[Comparison]) -> pd.DataFrame:
+    """Which answers are cut, and to how many words: ``CUT`` and ``response``, each once.
+
+    Of each pair the longer answer is cut to the words of the shorter one; where one says no word nothing is cut.
+    ``answers``: as ``counted`` gives them.
+    """
+    tables = [answers[[*CUT, "response"]].head(0)]
+    for pair in compared:
+        both = pairs(answers, pair.model, pair.other, ["model", "train_seed", "response", "words"]).reset_index()
+        for one, two in (("", "other_"), ("other_", "")):
+            cut = both[both[f"{one}words"].gt(both[f"{two}words"]) & both[f"{two}words"].gt(0)]
+            named = {name: cut[f"{one}{name}"] for name in ("model", "train_seed", "response")}
+            tables.append(cut[["prompt_id", "sample"]].assign(**named, words=cut[f"{two}words"]))
+    return pd.concat(tables, ignore_index=True).drop_duplicates(CUT)[[*CUT, "response"]]
+
+
+def length_table(
+    answers: pd.DataFrame, cut: pd.DataFrame, compared: Sequence[Comparison], grouping: str, resamples: int, seed: int
+) -> pd.DataFrame:
+    """Effects on the share of each group, in percentage points, a row a comparison and ``outcome``.
+
+    ``pairs``: of answers to the same prompt of which both say a word, and how many are ``left_out``; ``words`` and
+    ``words_against``: the mean of the two models over these pairs; ``empty``, ``empty_against``: how many answers of
+    each say no word. ``change``: the effect on these pairs as they are; ``cut``: both answers cut to the words of the
+    shorter one; ``equal_length``: as ``at_equal_length`` says, or the ``reason`` why there is none. All with the ends
+    of their 95 % intervals.
+
+    ``answers``: of one judge, as ``counted`` gives them; ``cut``: what it finds in ``cut_answers``.
+    """
+    answers = answers.assign(group=groups_of(answers["response_emotion"], grouping))
+    cut = cut.assign(group=groups_of(cut["response_emotion"], grouping)).set_index(CUT)["group"]
+    wordless = answers["words"].eq(0).groupby(answers["model"]).sum()
+    rows = []
+    for pair in compared:
+        both = pairs(answers, pair.model, pair.other, ["model", "train_seed", "words", "group"])
+        said = both[both["words"].gt(0) & both["other_words"].gt(0)]
+        shorter = said[["words", "other_words"]].min(axis=1)
+        cut_groups = [_group_when_cut(said, one, shorter, cut) for one in ("", "other_")]
+        shared = {"comparison": pair.kind, "model": pair.model, "against": pair.other}
+        counts = {
+            "pairs": len(said),
+            "left_out": len(both) - len(said),
+            "words": said["words"].mean(),
+            "words_against": said["other_words"].mean(),
+            "empty": int(wordless[pair.model]),
+            "empty_against": int(wordless[pair.other]),
+        }
+        for outcome in COLUMN_ORDER[grouping]:
+            as_is, when_cut = (
+                difference(*(groups.eq(outcome).astype(float) for groups in two), resamples, seed)
+                for two in ((said["group"], said["other_group"]), cut_groups)
+            )
+            row = shared | {"outcome": outcome} | {name: as_is[name] for name in ("change", "low", "high")}
+            row |= {"cut": when_cut["change"], "cut_low": when_cut["low"], "cut_high": when_cut["high"]}
+            rows.append(row | at_equal_length(said, outcome) | counts)
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+_COLUMNS = [
+    "comparison", "model", "against", "outcome", "change", "low", "high", "cut", "cut_low", "cut_high", "equal_length",
+    "equal_length_low", "equal_length_high", "reason", "words", "words_against", "pairs", "left_out", "empty",
+    "empty_against",
+]  # fmt: skip
+
+
+def _group_when_cut(both: pd.DataFrame, one: str, words: pd.Series, cut: pd.Series) -> pd.Series:
+    """The group of one side's answers at so many words; ``one``: what the names of its columns begin with."""
+    places = both.index.to_frame(index=False)
+    named = [both[f"{one}model"], both[f"{one}train_seed"], places["prompt_id"], places["sample"], words]
+    found = cut.reindex(pd.MultiIndex.from_arrays(named, names=CUT)).to_numpy()
+    return both[f"{one}group"].where(both[f"{one}words"].eq(words), found)
+
+
+def at_equal_length(both: pd.DataFrame, outcome: str) -> dict[str, float | str]:
+    """The effect on an outcome between answers of as many words: ``equal_length`` in percentage points with its 95 %
+    interval, and the ``reason`` where there is none.
+
+    A linear regression of yes or no on the model and the logarithm of the number of words, within prompts: each prompt
+    has a level of its own (fixed effects). Answers to one prompt are not independent, and neither are those of one
+    training: the variance is the jackknife's over prompts and, where there are several, that over trainings added to it
+    (crossed clusters: Cameron & Miller 2015; left out one at a time, CV3: MacKinnon, Nielsen & Webb 2023), with t of
+    the degrees of freedom that Satterthwaite (1946) gives.
+    """
+    from scipy.stats import t
+
+    prompts = both.index.get_level_values("prompt_id")
+    if prompts.nunique() < FEWEST_PROMPTS:
+        return _none(f"fewer than {FEWEST_PROMPTS} prompts")
+    table = pd.concat([_regressed(both, one, outcome) for one in ("", "other_")])
+    own = _products(table)
+    whole, trainings = own.sum(axis=0), table.index.unique("seed")
+    left_out = [_effect(whole - own)]
+    if len(trainings) > 1:
+        left_out.append(_effect(np.array([_products(table.drop(one, level="seed")).sum(axis=0) for one in trainings])))
+    effect = _effect(whole)
+    if np.isnan([effect, *np.concatenate(left_out)]).any():
+        return _none("model and length cannot be told apart")
+    parts = np.array([((some - effect) ** 2).sum() * (len(some) - 1) / len(some) for some in left_out])
+    variance = parts.sum()
+    if np.isclose(variance, 0):
+        return _none("no answer differs" if np.isclose(effect, 0) else "all answers differ alike")
+    freedom = variance**2 / sum(part**2 / (len(some) - 1) for part, some in zip(parts, left_out, strict=True))
+    half = t.ppf(0.975, freedom) * np.sqrt(variance)
+    low, high = np.clip([effect - half, effect + half], -1, 1)
+    return dict(zip(_EQUAL, (100 * effect, 100 * low, 100 * high, ""), strict=True))
+
+
+_EQUAL = ("equal_length", "equal_length_low", "equal_length_high", "reason")
+
+
+def _none(reason: str) -> dict[str, float | str]:
+    return dict(zip(_EQUAL, (np.nan, np.nan, np.nan, reason), strict=True))
+
+
+def _regressed(both: pd.DataFrame, one: str, outcome: str) -> pd.DataFrame:
+    """The regression's ``model`` (1 or 0), ``words`` (their logarithm) and ``found``, of one side's answers."""
+    words = np.log(both[f"{one}words"].astype(float))
+    found = both[f"{one}group"].eq(outcome).astype(float)
+    return pd.DataFrame({"model": 0.0 if one else 1.0, "words": words, "found": found})
+
+
+def _products(table: pd.DataFrame) -> np.ndarray:
+    """Sums of products of the three columns of ``_regressed``, less their means, by prompt: (prompts, 3, 3)."""
+    prompts, _ = pd.factorize(table.index.get_level_values("prompt_id"))
+    centred = (table - table.groupby(prompts).transform("mean")).to_numpy()
+    sums = np.zeros((prompts.max() + 1, 3, 3))
+    np.add.at(sums, prompts, centred[:, :, None] * centred[:, None, :])
+    return sums
+
+
+def _effect(products: np.ndarray) -> np.ndarray:
+    """The model's coefficient, from products summed over prompts, (…, 3, 3); NaN where the words tell which it is."""
+    (model, both, by_model), (_, words, by_words) = np.moveaxis(products[..., :2, :], (-2, -1), (0, 1))
+    rest = model * words - both**2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(rest > 1e-9 * model * words, (by_model * words - by_words * both) / rest, np.nan)
