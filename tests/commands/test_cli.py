@@ -13,7 +13,7 @@ from emogap.commands.cli import build_parser, main
 from emogap.config import load_config
 from emogap.errors import UsageError
 from emogap.paths import ROOT
-from emogap.records import CORPUS, PROCESSED, RESPONSES, REWRITES, STORIES, write_rows
+from emogap.records import CORPUS, EMOTIONS, PROCESSED, RESPONSES, REWRITES, STORIES, write_rows
 from emogap.store.artefacts import Artefact, Recipe
 from emogap.study.runner import select
 from emogap.study.stages import STAGES, stage
@@ -188,6 +188,7 @@ def fill(home: Path) -> None:
     for one in STAGES:
         for artefact in (piece for piece in one.pieces(config) if not piece.is_drawing):
             table = RESPONSES if artefact.path.parent.name == "responses" else tables.get(one.name)
+            table = EMOTIONS if artefact.path.name.startswith("emotions") else table
             with artefact.making() as draft:
                 if artefact.is_folder:
                     (draft.path / "config.json").write_text("{}")
