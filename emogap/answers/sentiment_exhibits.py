@@ -1,5 +1,6 @@
 """The report's tables and figures about the emotion of answers: which there are, and what their captions say."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -16,14 +17,16 @@ from emogap.records import SCORES, read_rows
 from emogap.store.artefacts import write_text
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View, to_latex
+from emogap.text.statistics import INTERVALS_RULE, what_is_drawn
 from emogap.train.models import CORRECTED, compared, comparisons, separated, study_models
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CONDITIONS = {"": "asked, sampled", "_greedy": "asked, greedy", "_empty": "nothing asked"}
-_INTERVALS = "in percent, with 95 % bootstrap intervals over prompts"
-_TESTS = f"paired test over prompts, p also corrected {CORRECTED}"
+_INTERVALS = "in percent, with 95 % intervals (Wilson's) {drawn}"
+_CHANGES = "95 % intervals (Newcombe's, paired) {drawn}"
+_TESTS = f"{_CHANGES}; paired test over the same, p also corrected {CORRECTED}"
 
 VIEW = View({"": 2, "p": ".3g", "p_holm": ".3g"})
 """Percentages to the two decimals of the published tables; a p-value supports no more than three digits."""
@@ -32,7 +35,7 @@ _VIEWS = {
     "language": View({"": 2, "words": 1, "distinct_1": 3, "distinct_2": 3, "bits_per_character": 3}),
 }
 
-# Name → place in the report, caption. {judge}, {grouping}, {model}, {what} and {separated} are filled in.
+# Name → place in the report, caption. {judge}, {grouping}, {model}, {what}, {separated} and {drawn} are filled in.
 _TABLES = {
     "sentiment_groups": (60, f"Emotions that {{judge}} found, by the group asked for, {_INTERVALS}."),
     "sentiment_emotions": (62, f"Emotions that {{judge}} found, by the emotion asked for, {_INTERVALS}."),
@@ -47,13 +50,17 @@ _TABLES = {
     "sentiment_conditions": (66, f"All answers together beside other ways of asking, {_INTERVALS}."),
     "sentiment_shuffled": (67, "Control: the emotions asked for shuffled over the prompts, in percent."),
     "classifier_agreement": (68, "Agreement of the other classifiers with {judge} about the same answers."),
-    "language": (69, "Asked emotion found, cut and empty answers, variety of words, perplexity of plain text."),
+    "language": (
+        69,
+        "Asked emotion found, cut and empty answers, variety of words, perplexity of plain text; 95 % intervals "
+        "{drawn} (shares: Wilson's; perplexity: Student's t over passages).",
+    ),
 }
 _FIGURES = {
     "sentiment_groups": (60, "What each model answers to prompts of each group, as {judge} finds it.",
                          "Stacked bars, one a model, in a panel for each group of emotions asked for."),
-    "sentiment_change": (63, "{what}: change of the positive share, by emotion asked for, with 95 % intervals."
-                             "{separated}",
+    "sentiment_change": (63, "{what}: change of the positive share, by emotion asked for; "
+                             f"{_CHANGES}.{{separated}}",
                          "Points with intervals, a row a group or an emotion, a panel a fine-tuned model."),
     "asked_and_found": (65, "Emotion asked for and emotion found in the answers of {model}.",
                         "Heat map with 28 rows (asked) and 28 columns (found)."),
@@ -70,20 +77,30 @@ def sentiment_drawings(config: Config) -> Iterator[Drawing]:
     answers |= {f"responses {model.key}": responses_path(config, own, model) for model in study_models(config)}
     settings, cached = config.flat("sentiment", "grouping", "bootstrap"), cache(partial(read_answers, config, own))
 
-    def one(name: str, lead: str, inputs: Mapping[str, Path], draw: Callable[..., Iterator[Shown]]) -> Drawing:
+    def one(
+        name: str,
+        lead: str,
+        inputs: Mapping[str, Path],
+        draw: Callable[..., Iterator[Shown]],
+        **rules: Mapping[str, str],
+    ) -> Drawing:
         shown = lambda: draw(config, cached())  # noqa: E731
-        return drawing(config.home.evaluation, name, f"tables/{lead}", inputs, shown, settings, config.seed)
+        return drawing(config.home.evaluation, name, f"tables/{lead}", inputs, shown, settings, config.seed, **rules)
 
-    yield one("sentiment", "sentiment_groups", answers, _shares)
-    yield one("change", "sentiment_change_groups", answers, _changes)
+    intervals = {"rules": INTERVALS_RULE}
+
+    yield one("sentiment", "sentiment_groups", answers, _shares, **intervals)
+    yield one("change", "sentiment_change_groups", answers, _changes, **intervals)
     yield one("asked-and-found", "asked_and_found", answers, _asked_and_found)
-    yield one("conditions", "sentiment_conditions", answers | emotions, _controls)
+    yield one("conditions", "sentiment_conditions", answers | emotions, _controls, **intervals)
     yield one("agreement", "classifier_agreement", answers, _agreement)
-    yield one("language", "language", answers | _language_files(config), _language)
+    yield one("language", "language", answers | _language_files(config), _language, **intervals)
 
 
 def _filled(config: Config, text: str, **values: str) -> str:
-    return text.format(judge=config.sentiment.classifiers[0].name, **values)
+    seeds = Counter(model.name for model in study_models(config))
+    drawn = what_is_drawn(max(seeds.values(), default=1))
+    return text.format(judge=config.sentiment.classifiers[0].name, drawn=drawn, **values)
 
 
 def _table(config: Config, name: str, table: "pd.DataFrame", **values: str) -> Shown:
@@ -97,10 +114,6 @@ def _figure(config: Config, name: str, figure: "Figure", model: str = "", **valu
     caption = _filled(config, caption, model=model, **values)
     name = f"{name}_{model}" if model else name
     return Exhibit(name, "figure", caption, order, alt=alt), figure
-
-
-def _drawing(config: Config) -> dict[str, int]:
-    return {"resamples": config.sentiment.bootstrap, "seed": config.seed}
 
 
 def _bases(config: Config) -> dict[str, str]:
@@ -117,8 +130,8 @@ def _shares(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
     answers = judged(config, everyone)
     for grouping in GROUPINGS:
         name = "sentiment" if grouping == config.sentiment.grouping else "other_grouping"
-        groups = sentiment.sentiment_table(answers, "group", grouping, **_drawing(config))
-        emotions = sentiment.sentiment_table(answers, "emotion", grouping, **_drawing(config))
+        groups = sentiment.sentiment_table(answers, "group", grouping)
+        emotions = sentiment.sentiment_table(answers, "emotion", grouping)
         yield _table(config, f"{name}_groups", groups, grouping=grouping)
         yield _table(config, f"{name}_emotions", emotions, grouping=grouping)
         if name == "sentiment":
@@ -129,8 +142,8 @@ def _changes(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
     from emogap.answers.sentiment_figures import change_per_emotion
 
     answers, pairs, grouping = judged(config, everyone), comparisons(config), config.sentiment.grouping
-    groups = sentiment.change_table(answers, pairs, "group", grouping, **_drawing(config))
-    emotions = sentiment.change_table(answers, pairs, "emotion", grouping, **_drawing(config))
+    groups = sentiment.change_table(answers, pairs, "group", grouping)
+    emotions = sentiment.change_table(answers, pairs, "emotion", grouping)
     said = {"what": compared(pairs), "separated": separated(pairs)}
     yield _table(config, "sentiment_change_groups", groups, **said)
     yield _table(config, "sentiment_change_emotions", emotions, **said)
@@ -152,7 +165,7 @@ def _controls(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
     tables = []
     for condition in conditions(config):
         own = judged(config, read_answers(config, condition))
-        table = sentiment.sentiment_table(own, "all", grouping, **_drawing(config))
+        table = sentiment.sentiment_table(own, "all", grouping)
         tables.append(table.drop(columns="row").assign(condition=_CONDITIONS[condition.suffix]))
     together = pd.concat(tables, ignore_index=True)
     together.insert(1, "condition", together.pop("condition"))
@@ -166,8 +179,8 @@ def _language(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
 
     answers = judged(config, everyone)
     scores = pd.concat([read_rows(path, SCORES) for path in _language_files(config).values()], ignore_index=True)
-    language = sentiment.language_table(scores, **_drawing(config))
-    positive = sentiment.sentiment_table(answers, "all", config.sentiment.grouping, **_drawing(config))
+    language = sentiment.language_table(scores)
+    positive = sentiment.sentiment_table(answers, "all", config.sentiment.grouping)
     yield _table(config, "language", language)
     yield _figure(config, "language", language_and_sentiment(positive, language, _bases(config)))
 
@@ -177,7 +190,7 @@ def _language_files(config: Config) -> dict[str, Path]:
     return {f"{m.key} {task}": config.home.task_scores(m.key, task) for m in study_models(config) for task in tasks}
 
 
-def counts_exhibits(counts: Path, out: Path, grouping: str, resamples: int, seed: int) -> list[Path]:
+def counts_exhibits(counts: Path, out: Path, grouping: str) -> list[Path]:
     """Tables (CSV, LaTeX) and the stacked bars from a file of counts alone; the paths of the CSV files.
 
     Raises ``MissingInput`` or ``InputError``.
@@ -185,10 +198,7 @@ def counts_exhibits(counts: Path, out: Path, grouping: str, resamples: int, seed
     from emogap.answers.sentiment_figures import stacked_groups
 
     answers = sentiment.read_counts(counts, grouping)
-    tables = {
-        f"sentiment_{by}s": sentiment.sentiment_table(answers, by, grouping, resamples, seed)
-        for by in ("group", "emotion")
-    }
+    tables = {f"sentiment_{by}s": sentiment.sentiment_table(answers, by, grouping) for by in ("group", "emotion")}
     for name, table in tables.items():
         write_text(out / f"{name}.csv", table.to_csv(index=False))
         write_text(out / f"{name}.tex", to_latex(table, VIEW))
