@@ -513,7 +513,7 @@ class Sentiment(Section):
     grouping: Literal["study", "goemotions"] = "study"
     """How the 28 are folded in the main tables; the other grouping is shown beside it."""
     bootstrap: int = Field(2000, ge=100)
-    """Resamples behind every interval, and permutations behind a permutation test."""
+    """How often the emotions asked for are shuffled over the prompts in the control of that name."""
     plain_text: str = "data/sample/plain_text.txt"
     """Plain text that no model was trained on, a passage a line, for perplexity."""
 
@@ -585,7 +585,7 @@ class Lens(Section):
     words: list[str] = ["happy", "proud", "sad", "afraid"]
     """Words whose probability and rank are followed through the layers."""
     bootstrap: int = Field(2000, ge=100)
-    """Resamples of the openings for 95 % intervals."""
+    """Resamples of the openings for the 95 % intervals of depths and shifts."""
 
 
 class Scale(Section):

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from emogap.answers.sentiment import asked_and_found, change_table, read_counts, sentiment_table, shares_per_prompt
+from emogap.answers.sentiment import asked_and_found, change_table, read_counts, sentiment_table
 from emogap.babylm import raw
 from emogap.babylm.clean import Report, SeenKeys, clean, count_words
 from emogap.config import Config, Gates, Process, RewriteGates, load_config
@@ -40,7 +40,14 @@ from emogap.stories.gates import clean as clean_reply
 from emogap.stories.judging import read_reply
 from emogap.stories.rewrite import wanted_emotions
 from emogap.text.near_duplicates import contained_share, normalised
-from emogap.text.statistics import bootstrap_interval, holm, paired_p, wilson_interval
+from emogap.text.statistics import (
+    holm,
+    mean_share_interval,
+    paired_interval,
+    paired_p,
+    share_interval,
+    wilson_interval,
+)  # fmt: skip
 from emogap.text.templates import parse_template
 from emogap.train.models import TUNED, Comparison
 from emogap.train.rows import IGNORED, block_rows, cut, encode, show_mask
@@ -463,29 +470,39 @@ def test_a_share_lies_in_its_interval_and_the_interval_mirrors(trials, share):
     assert narrower[1] - narrower[0] < wider[1] - wider[0]
 
 
+MODEL = st.lists(st.lists(st.integers(0, 4), min_size=3, max_size=3), min_size=1, max_size=15)
+
+
 @FEW
-@given(values=st.lists(st.integers(0, 4).map(lambda n: n / 4), min_size=1, max_size=20), shift=st.floats(-2, 2))
-def test_a_bootstrap_interval_holds_within_its_values_and_moves_with_them(values, shift):
-    column = np.array(values)[:, None]
-    low, high = bootstrap_interval(column, 200, 0)
-    if len(values) < 2:
-        assert np.isnan([low[0], high[0]]).all()
+@given(rows=MODEL, seeds=st.integers(1, 3))
+def test_the_interval_of_a_share_holds_it_lies_between_0_and_1_and_mirrors(rows, seeds):
+    values = np.array(rows, float)[:, :seeds, None] / 4
+    low, high = share_interval(values)
+    if len(rows) < 2:
+        assert np.isnan([low, high]).all()
         return
-    assert min(values) - 1e-9 <= low[0] <= high[0] <= max(values) + 1e-9
-    moved = bootstrap_interval(column + shift, 200, 0)
-    assert moved[0][0] == pytest.approx(low[0] + shift) and moved[1][0] == pytest.approx(high[0] + shift)
+    assert 0 <= low <= values.mean() + 1e-9 and values.mean() - 1e-9 <= high <= 1
+    assert high - low > 0.05
+    assert share_interval(1 - values) == pytest.approx((1 - high, 1 - low))
+    both = mean_share_interval([values, values])
+    assert 0 <= both[0] <= values.mean() + 1e-9 and values.mean() - 1e-9 <= both[1] <= 1
 
 
 @FEW
 @given(pairs=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=15), yes_no=st.booleans())
-def test_a_paired_test_is_the_same_from_either_side(pairs, yes_no):
-    before, after = np.array(pairs, dtype=float).T / 4
+def test_a_paired_test_and_its_interval_are_the_same_from_either_side(pairs, yes_no):
+    before, after = np.array(pairs, dtype=float).T[:, :, None, None] / 4
     if yes_no:
         before, after = (before > 0.5).astype(float), (after > 0.5).astype(float)
-    p = paired_p(before, after, 500, 0)
+    p = paired_p(after, before)
     assert 0 < p <= 1
-    assert paired_p(before, before, 500, 0) == 1
-    assert paired_p(after, before, 500, 0) == pytest.approx(p, abs=0.1)
+    assert paired_p(before, before) == 1
+    assert paired_p(before, after) == pytest.approx(p)
+    low, high = paired_interval(after, before)
+    assert paired_interval(before, after) == pytest.approx((-high, -low), nan_ok=True)
+    if len(pairs) > 1:
+        change = (after - before).mean()
+        assert -1 <= low <= change <= high <= 1 and high - low > 0.05
 
 
 # --- counts to tables ------------------------------------------------------------------------------------------------
@@ -509,11 +526,9 @@ def test_tables_of_counts_add_up_to_them(tmp_path, counts, grouping):
     answers = read_counts(save_counts(tmp_path, counts), grouping)
     found = answers.groupby(["model", "instruction_emotion", "response_emotion"]).size().to_dict()
     assert found == {key: count for key, count in counts.items() if count}
-    shares = shares_per_prompt(answers, grouping)
-    assert shares.drop(columns="answers").sum(axis=1).to_numpy() == pytest.approx(1)
     groups = list(GROUPINGS[grouping])
     for by in ("group", "emotion", "all"):
-        table = sentiment_table(answers, by, grouping, resamples=100)
+        table = sentiment_table(answers, by, grouping)
         for model, part in table.groupby("model"):
             assert part["n"].sum() == sum(count for key, count in counts.items() if key[0] == model)
         assert (table[[f"{group}_count" for group in groups]].sum(axis=1) == table["n"]).all()
@@ -551,7 +566,7 @@ def test_a_model_against_itself_has_not_changed(answers):
     asked, found = zip(*answers, strict=True)
     rows = pd.DataFrame({"instruction_emotion": asked, "response_emotion": found, "prompt_id": range(len(answers))})
     both = pd.concat([rows.assign(model="base"), rows.assign(model="tuned")])
-    table = change_table(both, [Comparison("tuned", "base", TUNED)], "group", resamples=100)
+    table = change_table(both, [Comparison("tuned", "base", TUNED)], "group")
     assert len(table) and (table["change"] == 0).all() and (table[["p", "p_holm"]] == 1).all(axis=None)
 
 

@@ -11,21 +11,24 @@ import numpy as np
 import pandas as pd
 
 from emogap.answers.emotions_found import ANSWER
-from emogap.answers.pairs import difference, pairs
 from emogap.answers.respond import conditions, read_responses, responses_path
+from emogap.answers.sentiment import indicators, on_same_prompts
 from emogap.config import Config
 from emogap.emotion.lexicon import VADER, compound_scores, lexicon_identity, polarity
 from emogap.emotions import groups_of
 from emogap.records import EMOTIONS, read_rows, write_rows
 from emogap.store.artefacts import Draft, Recipe
 from emogap.store.pieces import Piece
+from emogap.text.statistics import paired_changes, without_spreads
 from emogap.train.models import Comparison, study_models
 
-OUTCOMES = ("positive", "negative")
+OUTCOMES = ["positive", "negative"]
 _AGREEMENT_COLUMNS = [
     "model", "judge", "second", "n", "same_emotion", "kappa_emotion", "same_group", "kappa_group",
 ]  # fmt: skip
-_EFFECT_COLUMNS = ["comparison", "model", "against", "outcome", "judge", "change", "low", "high", "prompts"]
+_EFFECT_COLUMNS = [
+    "comparison", "model", "against", "outcome", "judge", "change", "low", "high", "sd_prompts", "sd_seeds", "prompts",
+]  # fmt: skip
 
 
 def polarity_pieces(config: Config) -> list[Piece]:
@@ -91,24 +94,26 @@ def _agreement(pair: pd.DataFrame) -> tuple[float, float]:
     return 100 * first.eq(second).mean(), cohen_kappa_score(first, second) if has_several else np.nan
 
 
-def effects_by_judge(
-    answers: pd.DataFrame, compared: Sequence[Comparison], grouping: str, resamples: int, seed: int
-) -> pd.DataFrame:
-    """Effects on the share of positive and of negative answers as each judge sees them, over all prompts: ``change`` in
-    percentage points with its 95 % interval, over ``prompts`` to which both models said something.
+def effects_by_judge(answers: pd.DataFrame, compared: Sequence[Comparison], grouping: str = "study") -> pd.DataFrame:
+    """Effects on the share of positive and of negative answers as each judge sees them: ``change`` in percentage points
+    with its paired 95 % interval, over the ``prompts`` to which both models say something.
 
-    ``answers``: a row an answer and judge.
+    ``answers``: a row an answer and judge. Where a model has several training seeds, ``sd_prompts`` and ``sd_seeds``
+    are those of ``change_table``.
     """
-    answers = answers.assign(group=groups_of(answers["response_emotion"], grouping))
+    answers = answers.assign(**indicators(groups_of(answers["response_emotion"], grouping), OUTCOMES))
+    parts = dict(list(answers.groupby(["classifier", "model"], sort=False)))
     rows = []
     for pair in compared:
         named = {"comparison": pair.kind, "model": pair.model, "against": pair.other}
-        by_judge = {
-            judge: pairs(own, pair.model, pair.other, ["group"])
-            for judge, own in answers.groupby("classifier", sort=False)
+        both = {
+            judge: on_same_prompts(parts[judge, pair.model], parts[judge, pair.other], OUTCOMES)
+            for judge in answers["classifier"].unique()
         }
-        for outcome in OUTCOMES:
-            for judge, both in by_judge.items():
-                values = [both[side].eq(outcome).astype(float).where(both[side].notna()) for side in both]
-                rows.append(named | {"outcome": outcome, "judge": judge} | difference(*values, resamples, seed))
-    return pd.DataFrame(rows, columns=_EFFECT_COLUMNS)
+        changes = {judge: paired_changes(*arrays) for judge, arrays in both.items() if arrays[0].shape[1]}
+        for place, outcome in enumerate(OUTCOMES):
+            for judge, found in changes.items():
+                numbers = {name: 100 * values[place] for name, values in found.items()}
+                row = {"outcome": outcome, "judge": judge, **numbers, "prompts": both[judge][0].shape[1]}
+                rows.append(named | row)
+    return without_spreads(pd.DataFrame(rows, columns=_EFFECT_COLUMNS))

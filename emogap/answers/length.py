@@ -12,20 +12,22 @@ import numpy as np
 import pandas as pd
 
 from emogap.answers.emotions_found import ANSWER
-from emogap.answers.pairs import difference, pairs
 from emogap.answers.respond import conditions, read_responses, responses_path
-from emogap.answers.sentiment import COLUMN_ORDER
+from emogap.answers.sentiment import COLUMN_ORDER, indicators
 from emogap.config import Config
 from emogap.emotion.classify import classifier_identity
 from emogap.emotions import LABELS, groups_of
 from emogap.records import EMOTIONS, write_rows
 from emogap.store.artefacts import Draft, Recipe
 from emogap.store.pieces import Piece
+from emogap.text.statistics import LEVEL, by_prompt, paired_changes
 from emogap.text.words import first_words, plain_words
 from emogap.train.models import Comparison, comparisons, study_models
 
 CUT = [*ANSWER, "words"]
 """The columns that name an answer cut to so many words."""
+PAIR = ["prompt_id", "seed", "sample"]
+"""What names a pair; ``seed``: the place of a training among those of its model."""
 FEWEST_PROMPTS = 10
 """From fewer no number is estimated at equal length: its interval would be wider than the range of shares."""
 
@@ -72,6 +74,24 @@ def counted(answers: pd.DataFrame) -> pd.DataFrame:
     return answers.assign(words=[len(plain_words(text)) for text in answers["response"]])
 
 
+def pairs(answers: pd.DataFrame, model: str, other: str, columns: Sequence[str]) -> pd.DataFrame:
+    """Both models' ``columns``, those of the other one as ``other_<column>``; a row a prompt, training and sample.
+
+    The answers of a model that was trained fewer times, such as a base, stand beside those of every training.
+    """
+    trainings = answers.groupby("model")["train_seed"].nunique()
+    count = max(trainings.get(model, 0), trainings.get(other, 0))
+    own, others = (_by_training(answers, name, count)[list(columns)] for name in (model, other))
+    return own.join(others.add_prefix("other_"), how="inner").sort_index()
+
+
+def _by_training(answers: pd.DataFrame, model: str, count: int) -> pd.DataFrame:
+    own = answers[answers["model"] == model]
+    seeds = sorted(own["train_seed"].unique())
+    trainings = [own[own["train_seed"] == seeds[place % len(seeds)]].assign(seed=place) for place in range(count)]
+    return pd.concat(trainings).set_index(PAIR)
+
+
 def cut_answers(answers: pd.DataFrame, compared: Sequence[Comparison]) -> pd.DataFrame:
     """Which answers are cut, and to how many words: ``CUT`` and ``response``, each once.
 
@@ -89,7 +109,7 @@ def cut_answers(answers: pd.DataFrame, compared: Sequence[Comparison]) -> pd.Dat
 
 
 def length_table(
-    answers: pd.DataFrame, cut: pd.DataFrame, compared: Sequence[Comparison], grouping: str, resamples: int, seed: int
+    answers: pd.DataFrame, cut: pd.DataFrame, compared: Sequence[Comparison], grouping: str = "study"
 ) -> pd.DataFrame:
     """Effects on the share of each group, in percentage points, a row a comparison and ``outcome``.
 
@@ -103,37 +123,41 @@ def length_table(
     """
     answers = answers.assign(group=groups_of(answers["response_emotion"], grouping))
     cut = cut.assign(group=groups_of(cut["response_emotion"], grouping)).set_index(CUT)["group"]
-    wordless = answers["words"].eq(0).groupby(answers["model"]).sum()
+    wordless, outcomes = answers["words"].eq(0).groupby(answers["model"]).sum(), COLUMN_ORDER[grouping]
     rows = []
     for pair in compared:
         both = pairs(answers, pair.model, pair.other, ["model", "train_seed", "words", "group"])
         said = both[both["words"].gt(0) & both["other_words"].gt(0)]
         shorter = said[["words", "other_words"]].min(axis=1)
-        cut_groups = [_group_when_cut(said, one, shorter, cut) for one in ("", "other_")]
-        shared = {"comparison": pair.kind, "model": pair.model, "against": pair.other}
+        as_is = _changes(said["group"], said["other_group"], outcomes)
+        when_cut = _changes(*(_group_when_cut(said, one, shorter, cut) for one in ("", "other_")), outcomes)
         counts = {
-            "pairs": len(said),
-            "left_out": len(both) - len(said),
-            "words": said["words"].mean(),
-            "words_against": said["other_words"].mean(),
-            "empty": int(wordless[pair.model]),
-            "empty_against": int(wordless[pair.other]),
-        }
-        for outcome in COLUMN_ORDER[grouping]:
-            as_is, when_cut = (
-                difference(*(groups.eq(outcome).astype(float) for groups in two), resamples, seed)
-                for two in ((said["group"], said["other_group"]), cut_groups)
-            )
-            row = shared | {"outcome": outcome} | {name: as_is[name] for name in ("change", "low", "high")}
-            row |= {"cut": when_cut["change"], "cut_low": when_cut["low"], "cut_high": when_cut["high"]}
+            "words": said["words"].mean(), "words_against": said["other_words"].mean(), "pairs": len(said),
+            "left_out": len(both) - len(said), "empty": wordless[pair.model], "empty_against": wordless[pair.other],
+        }  # fmt: skip
+        for outcome in outcomes:
+            row = {"comparison": pair.kind, "model": pair.model, "against": pair.other, "outcome": outcome}
+            row |= as_is[outcome] | {name.replace("change", "cut"): value for name, value in when_cut[outcome].items()}
             rows.append(row | at_equal_length(said, outcome) | counts)
-    return pd.DataFrame(rows, columns=_COLUMNS)
+    return pd.DataFrame(rows, columns=_COLUMNS).rename(columns={"change_low": "low", "change_high": "high"})
+
+
+def _changes(found: pd.Series, other: pd.Series, outcomes: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Outcome → ``change, change_low, change_high``; all missing where there is no pair. Index of both: ``PAIR``."""
+    if found.empty:
+        return {outcome: {} for outcome in outcomes}
+    tables = [pd.DataFrame(indicators(groups, outcomes)).reset_index() for groups in (found, other)]
+    changes = paired_changes(*(by_prompt(table, outcomes, PAIR[:1], drawn="seed") for table in tables))
+    named = {"change": changes["change"], "change_low": changes["low"], "change_high": changes["high"]}
+    return {
+        outcome: {name: 100 * values[place] for name, values in named.items()} for place, outcome in enumerate(outcomes)
+    }
 
 
 _COLUMNS = [
-    "comparison", "model", "against", "outcome", "change", "low", "high", "cut", "cut_low", "cut_high", "equal_length",
-    "equal_length_low", "equal_length_high", "reason", "words", "words_against", "pairs", "left_out", "empty",
-    "empty_against",
+    "comparison", "model", "against", "outcome", "change", "change_low", "change_high", "cut", "cut_low", "cut_high",
+    "equal_length", "equal_length_low", "equal_length_high", "reason", "words", "words_against", "pairs", "left_out",
+    "empty", "empty_against",
 ]  # fmt: skip
 
 
@@ -151,9 +175,9 @@ def at_equal_length(both: pd.DataFrame, outcome: str) -> dict[str, float | str]:
 
     A linear regression of yes or no on the model and the logarithm of the number of words, within prompts: each prompt
     has a level of its own (fixed effects). Answers to one prompt are not independent, and neither are those of one
-    training: the variance is the jackknife's over prompts and, where there are several, that over trainings added to it
-    (crossed clusters: Cameron & Miller 2015; left out one at a time, CV3: MacKinnon, Nielsen & Webb 2023), with t of
-    the degrees of freedom that Satterthwaite (1946) gives.
+    training: the variance over prompts and, where there are several, over trainings (crossed clusters: Cameron & Miller
+    2015) is the jackknife's, one left out at a time (CV3: MacKinnon, Nielsen & Webb 2023). Each is taken times the
+    square of its own quantile of Student's t, and the two are added (Howe 1974), as in all intervals over both.
     """
     from scipy.stats import t
 
@@ -169,12 +193,11 @@ def at_equal_length(both: pd.DataFrame, outcome: str) -> dict[str, float | str]:
     effect = _effect(whole)
     if np.isnan([effect, *np.concatenate(left_out)]).any():
         return _none("model and length cannot be told apart")
-    parts = np.array([((some - effect) ** 2).sum() * (len(some) - 1) / len(some) for some in left_out])
-    variance = parts.sum()
-    if np.isclose(variance, 0):
+    freedom = np.array([len(some) - 1 for some in left_out])
+    variances = np.array([((some - effect) ** 2).mean() for some in left_out]) * freedom
+    if np.isclose(variances.sum(), 0):
         return _none("no answer differs" if np.isclose(effect, 0) else "all answers differ alike")
-    freedom = variance**2 / sum(part**2 / (len(some) - 1) for part, some in zip(parts, left_out, strict=True))
-    half = t.ppf(0.975, freedom) * np.sqrt(variance)
+    half = np.sqrt((t.ppf((1 + LEVEL) / 2, freedom) ** 2 * variances).sum())
     low, high = np.clip([effect - half, effect + half], -1, 1)
     return dict(zip(_EQUAL, (100 * effect, 100 * low, 100 * high, ""), strict=True))
 

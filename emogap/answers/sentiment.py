@@ -6,7 +6,7 @@ same code. Shares are pooled: a row's percentages are those of all its answers t
 (``response_emotion`` is missing): it is in no share, and is counted beside; a file of counts has none.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,9 @@ import numpy as np
 
 from emogap.emotions import GROUPINGS, INDEX, LABELS, group_of, groups_of
 from emogap.errors import InputError
+from emogap.text import statistics
 from emogap.text.forms import Count, Form, Name, check, one_spelling, read_forms
 from emogap.text.reading import format_of, given_file, read_json
-from emogap.text.statistics import bootstrap_interval, holm_by, paired_p
 from emogap.train.models import Comparison
 
 if TYPE_CHECKING:
@@ -30,8 +30,12 @@ COLUMN_ORDER = {
     "goemotions": ("positive", "ambiguous", "neutral", "negative"),
 }
 """The order in which a table shows the groups."""
-_CHANGE_COLUMNS = ["comparison", "model", "against", "row", "outcome", "change", "low", "high", "prompts"]
-UNIT = ["model", "instruction_emotion", "prompt_id"]
+_CHANGE_COLUMNS = [
+    "comparison", "model", "against", "row", "outcome", "change", "low", "high", "sd_prompts", "sd_seeds",
+    "prompts",
+]  # fmt: skip
+_PROMPT = ["instruction_emotion", "prompt_id"]
+"""What tells prompts apart."""
 
 
 class _Counted(Form):
@@ -102,122 +106,103 @@ def _emotion_or_group(name: str, where: str, grouping: str) -> str:
     return lowered
 
 
-def shares_per_prompt(answers: "pd.DataFrame", grouping: str) -> "pd.DataFrame":
-    """Share of each group among what is said to a prompt (its samples and training seeds).
-
-    Index ``UNIT``, models in the order of the answers; a column a group, in the order shown, missing where all answers
-    are empty; ``answers``, how many are not; and ``empty``, how many are.
-    """
-    import pandas as pd
-
-    groups = groups_of(answers["response_emotion"], grouping)
-    said = groups.notna()
-    shares = {group: (groups == group).astype(float).where(said) for group in COLUMN_ORDER[grouping]}
-    by_prompt = [answers[name] for name in UNIT]
-    found = pd.DataFrame(shares).groupby(by_prompt, sort=False, dropna=False).mean()
-    counts = pd.DataFrame({"answers": said, "empty": ~said}).groupby(by_prompt, sort=False, dropna=False).sum()
-    return found.assign(**{name: counts[name].to_numpy() for name in counts})
-
-
-def sentiment_table(
-    answers: "pd.DataFrame", by: str, grouping: str = "study", resamples: int = 2000, seed: int = 0
-) -> "pd.DataFrame":
+def sentiment_table(answers: "pd.DataFrame", by: str, grouping: str = "study") -> "pd.DataFrame":
     """Percentages of each group among the answers, a row a model and a row of the published tables.
 
     ``by``: ``group`` (Table 5: the emotions asked for, folded into their groups), ``emotion`` (Table 17) or ``all``
     (one row, whatever was asked). Columns: ``model, row``, a percentage for each group, ``n`` (answers that say
     something), ``empty`` (those of a run's own answers that do not), the ends of the 95 % interval ``<group>_low``,
-    ``<group>_high`` (bootstrap over prompts; empty for a single prompt), and ``<group>_count``.
+    ``<group>_high`` (see ``statistics``; empty for a single prompt), ``<group>_count``, and, where a model has several
+    training seeds, how far prompts and seeds spread, ``<group>_sd_prompts``, ``<group>_sd_seeds``.
     """
     import pandas as pd
 
-    shares = shares_per_prompt(answers, grouping)
-    names = COLUMN_ORDER[grouping]
+    names = list(COLUMN_ORDER[grouping])
     rows = []
-    for (model, row), prompts in _parts(shares, by, grouping):
-        part = prompts[prompts["answers"] > 0]
-        weights = part["answers"].to_numpy()
-        values = part[list(names)].to_numpy()
-        counts = (values * weights[:, None]).sum(axis=0).round().astype(int)
-        low, high = bootstrap_interval(values, resamples, seed)
-        record = {"model": model, "row": row} | dict(zip(names, _percent(counts, weights.sum()), strict=True))
-        record["n"] = int(weights.sum())
-        if "response" in answers:
-            record["empty"] = int(prompts["empty"].sum())
+    for (model, row), part in _parts(answers, by, grouping):
+        said = part.dropna(subset=names)
+        counts, values = said[names].sum().astype(int), statistics.by_prompt(part, names, _PROMPT)
+        record = {"model": model, "row": row} | (100 * counts / len(said)).to_dict() | {"n": len(said)}
+        record |= {"empty": len(part) - len(said)} if "response" in part else {}
+        (low, high), (prompts, seeds) = statistics.share_interval(values), statistics.spreads(values)
         for place, name in enumerate(names):
             record |= {f"{name}_low": 100 * low[place], f"{name}_high": 100 * high[place]}
-        record |= {f"{name}_count": int(count) for name, count in zip(names, counts, strict=True)}
+        record |= {f"{name}_count": count for name, count in counts.items()}
+        for place, name in enumerate(names):
+            record |= {f"{name}_sd_prompts": 100 * prompts[place], f"{name}_sd_seeds": 100 * seeds[place]}
         rows.append(record)
-    columns = ["model", "row", *names, "n"]
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+    return statistics.without_spreads(
+        pd.DataFrame(rows) if rows else pd.DataFrame(columns=["model", "row", *names, "n"])
+    )
 
 
-def _percent(counts: np.ndarray, total: int) -> np.ndarray:
-    return 100 * counts / total if total else np.full(len(counts), np.nan)
-
-
-def _parts(shares: "pd.DataFrame", by: str, grouping: str) -> Iterator[tuple[tuple[str, str], "pd.DataFrame"]]:
-    """((model, row), the prompts of that row), models in their order, rows in the tables' order."""
-    models = shares.index.get_level_values("model")
-    asked = shares.index.get_level_values("instruction_emotion")
+def _parts(answers: "pd.DataFrame", by: str, grouping: str) -> Iterator[tuple[tuple[str, str], "pd.DataFrame"]]:
+    """((model, row), the answers of that row, with 1 or 0 for each group, missing where one is empty), models in their
+    order, rows in the tables'."""
+    found, asked = groups_of(answers["response_emotion"], grouping), answers["instruction_emotion"]
+    answers = answers.assign(**indicators(found, COLUMN_ORDER[grouping]))
     rows, order = {
         "group": lambda: (asked.map(lambda name: group_of(name, grouping)), COLUMN_ORDER[grouping]),
         "emotion": lambda: (asked, LABELS),
-        "all": lambda: (np.full(len(asked), "all"), ("all",)),
+        "all": lambda: (asked.map(lambda _: "all"), ("all",)),
     }[by]()
-    for model in models.unique():
-        for row in order:
-            part = shares[(models == model) & (rows == row)]
-            if len(part):
-                yield (model, row), part
+    parts = dict(list(answers.groupby([answers["model"], rows], sort=False)))
+    yield from (
+        ((model, row), parts[model, row])
+        for model in answers["model"].unique()
+        for row in order
+        if (model, row) in parts
+    )
+
+
+def indicators(found: "pd.Series", outcomes: Iterable[str]) -> dict[str, "pd.Series"]:
+    """Outcome → 1.0 where it was found, 0.0 where another was, missing where none was."""
+    return {outcome: found.eq(outcome).astype(float).where(found.notna()) for outcome in outcomes}
+
+
+def on_same_prompts(
+    one: "pd.DataFrame", other: "pd.DataFrame", outcomes: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two models' outcomes (``indicators``) as ``by_prompt`` lays them out, of the prompts to which both say
+    something: float64 of shape (outcomes, prompts, training seeds, samples)."""
+    import pandas as pd
+
+    both = [part.dropna(subset=outcomes) for part in (one, other)]
+    own, others = (pd.MultiIndex.from_frame(part[_PROMPT]).unique() for part in both)
+    after, before = (statistics.by_prompt(part, outcomes, _PROMPT, own[own.isin(others)]) for part in both)
+    return after, before
 
 
 def change_table(
-    answers: "pd.DataFrame",
-    comparisons: Sequence[Comparison],
-    by: str,
-    grouping: str = "study",
-    resamples: int = 2000,
-    seed: int = 0,
+    answers: "pd.DataFrame", comparisons: Sequence[Comparison], by: str, grouping: str = "study"
 ) -> "pd.DataFrame":
     """Models against each other on the same prompts, those to which both say something, in percentage points.
 
     One row a comparison, row and outcome (every group for ``by="group"``; ``positive`` alone for ``by="emotion"``):
-    ``change`` with its 95 % interval (bootstrap over prompts), the paired test's ``p`` and ``p_holm``, corrected for
-    all tests of the same kind of comparison.
+    ``change`` with its paired 95 % interval, where a model has several training seeds how far the changes of prompts
+    and of seeds spread (``sd_prompts``, ``sd_seeds``), the paired test's ``p`` (see ``statistics``) and ``p_holm``,
+    corrected for all tests of the same kind of comparison.
     """
     import pandas as pd
 
-    shares = shares_per_prompt(answers, grouping)
-    parts = dict(_parts(shares, by, grouping))
+    parts = dict(_parts(answers, by, grouping))
     outcomes = list(COLUMN_ORDER[grouping]) if by == "group" else ["positive"]
     rows = []
     for pair, row in [(pair, row) for pair in comparisons for model, row in parts if model == pair.model]:
         if (pair.other, row) not in parts:
             continue
-        both = (parts[name, row].droplevel("model").dropna() for name in (pair.model, pair.other))
-        after, before = next(both).align(next(both), join="inner", axis=0)
-        if after.empty:
+        after, before = on_same_prompts(parts[pair.model, row], parts[pair.other, row], outcomes)
+        prompts = after.shape[1]
+        if not prompts:
             continue
-        difference = (after - before)[outcomes].to_numpy()
-        low, high = bootstrap_interval(difference, resamples, seed)
+        keys = {"comparison": pair.kind, "model": pair.model, "against": pair.other, "row": row}
+        changes = statistics.paired_changes(after, before)
         for place, outcome in enumerate(outcomes):
-            rows.append(
-                {
-                    "comparison": pair.kind,
-                    "model": pair.model,
-                    "against": pair.other,
-                    "row": row,
-                    "outcome": outcome,
-                    "change": 100 * difference[:, place].mean(),
-                    "low": 100 * low[place],
-                    "high": 100 * high[place],
-                    "prompts": len(after),
-                    "p": paired_p(before[outcome].to_numpy(), after[outcome].to_numpy(), resamples, seed),
-                }
-            )
+            numbers = {name: 100 * values[place] for name, values in changes.items()}
+            p = statistics.paired_p(after[place], before[place])
+            rows.append(keys | {"outcome": outcome, **numbers, "prompts": prompts, "p": p})
     table = pd.DataFrame(rows, columns=[*_CHANGE_COLUMNS, "p"])
-    return table.assign(p_holm=holm_by(table["comparison"], table["p"]))
+    return statistics.without_spreads(table.assign(p_holm=statistics.holm_by(table["comparison"], table["p"])))
 
 
 def asked_and_found(answers: "pd.DataFrame") -> "pd.DataFrame":
@@ -293,7 +278,7 @@ def _following(answers: "pd.DataFrame", owner: np.ndarray, grouping: str) -> Cal
     return measure
 
 
-def language_table(scores: "pd.DataFrame", resamples: int, seed: int) -> "pd.DataFrame":
+def language_table(scores: "pd.DataFrame") -> "pd.DataFrame":
     """What sentiment alone does not show, a row a model, from the long table of scores: how often the emotion asked for
     is found (in answers that say something: ``n``), whether answers are cut or empty, how varied they are, and how well
     plain text is still predicted."""
@@ -304,13 +289,9 @@ def language_table(scores: "pd.DataFrame", resamples: int, seed: int) -> "pd.Dat
         own = scores[scores["model"] == model]
         row = {"model": model, "n": int((own["metric"] == "top1").sum())}
         for metric in ("top1", "top3"):
-            values = own[own["metric"] == metric].groupby("item")["value"].mean().to_numpy()
-            low, high = bootstrap_interval(values[:, None], resamples, seed)
-            row |= {
-                metric: 100 * values.mean(),
-                f"{metric}_low": 100 * low[0],
-                f"{metric}_high": 100 * high[0],
-            }
+            (values,) = statistics.by_prompt(own[own["metric"] == metric], ["value"], ["item"])
+            low, high = statistics.share_interval(values)
+            row |= {metric: 100 * statistics.centre(values), f"{metric}_low": 100 * low, f"{metric}_high": 100 * high}
         mean = own[own["task"] == "answers"].groupby("metric")["value"].mean()
         row |= {
             "words": mean["words"],
@@ -320,7 +301,7 @@ def language_table(scores: "pd.DataFrame", resamples: int, seed: int) -> "pd.Dat
             "distinct_2": mean.get("distinct_2"),
             "repeated_3": 100 * mean.get("repeated_3", np.nan),
         }
-        rows.append(row | _plain_text(own, resamples, seed))
+        rows.append(row | _plain_text(own))
     return pd.DataFrame(rows)
 
 
@@ -333,28 +314,25 @@ def _of_said(scores: "pd.DataFrame") -> "pd.DataFrame":
     return scores[~is_empty | scores["task"].ne("sentiment")]
 
 
-def _plain_text(scores: "pd.DataFrame", resamples: int, seed: int) -> dict[str, float]:
-    """Perplexity a token of the plain text with its 95 % interval (bootstrap over passages), and bits a character,
-    which can be compared between models of different tokenizers."""
-    from scipy.stats import bootstrap
+def _plain_text(scores: "pd.DataFrame") -> dict[str, float]:
+    """Perplexity a token of the plain text with its 95 % interval over passages (and seeds), and bits a character,
+    which can be compared between models of different tokenizers.
 
+    The interval is that of nats a token, a ratio of means, by its linear part in each passage (Cochran 1977, section
+    2.11).
+    """
     wide = scores[scores["task"] == "plain_text"].pivot_table(
         index=["train_seed", "item"], columns="metric", values="value"
     )
     if wide.empty:
         return {}
-    nats, tokens = wide["nats"].to_numpy(), wide["tokens"].to_numpy()
-    interval = bootstrap(
-        (nats, tokens),
-        lambda x, y, axis: np.exp(x.sum(axis=axis) / y.sum(axis=axis)),
-        paired=True,
-        n_resamples=resamples,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
+    nats, tokens = wide["nats"], wide["tokens"]
+    ratio = nats.sum() / tokens.sum()
+    linear = ratio + (nats - ratio * tokens) / tokens.mean()
+    low, high = statistics.mean_interval(linear.unstack("train_seed").to_numpy())
     return {
-        "perplexity": float(np.exp(nats.sum() / tokens.sum())),
-        "perplexity_low": float(interval.low),
-        "perplexity_high": float(interval.high),
+        "perplexity": float(np.exp(ratio)),
+        "perplexity_low": float(np.exp(low)),
+        "perplexity_high": float(np.exp(high)),
         "bits_per_character": float(nats.sum() / np.log(2) / wide["characters"].sum()),
     }

@@ -1,5 +1,6 @@
 """The report's tables and figures about the emotion of answers: which there are, and what their captions say."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -19,15 +20,17 @@ from emogap.records import EMOTIONS, SCORES, read_rows
 from emogap.store.artefacts import write_text
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View, to_latex
+from emogap.text.statistics import INTERVALS_RULE, what_is_drawn
 from emogap.train.models import CORRECTED, Comparison, compared, comparisons, separated, study_models
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CONDITIONS = {"": "asked, sampled", "_greedy": "asked, greedy", "_empty": "nothing asked"}
-_INTERVALS = "in percent, with 95 % bootstrap intervals over prompts"
+_INTERVALS = "in percent, with 95 % intervals (Wilson's) {drawn}"
 _EMPTY = "; n: answers that say something, empty ones are counted beside"
-_TESTS = f"paired test over prompts, p also corrected {CORRECTED}"
+_CHANGES = "95 % intervals (Newcombe's, paired) {drawn}"
+_TESTS = f"{_CHANGES}; paired test over the same, p also corrected {CORRECTED}"
 
 VIEW = View({"": 2, "p": ".3g", "p_holm": ".3g"})
 """Percentages to the two decimals of the published tables; a p-value supports no more than three digits."""
@@ -37,7 +40,7 @@ _VIEWS = {
     "language": View({"": 2, "words": 1, "distinct_1": 3, "distinct_2": 3, "bits_per_character": 3}),
 }
 
-# Name → place in the report, caption. {judge}, {grouping}, {model}, {what} and {separated} are filled in.
+# Name → place in the report, caption. {judge}, {grouping}, {model}, {what}, {separated} and {drawn} are filled in.
 _TABLES = {
     "sentiment_groups": (60, f"Emotions that {{judge}} found, by the group asked for, {_INTERVALS}{_EMPTY}."),
     "sentiment_emotions": (62, f"Emotions that {{judge}} found, by the emotion asked for, {_INTERVALS}{_EMPTY}."),
@@ -56,24 +59,29 @@ _TABLES = {
         "Agreement of every two judges about the same answers, empty ones left out, in percent; kappa: beyond chance. "
         f"{VADER} is a lexicon and knows groups alone; beside it an ambiguous emotion is neutral.",
     ),
-    "language": (69, "Asked emotion found, cut and empty answers, variety of words, perplexity of plain text."),
     "sentiment_judges": (
         61,
         "{what}: change of the positive and the negative share as each judge sees it, in percentage points, over all "
-        "prompts to which both models say something.{separated}",
+        f"prompts to which both models say something; {_CHANGES}.{{separated}}",
     ),
     "sentiment_length": (
         61,
         "{what}: change of the share of each group that {judge} finds, in percentage points, in pairs of answers of "
-        "which both say a word: as they are; cut to the words of the shorter one; and at equal length (linear "
-        "regression on model and logarithm of words within prompts, jackknife over prompts and trainings).{separated}",
+        f"which both say a word: as they are, and cut to the words of the shorter one, {_CHANGES}; and at equal length "
+        "(linear regression on model and logarithm of words within prompts, 95 % intervals by the jackknife over "
+        "prompts and training seeds).{separated}",
+    ),
+    "language": (
+        69,
+        "Asked emotion found, cut and empty answers, variety of words, perplexity of plain text; 95 % intervals "
+        "{drawn} (shares: Wilson's; perplexity: Student's t over passages).",
     ),
 }
 _FIGURES = {
     "sentiment_groups": (60, "What each model answers to prompts of each group, as {judge} finds it.",
                          "Stacked bars, one a model, in a panel for each group of emotions asked for."),
-    "sentiment_change": (63, "{what}: change of the positive share, by emotion asked for, with 95 % intervals."
-                             "{separated}",
+    "sentiment_change": (63, "{what}: change of the positive share, by emotion asked for; "
+                             f"{_CHANGES}.{{separated}}",
                          "Points with intervals, a row a group or an emotion, a panel a fine-tuned model."),
     "asked_and_found": (65, "Emotion asked for and emotion found in the answers of {model}.",
                         "Heat map with 28 rows (asked) and 28 columns (found)."),
@@ -90,24 +98,33 @@ def sentiment_drawings(config: Config) -> Iterator[Drawing]:
     answers |= {f"responses {model.key}": responses_path(config, own, model) for model in study_models(config)}
     settings, cached = config.flat("sentiment", "grouping", "bootstrap"), cache(partial(read_answers, config, own))
 
-    def one(name: str, lead: str, inputs: Mapping[str, Path], draw: Callable[..., Iterator[Shown]]) -> Drawing:
+    def one(
+        name: str,
+        lead: str,
+        inputs: Mapping[str, Path],
+        draw: Callable[..., Iterator[Shown]],
+        rules: Mapping[str, str] = INTERVALS_RULE,
+    ) -> Drawing:
         shown = lambda: draw(config, cached())  # noqa: E731
-        shaped = settings | empty_rule(path for name, path in inputs.items() if name in emotions)
-        return drawing(config.home.evaluation, name, f"tables/{lead}", inputs, shown, shaped, config.seed)
+        rules = {**rules, **empty_rule(path for name, path in inputs.items() if name in emotions)}
+        lead = f"tables/{lead}"
+        return drawing(config.home.evaluation, name, lead, inputs, shown, settings, config.seed, rules=rules)
 
+    judges = answers | {piece.path.stem: piece.path for piece in polarity_pieces(config)}
     yield one("sentiment", "sentiment_groups", answers, _shares)
     yield one("change", "sentiment_change_groups", answers, _changes)
-    yield one("asked-and-found", "asked_and_found", answers, _asked_and_found)
+    yield one("judges", "sentiment_judges", judges, _effects_by_judge, {})
+    yield one("length", "sentiment_length", answers | {"emotions cut": cut_piece(config).path}, _at_equal_length, {})
+    yield one("asked-and-found", "asked_and_found", answers, _asked_and_found, {})
     yield one("conditions", "sentiment_conditions", answers | emotions, _controls)
-    judges = answers | {piece.path.stem: piece.path for piece in polarity_pieces(config)}
-    yield one("agreement", "classifier_agreement", judges, _agreement)
-    yield one("judges", "sentiment_judges", judges, _effects_by_judge)
-    yield one("length", "sentiment_length", answers | {"emotions cut": cut_piece(config).path}, _at_equal_length)
+    yield one("agreement", "classifier_agreement", judges, _agreement, {})
     yield one("language", "language", answers | _language_files(config), _language)
 
 
 def _filled(config: Config, text: str, **values: str) -> str:
-    return text.format(judge=config.sentiment.classifiers[0].name, **values)
+    seeds = Counter(model.name for model in study_models(config))
+    drawn = what_is_drawn(max(seeds.values(), default=1))
+    return text.format(judge=config.sentiment.classifiers[0].name, drawn=drawn, **values)
 
 
 def _table(config: Config, name: str, table: "pd.DataFrame", **values: str) -> Shown:
@@ -123,10 +140,6 @@ def _figure(config: Config, name: str, figure: "Figure", model: str = "", **valu
     return Exhibit(name, "figure", caption, order, alt=alt), figure
 
 
-def _drawing(config: Config) -> dict[str, int]:
-    return {"resamples": config.sentiment.bootstrap, "seed": config.seed}
-
-
 def _bases(config: Config) -> dict[str, str]:
     return {model.name: model.base for model in study_models(config)}
 
@@ -137,16 +150,16 @@ def _agreement(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
 
 
 def _effects_by_judge(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
-    answers, compared_models = with_lexicon(config, everyone), comparisons(config)
-    table = effects_by_judge(answers, compared_models, config.sentiment.grouping, **_drawing(config))
-    yield _table(config, "sentiment_judges", table, **_said(compared_models))
+    pairs = comparisons(config)
+    table = effects_by_judge(with_lexicon(config, everyone), pairs, config.sentiment.grouping)
+    yield _table(config, "sentiment_judges", table, **_said(pairs))
 
 
 def _at_equal_length(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
     answers, cut = counted(judged(config, everyone)), read_rows(cut_piece(config).path, EMOTIONS)
-    compared_models = comparisons(config)
-    table = length_table(answers, cut, compared_models, config.sentiment.grouping, **_drawing(config))
-    yield _table(config, "sentiment_length", table, **_said(compared_models))
+    pairs = comparisons(config)
+    table = length_table(answers, cut, pairs, config.sentiment.grouping)
+    yield _table(config, "sentiment_length", table, **_said(pairs))
 
 
 def _shares(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
@@ -155,8 +168,8 @@ def _shares(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
     answers = judged(config, everyone)
     for grouping in GROUPINGS:
         name = "sentiment" if grouping == config.sentiment.grouping else "other_grouping"
-        groups = sentiment.sentiment_table(answers, "group", grouping, **_drawing(config))
-        emotions = sentiment.sentiment_table(answers, "emotion", grouping, **_drawing(config))
+        groups = sentiment.sentiment_table(answers, "group", grouping)
+        emotions = sentiment.sentiment_table(answers, "emotion", grouping)
         yield _table(config, f"{name}_groups", groups, grouping=grouping)
         yield _table(config, f"{name}_emotions", emotions, grouping=grouping)
         if name == "sentiment":
@@ -172,8 +185,8 @@ def _changes(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
     from emogap.answers.sentiment_figures import change_per_emotion
 
     answers, pairs, grouping = judged(config, everyone), comparisons(config), config.sentiment.grouping
-    groups = sentiment.change_table(answers, pairs, "group", grouping, **_drawing(config))
-    emotions = sentiment.change_table(answers, pairs, "emotion", grouping, **_drawing(config))
+    groups = sentiment.change_table(answers, pairs, "group", grouping)
+    emotions = sentiment.change_table(answers, pairs, "emotion", grouping)
     said = _said(pairs)
     yield _table(config, "sentiment_change_groups", groups, **said)
     yield _table(config, "sentiment_change_emotions", emotions, **said)
@@ -195,7 +208,7 @@ def _controls(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
     tables = []
     for condition in conditions(config):
         own = judged(config, read_answers(config, condition))
-        table = sentiment.sentiment_table(own, "all", grouping, **_drawing(config))
+        table = sentiment.sentiment_table(own, "all", grouping)
         tables.append(table.drop(columns="row").assign(condition=_CONDITIONS[condition.suffix]))
     together = pd.concat(tables, ignore_index=True)
     together.insert(1, "condition", together.pop("condition"))
@@ -209,8 +222,8 @@ def _language(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
 
     answers = judged(config, everyone)
     scores = pd.concat([read_rows(path, SCORES) for path in _language_files(config).values()], ignore_index=True)
-    language = sentiment.language_table(scores, **_drawing(config))
-    positive = sentiment.sentiment_table(answers, "all", config.sentiment.grouping, **_drawing(config))
+    language = sentiment.language_table(scores)
+    positive = sentiment.sentiment_table(answers, "all", config.sentiment.grouping)
     yield _table(config, "language", language)
     yield _figure(config, "language", language_and_sentiment(positive, language, _bases(config)))
 
@@ -220,7 +233,7 @@ def _language_files(config: Config) -> dict[str, Path]:
     return {f"{m.key} {task}": config.home.task_scores(m.key, task) for m in study_models(config) for task in tasks}
 
 
-def counts_exhibits(counts: Path, out: Path, grouping: str, resamples: int, seed: int) -> list[Path]:
+def counts_exhibits(counts: Path, out: Path, grouping: str) -> list[Path]:
     """Tables (CSV, LaTeX) and the stacked bars from a file of counts alone; the paths of the CSV files.
 
     Raises ``MissingInput`` or ``InputError``.
@@ -228,10 +241,7 @@ def counts_exhibits(counts: Path, out: Path, grouping: str, resamples: int, seed
     from emogap.answers.sentiment_figures import stacked_groups
 
     answers = sentiment.read_counts(counts, grouping)
-    tables = {
-        f"sentiment_{by}s": sentiment.sentiment_table(answers, by, grouping, resamples, seed)
-        for by in ("group", "emotion")
-    }
+    tables = {f"sentiment_{by}s": sentiment.sentiment_table(answers, by, grouping) for by in ("group", "emotion")}
     for name, table in tables.items():
         write_text(out / f"{name}.csv", table.to_csv(index=False))
         write_text(out / f"{name}.tex", to_latex(table, VIEW))

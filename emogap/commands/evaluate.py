@@ -70,8 +70,7 @@ def _sentiment(arguments: argparse.Namespace) -> None:
         return
     from emogap.answers.sentiment_exhibits import counts_exhibits
 
-    settings = config.sentiment
-    for path in counts_exhibits(arguments.counts, arguments.out, settings.grouping, settings.bootstrap, config.seed):
+    for path in counts_exhibits(arguments.counts, arguments.out, config.sentiment.grouping):
         print(path)
 
 

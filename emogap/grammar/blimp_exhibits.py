@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from emogap.config import Config
 from emogap.grammar import blimp_tables
 from emogap.grammar.blimp import BLIMP
-from emogap.grammar.task_tables import DIFFERENCES
+from emogap.grammar.task_tables import DIFFERENCES, seeds
 from emogap.grammar.tasks import Measured
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View, cells
+from emogap.text.statistics import INTERVALS_RULE, what_is_drawn
 from emogap.train.models import CORRECTED, NO_TRAINED, compared, separated
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def blimp_drawing(config: Config) -> Drawing:
     """The study's: every model it measures, each against its controls and its base."""
     settings, shown = config.flat("blimp", "paradigms"), partial(_of_study, config)
     folder, lead, inputs = config.home.evaluation, "tables/blimp_accuracy", BLIMP.tables(config)
-    return drawing(folder, "blimp", lead, inputs, shown, settings, optional=["tables/blimp_accuracy_numbers"])
+    return drawing(folder, "blimp", lead, inputs, shown, settings, optional=["tables/blimp_accuracy_numbers"],
+                   rules=INTERVALS_RULE)  # fmt: skip
 
 
 def _of_study(config: Config) -> Iterator[Shown]:
@@ -49,20 +51,21 @@ def blimp_exhibits(config: Config, found: Measured, published: Path | None = Non
     """Tables and figures of any scores."""
     correct = blimp_tables.correct_pairs(found.scores)
     accuracies = blimp_tables.accuracies(correct)
-    yield _accuracies(accuracies, "phenomenon")
+    drawn = what_is_drawn(seeds(correct), "pairs")
+    yield _accuracies(accuracies, "phenomenon", drawn)
     yield from _differences(correct, found, "phenomenon")
     if config.blimp.paradigms:
         correct = blimp_tables.by_paradigm(correct)
-        yield _accuracies(blimp_tables.accuracies(correct), "paradigm")
+        yield _accuracies(blimp_tables.accuracies(correct), "paradigm", drawn)
         yield from _differences(correct, found, "paradigm")
     yield from _beside_published(accuracies, published)
 
 
-def _accuracies(accuracies: "pd.DataFrame", group: str) -> Shown:
+def _accuracies(accuracies: "pd.DataFrame", group: str, drawn: str) -> Shown:
     """Seen: a row a group, a column a model, ``84.0 [82, 86]``; below them the number of ties."""
     caption = (
-        "Accuracy on minimal pairs in percent, with 95 % intervals (items pooled): the share of pairs whose "
-        "grammatical sentence is the likelier one; ties count one half."
+        "Accuracy on minimal pairs in percent: the share of pairs whose grammatical sentence is the likelier one; ties "
+        f"count one half. 95 % intervals (Wilson's) {drawn}."
     )
     known = BLIMP.name if group == "phenomenon" else None
     digits = {"accuracy": ".1f", "low": ".0f", "high": ".0f"}
@@ -79,9 +82,11 @@ def _differences(correct: "pd.DataFrame", found: Measured, group: str) -> Iterat
         return
     name, order = f"blimp_differences{_ending(group)}", _ORDERS[group]
     what, unless = compared(found.comparisons), separated(found.comparisons)
-    caption = f"Difference in accuracy over the same pairs, in percentage points. {what}; {_TESTS}.{unless}"
+    drawn = what_is_drawn(seeds(correct), "pairs")
+    ends = f"95 % intervals (Newcombe's, paired) {drawn}"
+    caption = f"Difference in accuracy over the same pairs, in percentage points. {what}; {ends}; {_TESTS}.{unless}"
     yield Exhibit(name, "table", caption, order + 2, view=DIFFERENCES), table.rename(columns={"group": group})
-    caption = f"Differences in accuracy on minimal pairs, by {group}, with 95 % intervals. {what}.{unless}"
+    caption = f"Differences in accuracy on minimal pairs, by {group}; {ends}. {what}.{unless}"
     alt = f"a panel a kind of comparison; for each {group}, points with intervals around a zero line"
     figure = differences_figure(table, found.bases)
     yield Exhibit(name, "figure", caption, order + 2, alt=alt), figure
@@ -110,7 +115,8 @@ def printed(config: Config, found: Measured, published: Path | None = None) -> s
     """What the command line shows: accuracies side by side, ties, and what changed from the base over all pairs."""
     correct = blimp_tables.correct_pairs(found.scores)
     accuracies = blimp_tables.accuracies(correct)
-    exhibit, table = _accuracies(accuracies, "phenomenon")
+    drawn = what_is_drawn(seeds(correct), "pairs")
+    exhibit, table = _accuracies(accuracies, "phenomenon", drawn)
     parts = [cells(table, exhibit.view).to_string(index=False)]
     changed = blimp_tables.differences(correct, found.comparisons)
     whole = changed[changed["group"].isin([blimp_tables.ALL, blimp_tables.MEAN])]
@@ -122,7 +128,7 @@ def printed(config: Config, found: Measured, published: Path | None = None) -> s
             f"({row.p_holm:.2g} corrected for {tests[row.comparison]} comparisons)"
         )
     parts.append(
-        "Accuracy in percent with 95 % intervals; a tie counts one half. Empty context of the first token: "
+        f"Accuracy in percent with 95 % intervals {drawn}; a tie counts one half. Empty context of the first token: "
         + ", ".join(dict.fromkeys(found.contexts.values()))
     )
     beside = blimp_tables.beside_published(accuracies, blimp_tables.published_accuracies(published))

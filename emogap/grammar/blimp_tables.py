@@ -1,7 +1,7 @@
 """Accuracies on minimal pairs, and how a model's differ from its control's and its base's over the same pairs.
 
-Tables are made from whether each pair was decided rightly: columns model, item (``<UID>/<pair_id>``), group (the
-phenomenon), value (0, 0.5 for a tie, 1). Percentages and percentage points.
+Tables are made from whether each pair was decided rightly: columns model, train_seed, item (``<UID>/<pair_id>``), group
+(the phenomenon), value (0, 0.5 for a tie, 1). Percentages and percentage points.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from emogap.errors import InputError
 from emogap.grammar import task_tables
 from emogap.published import published
 from emogap.store.views import told_apart
+from emogap.text import statistics
 from emogap.text.forms import Form, Name, Number, read_forms
 from emogap.text.reading import given_file
-from emogap.text.statistics import Z
 from emogap.train.models import Comparison
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ PUBLISHED_ITEMS = 57_812
 
 
 def correct_pairs(scores: "pd.DataFrame") -> "pd.DataFrame":
-    """model, item, group, value of the rows that say whether a pair was decided rightly."""
-    correct = scores.loc[scores["metric"] == "correct", ["model", "item", "group", "value"]].reset_index(drop=True)
+    """model, train_seed, item, group, value of the rows that say whether a pair was decided rightly."""
+    columns = ["model", "train_seed", "item", "group", "value"]
+    correct = scores.loc[scores["metric"] == "correct", columns].reset_index(drop=True)
     return correct.assign(group=correct["group"].map(_group_name))
 
 
@@ -44,41 +45,47 @@ def _group_name(group: str) -> str:
 
 
 def accuracies(correct: "pd.DataFrame") -> "pd.DataFrame":
-    """A row a model and group: pairs, paradigms, ties, accuracy over the pairs with its interval, mean of paradigms.
+    """A row a model and group: pairs, paradigms, ties (of a seed, on average), accuracy over the pairs with its
+    interval, mean of paradigms.
 
-    Two rows more for each model: all pairs together, and the unweighted mean over the groups. Intervals: Wilson's; of
-    the mean over groups the normal one, the variances of the groups' accuracies added.
+    Two rows more for each model: all pairs together, and the unweighted mean over the groups. Intervals: see
+    ``statistics``; that of the mean joins those of the groups.
     """
     import pandas as pd
 
     rows = []
     for model, of_model in correct.groupby("model", sort=False):
-        rows += [_accuracy_row(model, group, part) for group, part in of_model.groupby("group", sort=True)]
-        rows.append(_accuracy_row(model, ALL, of_model))
-        rows.append(_mean_row(model, of_model))
-    return pd.DataFrame(rows)
+        groups = dict(list(of_model.groupby("group", sort=True)))
+        parts = {group: task_tables.array(part) for group, part in groups.items()}
+        rows += [_accuracy_row(model, group, groups[group], values) for group, values in parts.items()]
+        rows.append(_accuracy_row(model, ALL, of_model, np.concatenate(list(parts.values()))))
+        rows.append(_mean_row(model, of_model, list(parts.values())))
+    return statistics.without_spreads(pd.DataFrame(rows))
 
 
-def _accuracy_row(model: str, group: str, part: "pd.DataFrame") -> dict[str, Any]:
-    values, paradigms = part["value"], by_paradigm(part).groupby("group")["value"].mean()
-    return {
-        "model": model, "group": group, "pairs": len(values), "paradigms": len(paradigms),
-        "ties": int((values == 0.5).sum()), **task_tables.accuracy(values),
+def _accuracy_row(model: str, group: str, part: "pd.DataFrame", values: np.ndarray) -> dict[str, Any]:
+    paradigms = by_paradigm(part).groupby("group")["value"].mean()
+    return _counts(model, group, len(values), len(paradigms), part) | task_tables.accuracy(values) | {
         "mean_of_paradigms": 100 * paradigms.mean(),
     }  # fmt: skip
 
 
-def _mean_row(model: str, part: "pd.DataFrame") -> dict[str, Any]:
-    groups = part.groupby("group")["value"].agg(["mean", "var", "size"])
-    mean = 100 * groups["mean"].mean()
-    # A group of one pair has no variance, and then the mean no interval.
-    spread = 100 * Z * np.sqrt((groups["var"] / groups["size"]).sum(skipna=False)) / len(groups)
+def _mean_row(model: str, part: "pd.DataFrame", groups: list[np.ndarray]) -> dict[str, Any]:
+    low, high = statistics.mean_share_interval(groups)
     paradigms = by_paradigm(part).assign(phenomenon=part["group"]).groupby(["phenomenon", "group"])["value"].mean()
-    return {
-        "model": model, "group": MEAN, "pairs": len(part), "paradigms": len(paradigms),
-        "ties": int((part["value"] == 0.5).sum()), "accuracy": mean, "low": mean - spread, "high": mean + spread,
+    return _counts(model, MEAN, sum(map(len, groups)), len(paradigms), part) | {
+        "accuracy": 100 * np.mean([values.mean() for values in groups]), "low": 100 * low, "high": 100 * high,
         "mean_of_paradigms": 100 * paradigms.groupby("phenomenon").mean().mean(),
     }  # fmt: skip
+
+
+def _counts(model: str, group: str, pairs: int, paradigms: int, part: "pd.DataFrame") -> dict[str, Any]:
+    ties = _whole((part["value"] == 0.5).sum() / part["train_seed"].nunique())
+    return {"model": model, "group": group, "pairs": pairs, "paradigms": paradigms, "ties": ties}
+
+
+def _whole(number: float) -> float:
+    return int(number) if number == int(number) else float(number)
 
 
 def differences(correct: "pd.DataFrame", comparisons: Sequence[Comparison]) -> "pd.DataFrame":
@@ -86,69 +93,39 @@ def differences(correct: "pd.DataFrame", comparisons: Sequence[Comparison]) -> "
     difference, low, high, p, p_holm; all pairs together and the mean over the groups below the groups (see
     ``task_tables.compared_values``).
 
-    ``gained``: pairs that the model decides rightly and the other does not, ties as halves.
+    ``gained``: pairs that the model decides rightly and the other does not, ties as halves, on average over seeds.
     """
-    columns = ("group", "pairs", "gained", "lost", "difference", "low", "high", "p")
+    columns = ("group", "pairs", "gained", "lost", "difference", "low", "high", "sd_prompts", "sd_seeds", "p")
     return task_tables.compared_values(correct, comparisons, ["group", "item"], _changes, columns)
 
 
-def _changes(before: "pd.Series", after: "pd.Series") -> list[dict[str, Any]]:
-    change = after - before
-    groups = {group: values.to_numpy() for group, values in change.groupby(level="group", sort=True)}
-    parts = {group: _difference(values) for group, values in groups.items()}
-    parts |= {ALL: _difference(change.to_numpy()), MEAN: _mean_difference(list(groups.values()))}
+def _changes(before: "pd.DataFrame", after: "pd.DataFrame") -> list[dict[str, Any]]:
+    import pandas as pd
+
+    old, groups = dict(list(before.groupby("group"))), {}
+    for group, new in after.groupby("group", sort=True):
+        items = pd.MultiIndex.from_arrays([new["item"].unique()], names=["item"])
+        groups[group] = task_tables.array(new, items), task_tables.array(old[group], items)
+    everything = tuple(np.concatenate(values) for values in zip(*groups.values(), strict=True))
+    parts = {
+        group: _gains(*pair) | task_tables.difference(*pair) for group, pair in (groups | {ALL: everything}).items()
+    }
+    parts[MEAN] = _gains(*everything) | _mean_difference(list(groups.values()))
     return [{"group": group} | part for group, part in parts.items()]
 
 
-def _difference(change: np.ndarray) -> dict[str, Any]:
-    centre, variance = _adjusted(change)
-    spread = Z * np.sqrt(variance)
-    return {
-        "pairs": len(change), "gained": change[change > 0].sum(), "lost": abs(change[change < 0].sum()),
-        "difference": 100 * change.mean(), "low": 100 * (centre - spread), "high": 100 * (centre + spread),
-        "p": exact_p(change),
-    }  # fmt: skip
+def _gains(after: np.ndarray, before: np.ndarray) -> dict[str, float]:
+    change = after - before.swapaxes(1, 2)  # every seed of the one against every seed of the other
+    gained, lost = (np.maximum(sign * change, 0).mean(axis=(1, 2)).sum() for sign in (1, -1))
+    return {"pairs": len(change), "gained": gained, "lost": lost}
 
 
-def _adjusted(change: np.ndarray) -> tuple[float, float]:
-    """Centre and variance of the interval of a difference of two paired shares (Bonett & Price 2012): one pair more
-    gained and one more lost, so that it has a width where no pair changed."""
-    total = len(change) + 2
-    gained, lost = (change[change > 0].sum() + 1) / total, (1 - change[change < 0].sum()) / total
-    return gained - lost, (gained + lost - (gained - lost) ** 2) / total
-
-
-def _mean_difference(groups: list[np.ndarray]) -> dict[str, Any]:
-    """Unweighted mean of the groups' differences. p: the two models' values exchanged within pairs at random, by the
-    normal approximation."""
-    from scipy.stats import norm
-
-    change = np.concatenate(groups)
-    mean = np.mean([values.mean() for values in groups])
-    spread = Z * np.sqrt(sum(_adjusted(values)[1] for values in groups)) / len(groups)
-    under_null = np.sqrt(sum((values**2).sum() / len(values) ** 2 for values in groups)) / len(groups)
-    return {
-        "pairs": len(change), "gained": change[change > 0].sum(), "lost": abs(change[change < 0].sum()),
-        "difference": 100 * mean, "low": 100 * (mean - spread), "high": 100 * (mean + spread),
-        "p": 2 * float(norm.sf(abs(mean) / under_null)) if under_null else 1.0,
-    }  # fmt: skip
-
-
-def exact_p(change: np.ndarray) -> float:
-    """Two-sided p that two models differ, the sign of every pair's change drawn anew: all draws, exactly.
-
-    ``change``: -1, -0.5, 0, 0.5 or 1 a pair. Without ties this is McNemar's exact test.
-    """
-    from scipy.stats import binom
-
-    halves = np.rint(2 * np.abs(change)).astype(int)
-    ones, twos = int((halves == 1).sum()), int((halves == 2).sum())
-    # The sum of the changes in halves: a pair that a tie changed moves it by 1, any other by 2.
-    of_twos = np.zeros(2 * twos + 1)
-    of_twos[::2] = binom.pmf(np.arange(twos + 1), twos, 0.5)
-    chances = np.convolve(binom.pmf(np.arange(ones + 1), ones, 0.5), of_twos)
-    sums = 2 * np.arange(len(chances)) - ones - 2 * twos
-    return float(min(1.0, chances[np.abs(sums) >= abs(round(2 * change.sum()))].sum()))
+def _mean_difference(groups: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
+    """Unweighted mean of the groups' differences."""
+    low, high = statistics.mean_paired_interval(groups)
+    mean = np.mean([after.mean() - before.mean() for after, before in groups])
+    p = statistics.mean_paired_p(groups)
+    return {"difference": 100 * mean, "low": 100 * low, "high": 100 * high, "p": p}
 
 
 class _Published(Form):

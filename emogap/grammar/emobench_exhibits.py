@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from emogap.config import Config
 from emogap.grammar import emobench_tables
 from emogap.grammar.emobench import EMOBENCH
-from emogap.grammar.task_tables import DIFFERENCES
+from emogap.grammar.task_tables import DIFFERENCES, seeds
 from emogap.grammar.tasks import Measured
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View, cells
-from emogap.text.statistics import LEVEL
+from emogap.text.statistics import INTERVALS_RULE, LEVEL, what_is_drawn
 from emogap.train.models import CORRECTED, compared, separated
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def emobench_drawing(config: Config) -> Drawing:
     that."""
     shown = partial(_of_study, config)
     folder, inputs, settings = config.home.evaluation, EMOBENCH.tables(config), config.flat("sentiment", "bootstrap")
-    once = ["tables/emobench_accuracy_numbers"]
-    return drawing(folder, "emobench", "tables/emobench_accuracy", inputs, shown, settings, config.seed, once)
+    once, rules = ["tables/emobench_accuracy_numbers"], INTERVALS_RULE if EMOBENCH.is_there(config) else {}
+    return drawing(folder, "emobench", "tables/emobench_accuracy", inputs, shown, settings, config.seed, once, rules)
 
 
 def study_tables(config: Config) -> "tuple[pd.DataFrame, pd.DataFrame]":
@@ -78,19 +78,20 @@ def emobench_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
 
     questions = emobench_tables.by_question(found.scores)
     accuracies = emobench_tables.accuracies(questions)
+    drawn = f"95 % intervals {what_is_drawn(seeds(questions), 'questions')}"
     caption = (
-        f"{_FORM}, accuracy in percent with 95 % intervals over questions: {_WAYS}; + above chance, - below it, "
-        "unmarked: the interval holds chance."
+        f"{_FORM}, accuracy in percent with {drawn}: {_WAYS}; + above chance, - below it, unmarked: the interval holds "
+        "chance."
     )
     yield _table("emobench_accuracy", caption, 0, accuracies, _VIEW)
-    caption = f"{_FORM}: accuracy by task and way of asking, with 95 % intervals; the line is chance."
+    caption = f"{_FORM}: accuracy by task and way of asking, with {drawn}; the line is chance."
     alt = "A panel a task, a row a way of asking, a point with an interval for each model, a dashed line at chance."
     yield _figure("emobench_accuracy", caption, alt, accuracy_figure(accuracies, found.bases))
-    changed = emobench_tables.differences(questions, found.comparisons, config.sentiment.bootstrap, config.seed)
+    changed = emobench_tables.differences(questions, found.comparisons)
     if not changed.empty:
         caption = (
             f"{_FORM}: differences over the same questions, in percentage points. {compared(found.comparisons)}; "
-            f"paired test, p also corrected {CORRECTED}.{separated(found.comparisons)}"
+            f"paired {drawn}; paired test, p also corrected {CORRECTED}.{separated(found.comparisons)}"
         )
         yield _table("emobench_differences", caption, 2, changed, DIFFERENCES)
     positions = emobench_tables.positions(found.scores)
@@ -118,13 +119,14 @@ def printed(config: Config, found: Measured) -> str:
     accuracies = emobench_tables.accuracies(questions)
     parts = [
         cells(accuracies, _VIEW).to_string(index=False),
-        f"Accuracy in percent with 95 % intervals over questions ({_WAYS}); + above chance, - below it.",
+        f"Accuracy in percent with 95 % intervals {what_is_drawn(seeds(questions), 'questions')} ({_WAYS}); "
+        "+ above chance, - below it.",
     ]
     positions = emobench_tables.positions(found.scores)
     liked = positions.loc[positions.groupby(["model", "task", "way", "choices"], sort=False)["share"].idxmax()]
     heading = "Place in the list that was taken most often (the first of those that tie)"
     parts.append(f"{heading}:\n{cells(liked, _POSITIONS).to_string(index=False)}")
-    changed = emobench_tables.differences(questions, found.comparisons, config.sentiment.bootstrap, config.seed)
+    changed = emobench_tables.differences(questions, found.comparisons)
     if not changed.empty:
         told = int((changed["p_holm"] < 1 - LEVEL).sum())
         parts.append(

@@ -1,7 +1,7 @@
 """Accuracy on multiple-choice questions against chance, and which place in the list the answers come from.
 
-Tables are made from scores of the task ``emobench``. The unit is the question: its value is the mean over the orders
-in which its choices were listed. Percentages and percentage points.
+Tables are made from scores of the task ``emobench``. The unit is the question; the orders in which its choices were
+listed are samples of it. Percentages and percentage points.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emogap.grammar import task_tables
-from emogap.text.statistics import bootstrap_interval, paired_p
+from emogap.text import statistics
 from emogap.train.models import Comparison
 
 if TYPE_CHECKING:
@@ -29,41 +29,47 @@ TASKS = ("EA", "EU-emotion", "EU-cause", "EU-both")
 
 
 def by_question(scores: "pd.DataFrame") -> "pd.DataFrame":
-    """model, task, way, qid, value (the question's accuracy), chance.
+    """model, train_seed, task, way, qid, sample (an order of the choices), value (right or not), chance.
 
-    ``EU-both`` counts a record of EU as right where emotion and cause are; over orders it is the product of the two
-    shares.
+    ``EU-both`` counts a record of EU as right where emotion and cause are, in each order of the one and of the other.
     """
     import pandas as pd
 
     kept = scores[scores["metric"].isin([*WAYS, "choices"])]
     names = kept["item"].str.split("/", n=1, expand=True)
     kept = kept.assign(question=names[0], qid=names[1])
-    values = kept.groupby(["model", "question", "qid", "metric"], sort=False)["value"].mean().unstack("metric")
-    tables = []
-    for metric, way in WAYS.items():
-        table = values[[metric, "choices"]].rename(columns={metric: "value"}).reset_index().assign(way=way)
-        tables.append(table.assign(chance=1 / table["choices"]))
-    single = pd.concat(tables)[["model", "question", "way", "qid", "value", "chance"]]
-    understanding = single[single["question"].isin(["EU-emotion", "EU-cause"])]
-    both = understanding.groupby(["model", "way", "qid"], sort=False)[["value", "chance"]].prod().reset_index()
-    return pd.concat([single, both.assign(question="EU-both")], ignore_index=True).rename(columns={"question": "task"})
+    keys = ["model", "train_seed", "question", "qid", "sample"]
+    values = kept.groupby([*keys, "metric"], sort=False)["value"].mean().unstack("metric").reset_index()
+    values["chance"] = 1 / values.groupby(["question", "qid"])["choices"].transform("mean")
+    tables = [
+        values[[*keys, metric, "chance"]].rename(columns={metric: "value"}).dropna(subset=["value"]).assign(way=way)
+        for metric, way in WAYS.items()
+    ]
+    single = pd.concat(tables, ignore_index=True)
+    emotion, cause = (single[single["question"] == question] for question in ("EU-emotion", "EU-cause"))
+    both = emotion.merge(cause, on=["model", "train_seed", "way", "qid"], suffixes=("", "_cause"))
+    both = both.assign(
+        question="EU-both", value=both["value"] * both["value_cause"], chance=both["chance"] * both["chance_cause"]
+    )
+    columns = ["model", "train_seed", "question", "way", "qid", "sample", "value", "chance"]
+    return pd.concat([single[columns], both[columns]], ignore_index=True).rename(columns={"question": "task"})
 
 
 def accuracies(questions: "pd.DataFrame") -> "pd.DataFrame":
-    """A row a model, task and way: questions, accuracy with its interval (Wilson's, over questions), chance, verdict.
+    """A row a model, task and way: questions, accuracy with its interval over questions, chance, verdict.
 
-    The verdict is ``at chance`` where the interval holds chance.
+    The verdict is ``at chance`` where the interval holds chance, or there is none.
     """
     import pandas as pd
 
     rows = []
     for (model, task, way), part in questions.groupby(["model", "task", "way"], sort=False):
-        chance, share = 100 * part["chance"].mean(), task_tables.accuracy(part["value"])
+        values = task_tables.array(part.rename(columns={"qid": "item"}))
+        chance, share = 100 * part.drop_duplicates("qid")["chance"].mean(), task_tables.accuracy(values)
         verdict = "above chance" if share["low"] > chance else "below chance" if share["high"] < chance else "at chance"
-        keys = {"model": model, "task": task, "way": way, "questions": len(part)}
+        keys = {"model": model, "task": task, "way": way, "questions": len(values)}
         rows.append(keys | share | {"chance": chance, "verdict": verdict})
-    return _sorted(pd.DataFrame(rows), ["task", "way"])
+    return _sorted(statistics.without_spreads(pd.DataFrame(rows)), ["task", "way"])
 
 
 def _sorted(table: "pd.DataFrame", by: list[str]) -> "pd.DataFrame":
@@ -72,23 +78,21 @@ def _sorted(table: "pd.DataFrame", by: list[str]) -> "pd.DataFrame":
     return table.sort_values(by, key=lambda column: column.map(places), kind="stable", ignore_index=True)
 
 
-def differences(
-    questions: "pd.DataFrame", comparisons: Sequence[Comparison], resamples: int, seed: int
-) -> "pd.DataFrame":
+def differences(questions: "pd.DataFrame", comparisons: Sequence[Comparison]) -> "pd.DataFrame":
     """Models against each other over the same questions: comparison, model, against, task, way, questions, difference,
     low, high, p, p_holm (see ``task_tables.compared_values``)."""
+    columns = ("task", "way", "questions", "difference", "low", "high", "sd_prompts", "sd_seeds", "p")
+    return task_tables.compared_values(questions, comparisons, ["task", "way", "qid"], _changes, columns)
 
-    def compare(before: "pd.Series", after: "pd.Series") -> Iterator[dict[str, Any]]:
-        for (task, way), old in before.groupby(level=["task", "way"], sort=True):
-            one, other = old.to_numpy(), after.loc[old.index].to_numpy()
-            low, high = bootstrap_interval((other - one)[:, None], resamples, seed)
-            yield {
-                "task": task, "way": way, "questions": len(one), "difference": 100 * (other - one).mean(),
-                "low": 100 * low[0], "high": 100 * high[0], "p": paired_p(one, other, resamples, seed),
-            }  # fmt: skip
 
-    columns = ("task", "way", "questions", "difference", "low", "high", "p")
-    return task_tables.compared_values(questions, comparisons, ["task", "way", "qid"], compare, columns)
+def _changes(before: "pd.DataFrame", after: "pd.DataFrame") -> Iterator[dict[str, Any]]:
+    import pandas as pd
+
+    old = dict(list(before.rename(columns={"qid": "item"}).groupby(["task", "way"])))
+    for (task, way), new in after.rename(columns={"qid": "item"}).groupby(["task", "way"], sort=True):
+        items = pd.MultiIndex.from_arrays([new["item"].unique()], names=["item"])
+        pair = task_tables.array(new, items), task_tables.array(old[task, way], items)
+        yield {"task": task, "way": way, "questions": len(items)} | task_tables.difference(*pair)
 
 
 def positions(scores: "pd.DataFrame") -> "pd.DataFrame":
@@ -97,7 +101,7 @@ def positions(scores: "pd.DataFrame") -> "pd.DataFrame":
     as any other."""
     import pandas as pd
 
-    keys = ["model", "item", "sample"]
+    keys = ["model", "train_seed", "item", "sample"]
     wide = scores[scores["metric"].isin([*POSITIONS, "choices"])].pivot(index=keys, columns="metric", values="value")
     wide = wide.dropna().astype(int).reset_index()
     wide["task"] = wide["item"].str.split("/").str[0]

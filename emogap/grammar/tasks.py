@@ -117,11 +117,11 @@ class Task:
         return {model.key: config.home.task_scores(model.key, self.name) for model in models}
 
     def of_study(self, config: Config) -> Measured:
-        """The tables of all models of the study, under the names of their files."""
+        """The tables of all models of the study; of a model's several training seeds each has its rows."""
         import pandas as pd
 
-        tables = [read_rows(path, SCORES).assign(model=key) for key, path in self.tables(config).items()]
-        return Measured(pd.concat(tables, ignore_index=True), comparisons(config, "key"), list(config.bases), {})
+        tables = [read_rows(path, SCORES) for path in self.tables(config).values()]
+        return Measured(pd.concat(tables, ignore_index=True), comparisons(config), list(config.bases), {})
 
     def of_models(
         self,

@@ -3,7 +3,8 @@
 Works on tables of readings alone. What is averaged is the probability mass on an emotion's weighted words at the end
 of each text, the place where the next word is decided. Depth is measured in layers: the first from which on the mean
 mass never again falls below half of what the last layer has, between two layers by linear interpolation. Intervals are
-over the texts (bootstrap), which are the same for all models, so that differences are paired.
+over the texts, which are the same for all models, so that differences are paired: of a mass Student's t, of a depth by
+resampled texts.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from emogap.emotions import EMOTIONS, GROUPINGS, INDEX, LABELS, group_of
-from emogap.text.statistics import LEVEL, bootstrap_interval
+from emogap.text.statistics import mean_interval, resampled_interval
 
 OWN = "own"
 """The mass on the words of the emotion that the text was written for."""
@@ -73,13 +74,14 @@ def quantities(mass: Mass) -> list[str]:
     return [OWN, *(f"{OWN} {group}" for group in groups)]
 
 
-def curves(mass: Mass, wanted: Sequence[str], resamples: int, seed: int) -> pd.DataFrame:
-    """model, quantity, layer, mean, low, high, texts: the mean mass over the texts with its 95 % interval."""
+def curves(mass: Mass, wanted: Sequence[str]) -> pd.DataFrame:
+    """model, quantity, layer, mean, low, high, texts: the mean mass over the texts with its 95 % interval (Student's t,
+    between 0 and 1)."""
     rows = []
     for model in mass.models:
         for quantity in wanted:
             values = mass.of(model, quantity)
-            low, high = bootstrap_interval(values, resamples, seed)
+            low, high = np.clip(mean_interval(values.T[:, :, None]), 0, 1)
             part = pd.DataFrame(
                 {"layer": range(values.shape[1]), "mean": values.mean(axis=0), "low": low, "high": high}
             )
@@ -106,28 +108,28 @@ def depths(mass: Mass, bases: dict[str, str], wanted: Sequence[str], resamples: 
 
     ``bases``: model → the model it is compared with (itself for a base). Columns: model, quantity, texts, final_mass,
     layers (how many blocks there are), half_depth, low, high, base, shift (layers; negative is earlier), shift_low,
-    shift_high; the shift of a base is NaN. Intervals: 95 %, the same resampled texts for all models.
+    shift_high; the shift of a base is NaN. Intervals: 95 %, the same resampled texts for all models (see
+    ``statistics.resampled_interval``).
     """
     rows = []
     for quantity in wanted:
         texts = len(mass.of(mass.models[0], quantity))
-        # Two texts at least: of one, every resample is the same.
-        draws = _draws(texts, resamples, seed) if texts > 1 else None
+        draws = _draws(texts, resamples, seed)
         found = {}
         for model in mass.models:
             values = mass.of(model, quantity)
             point = float(half_depth(values.mean(axis=0)))
-            found[model] = (point, half_depth(draws @ values) if texts > 1 else np.array([np.nan]))
+            found[model] = (point, half_depth(draws @ values))
         for model in mass.models:
             point, resampled = found[model]
-            low, high = _interval(resampled)
+            low, high = resampled_interval(resampled, texts)
             row = {"model": model, "quantity": quantity, "texts": texts}
             values = mass.of(model, quantity)
             row |= {"final_mass": values[:, -1].mean(), "layers": values.shape[1] - 1}
             row |= {"half_depth": point, "low": low, "high": high, "base": bases[model]}
             if bases[model] != model:
                 base_point, base_resampled = found[bases[model]]
-                shift_low, shift_high = _interval(resampled - base_resampled)
+                shift_low, shift_high = resampled_interval(resampled - base_resampled, texts)
                 row |= {"shift": point - base_point, "shift_low": shift_low, "shift_high": shift_high}
             rows.append(row)
     columns = ["model", "quantity", "texts", "final_mass", "layers", "half_depth", "low", "high"]
@@ -137,11 +139,6 @@ def depths(mass: Mass, bases: dict[str, str], wanted: Sequence[str], resamples: 
 def _draws(texts: int, resamples: int, seed: int) -> np.ndarray:
     """Weights of shape (resamples, texts): how often each text was drawn, as a share."""
     return np.random.default_rng(seed).multinomial(texts, np.full(texts, 1 / texts), resamples) / texts
-
-
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
 
 
 def shift_statements(table: pd.DataFrame) -> list[str]:
@@ -167,7 +164,7 @@ def _texts(count: int) -> str:
 
 def _verdict(row) -> str:
     if np.isnan(row.shift_low):
-        return f"The shift of {row.shift:+.2f} layers comes from one text, which has no interval"
+        return f"The shift of {row.shift:+.2f} layers comes from {_texts(row.texts)}, too few for an interval"
     interval = f"{row.shift:+.2f} layers, 95 % interval {row.shift_low:+.2f} to {row.shift_high:+.2f}"
     if row.shift_high < 0:
         return f"Fine-tuning moved it earlier: {interval}"

@@ -31,8 +31,8 @@ def lens_exhibits(
     """
     yield from layers(table, known)
     depths = emotion_depths(openings, bases, resamples, seed)
-    yield from emotions(openings, depths, bases, known, resamples, seed)
-    yield from words(openings, bases, known, resamples, seed)
+    yield from emotions(openings, depths, bases, known)
+    yield from words(openings, bases, known)
     yield from ranks(table, bases, texts)
     for prompt_id, text in texts.items():
         # In the report the end of each sentence; notebook and command show the rest, slice by slice.
@@ -68,7 +68,7 @@ def layers(table: "pd.DataFrame", known: list[str]) -> Iterator[Shown]:
             "by_layer",
             "figure",
             "From layer to layer: entropy, distance from the last layer, and rank of the next token "
-            "(mean over positions; bands: 95 % interval of the mean over texts).",
+            "(mean over positions; bands: 95 % interval of the mean over texts, Student's t).",
             81,
             alt="three line plots over the layers, a line a model",
         ),
@@ -82,9 +82,7 @@ def emotion_depths(table: "pd.DataFrame", bases: dict[str, str], resamples: int,
     return emotion_lens.depths(mass, bases, [*emotion_lens.quantities(mass), *LABELS], resamples, seed)
 
 
-def emotions(
-    table: "pd.DataFrame", depths: "pd.DataFrame", bases: dict[str, str], known: list[str], resamples: int, seed: int
-) -> Iterator[Shown]:
+def emotions(table: "pd.DataFrame", depths: "pd.DataFrame", bases: dict[str, str], known: list[str]) -> Iterator[Shown]:
     """The emotion lens: curves, the map of all emotions, and at which depth half of the mass is there."""
     from emogap.lens.figures import emotion_curves, emotion_map
 
@@ -96,15 +94,15 @@ def emotions(
             "emotion_depth",
             "table",
             "The layer from which on half of the final mass on an emotion's words is there, with 95 % intervals over "
-            f"the texts, and the shift against the base model in layers (negative: earlier). {statements}",
+            f"resampled texts, and the shift against the base model in layers (negative: earlier). {statements}",
             82,
         ),
         depths.round(
             {"final_mass": 5} | dict.fromkeys(("half_depth", "low", "high", "shift", "shift_low", "shift_high"), 2)
         ),
     )
-    curves = emotion_lens.curves(mass, wanted, resamples, seed)
-    every = emotion_lens.curves(mass, LABELS, resamples, seed)
+    curves = emotion_lens.curves(mass, wanted)
+    every = emotion_lens.curves(mass, LABELS)
     yield (
         Exhibit("emotion_mass", "table", "Mean probability mass on emotions' words, layer by layer.", 83),
         every.assign(**{n: every[n].map(lambda value: float(f"{value:.3g}")) for n in ("mean", "low", "high")}),
@@ -116,7 +114,7 @@ def emotions(
                 f"emotion_curves_{_named(family)}",
                 "figure",
                 f"{caption}. Probability mass on the weighted words of the text's own emotion as the next word, mean "
-                "over the texts with 95 % intervals.",
+                "over the texts with 95 % intervals (Student's t).",
                 82,
                 alt="line plots over the layers, a line a model",
             ),
@@ -134,7 +132,7 @@ def emotions(
         )
 
 
-def words(table: "pd.DataFrame", bases: dict[str, str], known: list[str], resamples: int, seed: int) -> Iterator[Shown]:
+def words(table: "pd.DataFrame", bases: dict[str, str], known: list[str]) -> Iterator[Shown]:
     """Target words over the layers; nothing where no word is followed."""
     from emogap.lens.figures import word_curves
 
@@ -146,11 +144,11 @@ def words(table: "pd.DataFrame", bases: dict[str, str], known: list[str], resamp
                 f"words_{_named(family)}",
                 "figure",
                 f"{' and '.join(family)}: probability and rank of target words as the next word at the end of the "
-                "texts, layer by layer (mean over the texts, 95 % intervals).",
+                "texts, layer by layer (mean over the texts, 95 % intervals, Student's t).",
                 84,
                 alt="line plots over the layers, a column a word",
             ),
-            word_curves(table, family, known, resamples, seed),
+            word_curves(table, family, known),
         )
 
 

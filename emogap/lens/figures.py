@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from emogap.store.style import EMOTION_ORDER, SEQUENTIAL, model_colours, use_style
+from emogap.text.statistics import mean_interval
 
 CELL_MEASURES: dict[str, str] = {
     "rank": "rank of the next token (1: first choice)",
@@ -254,8 +255,6 @@ def layer_curves(table: pd.DataFrame, bases: list[str]) -> Figure:
 
     ``table``: lens readings (model, prompt_id, layer, position, measure, value).
     """
-    from scipy.stats import t
-
     use_style()
     models = list(dict.fromkeys(table["model"]))
     colours = model_colours(models, bases)
@@ -269,10 +268,9 @@ def layer_curves(table: pd.DataFrame, bases: list[str]) -> Figure:
         chosen = table[table["measure"] == measure].assign(value=_on_scale(measure))
         per_text = chosen.groupby(["model", "prompt_id", "layer"])["value"].mean()
         for model in models:
-            over = per_text[model].groupby(level="layer")
-            mean, n = over.mean(), over.size()
-            half = t.ppf(0.975, (n - 1).clip(lower=1)) * over.std() / np.sqrt(n)
-            values, low, high = (_back(measure, part) for part in (mean, mean - half, mean + half))
+            over = per_text[model].unstack("layer")
+            lines = (over.mean(), *mean_interval(over.to_numpy().T[:, :, None]))
+            values, low, high = (_back(measure, part) for part in lines)
             ax.plot(values.index, values, color=colours[model], label=model)
             ax.fill_between(values.index, low, high, color=colours[model], alpha=0.2, linewidth=0)
         ax.set_xlabel("layer (0: embedding)")
@@ -375,7 +373,7 @@ def _mass_ratio(figure: Figure, ax: Axes, grids: Sequence[pd.DataFrame], models:
     bar.ax.xaxis.set_major_formatter(FuncFormatter(lambda power, _place: _factor(10**power)))
 
 
-def word_curves(table: pd.DataFrame, models: Sequence[str], bases: Sequence[str], resamples: int, seed: int) -> Figure:
+def word_curves(table: pd.DataFrame, models: Sequence[str], bases: Sequence[str]) -> Figure:
     """Probability and rank of each target word at the end of the texts, layer by layer: a line a model, 95 % bands.
 
     ``table``: readings with ``word_probability`` and ``word_rank`` (ranks are averaged on a logarithmic scale).
@@ -393,7 +391,7 @@ def word_curves(table: pd.DataFrame, models: Sequence[str], bases: Sequence[str]
             ax = axes[row, column]
             for model in models:
                 rows = ends[(ends["model"] == model) & (ends["measure"] == measure) & (ends["token"] == word)]
-                _line_with_band(ax, rows, measure, colours[model], model, resamples, seed)
+                _line_with_band(ax, rows, measure, colours[model], model)
             ax.set_yscale("log")
         axes[0, column].set_ylim(_FLOOR, 1)
         axes[0, column].set_title(f"'{word}'")
@@ -406,14 +404,10 @@ def word_curves(table: pd.DataFrame, models: Sequence[str], bases: Sequence[str]
     return figure
 
 
-def _line_with_band(
-    ax: Axes, rows: pd.DataFrame, measure: str, colour: str, label: str, resamples: int, seed: int
-) -> None:
-    from emogap.text.statistics import bootstrap_interval
-
+def _line_with_band(ax: Axes, rows: pd.DataFrame, measure: str, colour: str, label: str) -> None:
     values = rows.pivot(index="prompt_id", columns="layer", values="value")
     numbers = np.log(values.to_numpy()) if measure == "word_rank" else values.to_numpy()
-    low, high = bootstrap_interval(numbers, resamples, seed)
+    low, high = mean_interval(numbers.T[:, :, None])
     lines = (numbers.mean(axis=0), low, high)
     mean, low, high = (np.exp(line) for line in lines) if measure == "word_rank" else lines
     ax.plot(values.columns, mean, color=colour, label=label)

@@ -18,6 +18,7 @@ from emogap.store.exhibits import Shown, drawing
 from emogap.store.pieces import Piece, Summary, run
 from emogap.text.forms import Label, Text, check
 from emogap.text.reading import given_file, passages_rule, read_json, read_passages
+from emogap.text.statistics import INTERVALS_RULE
 from emogap.train.models import (
     StudyModel,
     check_known,
@@ -42,7 +43,8 @@ def lens_pieces(config: Config) -> list[Piece]:
     ]
     inputs = {piece.path.stem: piece.path for piece in readings}
     settings, shown = config.flat("lens", "bootstrap"), partial(_exhibits, config)
-    return [*readings, drawing(config.home.lens, "lens", "tables/by_layer", inputs, shown, settings, config.seed)]
+    lead, rules = "tables/by_layer", INTERVALS_RULE
+    return [*readings, drawing(config.home.lens, "lens", lead, inputs, shown, settings, config.seed, rules=rules)]
 
 
 def lens_models(config: Config) -> list[StudyModel]:

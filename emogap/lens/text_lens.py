@@ -57,11 +57,11 @@ def lens_of_texts(
     write_rows(out / READINGS, table, LENS)
     shown = list(models)
     bases = dict.fromkeys(shown, shown[0])
-    known, drawn = shown[:1], (settings.bootstrap, config.seed)
-    depths = lens_exhibits.emotion_depths(table, bases, *drawn)
+    known = shown[:1]
+    depths = lens_exhibits.emotion_depths(table, bases, settings.bootstrap, config.seed)
     show(out, lens_exhibits.layers(table, known))
-    show(out, lens_exhibits.emotions(table, depths, bases, known, *drawn))
-    show(out, lens_exhibits.words(table, bases, known, *drawn))
+    show(out, lens_exhibits.emotions(table, depths, bases, known))
+    show(out, lens_exhibits.words(table, bases, known))
     show(out, lens_exhibits.ranks(table, bases, texts))
     inside, lines = lens_exhibits.given(table), []
     for prompt_id, text in texts.items():

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -12,7 +11,7 @@ from emogap.preference.questionnaire import Votes, preference_table, prompts_tab
 from emogap.store.exhibits import Exhibit, Shown, show
 from emogap.store.style import model_colours, use_style
 from emogap.store.views import View, cells
-from emogap.text.statistics import leader, wilson_interval
+from emogap.text.statistics import leader
 
 ORDER = 69
 SHARES = View({"": 1, "strength": 2})
@@ -24,14 +23,16 @@ def show_preference(config: Config, votes: Votes) -> str:
 
     Raises ``InputError`` if nothing was chosen.
     """
-    shares = preference_table(votes, config.sentiment.bootstrap, config.seed)
+    shares = preference_table(votes)
     raters = raters_table(votes)
     show(config.home.evaluation, _exhibits(votes, shares, raters, list(config.bases)))
     return f"{cells(shares, SHARES).to_string(index=False)}\n\n{cells(raters, _RATERS).to_string(index=False)}"
 
 
 def _exhibits(votes: Votes, shares: "pd.DataFrame", raters: "pd.DataFrame", bases: list[str]) -> Iterator[Shown]:
-    caption = "Share of the raters' choices in percent, with 95 % intervals over raters and prompts"
+    caption = (
+        "Share of the raters' choices in percent, with 95 % intervals (Wilson's) over raters and prompts, both drawn"
+    )
     told = f"{caption}, and Bradley-Terry strengths."
     yield Exhibit("preference", "table", told, ORDER, published="preference", view=SHARES), shares
     told = "Who answered, and how far the raters agree (Krippendorff)."
@@ -63,9 +64,6 @@ def preference_shares(table: pd.DataFrame, bases: Sequence[str]) -> Figure:
 
 
 def _preferred(table: pd.DataFrame) -> str:
-    """By the intervals of the table and by Wilson's: resampled choices that all agree have no spread, however few."""
-    wilson = [wilson_interval(votes, table["votes"].sum()) for votes in table["votes"]]
-    ends = pd.DataFrame(wilson, columns=["low", "high"], index=table["model"]) * 100
     own = table.set_index("model")
-    first = leader(np.minimum(ends["low"], own["low"]), np.maximum(ends["high"], own["high"]))
+    first = leader(own["low"], own["high"])
     return f"{first} is preferred most often" if first else "Shares of the choices"

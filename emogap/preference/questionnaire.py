@@ -24,6 +24,7 @@ from emogap.store.artefacts import sha256_text, write_json, write_text
 from emogap.store.views import told_apart
 from emogap.text.forms import MISSING, Form, Name, Text, check, folded, one_spelling, read_forms
 from emogap.text.reading import given_file, quoted, read_json
+from emogap.text.statistics import by_prompt, share_interval
 from emogap.train.models import study_models
 
 NONE = "none"
@@ -243,11 +244,12 @@ def _resolve(table: "pd.DataFrame", key: _Key) -> Votes:
     return Votes(votes[list(COLUMNS)], models, inattentive, prompts)
 
 
-def preference_table(votes: Votes, resamples: int, seed: int) -> "pd.DataFrame":
+def preference_table(votes: Votes) -> "pd.DataFrame":
     """Table 4: each model's share of the choices in percent, highest first, with 95 % intervals, and Bradley-Terry
     strengths.
 
-    Choices of ``none`` are not in the shares. The intervals resample raters and prompts both (Owen 2007).
+    Choices of ``none`` are not in the shares. In the intervals raters and prompts are both drawn, as seeds and
+    prompts are elsewhere (see ``statistics``).
     ``strength`` is on the log scale, mean 0 (Luce's choice model, of which Bradley-Terry is the case of two answers).
     Raises ``InputError`` if nothing was chosen.
     """
@@ -255,7 +257,9 @@ def preference_table(votes: Votes, resamples: int, seed: int) -> "pd.DataFrame":
     if chosen.empty:
         raise InputError("no attentive rater chose an answer; there is nothing to compare")
     counts = chosen["choice"].value_counts().reindex(votes.models, fill_value=0)
-    low, high = _share_interval(chosen, votes.models, resamples, seed)
+    places = range(len(votes.models))
+    picked = chosen.assign(**{f"chose {place}": chosen["choice"] == votes.models[place] for place in places})
+    low, high = share_interval(by_prompt(picked, [f"chose {n}" for n in places], ["prompt_id"], drawn="rater"))
     table = pd.DataFrame(
         {
             "model": votes.models,
@@ -267,21 +271,6 @@ def preference_table(votes: Votes, resamples: int, seed: int) -> "pd.DataFrame":
         }
     )
     return table.sort_values(["votes", "model"], ascending=[False, True], ignore_index=True)
-
-
-def _share_interval(
-    chosen: "pd.DataFrame", models: Sequence[str], resamples: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    raters, rater = np.unique(chosen["rater"].to_numpy(dtype=str), return_inverse=True)
-    prompts, prompt = np.unique(chosen["prompt_id"].to_numpy(dtype=str), return_inverse=True)
-    picked = (chosen["choice"].to_numpy()[:, None] == np.asarray(models)[None]).astype(float)
-    by_rater = rng.multinomial(len(raters), np.full(len(raters), 1 / len(raters)), resamples)
-    by_prompt = rng.multinomial(len(prompts), np.full(len(prompts), 1 / len(prompts)), resamples)
-    weights = by_rater[:, rater] * by_prompt[:, prompt]
-    weights = weights[weights.sum(axis=1) > 0]
-    shares = weights @ picked / weights.sum(axis=1, keepdims=True)
-    return np.quantile(shares, 0.025, axis=0), np.quantile(shares, 0.975, axis=0)
 
 
 def strengths(choices: Sequence[str], models: Sequence[str]) -> np.ndarray:

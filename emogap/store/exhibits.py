@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union
 
 from emogap.errors import InputError, MissingInput
-from emogap.store.artefacts import RULE, Draft, Freshness, Recipe, write_json, write_text
+from emogap.store.artefacts import Draft, Freshness, Recipe, write_json, write_text
 from emogap.store.locks import lock
 from emogap.store.pieces import Piece
 from emogap.store.views import View, cells, to_latex
@@ -175,12 +175,11 @@ class Drawing(Piece):
         return self.path.read_text(encoding="utf-8").splitlines() if known else []
 
     def _stands(self) -> bool:
-        """Whether it is registered without a manifest, as all exhibits once were, no older than its inputs, and by
-        rules that are still those of then."""
+        """Whether it is registered without a manifest, as all exhibits once were, is no older than its inputs, and no
+        rule has changed since."""
         folder, (kind, name) = self.path.parent, self.lead.split("/")
         file = folder / kind / f"{name}.{'csv' if kind == 'tables' else 'png'}"
-        has_new_rule = any(name.startswith(RULE) for name in self.recipe.settings)
-        if has_new_rule or not file.exists() or self.lead not in _entries(folder / CAPTIONS):
+        if not file.exists() or self.lead not in _entries(folder / CAPTIONS) or self.recipe.identities:
             return False
         inputs = self.recipe.inputs.values()
         return all(path.exists() and path.stat().st_mtime <= file.stat().st_mtime for path in inputs)
@@ -195,11 +194,13 @@ def drawing(
     settings: Mapping[str, Any] | None = None,
     seed: int = 0,
     optional: Collection[str] = (),
+    rules: Mapping[str, str] | None = None,
 ) -> Drawing:
     """The piece that shows what ``draw`` gives in a stage's folder.
 
     ``settings``: those that shape what is seen. ``optional``: exhibits that are drawn only where there is something to
     show, by the names that ``lead`` has; they are taken away also where it is not known that they were drawn.
+    ``rules``: entries of the recipe (``RULE``) where what is shown was once computed otherwise.
     """
 
     def make(draft: Draft) -> None:
@@ -208,7 +209,7 @@ def drawing(
             _withdraw(folder, *gone.split("/", 1))
         write_text(draft.path, "".join(f"{one}\n" for one in names))
 
-    recipe = Recipe(f"drawing {name}", dict(inputs), dict(settings or {}), seed=seed)
+    recipe = Recipe(f"drawing {name}", dict(inputs), dict(settings or {}), dict(rules or {}), seed=seed)
     return Drawing(folder / f".drawn-{name}", recipe, make=make, lead=lead)
 
 

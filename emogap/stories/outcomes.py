@@ -15,7 +15,7 @@ from emogap.store.artefacts import Artefact
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View, told_apart
 from emogap.stories.rows import raw_beside
-from emogap.text.comparison import proportion
+from emogap.text.statistics import proportion
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,41 +1,9 @@
-"""Intervals, comparisons of groups on equal footing, and words that tell groups apart."""
-
-from dataclasses import dataclass
+"""Comparisons of groups on equal footing, and words that tell groups apart."""
 
 import numpy as np
 import pandas as pd
 
-Z95 = 1.959964
-"""Half the width of a 95 % interval, in standard errors."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval; ``low`` and ``high`` are NaN where there is too little to tell."""
-
-    value: float
-    low: float
-    high: float
-
-
-def mean(values: np.ndarray) -> Estimate:
-    """The mean, with the interval of Student's t."""
-    from scipy.stats import t
-
-    values = np.asarray(values, float)
-    centre = float(values.mean())
-    if len(values) < 2:
-        return Estimate(centre, np.nan, np.nan)
-    half = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return Estimate(centre, centre - half, centre + half)
-
-
-def proportion(successes: int, trials: int) -> Estimate:
-    """A share, with Wilson's score interval (Wilson 1927)."""
-    share = successes / trials
-    centre = (share + Z95**2 / (2 * trials)) / (1 + Z95**2 / trials)
-    half = Z95 / (1 + Z95**2 / trials) * np.sqrt(share * (1 - share) / trials + Z95**2 / (4 * trials**2))
-    return Estimate(share, float(max(0, centre - half)), float(min(1, centre + half)))
+from emogap.text.statistics import Estimate, Z, mean
 
 
 def compare(values: pd.DataFrame, measure: str, first: str, second: str) -> dict | None:
@@ -66,7 +34,7 @@ def _by_source(rows: pd.DataFrame, measure: str, first: str, second: str) -> dic
     weights = sizes / sizes.sum()
     difference = float((weights * (cells["mean"][second] - cells["mean"][first])).sum())
     variance = sum(cells["var"][group] / cells["size"][group] for group in (first, second))
-    half = Z95 * float(np.sqrt((weights**2 * variance).sum()))
+    half = Z * float(np.sqrt((weights**2 * variance).sum()))
     basis = "weighted by source: " + ", ".join(cells.index)
     return _comparison(
         measure, first, second, basis, int(sizes.sum()), Estimate(difference, difference - half, difference + half)

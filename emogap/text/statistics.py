@@ -1,79 +1,472 @@
-"""Intervals and tests over prompts, which are what the study draws at random.
+"""Intervals and tests over what the study draws at random: prompts, and training seeds where there are several.
 
-A prompt's values are the mean over its samples and training seeds, so that answers to the same prompt are not counted
-as independent.
+**Input.** Numbers of one model are an array of shape (prompts, training seeds, samples), NaN for what is missing;
+``by_prompt`` makes it from a frame. Axes before these three are done one by one.
+
+**Shares.** One answer a prompt: the score interval of Wilson (1927). Otherwise the same interval at the effective
+number of prompts, p (1 - p) / variance (Korn and Graubard 1998; Dean and Pagano 2015). The variance is that between
+prompts, drawn a little towards p (1 - p) / prompts, so that the interval does not collapse where all prompts agree.
+
+**Seeds.** From two seeds on, prompts and seeds are both random and crossed: every seed answers every prompt. The mean
+squares of that two-way design (Cornfield and Tukey 1956; Searle, Casella and McCulloch 1992, chapter 4) give two
+variances of the mean: that of the prompts, and that of the seeds' own means, which has seeds - 1 degrees of freedom.
+Each is taken times the square of its own quantile, normal or Student's, and the two are added (Howe 1974).
+
+**Differences.** Two models on the same prompts: the ends of both shares are joined by the square-and-add rule with the
+correlation over the prompts, as in method 10 of Newcombe (1998), which it is where each prompt has one answer (MOVER:
+Zou and Donner 2008). Seeds of two models are drawn apart, as their trainings are.
+
+**Other numbers** (words, nats, layers): the interval of Student's t over prompts, with seeds as above; for what is no
+mean, resampled prompts. One prompt has no interval: both ends are NaN.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emogap.store.artefacts import RULE
+
 if TYPE_CHECKING:
     import pandas as pd
 
+INTERVALS_RULE = {f"{RULE}intervals": "2 (score intervals over prompts and seeds in the place of resampled prompts)"}
+"""Of tables and figures whose intervals or tests were once others."""
 LEVEL = 0.95
 Z = 1.959964
 """Of the normal distribution, for that level."""
-_BATCH_VALUES = 4_000_000
-"""Numbers held at once while resampling."""
+FEWEST_RESAMPLED = 8
+"""Resamples of fewer than so many prompts repeat each other too much to tell how far a number may be off."""
+_FINEST = 5040
+"""Steps of a share that an exact test tells apart; divisible by all counts of answers up to 10."""
+_MANY = 50
+"""With more different sizes of change than this, signs are flipped by the normal approximation."""
+_SMALLEST_LOG_P = -300.0
+
+Ends = tuple[np.ndarray, np.ndarray]
+"""Both ends of intervals; numbers where there are no axes before the prompts."""
 
 
-def bootstrap_interval(values: np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the 95 % percentile bootstrap interval (Efron 1979) of the mean over prompts.
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval; ``low`` and ``high`` are NaN where there is too little to tell."""
 
-    ``values``: float of shape (prompts, outcomes). Both ends have shape (outcomes,); they are NaN for fewer than two
-    prompts, from which no interval can be had.
+    value: float
+    low: float
+    high: float
+
+
+def by_prompt(
+    frame: "pd.DataFrame",
+    columns: Sequence[str],
+    prompt: Sequence[str],
+    prompts: "pd.MultiIndex | None" = None,
+    drawn: str = "train_seed",
+) -> np.ndarray:
+    """A row an answer → float64 of shape (columns, prompts, training seeds, samples), NaN for what is missing.
+
+    ``prompt``: the columns that tell prompts apart; ``prompts``: which to take, in that order (default: all).
+    ``drawn``: the column that tells seeds apart (or what else answers every prompt); without it there is one.
     """
-    from scipy.stats import bootstrap
+    import pandas as pd
 
-    if len(values) < 2:
-        return np.full(values.shape[1], np.nan), np.full(values.shape[1], np.nan)
-    result = bootstrap(
-        (values,),
-        np.mean,
-        axis=0,
-        n_resamples=resamples,
-        confidence_level=LEVEL,
-        method="percentile",
-        batch=max(1, _BATCH_VALUES // values.size),
-        rng=np.random.default_rng(seed),
-    )
-    return result.confidence_interval.low, result.confidence_interval.high
+    keys = pd.MultiIndex.from_frame(frame[list(prompt)])
+    place = (keys.unique() if prompts is None else prompts).get_indexer(keys)
+    frame, place = frame[place >= 0], place[place >= 0]
+    seed = pd.factorize(frame[drawn], sort=True)[0] if drawn in frame else np.zeros(len(frame), int)
+    sample = frame.groupby([place, seed], sort=False).cumcount().to_numpy()
+    count = len(keys.unique() if prompts is None else prompts)
+    values = np.full((len(columns), count, seed.max(initial=0) + 1, sample.max(initial=0) + 1), np.nan)
+    values[:, place, seed, sample] = frame[list(columns)].to_numpy(float).T
+    return values
 
 
-def paired_p(before: np.ndarray, after: np.ndarray, resamples: int, seed: int) -> float:
-    """Two-sided p that two models differ on the same prompts; both arrays have shape (prompts,).
+@dataclass(frozen=True)
+class _Crossed:
+    """Mean squares of values that prompts and seeds both shape; every field has the shape of the axes before these."""
 
-    Yes-or-no values: McNemar's exact test (a sign test on the prompts that changed). Shares over several samples: a
-    permutation test that exchanges the two models' values within prompts. A single prompt tells nothing: 1.
+    mean: np.ndarray
+    prompts: np.ndarray
+    seeds: np.ndarray
+    samples: np.ndarray
+    """At most, of a prompt by a seed."""
+    answers: np.ndarray
+    """In all."""
+    there: np.ndarray
+    """Which prompts have an answer, shape (…, prompts)."""
+    rows: np.ndarray
+    """By how much each prompt's mean is above ``mean``, shape (…, prompts)."""
+    of_rows: np.ndarray
+    """Variance of the mean as the prompts' means tell it."""
+    of_seeds: np.ndarray
+    """Variance of the mean as the seeds' means tell it: of the seeds, and of what is neither; 0 for one seed."""
+    of_error: np.ndarray
+    """What is neither the prompt's nor the seed's; it is in both of the others."""
+
+    @property
+    def of_prompts(self) -> np.ndarray:
+        return np.maximum(self.of_rows - self.of_error, 0)
+
+
+def _crossed(values: np.ndarray) -> _Crossed:
+    there = ~np.isnan(values)
+    samples = there.sum(axis=-1)
+    known = samples > 0
+    prompts, seeds = known.any(axis=-1).sum(axis=-1), known.any(axis=-2).sum(axis=-1)
+    cells = known.sum(axis=(-2, -1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = np.where(there, values, 0).sum(axis=-1) / samples
+        mean = np.where(known, means, 0).sum(axis=(-2, -1)) / cells
+        off = np.where(known, means - mean[..., None, None], 0)
+        row, column = off.sum(axis=-1) / known.sum(axis=-1), off.sum(axis=-2) / known.sum(axis=-2)
+        rest = np.where(known, off - np.nan_to_num(row)[..., None] - np.nan_to_num(column)[..., None, :], 0)
+        # Sums, so that a prompt or seed with fewer cells counts for less.
+        rows = off.sum(axis=-1) * (prompts / cells)[..., None]
+        columns = off.sum(axis=-2) * (seeds / cells)[..., None]
+        of_rows = (rows**2).sum(axis=-1) / (prompts - 1) / prompts
+        of_seeds = (columns**2).sum(axis=-1) / (seeds - 1) / seeds
+        # Where a prompt was answered by one seed alone, nothing tells the rest apart.
+        freedom = np.maximum(cells - prompts - seeds + 1, 1)
+        of_error = (rest**2).sum(axis=(-2, -1)) / freedom / cells
+    several = seeds > 1
+    return _Crossed(
+        mean, prompts, seeds, samples.max(axis=(-2, -1)), samples.sum(axis=(-2, -1)), known.any(axis=-1), rows, of_rows,
+        np.where(several, of_seeds, 0), np.where(several, of_error, 0),
+    )  # fmt: skip
+
+
+def _student(seeds: np.ndarray) -> np.ndarray:
+    """The quantile of Student's t for so many; 0 for one, whose variance is not known."""
+    from scipy.stats import t
+
+    return np.where(seeds > 1, t.ppf((1 + LEVEL) / 2, np.maximum(seeds - 1, 1)), 0)
+
+
+def centre(values: np.ndarray) -> np.ndarray:
+    """The mean over prompts and seeds, however many samples they have: (…, prompts, seeds, samples) → (…)."""
+    return _crossed(np.asarray(values, float)).mean
+
+
+def spreads(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Standard deviations between prompts and between training seeds, each without what the other and chance add.
+
+    Variance components of the crossed design; NaN where there is one prompt, or one seed.
     """
-    from scipy.stats import binomtest, permutation_test
+    found = _crossed(np.asarray(values, float))
+    of_seeds = np.where(found.seeds > 1, np.maximum(found.of_seeds - found.of_error, 0), np.nan)
+    return np.sqrt(found.prompts * found.of_prompts), np.sqrt(found.seeds * of_seeds)
 
-    differences = after - before
-    if len(differences) < 2 or not differences.any():
-        return 1.0
-    if np.isin(np.concatenate([before, after]), (0.0, 1.0)).all():
-        gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
-        return float(binomtest(gained, gained + lost).pvalue)
-    result = permutation_test(
-        (after, before),
-        lambda x, y, axis: np.mean(x - y, axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=resamples,
-        rng=np.random.default_rng(seed),
+
+def paired_spreads(after: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same of differences: between prompts, and between pairs of a seed of each model."""
+    after, before = _in_both(after, before)
+    up, down = _crossed(after), _crossed(before)
+    with np.errstate(invalid="ignore"):
+        of_rows = ((up.rows - down.rows) ** 2).sum(axis=-1) / (up.prompts - 1)
+    of_prompts = np.maximum(of_rows - up.prompts * (up.of_error + down.of_error), 0)
+    of_seeds = np.stack([spreads(values)[1] for values in (after, before)]) ** 2
+    of_seeds = np.where(np.isnan(of_seeds).all(axis=0), np.nan, np.nansum(of_seeds, axis=0))
+    return np.sqrt(of_prompts), np.sqrt(of_seeds)
+
+
+def paired_changes(after: np.ndarray, before: np.ndarray) -> dict[str, np.ndarray]:
+    """change, low, high, sd_prompts, sd_seeds of a difference of two shares over the same prompts."""
+    after, before = _in_both(after, before)
+    low, high = paired_interval(after, before)
+    of_prompts, of_seeds = paired_spreads(after, before)
+    change = centre(after) - centre(before)
+    return {"change": change, "low": low, "high": high, "sd_prompts": of_prompts, "sd_seeds": of_seeds}
+
+
+def without_spreads(table: "pd.DataFrame") -> "pd.DataFrame":
+    """A table without its columns ``sd_prompts`` and ``sd_seeds`` where no model has several seeds."""
+    names = [name for name in table if name.endswith(("sd_prompts", "sd_seeds"))]
+    several = any(table[name].notna().any() for name in names if name.endswith("sd_seeds"))
+    return table if several else table.drop(columns=names)
+
+
+def what_is_drawn(seeds: int, unit: str = "prompts") -> str:
+    """What a caption says of intervals over so many training seeds at most."""
+    if seeds > 1:
+        return f"over {unit} and training seeds, both drawn (models with one seed: over {unit} alone)"
+    return f"over {unit}; each model has one training seed, so that a number is that one model's"
+
+
+def _of_shares(found: _Crossed) -> tuple[_Crossed, np.ndarray]:
+    """Shares, whose variance between prompts is known to some degree beforehand; and the least that it can be."""
+    binomial = found.mean * (1 - found.mean)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        most, least = binomial / found.prompts, binomial / found.answers
+        # As much weight as 1 / (samples × seeds) of a prompt: the more answers, the more the prompts' means say.
+        weight, own = 1 / (found.samples * found.seeds), found.prompts - 1
+        drawn = (np.minimum(found.of_rows, most) * own + weight * most) / (own + weight)
+        one_answer = (found.seeds == 1) & (found.samples == 1)
+        of_rows = np.where(one_answer, most, np.maximum(drawn, least))
+    return _Crossed(**{**vars(found), "of_rows": of_rows}), least
+
+
+def _score_ends(share: np.ndarray, trials: np.ndarray, squared: np.ndarray) -> Ends:
+    """Wilson's interval of a share of so many trials, at the square of a quantile."""
+    middle = share + squared / (2 * trials)
+    spread = np.sqrt(squared * (share * (1 - share) / trials + squared / (4 * trials**2)))
+    scale = 1 + squared / trials
+    return np.clip((middle - spread) / scale, 0, share), np.clip((middle + spread) / scale, share, 1)
+
+
+@dataclass(frozen=True)
+class _Share:
+    """A share with its interval, and what a difference needs of it."""
+
+    found: _Crossed
+    low: np.ndarray
+    high: np.ndarray
+    reach: np.ndarray
+    """Half the width that the interval would have on both sides alike."""
+
+
+def _share(values: np.ndarray, with_seeds: bool = True) -> _Share:
+    found, least = _of_shares(_crossed(np.asarray(values, float)))
+    if with_seeds:
+        variance = np.maximum(found.of_prompts + found.of_seeds, least)
+        squared = np.maximum(Z**2 * found.of_prompts + _student(found.seeds) ** 2 * found.of_seeds, Z**2 * least)
+    else:
+        variance, squared = found.of_rows, Z**2 * found.of_rows
+    with np.errstate(invalid="ignore", divide="ignore"):
+        trials = np.where(variance > 0, found.mean * (1 - found.mean) / variance, found.prompts)
+        low, high = _score_ends(found.mean, trials, np.where(variance > 0, squared / variance, Z**2))
+    one = found.prompts < 2
+    return _Share(found, np.where(one, np.nan, low), np.where(one, np.nan, high), np.sqrt(squared))
+
+
+def share_interval(values: np.ndarray) -> Ends:
+    """95 % interval of a share. ``values``: 0 to 1, shape (…, prompts, seeds, samples)."""
+    share = _share(values)
+    return share.low[()], share.high[()]
+
+
+def _in_both(after: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both without the prompts that one of them lacks."""
+    after, before = np.asarray(after, float), np.asarray(before, float)
+    here, there = ((~np.isnan(values)).any(axis=(-2, -1))[..., None, None] for values in (after, before))
+    return np.where(there, after, np.nan), np.where(here, before, np.nan)
+
+
+def paired_interval(after: np.ndarray, before: np.ndarray) -> Ends:
+    """95 % interval of a difference of two shares over the same prompts.
+
+    Both: 0 to 1, shape (…, prompts, seeds, samples); seeds and samples may differ in number.
+    """
+    return _paired(*_in_both(after, before), with_seeds=True)
+
+
+def _paired(after: np.ndarray, before: np.ndarray, with_seeds: bool) -> Ends:
+    one, other = _share(after, with_seeds), _share(before, with_seeds)
+    up, down = one.found, other.found
+    with np.errstate(invalid="ignore", divide="ignore"):
+        together = (up.rows * down.rows).sum(axis=-1) / up.prompts
+        # Newcombe's correction for continuity, by half an answer.
+        step = 0.5 / up.prompts / np.sqrt(up.samples * up.seeds * down.samples * down.seeds)
+        together = np.where(together > 0, np.maximum(together - step, 0), together)
+        spread = np.sqrt(
+            (up.rows**2).mean(axis=-1) * (down.rows**2).mean(axis=-1) * (up.rows.shape[-1] / up.prompts) ** 2
+        )
+        shared = Z**2 * np.sqrt(up.of_rows * down.of_rows) / (one.reach * other.reach)
+        correlation = np.nan_to_num(np.clip(np.clip(together / spread, -1, 1) * shared, -1, 1))
+    difference = up.mean - down.mean
+    low = _joined(up.mean - one.low, other.high - down.mean, correlation)
+    high = _joined(one.high - up.mean, down.mean - other.low, correlation)
+    return (difference - low)[()], (difference + high)[()]
+
+
+def _joined(one: np.ndarray, other: np.ndarray, correlation: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.maximum(one**2 + other**2 - 2 * correlation * one * other, 0))
+
+
+def mean_share_interval(groups: Sequence[np.ndarray]) -> tuple[float, float]:
+    """95 % interval of the unweighted mean of groups' shares, each of its own prompts by the same seeds, in 0 to 1.
+
+    Each group: shape (prompts, seeds, samples). The groups' intervals are added in squares; the seeds, which all groups
+    have in common, by the seeds' own means over the groups.
+    """
+    shares = [_share(values, with_seeds=False) for values in groups]
+    return _mean_ends(
+        float(np.mean([share.found.mean for share in shares])),
+        [(share.found.mean - share.low, share.high - share.found.mean) for share in shares],
+        [groups],
+        (0.0, 1.0),
     )
-    return float(result.pvalue)
+
+
+def mean_paired_interval(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
+    """95 % interval of the unweighted mean of groups' differences (after, before), in -1 to 1; otherwise as
+    ``mean_share_interval``."""
+    pairs = [_in_both(after, before) for after, before in pairs]
+    centres = [_crossed(after).mean - _crossed(before).mean for after, before in pairs]
+    ends = [_paired(after, before, with_seeds=False) for after, before in pairs]
+    reaches = [(centre - low, high - centre) for centre, (low, high) in zip(centres, ends, strict=True)]
+    return _mean_ends(float(np.mean(centres)), reaches, list(zip(*pairs, strict=True)), (-1.0, 1.0))
+
+
+def _mean_ends(
+    centre: float, reaches: list[tuple[float, float]], models: list[Sequence[np.ndarray]], bounds: tuple[float, float]
+) -> tuple[float, float]:
+    of_seeds = sum(_student(seeds) ** 2 * variance for variance, seeds in map(_seeds_of_mean, models))
+    low, high = np.sqrt((np.asarray(reaches, float) ** 2).sum(axis=0) / len(reaches) ** 2 + of_seeds)
+    return float(np.maximum(centre - low, bounds[0])), float(np.minimum(centre + high, bounds[1]))
+
+
+def _seeds_of_mean(groups: Sequence[np.ndarray]) -> tuple[float, np.ndarray]:
+    """Variance of the mean over groups as the seeds' means tell it, and how many seeds there are."""
+    means = np.mean([np.nanmean(values, axis=(0, 2)) for values in groups], axis=0)
+    return (float(means.var(ddof=1)) / len(means) if len(means) > 1 else 0.0), np.asarray(len(means))
+
+
+def mean_interval(values: np.ndarray) -> Ends:
+    """95 % interval of a mean of numbers that are no shares. ``values``: shape (…, prompts, seeds)."""
+    found = _crossed(np.asarray(values, float)[..., None])
+    of_prompts, of_seeds = found.of_prompts, found.of_seeds
+    half = np.sqrt(_student(found.prompts) ** 2 * of_prompts + _student(found.seeds) ** 2 * of_seeds)
+    half = np.where(found.prompts < 2, np.nan, half)
+    return (found.mean - half)[()], (found.mean + half)[()]
+
+
+def mean(values: np.ndarray) -> Estimate:
+    """The mean of a number each, shape (prompts,), with that interval."""
+    values = np.asarray(values, float)
+    low, high = mean_interval(values[:, None])
+    return Estimate(float(np.mean(values)), float(low), float(high))
+
+
+def resampled_interval(draws: np.ndarray, prompts: int) -> tuple[float, float]:
+    """95 % interval of what is no mean, from its values on resampled prompts, shape (resamples,).
+
+    The percentile bootstrap is too narrow by the factor of Student's t and of prompts - 1 in the place of prompts; its
+    percentiles are taken further out by both (Hesterberg 2015, section 3.3.4). NaN for fewer than ``FEWEST_RESAMPLED``.
+    """
+    from scipy.stats import norm
+
+    if prompts < FEWEST_RESAMPLED:
+        return np.nan, np.nan
+    outside = norm.sf(np.sqrt(prompts / (prompts - 1)) * _student(np.asarray(prompts)))
+    low, high = np.quantile(draws, [outside, 1 - outside])
+    return float(low), float(high)
 
 
 def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
-    """95 % score interval of a share (Wilson 1927); it stays within 0 and 1 and is sane at 0 or all successes."""
-    share = successes / trials
-    middle = share + Z * Z / (2 * trials)
-    spread = Z * np.sqrt(share * (1 - share) / trials + Z * Z / (4 * trials * trials))
-    scale = 1 + Z * Z / trials
-    return float((middle - spread) / scale), float((middle + spread) / scale)
+    """95 % score interval of a share of independent cases (Wilson 1927); it is sane at 0 or all successes."""
+    low, high = _score_ends(np.asarray(successes / trials), np.asarray(float(trials)), np.asarray(Z**2))
+    return float(low), float(high)
+
+
+def proportion(successes: float, trials: int) -> Estimate:
+    """A share of independent cases with that interval; a single case has none."""
+    low, high = wilson_interval(successes, trials) if trials > 1 else (np.nan, np.nan)
+    return Estimate(successes / trials, low, high)
+
+
+def paired_p(after: np.ndarray, before: np.ndarray) -> float:
+    """Two-sided p that two models differ on the same prompts; both of shape (prompts, seeds, samples).
+
+    The sign of each prompt's difference is drawn anew, exactly (``sign_flip_p``): with one yes or no a prompt that is
+    McNemar's test. That takes seeds as they are; where a model has several, p is at least that of the crossed
+    variances: the level at which half the interval of prompts and seeds is as large as the difference. A single prompt
+    tells nothing: 1.
+    """
+    up, down = map(_crossed, _in_both(after, before))
+    change = up.rows + up.mean - down.rows - down.mean
+    change = change[up.there & down.there]
+    p = sign_flip_p(change)
+    if max(up.seeds, down.seeds) < 2 or p == 1:
+        return p
+    of_rows = change.var(ddof=1) / len(change)
+    of_prompts = max(of_rows - float(up.of_error + down.of_error), 0.0)
+    return max(p, _level_reached(change.mean(), [(of_prompts, len(change) - 1), *_of_seeds(up), *_of_seeds(down)]))
+
+
+def _of_seeds(found: _Crossed) -> list[tuple[float, float]]:
+    return [(float(found.of_seeds), float(found.seeds - 1))] if found.seeds > 1 else []
+
+
+def mean_paired_p(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    """The same of the unweighted mean of groups' differences, the signs flipped by the normal approximation."""
+    from scipy.stats import norm
+
+    pairs = [_in_both(after, before) for after, before in pairs]
+    changes = [np.nanmean(after, axis=(1, 2)) - np.nanmean(before, axis=(1, 2)) for after, before in pairs]
+    centre = np.mean([change.mean() for change in changes])
+    flipped = np.sqrt(sum((change**2).sum() / len(change) ** 2 for change in changes)) / len(changes)
+    p = 2 * float(norm.sf(abs(centre) / flipped)) if flipped else 1.0
+    seeds = [_seeds_of_mean(groups) for groups in zip(*pairs, strict=True)]
+    of_seeds = [(variance, float(count - 1)) for variance, count in seeds if count > 1]
+    return max(p, _level_reached(centre, [(flipped**2, np.inf), *of_seeds])) if of_seeds else p
+
+
+def _level_reached(difference: float, variances: Sequence[tuple[float, float]]) -> float:
+    """The p at which half the interval is as large as the difference. ``variances``: with their degrees of freedom."""
+    from scipy.optimize import brentq
+    from scipy.stats import t
+
+    kept = [pair for pair in variances if pair[0] > 0]
+    if not kept:
+        return float(difference == 0)
+    sizes, freedoms = np.asarray(kept).T
+
+    def beyond(log_p: float) -> float:
+        return float((t.isf(np.exp(log_p) / 2, freedoms) ** 2 * sizes).sum() - difference**2)
+
+    return float(np.exp(brentq(beyond, _SMALLEST_LOG_P, 0))) if beyond(_SMALLEST_LOG_P) > 0 else 0.0
+
+
+def sign_flip_p(change: np.ndarray) -> float:
+    """Two-sided p of a sum of changes, shape (prompts,), the sign of each drawn anew: all draws, exactly.
+
+    Changes are counted in the coarsest step that fits them all (answers and samples are counted, so there is one). With
+    more than fifty different sizes of change, by the normal approximation.
+    """
+    from scipy.stats import binom, norm
+
+    sizes, counts = np.unique(np.abs(change[np.abs(change) > 1e-9]).round(9), return_counts=True)
+    if not len(sizes) or len(change) < 2:
+        return 1.0
+    if len(sizes) > _MANY:
+        return 2 * float(norm.sf(abs(change.sum()) / np.sqrt((change**2).sum())))
+    step = next(
+        (n for n in range(1, _FINEST) if np.allclose(sizes * n, np.rint(sizes * n), rtol=0, atol=1e-5)), _FINEST
+    )
+    steps = np.rint(sizes * step).astype(int)
+    chances = np.ones(1)
+    # The sum in units of two steps above the lowest: each change adds its size or nothing.
+    for size, count in zip(steps, counts, strict=True):
+        own = np.zeros(size * count + 1)
+        own[::size] = binom.pmf(np.arange(count + 1), count, 0.5)
+        chances = _convolved(chances, own)
+    total = int((steps * counts).sum())
+    reached = abs(2 * int(np.rint(np.rint(change * step)[change > 0].sum())) - total)
+    sums = np.abs(2 * np.arange(len(chances)) - total)
+    return float(np.clip(chances[sums >= reached].sum(), 0, 1))
+
+
+def _convolved(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    from scipy.signal import fftconvolve
+
+    return np.convolve(one, other) if min(len(one), len(other)) <= 1000 else np.maximum(fftconvolve(one, other), 0)
+
+
+def mean_p(change: np.ndarray) -> float:
+    """Two-sided p that a mean of numbers, shape (prompts,), is not 0: Student's t; NaN for fewer than two.
+
+    Where all are equal, so that nothing tells the variance, the chance that all signs agree.
+    """
+    from scipy.stats import t
+
+    count = len(change)
+    if count < 2:
+        return np.nan
+    spread = change.std(ddof=1) / np.sqrt(count)
+    if spread < 1e-12 * np.abs(change).max():
+        return 2.0 ** (1 - count)
+    return float(2 * t.sf(abs(change.mean()) / spread, count - 1)) if change.any() else 1.0
 
 
 def leader(low: "pd.Series", high: "pd.Series") -> str | None:

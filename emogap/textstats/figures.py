@@ -16,8 +16,7 @@ from emogap.records import KEPT
 from emogap.store.exhibits import Exhibit, Shown, read_table
 from emogap.store.style import EMOTION_ORDER, METHOD_COLOURS, SEQUENTIAL, nothing_figure, use_style
 from emogap.store.views import View
-from emogap.text.comparison import mean
-from emogap.text.statistics import leader, wilson_interval
+from emogap.text.statistics import leader, mean, wilson_interval
 from emogap.textstats.tables import Statistics
 
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#000000")

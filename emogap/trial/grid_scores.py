@@ -16,9 +16,8 @@ import pandas as pd
 from emogap.records import KEPT, REJECTED
 from emogap.stories.gates import ends_well
 from emogap.text import measures as text_measures
-from emogap.text.comparison import Estimate, proportion
 from emogap.text.measures import Encoded
-from emogap.text.statistics import holm
+from emogap.text.statistics import Estimate, holm, mean, mean_p, paired_interval, paired_p, share_interval
 from emogap.text.word_counts import PRESETS
 from emogap.text.words import distinct_n, ngrams
 
@@ -83,7 +82,7 @@ class Cell:
     parts: np.ndarray
     """What each line brings, shape (lines,), NaN where it has nothing; their spread is that of the value."""
     is_share: bool = False
-    """Whether a part says yes or no, 1 or 0; averaged over cells, how often it says yes."""
+    """Whether a part says yes or no, 1 or 0."""
 
 
 @dataclass(frozen=True)
@@ -209,18 +208,14 @@ def _within_bounds(name: str, found: Estimate) -> Estimate:
 def _estimate(cell: Cell) -> Estimate:
     """A share with Wilson's interval, anything else with that of Student's t over the lines' parts."""
     if cell.is_share:
-        return proportion(int(cell.parts.sum()), len(cell.parts))
-    half = _half_width(cell.parts)
-    return Estimate(cell.value, cell.value - half, cell.value + half)
+        return Estimate(cell.value, *map(float, share_interval(cell.parts[:, None, None])))
+    spread = _known_mean(cell.parts)
+    return Estimate(cell.value, cell.value + spread.low - spread.value, cell.value + spread.high - spread.value)
 
 
-def _half_width(parts: np.ndarray) -> float:
-    from scipy.stats import t
-
+def _known_mean(parts: np.ndarray) -> Estimate:
     parts = parts[np.isfinite(parts)]
-    if len(parts) < 2:
-        return np.nan
-    return float(t.ppf(0.975, len(parts) - 1) * parts.std(ddof=1) / np.sqrt(len(parts)))
+    return mean(parts) if len(parts) else Estimate(np.nan, np.nan, np.nan)
 
 
 def _differences(measured: dict[tuple[str, str], dict[str, Cell]]) -> pd.DataFrame:
@@ -232,8 +227,7 @@ def _differences(measured: dict[tuple[str, str], dict[str, Cell]]) -> pd.DataFra
         pairs = [(first, second) for i, first in enumerate(levels) for second in levels[i + 1 :]]
         for minus, level in pairs:
             for name in names:
-                lower = _averaged(measured, axis, minus, name)
-                upper = _averaged(measured, axis, level, name)
+                lower, upper = (_level(measured, axis, one, name) for one in (minus, level))
                 rows.append({"factor": factor, "level": level, "minus": minus, "measure": name,
                              **_difference(lower, upper)})  # fmt: skip
     columns = ["factor", "level", "minus", "measure", "difference", "low", "high", "lines", "p"]
@@ -245,29 +239,24 @@ def _differences(measured: dict[tuple[str, str], dict[str, Cell]]) -> pd.DataFra
     return table.drop(columns="p")
 
 
-def _averaged(measured: dict[tuple[str, str], dict[str, Cell]], axis: int, level: str, name: str) -> Cell:
-    cells = [cells[name] for key, cells in measured.items() if key[axis] == level]
-    parts = np.mean([cell.parts for cell in cells], axis=0)
-    return Cell(float(np.mean([cell.value for cell in cells])), parts, cells[0].is_share)
+def _level(measured: dict[tuple[str, str], dict[str, Cell]], axis: int, level: str, name: str) -> list[Cell]:
+    """The cells of one level of a factor, one for each level of the other."""
+    return [cells[name] for key, cells in measured.items() if key[axis] == level]
 
 
-def _difference(lower: Cell, upper: Cell) -> dict[str, float]:
-    """With the interval and p of a paired t-test over lines."""
-    from scipy.stats import t
-
-    parts = upper.parts - lower.parts
+def _difference(lower: Sequence[Cell], upper: Sequence[Cell]) -> dict[str, float]:
+    """With an interval and p over lines: of shares, to which each cell brings a sample of every line, the paired ones;
+    else those of a paired t-test of the cells' averages."""
+    one, other = (np.stack([cell.parts for cell in cells], axis=1) for cells in (lower, upper))
+    difference = float(np.mean([cell.value for cell in upper]) - np.mean([cell.value for cell in lower]))
+    parts = (other - one).mean(axis=1)
     parts = parts[np.isfinite(parts)]
-    difference, half = upper.value - lower.value, _half_width(parts)
-    low, high = difference - half, difference + half
-    if upper.is_share:
-        low, high = max(low, -1.0), min(high, 1.0)
-    spread = parts.std(ddof=1) / np.sqrt(len(parts)) if len(parts) > 1 else np.nan
-    if not np.isfinite(spread):
-        p = np.nan
-    elif spread == 0:
-        p = 1.0 if difference == 0 else 0.0
+    if upper[0].is_share:
+        low, high = map(float, paired_interval(other[:, None], one[:, None]))
+        p = paired_p(other[:, None], one[:, None]) if len(parts) > 1 else np.nan
     else:
-        p = float(2 * t.sf(abs(difference) / spread, len(parts) - 1))
+        spread, p = _known_mean(parts), mean_p(parts)
+        low, high = difference + spread.low - spread.value, difference + spread.high - spread.value
     return {"difference": difference, "low": low, "high": high, "lines": len(parts), "p": p}
 
 
@@ -281,11 +270,11 @@ def word_statistics(rows: pd.DataFrame, stage: str) -> pd.DataFrame:
     for (template, setting), cell in rows.groupby(["template", "setting"], sort=False):
         words = [preset.words(text) for text in cell[TEXT_COLUMNS[stage]] if text]
         lengths = np.array([len(of_text) for of_text in words], float)
-        average, half = float(lengths.mean()) if len(words) else np.nan, _half_width(lengths)
+        average = _known_mean(lengths)
         table.append(
             {"template": template, "setting": setting, "texts": len(words), "total_words": int(lengths.sum()),
-             "unique_words": len({word for of_text in words for word in of_text}), "average_words": average,
-             "low": average - half, "high": average + half}
+             "unique_words": len({word for of_text in words for word in of_text}), "average_words": average.value,
+             "low": average.low, "high": average.high}
         )  # fmt: skip
     return pd.DataFrame(table)
 

@@ -12,7 +12,7 @@ from emogap.train.models import TUNED, Comparison
 def judged_by(judge, model, *found):
     """What a judge finds in one model's answers, one a prompt; None: it was empty."""
     rows = pd.DataFrame({"prompt_id": [f"joy/{n:02d}" for n in range(len(found))], "response_emotion": found})
-    return rows.assign(classifier=judge, model=model, train_seed=0, sample=0)
+    return rows.assign(classifier=judge, model=model, train_seed=0, sample=0, instruction_emotion="joy")
 
 
 def test_every_two_judges_are_compared_the_lexicon_by_groups_alone():
@@ -51,7 +51,7 @@ def test_effects_as_each_judge_sees_them():
             judged_by(VADER, "tuned", "positive", "negative", "positive", "neutral"),
         ]
     )
-    table = effects_by_judge(answers, [Comparison("tuned", "base", TUNED)], "study", 200, 0)
+    table = effects_by_judge(answers, [Comparison("tuned", "base", TUNED)])
     assert table[["outcome", "judge", "change", "prompts"]].to_numpy().tolist() == [
         ["positive", "a", pytest.approx(200 / 3), 3],
         ["positive", VADER, pytest.approx(100 / 3), 3],

@@ -7,8 +7,7 @@ from scipy.stats import t
 
 from emogap.answers.emotions_found import ANSWER
 from emogap.answers.judges import polarity_pieces
-from emogap.answers.length import at_equal_length, counted, cut_answers, cut_piece, length_table
-from emogap.answers.pairs import difference, pairs
+from emogap.answers.length import at_equal_length, counted, cut_answers, cut_piece, length_table, pairs
 from emogap.config import load_config
 from emogap.emotion.classifier import load_classifier
 from emogap.emotions import LABELS
@@ -60,7 +59,7 @@ def test_effects_as_they_are_and_cut_by_hand():
     tuned = said("tuned", "What a joy", "Well, it is fine", "Yes", "No")
     answers = counted(pd.concat([base, tuned]))
     cut = cut_answers(answers, PAIR).assign(response_emotion=["neutral", "joy", "neutral"])
-    table = length_table(answers, cut, PAIR, "study", 200, 0).set_index("outcome")
+    table = length_table(answers, cut, PAIR).set_index("outcome")
     assert cut[[*ANSWER, "words"]].to_numpy().tolist() == [
         ["tuned", 0, "joy/00", 0, 2],
         ["tuned", 0, "joy/01", 0, 2],
@@ -121,8 +120,7 @@ def test_trainings_vary_too():
     for level, count in (("prompt_id", 20), ("seed", 3)):
         without = np.array([by_dummies(both.drop(one, level=level)) for one in both.index.unique(level)])
         over.append((count - 1) / count * ((without - effect) ** 2).sum())
-    freedom = sum(over) ** 2 / (over[0] ** 2 / 19 + over[1] ** 2 / 2)
-    half = t.ppf(0.975, freedom) * np.sqrt(sum(over))
+    half = np.sqrt(t.ppf(0.975, 19) ** 2 * over[0] + t.ppf(0.975, 2) ** 2 * over[1])
     assert estimate["equal_length_low"] == pytest.approx(max(-100, 100 * (effect - half)))
     assert estimate["equal_length_high"] == pytest.approx(min(100, 100 * (effect + half)))
     assert over[1] > over[0]
@@ -152,13 +150,6 @@ def test_where_nothing_can_be_estimated_there_is_no_number_but_a_reason(change, 
     estimate = at_equal_length(made_up(prompts=12).assign(**change), "positive")
     assert estimate.pop("reason") == reason
     assert np.isnan(list(estimate.values())).all()
-
-
-def test_a_missing_value_is_no_zero():
-    index = pd.MultiIndex.from_tuples([("a", 0, 0), ("a", 0, 1), ("b", 0, 0)], names=["prompt_id", "seed", "sample"])
-    after, before = pd.Series([1.0, np.nan, np.nan], index), pd.Series([0.0, 1.0, 1.0], index)
-    found = difference(after, before, 100, 0)
-    assert (found["change"], found["prompts"]) == (50, 1) and np.isnan(found["low"])
 
 
 @pytest.fixture

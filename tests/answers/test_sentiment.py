@@ -16,7 +16,6 @@ from emogap.emotions import GROUPINGS, INDEX, LABELS
 from emogap.errors import InputError, MissingInput
 from emogap.records import EMOTIONS, write_rows
 from emogap.store.views import cells
-from emogap.text.statistics import bootstrap_interval, holm, leader, paired_p
 from emogap.train.models import CONTROL, CONTROLLED, TUNED, Comparison
 
 
@@ -48,7 +47,7 @@ def test_counts_alone_print_the_published_percentages(tmp_path, capsys):
 def test_rows_pool_counts_not_percentages(tmp_path):
     # 1 of 1 and 0 of 9: pooled 10 %, while the mean of the percentages would be 50 %.
     file = counts_file(tmp_path, ["m,joy,joy,1", "m,love,anger,9"])
-    table = sentiment.sentiment_table(sentiment.read_counts(file), "group", resamples=100)
+    table = sentiment.sentiment_table(sentiment.read_counts(file), "group")
     assert table.loc[0, ["row", "positive", "negative", "n"]].tolist() == ["positive", 10.0, 90.0, 10]
 
 
@@ -56,9 +55,9 @@ def test_study_grouping_is_the_one_of_the_published_tables():
     assert sum(map(len, GROUPINGS["study"].values())) == 28
     assert set(GROUPINGS["study"]["neutral"]) == {"neutral", "surprise"}
     rows = [{"model": "m", "instruction_emotion": "joy", "response_emotion": e, "prompt_id": e} for e in LABELS]
-    study = sentiment.sentiment_table(pd.DataFrame(rows), "all", "study", 100).iloc[0]
+    study = sentiment.sentiment_table(pd.DataFrame(rows), "all", "study").iloc[0]
     assert study[["positive_count", "neutral_count", "negative_count"]].tolist() == [14, 2, 12]
-    own = sentiment.sentiment_table(pd.DataFrame(rows), "all", "goemotions", 100).iloc[0]
+    own = sentiment.sentiment_table(pd.DataFrame(rows), "all", "goemotions").iloc[0]
     assert own[["positive_count", "ambiguous_count", "neutral_count", "negative_count"]].tolist() == [12, 4, 1, 11]
 
 
@@ -120,7 +119,7 @@ def made_up_answers(shares, prompts=20, samples=1, emotions=("joy", "anger")):
 
 def test_change_is_paired_with_the_base_and_corrected():
     answers = made_up_answers({"gpt2": 0.25, "gpt2-instr": 0.75})
-    table = sentiment.change_table(answers, [Comparison("gpt2-instr", "gpt2", TUNED)], "group", resamples=200)
+    table = sentiment.change_table(answers, [Comparison("gpt2-instr", "gpt2", TUNED)], "group")
     positive = table[(table["row"] == "positive") & (table["outcome"] == "positive")].iloc[0]
     assert positive["change"] == 50.0 and positive["low"] < 50 < positive["high"]
     assert positive["p"] == pytest.approx(binomtest(10, 10).pvalue, rel=0.01)
@@ -132,7 +131,7 @@ def test_what_a_control_did_is_told_apart_and_each_kind_corrected_by_itself():
     answers = made_up_answers({"gpt2": 0.25, "gpt2-instr": 0.75, "gpt2-orig": 0.5})
     against_base = Comparison("gpt2-instr", "gpt2", TUNED)
     pairs = [Comparison("gpt2-instr", "gpt2-orig", CONTROLLED), against_base, Comparison("gpt2-orig", "gpt2", CONTROL)]
-    table = sentiment.change_table(answers, pairs, "group", resamples=100)
+    table = sentiment.change_table(answers, pairs, "group")
     positive = table[(table["row"] == "positive") & (table["outcome"] == "positive")]
     columns = ["comparison", "model", "against", "change"]
     assert positive[columns].to_numpy().tolist() == [
@@ -140,10 +139,10 @@ def test_what_a_control_did_is_told_apart_and_each_kind_corrected_by_itself():
         ["tuned - base", "gpt2-instr", "gpt2", 50.0],
         ["control - base", "gpt2-orig", "gpt2", 25.0],
     ]
-    alone = sentiment.change_table(answers, [against_base], "group", resamples=100)
+    alone = sentiment.change_table(answers, [against_base], "group")
     beside = table[table["comparison"] == "tuned - base"].reset_index(drop=True)
     pd.testing.assert_frame_equal(alone, beside)
-    by_emotion = sentiment.change_table(answers, pairs, "emotion", resamples=100)
+    by_emotion = sentiment.change_table(answers, pairs, "emotion")
     figure = sentiment_figures.change_per_emotion(by_emotion, table, ["gpt2"])
     (panel,) = figure.axes
     said = [text.get_text() for text in panel.get_legend().get_texts()]
@@ -153,15 +152,44 @@ def test_what_a_control_did_is_told_apart_and_each_kind_corrected_by_itself():
 
 
 def test_samples_of_a_prompt_are_not_independent_cases():
-    one = sentiment.sentiment_table(made_up_answers({"m": 0.5}), "group", resamples=500).iloc[0]
-    ten = sentiment.sentiment_table(made_up_answers({"m": 0.5}, samples=10), "group", resamples=500).iloc[0]
+    one = sentiment.sentiment_table(made_up_answers({"m": 0.5}), "group").iloc[0]
+    ten = sentiment.sentiment_table(made_up_answers({"m": 0.5}, samples=10), "group").iloc[0]
     assert ten["n"] == 10 * one["n"]
     assert (ten["positive_low"], ten["positive_high"]) == (one["positive_low"], one["positive_high"])
 
 
 def test_a_single_prompt_has_no_interval():
-    table = sentiment.sentiment_table(made_up_answers({"m": 1.0}, prompts=1), "emotion", resamples=100)
+    table = sentiment.sentiment_table(made_up_answers({"m": 1.0}, prompts=1), "emotion")
     assert table["positive"].tolist() == [0.0 + 100, 100.0] and table["positive_low"].isna().all()
+    pair = made_up_answers({"gpt2": 0.0, "gpt2-instr": 1.0}, prompts=1)
+    change = sentiment.change_table(pair, [Comparison("gpt2-instr", "gpt2", TUNED)], "emotion")
+    assert change["change"].tolist() == [100.0, 100.0]
+    assert change[["low", "high"]].isna().all(axis=None) and change["p"].tolist() == [1, 1]
+
+
+def test_with_several_seeds_prompts_and_seeds_are_both_drawn_and_both_spreads_are_told():
+    answers = made_up_answers({"gpt2": 0.25, "gpt2-instr": 0.5}, emotions=("joy",))
+    one = answers[answers["model"] == "gpt2-instr"]
+    worse = made_up_answers({"gpt2-instr": 0.25}, emotions=("joy",))
+    seeds = pd.concat([answers, worse.assign(train_seed=1), one.assign(train_seed=2)])
+    table = sentiment.sentiment_table(seeds, "group").set_index("model")
+    row, base = table.loc["gpt2-instr"], table.loc["gpt2"]
+    assert row["positive"] == pytest.approx(100 * (0.5 + 0.25 + 0.5) / 3) and row["n"] == 60
+    # By hand: the seeds' means are 50, 25, 50; five of twenty prompts differ, in one seed.
+    rest = (5 * 2 / 3 - 20 * (2 / 3 * 0.25**2)) / (2 * 19)
+    assert row["positive_sd_seeds"] == pytest.approx(100 * np.sqrt(np.var([0.5, 0.25, 0.5], ddof=1) - rest / 20))
+    assert np.isnan(base["positive_sd_seeds"])
+    alone = sentiment.sentiment_table(answers, "group").set_index("model").loc["gpt2-instr"]
+    assert not [name for name in alone.index if "_sd_" in name]
+    assert row["positive_high"] - row["positive_low"] > alone["positive_high"] - alone["positive_low"]
+    against = [Comparison("gpt2-instr", "gpt2", TUNED)]
+    changed = sentiment.change_table(seeds, against, "emotion").iloc[0]
+    single = sentiment.change_table(answers, against, "emotion").iloc[0]
+    assert changed["change"] == pytest.approx(100 / 6) and changed["sd_seeds"] == pytest.approx(
+        row["positive_sd_seeds"]
+    )
+    assert changed["high"] - changed["low"] > single["high"] - single["low"] and "sd_seeds" not in single
+    assert changed["p"] > single["p"]
 
 
 def test_shuffled_control_tells_a_model_that_follows_from_one_that_does_not():
@@ -207,23 +235,23 @@ def with_empty(answers, *places):
 
 def test_an_empty_answer_is_in_no_share_and_counted_beside():
     answers = with_empty(made_up_answers({"m": 0.5}, prompts=4, samples=2), 0, 1, 2)  # joy/00 twice, joy/01 once
-    table = sentiment.sentiment_table(answers, "group", resamples=100).set_index("row")
+    table = sentiment.sentiment_table(answers, "group").set_index("row")
     counted = ["positive", "neutral", "negative", "n", "empty"]
     assert table.loc["positive", counted].tolist() == [20, 0, 80, 5, 3]  # 1 of 5: joy/01 still has an answer
     assert table.loc["negative", counted].tolist() == [50, 0, 50, 8, 0]
     silent = with_empty(answers, *answers.index)
-    table = sentiment.sentiment_table(silent, "all", resamples=100).iloc[0]
+    table = sentiment.sentiment_table(silent, "all").iloc[0]
     assert table[["n", "empty"]].tolist() == [0, 16] and table[["positive", "neutral", "positive_low"]].isna().all()
 
 
 def test_counts_alone_say_nothing_about_empty_answers(tmp_path):
-    table = sentiment.sentiment_table(sentiment.read_counts(counts_file(tmp_path, PUBLISHED)), "group", resamples=100)
+    table = sentiment.sentiment_table(sentiment.read_counts(counts_file(tmp_path, PUBLISHED)), "group")
     assert "empty" not in table
 
 
 def test_a_prompt_that_one_model_leaves_empty_is_not_compared():
     answers = with_empty(made_up_answers({"gpt2": 0.0, "gpt2-instr": 1.0}, prompts=4, emotions=["joy"]), 0)
-    table = sentiment.change_table(answers, [Comparison("gpt2-instr", "gpt2", TUNED)], "group", resamples=100)
+    table = sentiment.change_table(answers, [Comparison("gpt2-instr", "gpt2", TUNED)], "group")
     assert table["prompts"].tolist() == [3, 3, 3] and table["change"].tolist() == [100, 0, -100]
 
 
@@ -241,7 +269,7 @@ def test_scores_tell_an_empty_answer_and_the_language_table_leaves_it_out():
     assert scores.loc[scores["metric"] == "neutral", "value"].tolist() == [1, 1, *[0] * 6]
     assert texts.loc[texts["metric"] == "empty", "value"].tolist() == [1, 1, *[0] * 6]
     assert len(texts[texts["metric"] == "repeated_3"]) == 6  # nothing to measure: no row
-    row = sentiment.language_table(pd.concat([scores, texts], ignore_index=True), 100, 0).iloc[0]
+    row = sentiment.language_table(pd.concat([scores, texts], ignore_index=True)).iloc[0]
     # joy/02, joy/03 miss; of the four about anger two hit.
     assert (row["n"], row["empty"], row["top1"]) == (6, 2, pytest.approx(100 * 2 / 6))
 
@@ -253,47 +281,16 @@ def test_variety_of_words():
     assert np.isnan(repeated_share("too short", 3))
 
 
-def test_interval_covers_and_narrows():
-    rng = np.random.default_rng(0)
-    few, many = (rng.random((size, 1)) < 0.3 for size in (30, 3000))
-    (low, high), (low2, high2) = (bootstrap_interval(x.astype(float), 500, 1) for x in (few, many))
-    assert high2 - low2 < (high - low) / 5 and low2 < 0.3 < high2
-
-
-def test_paired_tests():
-    before, after = np.array([0.0] * 10), np.array([1.0] * 9 + [0.0])
-    assert paired_p(before, after, 100, 0) == pytest.approx(2 * 0.5**9)
-    assert paired_p(before, before, 100, 0) == 1
-    assert paired_p(before + 0.5, after * 0.3 + 0.5, 2000, 0) == pytest.approx(2 * 0.5**9, abs=0.003)
-    assert paired_p(np.array([0.0]), np.array([0.5]), 100, 0) == 1  # several samples of a single prompt
-
-
-def test_the_first_is_named_only_where_its_interval_lies_above_all_others():
-    def first(**ends):
-        return leader(*(pd.Series({name: end[place] for name, end in ends.items()}) for place in (0, 1)))
-
-    assert first(a=(0.1, 0.3), b=(0.4, 0.6), c=(0.0, 0.39)) == "b"
-    assert first(a=(0.1, 0.4), b=(0.4, 0.6)) is None  # they meet
-    assert first(a=(0.2, 0.5), b=(0.2, 0.5)) is None  # a tie
-    assert first(a=(0.2, 0.5)) is None  # the first of one
-    assert first(a=(0.1, np.nan), b=(0.4, 0.6)) is None  # a single text has no interval
-
-
-def test_holm_by_hand():
-    assert holm([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([]).tolist() == []
-
-
 def test_figures_are_drawn_from_tables_alone():
     answers = made_up_answers({"gpt2": 0.25, "gpt2-baby": 0.5, "gpt2-instr": 0.75})
     pairs = [Comparison("gpt2-baby", "gpt2", TUNED), Comparison("gpt2-instr", "gpt2", TUNED)]
-    groups = sentiment.sentiment_table(answers, "group", resamples=100)
+    groups = sentiment.sentiment_table(answers, "group")
     figure = sentiment_figures.stacked_groups(groups)
     assert [axis.get_title(loc="left") for axis in figure.axes] == [
         "asked: positive (n = 20)",
         "asked: negative (n = 20)",
     ]
-    by_emotion, by_group = (sentiment.change_table(answers, pairs, by, resamples=100) for by in ("emotion", "group"))
+    by_emotion, by_group = (sentiment.change_table(answers, pairs, by) for by in ("emotion", "group"))
     change = sentiment_figures.change_per_emotion(by_emotion, by_group, ["gpt2"])
     assert len(change.axes) == 2
     heat = sentiment_figures.asked_found_heatmap(sentiment.asked_and_found(answers), "gpt2")
@@ -333,8 +330,9 @@ def test_language_table_puts_costs_beside_sentiment():
         ]
     ).assign(model="m", train_seed=0, task="plain_text", sample=0, group="plain text")
     scores = pd.concat([sentiment_scores(answers, "study"), text_scores(answers), plain], ignore_index=True)
-    row = sentiment.language_table(scores, 100, 0).iloc[0]
+    row = sentiment.language_table(scores).iloc[0]
     assert row["perplexity"] == pytest.approx(np.exp(2), abs=0.01)
+    assert row["perplexity_low"] == pytest.approx(row["perplexity"]) == row["perplexity_high"]  # all passages alike
     assert row["bits_per_character"] == pytest.approx(60 / np.log(2) / 120, abs=0.001)
     assert (row["top1"], row["cut"], row["empty"], row["n"]) == (50.0, 50.0, 0, 8)
 
@@ -347,7 +345,7 @@ def test_counts_of_a_real_run_pass_through(tmp_path, real_data):
         for model, results in models.items()
         for found, count in results["counts"].items()
     ]
-    table = sentiment.sentiment_table(sentiment.read_counts(counts_file(tmp_path, rows)), "emotion", resamples=100)
+    table = sentiment.sentiment_table(sentiment.read_counts(counts_file(tmp_path, rows)), "emotion")
     admiration = table[table["row"] == "admiration"].set_index("model")
     assert admiration.loc["original", ["positive", "neutral"]].tolist() == [30.0, 70.0]
     assert admiration.loc["finetuned", "positive_count"] == 26
@@ -359,7 +357,7 @@ def test_the_studys_own_json_of_counts_is_read_in_both_its_forms(tmp_path):
     plain.write_text(json.dumps({"anger": {"original": found}}))
     detailed.write_text(json.dumps({"anger": {"original": {"counts": found, "percentages": {"joy": 75.0}}}}))
     for path in (plain, detailed):
-        table = sentiment.sentiment_table(sentiment.read_counts(path), "emotion", "study", 100, 0)
+        table = sentiment.sentiment_table(sentiment.read_counts(path), "emotion", "study")
         assert table[["model", "row", "positive", "neutral"]].to_numpy().tolist() == [["original", "anger", 75.0, 25.0]]
     for content, message in (
         ('["joy"]', "record 1 is a text, not an object"),

@@ -27,7 +27,7 @@ from emogap.paths import from_root
 from emogap.store import pieces
 from emogap.store.artefacts import read_manifest
 from emogap.store.exhibits import Exhibit, exhibits, read_table, save_table, show, shown_table
-from emogap.text.statistics import wilson_interval
+from emogap.text.statistics import sign_flip_p, wilson_interval
 from emogap.train.models import TUNED, Comparison, bases_of, named_models
 
 SAMPLE = from_root("data/sample/blimp")
@@ -341,7 +341,10 @@ def correct(**models: list[float]) -> pd.DataFrame:
     """Two paradigms of argument structure, of three pairs and one, and one of island effects, of four."""
     items = ["transitive/0", "transitive/1", "transitive/2", "causative/0", *(f"wh_island/{n}" for n in range(4))]
     group = [phenomena()[item.split("/")[0]] for item in items]
-    tables = [pd.DataFrame({"model": m, "item": items, "group": group, "value": v}) for m, v in models.items()]
+    tables = [
+        pd.DataFrame({"model": m, "train_seed": 0, "item": items, "group": group, "value": v})
+        for m, v in models.items()
+    ]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -411,14 +414,14 @@ def test_without_ties_the_test_is_mcnemars():
     from scipy.stats import binomtest
 
     change = np.array([1.0] * 9 + [-1.0] * 2 + [0.0] * 30)
-    assert blimp_tables.exact_p(change) == pytest.approx(binomtest(9, 11).pvalue)
-    assert blimp_tables.exact_p(np.zeros(5)) == 1
+    assert sign_flip_p(change) == pytest.approx(binomtest(9, 11).pvalue)
+    assert sign_flip_p(np.zeros(5)) == 1
 
 
 def test_with_ties_every_exchange_of_the_two_models_counts():
     change = np.array([1, 1, 1, 0.5, 0.5, -0.5, -1])
     sums = [abs(np.dot(signs, change)) for signs in itertools.product((-1, 1), repeat=len(change))]
-    assert blimp_tables.exact_p(change) == pytest.approx(np.mean(np.array(sums) >= change.sum()))
+    assert sign_flip_p(change) == pytest.approx(np.mean(np.array(sums) >= change.sum()))
 
 
 def test_a_difference_that_is_there_is_found_in_the_mean_of_phenomena():
@@ -430,7 +433,10 @@ def test_a_difference_that_is_there_is_found_in_the_mean_of_phenomena():
     same = np.where(rng.random(600) < 0.1, 1 - base, base) if rng else base
     tables = {"base": base, "better": better, "base2": base.copy(), "same": same}
     values = pd.concat(
-        [pd.DataFrame({"model": m, "item": items, "group": group, "value": v}) for m, v in tables.items()]
+        [
+            pd.DataFrame({"model": m, "train_seed": 0, "item": items, "group": group, "value": v})
+            for m, v in tables.items()
+        ]
     )
     pairs = [Comparison(model, "base", TUNED) for model in ("better", "base2", "same")]
     found = blimp_tables.differences(values, pairs)

@@ -196,7 +196,8 @@ def scores(model: str, right: dict[str, list[float]]) -> pd.DataFrame:
                 "position_normalised": 2,
             }
             rows += [
-                {"model": model, "item": item, "sample": sample, "metric": m, "value": v} for m, v in metrics.items()
+                {"model": model, "train_seed": 0, "item": item, "sample": sample, "metric": m, "value": v}
+                for m, v in metrics.items()
             ]
     return pd.DataFrame(rows)
 
@@ -246,13 +247,13 @@ def test_each_model_against_its_base():
     base = scores("base", {f"EA/{n}": [0.0, 0.0] for n in range(30)})
     tuned = scores("tuned", {f"EA/{n}": [float(n % 2)] * 2 for n in range(30)})
     questions = emobench_tables.by_question(pd.concat([base, tuned]))
-    table = emobench_tables.differences(questions, [Comparison("tuned", "base", TUNED)], 500, 0)
+    table = emobench_tables.differences(questions, [Comparison("tuned", "base", TUNED)])
     assert set(table["model"]) == {"tuned"}
     assert table["difference"].tolist() == [50] * 4
     assert (table["low"] > 0).all()
     assert (table["p_holm"] < 0.01).all()
     with pytest.raises(InputError, match="different items"):
-        emobench_tables.differences(questions.iloc[1:], [Comparison("tuned", "base", TUNED)], 500, 0)
+        emobench_tables.differences(questions.iloc[1:], [Comparison("tuned", "base", TUNED)])
 
 
 # --- the command and the stage ---------------------------------------------------------------------------------------

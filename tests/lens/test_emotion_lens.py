@@ -188,7 +188,7 @@ def test_mass_is_read_from_the_ends_of_long_tables():
     assert set(mass.prompt_ids) == {"a", "b"}
     values = mass.values["y"][mass.prompt_ids.index("b")]
     np.testing.assert_allclose(values, 1 + np.arange(2)[:, None] + np.arange(28) / 100)
-    table = curves(mass, ["joy"], 100, 0)
+    table = curves(mass, ["joy"])
     assert table.loc[(table["model"] == "x") & (table["layer"] == 1), "mean"].item() == pytest.approx(
         1.5 + INDEX["joy"] / 100
     )

@@ -114,7 +114,7 @@ def test_votes_are_resolved_and_inattentive_raters_left_out(answered, tmp_path):
     assert votes.table.groupby("rater")["choice"].unique().map(list).to_dict() == {"a": [MODELS[2]], "b": [NONE]}
     row = preference.raters_table(votes).iloc[0]
     assert (row["raters"], row["left_out"], row["prompts"], row["choices"], row["none"]) == (2, 1, 4, 8, 4)
-    table = preference.preference_table(votes, 200, 0)
+    table = preference.preference_table(votes)
     assert table.loc[0, ["model", "share", "votes"]].tolist() == [MODELS[2], 100.0, 4]
     assert table["votes"].sum() == 4 and len(table) == 4
     per_prompt = preference.prompts_table(votes)
@@ -133,7 +133,7 @@ def test_table_4_from_votes_by_name(tmp_path):
     file = tmp_path / "votes.csv"
     counts = {"a": 148, "b": 64, "c": 30, "d": 14, "e": 12, "f": 6, "g": 2, "h": 2}
     plain_votes(counts).to_csv(file, index=False)
-    table = preference.preference_table(preference.read_votes([file]), 500, 0)
+    table = preference.preference_table(preference.read_votes([file]))
     assert table["share"].tolist() == [100 * count / 278 for count in counts.values()]
     assert cells(table, SHARES)["share"].str.split().str[0].tolist() == [
         "53.2", "23", "10.8", "5", "4.3", "2.2", "0.7", "0.7",
@@ -179,7 +179,7 @@ def test_names_are_told_apart_by_letters_alone(tmp_path):
     assert votes.models == ["GPT2", f"{decomposed} instr"]
     assert votes.table["choice"].tolist() == ["GPT2", "GPT2", NONE, NONE, *[f"{decomposed} instr"] * 2]
     assert votes.table["rater"].tolist() == ["Ann", "Ann", "B", "B", "c", "c"]
-    table = preference.preference_table(votes, 100, 0)
+    table = preference.preference_table(votes)
     assert table["votes"].tolist() == [2, 2] and table["share"].tolist() == [50.0, 50.0]
 
 
@@ -260,7 +260,7 @@ def test_commands_build_and_analyse(answered, tmp_path, capsys):
 def test_figure_names_the_winner(tmp_path):
     file = tmp_path / "votes.csv"
     plain_votes({"gpt2": 4, "gpt2-instr": 36}).to_csv(file, index=False)
-    table = preference.preference_table(preference.read_votes([file]), 100, 0)
+    table = preference.preference_table(preference.read_votes([file]))
     figure = preference_shares(table, ["gpt2"])
     assert "gpt2-instr is preferred" in figure.axes[0].get_title(loc="left")
 

@@ -20,6 +20,7 @@ from emogap.store import exhibits as store
 from emogap.store.exhibits import exhibits, read_table, shown_table
 from emogap.text import comparison as text_comparison
 from emogap.text import measures as text_measures
+from emogap.text import statistics
 from emogap.text.nltk_words import sentence_splitter, word_tokenizer
 from emogap.text.word_counts import PRESETS, STOP_WORDS, count_words
 from emogap.textstats import figures
@@ -158,12 +159,12 @@ def test_names_are_capitals_within_sentences():
 
 
 def test_intervals():
-    assert text_comparison.proportion(0, 10).high == pytest.approx(0.2775, abs=1e-4)
-    half = text_comparison.proportion(50, 100)
+    assert statistics.proportion(0, 10).high == pytest.approx(0.2775, abs=1e-4)
+    half = statistics.proportion(50, 100)
     assert (half.value, half.low, half.high) == pytest.approx((0.5, 0.4038, 0.5962), abs=1e-4)
-    estimate = text_comparison.mean(np.array([1.0, 2.0, 3.0, 4.0]))
+    estimate = statistics.mean(np.array([1.0, 2.0, 3.0, 4.0]))
     assert (estimate.value, estimate.high) == pytest.approx((2.5, 2.5 + 3.1824 * np.sqrt(5 / 3) / 2), abs=1e-4)
-    assert np.isnan(text_comparison.mean(np.array([1.0])).low)
+    assert np.isnan(statistics.mean(np.array([1.0])).low)
 
 
 def test_a_difference_that_comes_from_the_sources_is_none():
@@ -485,7 +486,7 @@ def profile_table(alike: dict[str, tuple[int, int, int]]) -> pd.DataFrame:
     """Group → texts, how many of them have the commonest first words, different first words."""
     rows = []
     for group, (texts, commonest, different) in alike.items():
-        share = text_comparison.proportion(commonest, texts)
+        share = statistics.proportion(commonest, texts)
         values = {"texts": texts, "average_words": 50, "opening_3_different": different}
         values |= {"opening_3_share": share.value, "opening_3_share_low": share.low, "opening_3_share_high": share.high}
         rows += [{"group": group, "preset": "words", "measure": name, "value": v} for name, v in values.items()]

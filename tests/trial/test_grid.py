@@ -15,7 +15,7 @@ from emogap.store.exhibits import exhibits
 from emogap.stories import augment as stories
 from emogap.stories import judging
 from emogap.text import measures as text_measures
-from emogap.text.comparison import proportion
+from emogap.text.statistics import proportion
 from emogap.text.word_counts import count_words
 from emogap.trial import grid_exhibits
 from emogap.trial import grid_scores as scoring
