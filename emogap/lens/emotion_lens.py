@@ -164,7 +164,7 @@ def _texts(count: int) -> str:
 
 def _verdict(row) -> str:
     if np.isnan(row.shift_low):
-        return f"The shift of {row.shift:+.2f} layers comes from {_texts(row.texts)}, too few for an interval"
+        return f"The shift of {row.shift:+.2f} layers has no interval, the texts are too few"
     interval = f"{row.shift:+.2f} layers, 95 % interval {row.shift_low:+.2f} to {row.shift_high:+.2f}"
     if row.shift_high < 0:
         return f"Fine-tuning moved it earlier: {interval}"

@@ -52,11 +52,12 @@ def preference_shares(table: pd.DataFrame, bases: Sequence[str]) -> Figure:
     errors = [table["share"] - table["low"], table["high"] - table["share"]]
     axis.barh(table["model"], table["share"], color=[colours[model] for model in table["model"]])
     axis.errorbar(table["share"], table["model"], xerr=errors, fmt="none", color="black", linewidth=1, capsize=2)
-    for place, row in enumerate(table.itertuples()):
-        axis.text(row.high + 1, place, f"{row.share:.1f}", va="center")
+    ends = table["high"].fillna(table["share"])
+    for place, (row, end) in enumerate(zip(table.itertuples(), ends, strict=True)):
+        axis.text(end + 1, place, f"{row.share:.1f}", va="center")
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
-    axis.set_xlim(0, min(110, table["high"].max() + 10))
+    axis.set_xlim(0, min(110, ends.max() + 10))
     axis.set_xlabel("share of the choices, %")
     axis.set_title(f"{_preferred(table)} ({table['votes'].sum()} choices, 95 % intervals)")
     figure.tight_layout()

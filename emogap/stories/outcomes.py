@@ -149,9 +149,10 @@ def emotion_said(rows: pd.DataFrame, what: str) -> str:
         return f"No emotion was measured: none of the {what} was kept."
     hits, count = int((scores >= FOUND_AT).sum()), len(scores)
     share = proportion(hits, count)
+    ends = f" (95 % interval {share.low:.0%} to {share.high:.0%})" if count > 1 else ""
     said = (
-        f"The emotion asked for is found (score {FOUND_AT:g} or more) in {hits:,} of {count:,} kept {what} "
-        f"(95 % interval {share.low:.0%} to {share.high:.0%}); the median score is {scores.median():.2g}."
+        f"The emotion asked for is found (score {FOUND_AT:g} or more) in {hits:,} of {count:,} kept {what}{ends}; the "
+        f"median score is {scores.median():.2g}."
     )
     if share.high < 0.5:
         return f"{said} By that measure most do not have it, and what is learnt from them can hardly show what it does."

@@ -3,49 +3,65 @@
 import numpy as np
 import pandas as pd
 
-from emogap.text.statistics import Estimate, Z, mean
+from emogap.text.statistics import Estimate, by_prompt, mean, paired_interval, proportion
 
 
-def compare(values: pd.DataFrame, measure: str, first: str, second: str) -> dict | None:
+def compare(values: pd.DataFrame, measure: str, first: str, second: str, is_share: bool = False) -> dict | None:
     """By how much ``measure`` of group ``second`` is above that of ``first``, like with like.
 
-    ``values``: a row a text with ``group, source, line`` and the measure. Where both groups have texts from the same
-    source lines, the mean of the differences line by line; else the differences within each source that both have,
-    weighted by its number of texts. None where they share neither.
+    ``values``: a row a text with ``group, source, line`` and the measure, 0 or 1 where it ``is_share``. Where both
+    groups have texts from the same source lines, the mean of the differences line by line; else the differences within
+    each source that both have, weighted by its number of texts. None where they share neither.
     """
     rows = values[values["group"].isin([first, second])]
-    return _on_same_lines(rows, measure, first, second) or _by_source(rows, measure, first, second)
+    found = _on_same_lines(rows, measure, first, second, is_share) or _by_source(rows, measure, first, second, is_share)
+    return {"measure": measure, "group": second, "minus": first} | found if found else None
 
 
-def _on_same_lines(rows: pd.DataFrame, measure: str, first: str, second: str) -> dict | None:
+def _on_same_lines(rows: pd.DataFrame, measure: str, first: str, second: str, is_share: bool) -> dict | None:
     known = rows[rows["line"] != ""]
     both = known.groupby(["line", "group"])[measure].mean().unstack("group").reindex(columns=[first, second]).dropna()
     if len(both) < 2:
         return None
-    return _comparison(measure, first, second, "same lines", len(both), mean(both[second] - both[first]))
+    found = mean(both[second] - both[first])
+    if is_share:
+        lines = pd.MultiIndex.from_arrays([both.index], names=["line"])
+        after, before = (
+            by_prompt(known[known["group"] == group], [measure], ["line"], lines)[0] for group in (second, first)
+        )
+        found = Estimate(found.value, *map(float, paired_interval(after, before)))
+    return _comparison("same lines", len(both), found)
 
 
-def _by_source(rows: pd.DataFrame, measure: str, first: str, second: str) -> dict | None:
-    known = rows[rows["source"] != ""]
-    cells = known.groupby(["source", "group"])[measure].agg(["mean", "var", "size"]).unstack("group").dropna()
-    if cells.empty:
+def _by_source(rows: pd.DataFrame, measure: str, first: str, second: str, is_share: bool) -> dict | None:
+    """The ends of every cell's interval are joined by the square-and-add rule (Howe 1974; Newcombe 1998)."""
+    of_cell = {key: part[measure] for key, part in rows[rows["source"] != ""].groupby(["source", "group"])}
+    sizes = {
+        source: sum(len(of_cell[source, group]) for group in (first, second))
+        for source in dict.fromkeys(source for source, _ in of_cell)
+        # One text of a source does not say how much texts of that source differ.
+        if all(len(of_cell.get((source, group), ())) > 1 for group in (first, second))
+    }
+    if not sizes:
         return None
-    sizes = cells["size"].sum(axis=1)
-    weights = sizes / sizes.sum()
-    difference = float((weights * (cells["mean"][second] - cells["mean"][first])).sum())
-    variance = sum(cells["var"][group] / cells["size"][group] for group in (first, second))
-    half = Z * float(np.sqrt((weights**2 * variance).sum()))
-    basis = "weighted by source: " + ", ".join(cells.index)
-    return _comparison(
-        measure, first, second, basis, int(sizes.sum()), Estimate(difference, difference - half, difference + half)
-    )
+    difference = below = above = 0.0
+    for source, size in sizes.items():
+        weight = size / sum(sizes.values())
+        one, other = (_estimate(of_cell[source, group], is_share) for group in (first, second))
+        difference += weight * (other.value - one.value)
+        below += weight**2 * ((other.value - other.low) ** 2 + (one.high - one.value) ** 2)
+        above += weight**2 * ((other.high - other.value) ** 2 + (one.value - one.low) ** 2)
+    basis = "weighted by source: " + ", ".join(sizes)
+    found = Estimate(difference, difference - float(np.sqrt(below)), difference + float(np.sqrt(above)))
+    return _comparison(basis, sum(sizes.values()), found)
 
 
-def _comparison(measure: str, first: str, second: str, basis: str, n: int, estimate: Estimate) -> dict:
-    return {
-        "measure": measure, "group": second, "minus": first, "basis": basis, "n": n,
-        "difference": estimate.value, "low": estimate.low, "high": estimate.high,
-    }  # fmt: skip
+def _estimate(values: pd.Series, is_share: bool) -> Estimate:
+    return proportion(values.sum(), len(values)) if is_share else mean(values)
+
+
+def _comparison(basis: str, n: int, estimate: Estimate) -> dict:
+    return {"basis": basis, "n": n, "difference": estimate.value, "low": estimate.low, "high": estimate.high}
 
 
 def log_odds(counts: np.ndarray, prior_words: float = 1000.0) -> np.ndarray:

@@ -59,12 +59,13 @@ def _tables(statistics: Statistics, kind: str, preset: str, published: str) -> I
     caption = f"Words of the {kind} by each definition; the published counts are made by {preset}."
     exhibit = Exhibit("word_counts", "table", caption, 90, published=published, view=View({"": 2}))
     yield exhibit, word_counts(statistics.statistics)
-    caption = f"What the {kind} are like, with 95 % intervals."
+    caption = f"What the {kind} are like, with 95 % intervals (shares: Wilson's; means: Student's t)."
     yield Exhibit("measures", "table", caption, 91, view=MEASURES), measures(statistics.statistics)
     if len(statistics.comparisons):
         caption = (
             f"Differences between groups of {kind} on equal footing: on texts from the same source lines where "
-            "there are such, else within the sources that both have, with 95 % intervals."
+            "there are such, else within the sources that both have, with 95 % intervals (means: Student's t; shares: "
+            "Newcombe's)."
         )
         yield Exhibit("comparisons", "table", caption, 92, view=View({"": 4})), statistics.comparisons
     if len(statistics.emotion_words):
@@ -230,6 +231,7 @@ def profile(table: pd.DataFrame) -> Figure:
 
 def _most_alike(table: pd.DataFrame) -> str:
     """``table``: a row a group, a column a measure."""
+    table = table.reindex(columns=[*table, *{"opening_3_share_low", "opening_3_share_high"} - {*table}])  # of one text
     repeats = table["opening_3_different"] < table["texts"]  # where all differ, the commonest is any of them
     first = leader(table["opening_3_share_low"], table["opening_3_share_high"])
     if first is None or not repeats[first]:

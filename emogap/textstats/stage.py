@@ -23,7 +23,8 @@ from emogap.store.artefacts import Draft, Recipe, write_text
 from emogap.store.exhibits import Shown, drawing, show
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
-from emogap.text import comparison, measures, statistics
+from emogap.text import comparison, measures
+from emogap.text.statistics import INTERVALS_RULE, Estimate, Z, mean, proportion
 from emogap.text.word_counts import PRESETS, REWRITE_PRESETS, STORY_PRESETS
 from emogap.text.words import spelling_rule
 from emogap.textstats.scan import Job, Scan, scan
@@ -118,7 +119,8 @@ def _piece(config: Config, genre: Genre, folder: Path, inputs: dict[str, Path]) 
             "stats.classifier": identify_classifier(config.stats.classifier.name, config.stats.classifier.revision),
         }
         | spelling_rule(inputs.values(), genre.columns[-1], **kept)
-        | (sources_rule(inputs.values()) if genre is STORIES else {}),
+        | (sources_rule(inputs.values()) if genre is STORIES else {})
+        | INTERVALS_RULE,
         config.seed,
     )
     return Piece(folder / STATISTICS, recipe, make=partial(_make, config, genre))
@@ -237,8 +239,8 @@ def meaning(rewrites: pd.DataFrame) -> pd.DataFrame:
     for version, part in rewrites.groupby("version", sort=False):
         row = {"version": version, "rewrites": len(part), "kept": int(part["status"].eq(KEPT).sum())}
         measured = part["similarity"].dropna()
-        found = {"similarity": statistics.mean(measured)} if len(measured) else {}
-        found["all_facts"] = statistics.proportion(int(part["lost"].eq("").sum()), len(part))
+        found = {"similarity": mean(measured)} if len(measured) else {}
+        found["all_facts"] = proportion(int(part["lost"].eq("").sum()), len(part))
         for name, estimate in found.items():
             row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
         rows.append(row)
@@ -277,7 +279,7 @@ def _row(group: str, measure: str, value: float, preset: str = "words") -> dict:
     return {"group": group, "preset": preset, "measure": measure, "value": value}
 
 
-def _with_interval(group: str, measure: str, estimate: statistics.Estimate, preset: str = "words") -> list[dict]:
+def _with_interval(group: str, measure: str, estimate: Estimate, preset: str = "words") -> list[dict]:
     """The value and the ends of its 95 % interval; ends that cannot be told are no rows."""
     ends = {"": estimate.value, "_low": estimate.low, "_high": estimate.high}
     return [_row(group, measure + end, value, preset) for end, value in ends.items() if not np.isnan(value)]
@@ -295,7 +297,7 @@ def _word_counts(found: Scan) -> list[dict]:
         for preset, count in counts.items():
             rows += _four_counts(group, preset, count.texts, count.total, len(count.distinct))
             # The average itself is among the four.
-            rows += _with_interval(group, "average_words", statistics.mean(count.lengths), preset)[1:]
+            rows += _with_interval(group, "average_words", mean(count.lengths), preset)[1:]
     return rows
 
 
@@ -322,14 +324,12 @@ def _averages(values: pd.DataFrame, members: dict[str, np.ndarray]) -> list[dict
     for group, part in members.items():
         mine = values.iloc[part]
         for measure in _PER_TEXT:
-            estimate = statistics.mean(mine[measure])
+            estimate = mean(mine[measure])
             name = measure if measure.startswith("flesch") else f"average_{measure}"
             # average_words itself is among the four counts.
             rows += _with_interval(group, name, estimate)[1 if measure == "words" else 0 :]
         rows += [_row(group, f"words_p{q}", mine["words"].quantile(q / 100)) for q in (5, 50, 95)]
-        rows += _with_interval(
-            group, "words_a_sentence", statistics.mean(mine["words"] / mine["sentences"].clip(lower=1))
-        )
+        rows += _with_interval(group, "words_a_sentence", mean(mine["words"] / mine["sentences"].clip(lower=1)))
     return rows
 
 
@@ -345,17 +345,15 @@ def _richness(encoded: measures.Encoded, members: dict[str, np.ndarray]) -> list
         for n in (1, 2, 3):
             blocks = measures.distinct_ngrams(encoded, part, n, block)
             if len(blocks):
-                estimate = statistics.mean(blocks)
+                estimate = mean(blocks)
                 low, high = np.clip((estimate.low, estimate.high), 0, 1)  # a NaN stays one
-                bounded = statistics.Estimate(estimate.value, low, high)
+                bounded = Estimate(estimate.value, low, high)
                 rows += _with_interval(group, f"distinct_{n}", bounded)
         if len(part) > 1:
             # Each pair enters the means of two texts, so their spread tells half of the estimate's.
             cosines = measures.self_similarity(encoded, part, weights)
-            centre, spread = cosines.mean(), 2 * statistics.Z * cosines.std(ddof=1) / np.sqrt(len(cosines))
-            rows += _with_interval(
-                group, "self_similarity", statistics.Estimate(centre, centre - spread, centre + spread)
-            )
+            centre, spread = cosines.mean(), 2 * Z * cosines.std(ddof=1) / np.sqrt(len(cosines))
+            rows += _with_interval(group, "self_similarity", Estimate(centre, centre - spread, centre + spread))
     return rows
 
 
@@ -365,14 +363,14 @@ def _shares(values: pd.DataFrame, members: dict[str, np.ndarray], opened: dict, 
     for group, part in members.items():
         for n in (3, 8):
             commonest = opened[group, n].most_common(1)[0][1]
-            rows += _with_interval(group, f"opening_{n}_share", statistics.proportion(commonest, len(part)))
+            rows += _with_interval(group, f"opening_{n}_share", proportion(commonest, len(part)))
             rows.append(_row(group, f"opening_{n}_different", len(opened[group, n])))
         names = found.capitals[group].names()
         if names:
-            rows += _with_interval(group, "name_share", statistics.proportion(names[0][1], len(part)))
+            rows += _with_interval(group, "name_share", proportion(names[0][1], len(part)))
         stated = values["emotion_stated"].iloc[part].dropna()
         if len(stated):
-            rows += _with_interval(group, "emotion_stated_share", statistics.proportion(int(stated.sum()), len(stated)))
+            rows += _with_interval(group, "emotion_stated_share", proportion(int(stated.sum()), len(stated)))
     return rows
 
 
@@ -396,7 +394,7 @@ def _growth(encoded: measures.Encoded, members: dict[str, np.ndarray]) -> pd.Dat
 
 def _comparisons(values: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
     found = [
-        comparison.compare(values.dropna(subset=[measure]), measure, first, second)
+        comparison.compare(values.dropna(subset=[measure]), measure, first, second, measure == "emotion_stated")
         for first, second in combinations(groups, 2)
         for measure in (*_PER_TEXT, "emotion_stated")
     ]
@@ -462,6 +460,6 @@ def _agreement(confusion: pd.DataFrame) -> list[dict]:
     rows = []
     for group, part in confusion.groupby("group", sort=False):
         agreeing = int(part.loc[part["asked"] == part["found"], "texts"].sum())
-        rows += _with_interval(group, "emotion_found_share", statistics.proportion(agreeing, int(part["texts"].sum())))
+        rows += _with_interval(group, "emotion_found_share", proportion(agreeing, int(part["texts"].sum())))
         rows.append(_row(group, "emotion_found_texts", int(part["texts"].sum())))
     return rows

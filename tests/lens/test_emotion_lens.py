@@ -174,7 +174,7 @@ def test_one_text_has_no_interval():
     one = Mass(mass.models, mass.prompt_ids[:1], {model: values[:1] for model, values in mass.values.items()})
     table = depths(one, BASES, [OWN], 200, 0)
     assert table[["low", "high"]].isna().all(axis=None)
-    assert "no interval (1 text)" in shift_statements(table)[0]
+    assert "has no interval, the texts are too few (1 text)" in shift_statements(table)[0]
 
 
 def test_mass_is_read_from_the_ends_of_long_tables():

@@ -15,6 +15,7 @@ from emogap.preference.exhibits import SHARES, preference_shares
 from emogap.preference.questionnaire import NONE, Votes
 from emogap.records import RESPONSES, write_rows
 from emogap.store.views import cells
+from emogap.text.statistics import wilson_interval
 
 MODELS = ("smollm2-135m", "smollm2-135m-baby", "smollm2-135m-instr", "smollm2-135m-baby-instr")
 TRICKY = 'An answer </script><b>bold</b> with "quotes", & a\nsecond line of {model} to {prompt}'
@@ -252,7 +253,7 @@ def test_commands_build_and_analyse(answered, tmp_path, capsys):
     file = tmp_path / "a.csv"
     filled_in(data, key, "a", MODELS[1]).to_csv(file, index=False)
     assert main(["questionnaire", "analyse", str(file), *home]) == 0
-    assert "100 [100, 100]" in capsys.readouterr().out
+    assert "100 [43.9, 100]" in capsys.readouterr().out
     for name in ("tables/preference.csv", "tables/preference.tex", "figures/preference.png"):
         assert (answered.home.evaluation / name).exists()
 
@@ -267,12 +268,23 @@ def test_figure_names_the_winner(tmp_path):
 
 @pytest.mark.parametrize("votes", [{"gpt2": 5, "gpt2-instr": 7}, {"gpt2": 6, "gpt2-instr": 6}, {"gpt2-instr": 1}])
 def test_figure_names_no_winner_where_the_intervals_meet(votes):
-    """Also of a single choice: its resamples are all alike, which is no certainty."""
-    table = pd.DataFrame({"model": list(votes), "votes": list(votes.values())}).set_index("model")
-    table = table.reindex(["gpt2", "gpt2-instr"], fill_value=0).reset_index()
-    share = 100 * table["votes"] / table["votes"].sum()
-    figure = preference_shares(table.assign(share=share, low=share, high=share), ["gpt2"])
+    """Also of a single choice, which has no interval."""
+    table = preference.preference_table(Votes(plain_votes(votes), ["gpt2", "gpt2-instr"], [], {}))
+    figure = preference_shares(table, ["gpt2"])
     assert "preferred" not in figure.axes[0].get_title(loc="left")
+
+
+def test_raters_are_drawn_as_prompts_are():
+    """By hand: a single rater is a share of prompts; raters of one mind add nothing; raters who differ take away."""
+    one = Votes(plain_votes({"a": 14, "b": 6}, raters=1), ["a", "b"], [], {})
+    low, high = preference.preference_table(one).loc[0, ["low", "high"]]
+    assert (low, high) == pytest.approx([100 * end for end in wilson_interval(14, 20)])
+    alike = Votes(pd.concat([one.table.assign(rater=f"r{n}") for n in range(4)]), ["a", "b"], [], {})
+    assert preference.preference_table(alike).loc[0, ["low", "high"]].tolist() == pytest.approx([low, high])
+    minds = {"r0": "a", "r1": "a", "r2": "b", "r3": "a"}
+    apart = Votes(alike.table.assign(choice=alike.table["rater"].map(minds)), ["a", "b"], [], {})
+    row = preference.preference_table(apart).loc[0]
+    assert row["share"] == 75 and row["high"] - row["low"] > high - low
 
 
 @pytest.mark.slow

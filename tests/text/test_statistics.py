@@ -169,7 +169,7 @@ def test_a_test_of_several_seeds_is_no_surer_than_its_seeds():
     assert one == pytest.approx(2 * 0.5**12)
     agreed = np.repeat(after, 3, axis=1)
     assert paired_p(agreed, before) == pytest.approx(one, rel=0.2)
-    apart = np.concatenate([after, 1 - after, after], axis=1)
+    apart = np.concatenate([after, 0 * after, after], axis=1)
     assert paired_p(apart, before) > 0.05
     assert mean_paired_p([(apart, before)] * 2) > 0.05 > mean_paired_p([(after, before)] * 2)
 
@@ -229,7 +229,7 @@ def centred(share, spread):
 
 
 def study(rng, share, prompts, seeds, samples, of_seeds, repeats):
-    """Answers of a model in so many studies; ``prompts``: their own places on the logit scale, (repeats, prompts, 1)."""
+    """Answers of a model in so many studies; ``prompts``: their places on the logit scale, (repeats, prompts, 1)."""
     spread = of_seeds if seeds > 1 else 0.0
     places = centred(share, np.hypot(1, spread)) + prompts + rng.normal(0, spread, (repeats, 1, seeds))
     return (rng.random((*places.shape, samples)) < (1 / (1 + np.exp(-places)))[..., None]).astype(float)

@@ -185,6 +185,22 @@ def test_a_difference_that_comes_from_the_sources_is_none():
     assert text_comparison.compare(rows, "words", "m1", "m2") is None
 
 
+def test_differences_of_shares_have_an_interval_where_all_texts_agree():
+    lines = [f"L{n}" for n in range(20)]
+    rows = pd.DataFrame({"group": ["m1"] * 20 + ["m2"] * 20, "source": "one", "line": lines * 2, "stated": 1.0})
+    found = text_comparison.compare(rows, "stated", "m1", "m2", is_share=True)
+    assert (found["basis"], found["difference"]) == ("same lines", 0) and -found["low"] == found["high"] > 0.1
+    # Within sources, by hand: both ends of 20 of 20 by Wilson, 0.8389 to 1, added in squares.
+    found = text_comparison.compare(rows.assign(line=""), "stated", "m1", "m2", is_share=True)
+    assert found["basis"] == "weighted by source: one"
+    assert (found["low"], found["high"]) == pytest.approx((-0.1611, 0.1611), abs=5e-5)
+    # Of numbers: each group's own interval, added in squares.
+    words = rows.assign(line="", words=[*range(20), *range(5, 25)])
+    found = text_comparison.compare(words, "words", "m1", "m2")
+    half = 2.093 * np.std(range(20), ddof=1) / np.sqrt(20)
+    assert (found["difference"], found["low"]) == pytest.approx((5, 5 - np.sqrt(2) * half), abs=1e-2)
+
+
 def test_log_odds_against_the_formula_written_out():
     counts = np.array([[8, 1, 0, 20], [1, 9, 0, 20]])
     z = text_comparison.log_odds(counts, prior_words=40)

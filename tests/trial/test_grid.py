@@ -294,8 +294,8 @@ def test_the_interval_of_distinct_2_covers_what_many_lines_would_give():
     )
     for seed in range(60):
         found = scoring._distinct(text_measures.encode(some_texts(seed)), np.arange(20), 2)
-        half = scoring._half_width(found.parts)
-        covered += abs(found.value - expected) <= half
+        ends = scoring._estimate(found)
+        covered += ends.low <= expected <= ends.high
     assert covered >= 50
 
 
