@@ -605,6 +605,8 @@ class Lens(Section):
     """How many of the likeliest next tokens of every layer and position are kept."""
     prompts: str = "data/sample/lens_prompts.json"
     """Openings, emotion → list, each of which stops where a word of feeling may follow."""
+    per_emotion: int = Field(0, ge=0)
+    """How many openings of each emotion, the first ones of the file; 0 is all."""
     words: list[str] = ["happy", "proud", "sad", "afraid"]
     """Words whose probability and rank are followed through the layers."""
     bootstrap: int = Field(2000, ge=100)

@@ -95,7 +95,7 @@ def _stories_shown(home: Home) -> Iterator[Shown]:
     examples = story_examples(home)
     caption = "One line and the stories that each method made of it, side by side, as the writer wrote them."
     rows = _read(_chunks(home), "method")
-    said = emotion_said(rows[rows["method"] != PLAIN], "stories")
+    said = emotion_said(rows, "stories")
     yield from _shown(("story", "stories", "method"), 20, table, examples, caption, said)
     if rows["method"].eq(PLAIN).any():
         yield from _emotions_shown(emotions_found(rows))
@@ -200,8 +200,10 @@ FOUND_AT = 0.5
 def emotion_said(rows: pd.DataFrame, what: str) -> str:
     """How many of the kept rows show the emotion that was asked for, in a sentence, and what follows for this run.
 
-    ``rows``: ``status, emotion_score``. What follows is said only where the 95 % interval lies on one side of a half.
+    ``rows``: ``status, emotion_score``, of stories ``method`` too: ``m0`` asks for no emotion. What follows is said
+    only where the 95 % interval lies on one side of a half.
     """
+    rows = rows[rows["method"] != PLAIN] if "method" in rows else rows
     scores = rows.loc[rows["status"] == KEPT, "emotion_score"].dropna().astype(float)
     if scores.empty:
         return f"No emotion was measured: none of the {what} was kept."
