@@ -297,10 +297,15 @@ def test_differences_to_the_published_set_up_have_a_kind(config, tmp_path):
 def test_sizes_leave_what_was_not_counted_empty(config):
     states = inspect_all(config)
     assert comparison.sizes(states)["this run"].isna().all()
-    answers = [{"counts": {"answers": n}} for n in (28, 30, 28)]
-    states = [dataclasses.replace(s, manifests=answers) if s.stage.name == "evaluate" else s for s in states]
+    manifests = {
+        "evaluate": [{"counts": {"answers": n}, "settings": {}} for n in (28, 30, 28)],
+        "augment": [{"counts": {"kept": 5}, "settings": {"augment.method": m}} for m in ("m1", "m2", "m0")],
+        "corpus": [{"counts": {"words": 99}, "settings": {"corpus.words": words}} for words in (0, "as:emotional")],
+    }
+    states = [dataclasses.replace(s, manifests=manifests.get(s.stage.name, ())) for s in states]
     table = comparison.sizes(states).set_index("")
     assert table.loc["answers a model", "this run"] == 30
+    assert table.loc[["stories", "words of the corpus"], "this run"].tolist() == [10, 99], "without those of controls"
     assert pd.isna(table.loc["minimal pairs a model", "this run"])
 
 
