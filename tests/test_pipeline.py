@@ -33,6 +33,10 @@ SMALL = (
     "sft.max_steps=2",
     "sft.eval_steps=2",
     "respond.sampling.max_new_tokens=8",
+    "respond.empty_prompts=2",
+    "emobench.items=1",
+    "lens.per_emotion=1",
+    "lens.new_tokens=2",
 )
 
 
@@ -85,6 +89,26 @@ def test_stories_are_written_about_the_same_lines_by_each_method(config):
     assert (rows["reply"].str.len() > 0).any()
     assert set(rows["status"]) <= {"kept", "rejected"}
     assert (rows.loc[rows["status"] == "rejected", "reason"].str.len() > 0).all()
+
+
+def test_controls_are_trained_and_come_first_in_every_table_of_effects(config):
+    plain = [row for c in config.home.chunks("m0").values() for row in pd.read_parquet(c)["line_id"]]
+    lines = [row for c in config.home.chunks("m1").values() for row in pd.read_parquet(c)["line_id"]]
+    assert plain[:4] == lines and len(plain) == len(set(plain)) == 3 * len(lines)
+    told = {own.name: pd.read_parquet(config.home.corpus(own.name)) for own in config.all_corpora}
+    assert list(told) == ["emotional", "plain", "lines"] and "m0" not in set(told["emotional"]["method"])
+    facts = {name: set(table.loc[table["kind"] == "factual", "id"]) for name, table in told.items()}
+    assert facts["plain"] == facts["lines"] == facts["emotional"]
+    of = {"baby": ["plain", "lines"], "instr": ["orig"], "baby-instr": ["plain-orig"]}
+    first = [(f"smollm2-135m-{model}", f"smollm2-135m-{one}") for model, controls in of.items() for one in controls]
+    for name in ("effects", "sentiment_change_groups", "blimp_differences", "emobench_differences"):
+        table = pd.read_csv(config.home.evaluation / "tables" / f"{name}.csv")
+        pairs = list(dict.fromkeys(table[["model", "against"]].itertuples(index=False, name=None)))
+        assert pairs[:4] == first, name
+        assert list(dict.fromkeys(table["comparison"])) == ["tuned - control", "tuned - base", "control - base"]
+    steps = {s.name: json.loads((config.home.model(s.name) / "training.json").read_text())["steps"]
+             for s in config.strategies}  # fmt: skip
+    assert all(steps[s.name] == steps[s.control_of] for s in config.strategies if s.control_of)
 
 
 def test_models_load_without_this_project(config):

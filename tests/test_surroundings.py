@@ -245,7 +245,7 @@ def test_a_folder_goes_before_a_name_but_for_the_projects_own_classifiers(bare, 
 def test_templates_of_a_grid_are_from_here(bare, tmp_path, capsys):
     words = ["grid", "--stage", "augment", "--home", str(tmp_path / "home"), "--lines", "2"]
     assert main([*words, "--templates", "m1,mine.txt"]) == 2
-    assert f"'{tmp_path}/here/mine.txt' is neither one of m1, m2, m3 nor a template file" in capsys.readouterr().err
+    assert f"'{tmp_path}/here/mine.txt' is neither one of m1, m2, m3, m0 nor a template file" in capsys.readouterr().err
 
 
 # --- folders of any name ---------------------------------------------------------------------------------------------

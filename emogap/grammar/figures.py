@@ -40,7 +40,7 @@ def differences_figure(differences: pd.DataFrame, bases: Sequence[str]) -> Figur
     for axes, (kind, part) in zip(panels[0], kinds.items(), strict=True):
         _differences_panel(axes, part, names, bases, below=0.6 / height)
         axes.set_title(kind)
-    figure.suptitle("Grammar after fine-tuning: what differs in accuracy", x=0.01, ha="left")
+    figure.suptitle("Grammar after fine-tuning: what differs in accuracy", x=0.01, y=0.94, ha="left")
     return figure
 
 

@@ -73,7 +73,8 @@ def _sentences_piece(config: Config, model: StudyModel) -> Piece:
 
 def _openings_piece(config: Config, model: StudyModel) -> Piece:
     inputs = {"openings": from_root(config.lens.prompts)}
-    return _piece(config, model, model.key + _OPENINGS, inputs, ("top_k", "words"))
+    fewer = ("per_emotion",) if config.lens.per_emotion else ()
+    return _piece(config, model, model.key + _OPENINGS, inputs, ("top_k", "words", *fewer))
 
 
 def _piece(
@@ -135,12 +136,17 @@ def sentences(config: Config) -> dict[str, str]:
     return {f"s{number}": text for number, text in enumerate(load_sentences(config.lens.sentences))}
 
 
-def load_openings(path: str | Path) -> dict[str, str]:
-    """``<emotion>/<place>`` → opening, from a JSON object emotion → list. Raises ``MissingInput`` or ``InputError``."""
+def load_openings(path: str | Path, per_emotion: int = 0) -> dict[str, str]:
+    """``<emotion>/<place>`` → opening, from a JSON object emotion → list, the first so many of each; 0 is all.
+
+    Raises ``MissingInput`` or ``InputError``.
+    """
     file = given_file(from_root(path), "openings", "give a file with --set lens.prompts=FILE")
     groups = check(dict[Label, list[Text]], read_json(file), str(file), "openings are an object, emotion → list")
     openings = {
-        f"{emotion}/{place:02d}": text.strip() for emotion, texts in groups.items() for place, text in enumerate(texts)
+        f"{emotion}/{place:02d}": text.strip()
+        for emotion, texts in groups.items()
+        for place, text in enumerate(texts[: per_emotion or None])
     }
     if not openings:
         raise InputError(f"{file} has no opening; give an object, emotion → list of openings")
@@ -152,7 +158,7 @@ def _make(config: Config, model: StudyModel, draft: Draft) -> None:
     from emogap.lens.reader import TextReader
 
     is_openings = draft.artefact.path.stem.endswith(_OPENINGS)
-    texts = load_openings(config.lens.prompts) if is_openings else sentences(config)
+    texts = load_openings(config.lens.prompts, config.lens.per_emotion) if is_openings else sentences(config)
     reader = TextReader(LogitLens(study_model(config, model.key)), config.lens.words, config.lens.top_k)
     label = f"logit lens, {model.key}"
     new_tokens = config.lens.new_tokens

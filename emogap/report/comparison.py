@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from emogap.config import Config, load_config
+from emogap.config import PLAIN, Config, load_config
 from emogap.published import published
 from emogap.report.study_order import PLACES, Place
 from emogap.store.views import View
@@ -85,10 +85,15 @@ def sizes(states: list[StageState]) -> pd.DataFrame:
 
 def _count(manifests: Iterable[dict[str, Any]], stage: str, count: str) -> int | None:
     """What the stage counted: of answers and pairs, which are counted model by model, the most that a model has."""
-    counts = [m["counts"][count] for m in manifests if count in m["counts"]]
+    counts = [m["counts"][count] for m in manifests if count in m["counts"] and not _is_of_a_control(m["settings"])]
     if not counts:
         return None
     return max(counts) if stage == "evaluate" else sum(counts)
+
+
+def _is_of_a_control(settings: dict[str, Any]) -> bool:
+    """Whether stories or a corpus were made for controls alone, which the published study did not have."""
+    return settings.get("augment.method") == PLAIN or str(settings.get("corpus.words")).startswith("as:")
 
 
 def _story_words(read: Read) -> pd.DataFrame | None:

@@ -15,12 +15,13 @@ from emogap.published import PublishedTable, published
 from emogap.report import facts
 from emogap.report.entries import HERE, Entry, exhibit_file, exhibit_folders, home_entries, reader, render
 from emogap.report.pair import report_pair
-from emogap.report.study_order import PLACES, Place, place_of
+from emogap.report.study_order import EFFECT, PLACES, Place, place_of
 from emogap.store.artefacts import Draft, Recipe, home_manifests, package_versions, sha256_text
 from emogap.store.exhibits import CAPTIONS, exhibits
 from emogap.store.pieces import Piece, Summary, run
 from emogap.study.stages import STAGES, Stage
 from emogap.study.state import StageState, inspect_all
+from emogap.train.models import are_controlled, comparisons, separated
 
 if TYPE_CHECKING:
     from emogap.report.comparison import Difference
@@ -115,7 +116,8 @@ def _page(config: Config, states: list[StageState], entries: list[Entry]) -> str
         differences=differences,
         difference_rows=[(d.kind, d.key, d.ours, d.theirs) for d in differences],
         models=facts.models(config, theirs, manifests),
-        trained=[(s.name, s.parent, s.task, s.data) for s in config.strategies],
+        trained=[(s.name, s.parent, s.task, s.data, s.control_of) for s in config.strategies],
+        unseparated=separated(comparisons(config)),
         data=facts.data(config, theirs),
         files=facts.read_from_outside(config.home),
         runs=[facts.stage_row(state) for state in states],
@@ -139,6 +141,8 @@ def _places(
     read = reader(config.home)
     filled = []
     for place in PLACES:
+        if place is EFFECT and not are_controlled(comparisons(config)):
+            continue
         own = sorted((e for e in entries if place_of(e.name) is place), key=lambda e: place.rank(e.name))
         compared = compare(place, read)
         state = state_of[place.stages[0]]

@@ -47,7 +47,14 @@ _NOT_PUBLISHED = (
     "in sequence changed from it, in points, stands beside what they changed in the published gpt2-medium."
 )
 
+EFFECT = Place(
+    "effect", "What emotion did", ("evaluate", "clm", "sft"),
+    ("quantitative_analysis/figures/effects", "quantitative_analysis/tables/effects"),
+    remark="The published study had no controls: its numbers are models against their bases.",
+)  # fmt: skip
+"""Before all others, where models have controls; without them the page says that there are none."""
 PLACES: tuple[Place, ...] = (
+    EFFECT,
     Place(
         "lines", "The text and its emotional lines", ("process",),
         ("processed_data/tables/cleaning", "processed_data/figures/emotions_by_source"),
@@ -56,7 +63,9 @@ PLACES: tuple[Place, ...] = (
     ),
     Place(
         "composition", "Composition of the corpus", ("corpus", "augment"),
-        ("babylm_pretrain_corpus/figures/composition", "babylm_pretrain_corpus/tables/composition"),
+        ("babylm_pretrain_corpus/figures/composition", "babylm_pretrain_corpus/tables/composition",
+         "babylm_pretrain_corpus/tables/corpora", "babylm_pretrain_corpus/figures/composition_*",
+         "babylm_pretrain_corpus/tables/composition_*"),
         published=("composition", "corpus_10m"), compared="composition",
         shaped_by=(*_STORIES, "corpus.factual", "corpus.words"),
         remark="Published, each wiki file was one sample; here an article is a document.",
@@ -93,9 +102,9 @@ PLACES: tuple[Place, ...] = (
     ),
     Place(
         "table-5", "Emotion of the answers, by group (Table 5)", ("evaluate", "clm", "sft"),
-        ("quantitative_analysis/figures/sentiment_groups", "quantitative_analysis/tables/sentiment_groups",
-         "quantitative_analysis/tables/sentiment_change_groups", "quantitative_analysis/tables/sentiment_judges",
-         "quantitative_analysis/tables/sentiment_length"),
+        ("quantitative_analysis/tables/sentiment_change_groups", "quantitative_analysis/tables/sentiment_length",
+         "quantitative_analysis/tables/sentiment_judges", "quantitative_analysis/figures/sentiment_groups",
+         "quantitative_analysis/tables/sentiment_groups"),
         published=("sentiment_groups",), compared="sentiment_groups", beside=_NOT_PUBLISHED,
         shaped_by=(*_ANSWERS, *_TRAINING),
         remark="How the published answers were decoded is not known, and their judge also chose the training text.",

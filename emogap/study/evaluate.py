@@ -19,6 +19,7 @@ from emogap.grammar.emobench_exhibits import emobench_drawing
 from emogap.records import SCORES, read_rows, write_rows
 from emogap.store.artefacts import Draft, Recipe
 from emogap.store.pieces import Piece, Summary, run
+from emogap.study.effects import effects_drawings
 from emogap.train.models import not_measured, study_models, wanted_models
 
 TASKS = (BLIMP, EMOBENCH)
@@ -34,6 +35,7 @@ def evaluate_pieces(config: Config) -> Iterator[Piece]:
     yield from _emotion_pieces(config)
     yield from _score_pieces(config)
     yield scores_piece(config)
+    yield from effects_drawings(config)
     yield from sentiment_drawings(config)
     yield blimp_drawing(config)
     yield emobench_drawing(config)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from emogap import records
 from emogap.babylm.process import nothing_emotional
-from emogap.config import Config
+from emogap.config import PLAIN, Config
 from emogap.emotion.classifier import identify_classifier
 from emogap.emotions import INDEX, LABELS
 from emogap.errors import MissingInput, UsageError
@@ -140,7 +140,9 @@ def _make(config: Config, genre: Genre, draft: Draft) -> None:
 def _own_texts(config: Config, paths: Sequence[Path], genre: Genre) -> pd.DataFrame:
     """The accepted texts of a home; a method or version of which none was accepted is a group all the same."""
     if paths:
-        return read_texts(paths, genre.columns[::-1], group=genre.group, may_be_empty=True)
+        texts = read_texts(paths, genre.columns[::-1], group=genre.group, may_be_empty=True)
+        texts.loc[texts["group"] == PLAIN, "emotion"] = ""  # it asks for none
+        return texts
     texts = pd.DataFrame(columns=COLUMNS, dtype=str)  # there was no line to write about
     texts.attrs["groups"] = list(config.augment.methods)
     return texts

@@ -89,17 +89,25 @@ def as_compared(table: "pd.DataFrame") -> "pd.DataFrame":
     return table if "comparison" in table else table.rename(columns={"base": "against"}).assign(comparison=TUNED)
 
 
+def are_controlled(pairs: Iterable[Comparison]) -> bool:
+    """Whether a model is held against a control."""
+    return any(pair.kind == CONTROLLED for pair in pairs)
+
+
 def compared(pairs: Iterable[Comparison]) -> str:
     """What a caption calls comparisons of these kinds."""
-    if any(pair.kind == CONTROLLED for pair in pairs):
-        return "Each model against its controls (the effect of emotion), then against its base, and controls against it"
+    if are_controlled(pairs):
+        return (
+            "Each model against its controls (the effect of emotion), then against its base, and the controls against "
+            "theirs"
+        )
     return "Each model against its base"
 
 
 def separated(pairs: Iterable[Comparison]) -> str:
-    """What a caption says of comparisons without any control; nothing where there is one."""
+    """What a caption says of comparisons without any control; nothing where there is one, or nothing is compared."""
     pairs = list(pairs)
-    return f" {NOT_SEPARATED}." if pairs and all(pair.kind == TUNED for pair in pairs) else ""
+    return f" {NOT_SEPARATED}." if pairs and not are_controlled(pairs) else ""
 
 
 def study_models(config: Config) -> list[StudyModel]:

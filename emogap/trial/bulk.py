@@ -43,6 +43,7 @@ def as_command(texts: Texts, config: Config) -> str:
         texts.amount: getattr(settings, texts.amount),
     }
     options = [word for key, value in values.items() for word in ("--set", f"{texts.stage}.{key}={value}")]
+    options += ["--set", "controls=false"] if config.controls and texts.stage == "augment" else []  # this way alone
     home = str(config.home.root)
     return shlex.join(["emogap", texts.stage, "--profile", config.source, "--home", home, *options])
 

@@ -74,7 +74,7 @@ def test_missing_prompts_are_named(tmp_path):
 
 
 def test_models_of_the_study_stand_after_their_base_with_a_key_for_each_training(tmp_path):
-    config = load_config("embedded", tmp_path, ["sft.seeds=[0, 1]"])
+    config = load_config("embedded", tmp_path, ["sft.seeds=[0, 1]", "controls=false"])
     assert [(m.key, m.train_seed, m.base) for m in study_models(config)] == [
         ("smollm2-135m", 0, "smollm2-135m"),
         ("smollm2-135m-baby", 0, "smollm2-135m"),
@@ -130,7 +130,11 @@ def config(tmp_path, monkeypatch):
         "respond.batch_size=1",
     ]
     monkeypatch.setattr(respond, "recipe_parts", lambda config, model: {"inputs": {}, "identities": {"model": "echo"}})
-    return load_config("embedded", tmp_path / "home", [*settings, "respond.empty_prompts=3", "respond.greedy=true"])
+    return load_config(
+        "embedded",
+        tmp_path / "home",
+        ["controls=false", *settings, "respond.empty_prompts=3", "respond.greedy=true"],
+    )
 
 
 def answers(config, condition=0):

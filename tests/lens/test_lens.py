@@ -172,6 +172,8 @@ def test_what_the_project_ships(make_config):
     config = make_config()
     assert len(load_sentences(config.lens.sentences)) == 4
     openings = load_openings(config.lens.prompts)
+    fewer = load_openings(config.lens.prompts, 2)
+    assert len(fewer) == 2 * 28 and fewer.items() <= openings.items()
     per_emotion = Counter(prompt_id.split("/")[0] for prompt_id in openings)
     assert per_emotion == dict.fromkeys(LABELS, 6)
     assert len(set(openings.values())) == len(openings)

@@ -45,7 +45,8 @@ def section(html: str, anchor: str) -> str:
 
 def test_an_empty_home_is_shown_as_missing_not_as_zeros(page):
     html = page()
-    for place in PLACES:
+    assert "No model has a control here: what emotion did is not separated" in html.partition("<nav")[0]
+    for place in PLACES[1:]:
         shown = section(html, place.anchor)
         assert '<span class="state missing">missing</span>' in shown and "Missing: nothing of this place" in shown
     assert section(html, "run").count("has not run") == len(STAGES) - 1
@@ -65,7 +66,17 @@ def test_the_study_stands_in_its_order_and_what_goes_beyond_it_behind(config, pa
     assert where == sorted(where)
     assert "Beyond." in section(html, "beyond-evaluate") and "Curves." in section(html, "curves")
     links = [f'href="#{place.anchor}"' for place in PLACES]
-    assert [html.count(link) for link in links] == [1] * len(links)
+    assert [html.count(link) for link in links] == [0] + [1] * (len(links) - 1)
+
+
+def test_with_controls_the_page_leads_with_what_emotion_did(make_config):
+    config = make_config("controls=true")
+    save(config, "quantitative_analysis/effects", pd.DataFrame({"comparison": ["tuned - control"]}), "Effects.")
+    report(config)
+    html = config.home.report.read_text(encoding="utf-8")
+    assert "No model has a control" not in html and "Effects." in section(html, "effect")
+    assert html.index('<section id="effect">') < html.index('<section id="lines">')
+    assert ">original:v1<" in section(html, "table-1"), "what controls are trained on"
 
 
 def test_every_place_names_stages_and_settings_that_exist_and_no_exhibit_has_two(config):
@@ -286,10 +297,15 @@ def test_differences_to_the_published_set_up_have_a_kind(config, tmp_path):
 def test_sizes_leave_what_was_not_counted_empty(config):
     states = inspect_all(config)
     assert comparison.sizes(states)["this run"].isna().all()
-    answers = [{"counts": {"answers": n}} for n in (28, 30, 28)]
-    states = [dataclasses.replace(s, manifests=answers) if s.stage.name == "evaluate" else s for s in states]
+    manifests = {
+        "evaluate": [{"counts": {"answers": n}, "settings": {}} for n in (28, 30, 28)],
+        "augment": [{"counts": {"kept": 5}, "settings": {"augment.method": m}} for m in ("m1", "m2", "m0")],
+        "corpus": [{"counts": {"words": 99}, "settings": {"corpus.words": words}} for words in (0, "as:emotional")],
+    }
+    states = [dataclasses.replace(s, manifests=manifests.get(s.stage.name, ())) for s in states]
     table = comparison.sizes(states).set_index("")
     assert table.loc["answers a model", "this run"] == 30
+    assert table.loc[["stories", "words of the corpus"], "this run"].tolist() == [10, 99], "without those of controls"
     assert pd.isna(table.loc["minimal pairs a model", "this run"])
 
 

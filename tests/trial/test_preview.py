@@ -206,7 +206,7 @@ def test_a_changed_prompt_becomes_a_method_of_the_home(make_config, engine, tmp_
     assert "the prompt is saved as " + path in said and "augment.methods = " in said
     assert (tmp_path / "prompts" / "mine.txt").read_text() == MINE
     assert config.augment.methods == ["m1", "m2", "m3", "mine"] and config.augment.chunk_size == 4
-    again = load_config("embedded", config.home.root, [*SMALL])
+    again = load_config("embedded", config.home.root, ["controls=false", *SMALL])
     assert again.augment == config.augment, "whoever opens the home has it"
     before = files(tmp_path)
     assert add_method(again, MINE, path).augment == again.augment and files(tmp_path) == before
@@ -272,7 +272,7 @@ def test_mistakes_are_named_before_a_model_is_loaded(make_config, tmp_path, engi
         preview(config)
     save_lines(config, ["joy"])
     for wrong, message in (
-        ({"methods": ["m9"]}, "'m9' is neither one of m1, m2, m3 nor a template file"),
+        ({"methods": ["m9"]}, "'m9' is neither one of m1, m2, m3, m0 nor a template file"),
         ({"template": "{context} {emotion} {who}"}, r"unknown placeholder \{who\}"),
         ({"template": "{emotion}"}, r"\{context\} is missing"),
         ({"sampling": "hot"}, "no sampling 'hot'"),

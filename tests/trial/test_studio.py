@@ -18,6 +18,7 @@ from emogap.commands.cli import build_parser
 from emogap.lm.engines.engine import Reply
 from emogap.paths import ROOT
 from emogap.records import REWRITES, read_rows
+from emogap.trial.bulk import as_command
 from emogap.trial.studio import Studio, diff_html, placeholders_html, studio
 from emogap.trial.trials import texts_of
 
@@ -178,7 +179,9 @@ def test_the_command_it_prints_has_the_same_settings(opened, config, tmp_path, c
     a.bulk.click()
     printed = capsys.readouterr().out
     words = shlex.split(printed[printed.index("emogap augment") :].splitlines()[0])
-    again = config_from(build_parser().parse_args(words[1:]))
+    again = config_from(build_parser().parse_args([*words[1:], "--set", "controls=false"]))
+    with_controls = config.model_copy(update={"controls": True, "augment": again.augment})
+    assert "--set controls=false" in as_command(opened.texts, with_controls), "that one method alone"
     assert again.augment.methods == ["short"] and again.augment.lines == 2
     assert again.augment.templates["short"] == str(tmp_path / "short.txt")
     assert again.augment.sampling == config.augment.sampling and again.home == config.home
@@ -242,6 +245,7 @@ from pytest import MonkeyPatch
 from fakes import use_fakes
 from small_stories import a_story, save_lines
 from emogap.config import load_config
+from emogap.trial.bulk import as_command
 from emogap.trial.studio import studio
 
 use_fakes(MonkeyPatch(), a_story)

@@ -1,0 +1,112 @@
+"""What emotion did, on one page: every model against its controls, then against its base, whatever was measured."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from emogap.answers.emotions_found import emotions_path, judged, read_answers
+from emogap.answers.respond import conditions, responses_path
+from emogap.answers.sentiment import change_table
+from emogap.config import Config
+from emogap.grammar import blimp_tables, emobench_tables
+from emogap.grammar.blimp import BLIMP
+from emogap.grammar.emobench import EMOBENCH
+from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
+from emogap.store.views import View
+from emogap.text.statistics import holm_by
+from emogap.train.models import CONTROLLED, CORRECTED, are_controlled, compared, comparisons, study_models
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+POSITIVE, PAIRS = "positive answers", "minimal pairs"
+_QUESTIONS = ("EA", "EU-both")
+_COLUMNS = ["comparison", "model", "against", "measure", "change", "low", "high", "p"]
+_ORDER = 58
+_VIEW = View({"change": 2, "low": 2, "high": 2, "p": ".3g", "p_holm": ".3g"})
+
+
+def effects_drawings(config: Config) -> Iterator[Drawing]:
+    """One where there are controls; without them no table says what emotion did."""
+    if not are_controlled(comparisons(config)):
+        return
+    own = conditions(config)[0]
+    inputs = {"emotions": emotions_path(config, own)}
+    inputs |= {f"responses {model.key}": responses_path(config, own, model) for model in study_models(config)}
+    for task in (BLIMP, EMOBENCH):
+        inputs |= {f"{key} {task.name}": path for key, path in task.tables(config).items()}
+    settings = config.flat("sentiment", "grouping", "bootstrap")
+    folder, shown = config.home.evaluation, lambda: _shown(config)
+    yield drawing(folder, "effects", "tables/effects", inputs, shown, settings, config.seed)
+
+
+def _shown(config: Config) -> Iterator[Shown]:
+    table = effects(config)
+    caption = (
+        "What was measured over all prompts, pairs and questions, in percentage points with 95 % intervals. "
+        f"{compared(comparisons(config))}; paired tests, p also corrected {CORRECTED}."
+    )
+    yield Exhibit("effects", "table", caption, _ORDER, view=_VIEW), table
+    alt = "A panel a measure, a row a comparison, points with intervals around a zero line."
+    yield Exhibit("effects", "figure", caption, _ORDER, alt=alt), effects_figure(table)
+
+
+def effects(config: Config) -> pd.DataFrame:
+    """comparison, model, against, measure, change, low, high, p, p_holm: the share of positive answers to all prompts,
+    of minimal pairs decided rightly, of EmoBench's questions answered rightly (listed, in several orders)."""
+    how = {"resamples": config.sentiment.bootstrap, "seed": config.seed}
+    answers = judged(config, read_answers(config, conditions(config)[0]))
+    tables = [
+        change_table(answers, comparisons(config), "all", config.sentiment.grouping, **how).assign(measure=POSITIVE)
+    ]
+    pairs = BLIMP.of_study(config)
+    grammar = blimp_tables.differences(blimp_tables.correct_pairs(pairs.scores), pairs.comparisons)
+    tables.append(grammar[grammar["group"] == blimp_tables.ALL].assign(measure=PAIRS))
+    if EMOBENCH.is_there(config):
+        asked = EMOBENCH.of_study(config)
+        questions = emobench_tables.by_question(asked.scores)
+        told = emobench_tables.differences(questions, asked.comparisons, **how)
+        told = told[told["task"].isin(_QUESTIONS) & (told["way"] == emobench_tables.WAYS["correct"])]
+        tables.append(told.assign(measure="EmoBench " + told["task"]))
+    together = [table.rename(columns={"difference": "change"})[_COLUMNS] for table in tables]
+    table = pd.concat(together, ignore_index=True)
+    order = {kind: place for place, kind in enumerate(dict.fromkeys(table["comparison"]))}
+    table = table.sort_values("comparison", key=lambda kinds: kinds.map(order), kind="stable", ignore_index=True)
+    return table.assign(p_holm=holm_by(table["comparison"], table["p"]))
+
+
+def effects_figure(table: pd.DataFrame) -> "Figure":
+    """A panel a measure, a row a comparison, those against controls on top; from ``effects``, all of it or a part."""
+    import matplotlib.pyplot as plt
+
+    from emogap.store.style import use_style
+
+    use_style()
+    measures = list(dict.fromkeys(table["measure"]))
+    rows = list(dict.fromkeys(table[["comparison", "model", "against"]].itertuples(index=False, name=None)))
+    size = (2.3 * len(measures) + 3.6, 0.3 * len(rows) + 1.3)
+    figure, panels = plt.subplots(1, len(measures), figsize=size, sharey=True, squeeze=False)
+    for axes, measure in zip(panels[0], measures, strict=True):
+        part = table[table["measure"] == measure].set_index(["comparison", "model", "against"]).reindex(rows)
+        colours = ["#d55e00" if kind == CONTROLLED else "0.55" for kind, *_ in rows]
+        axes.hlines(range(len(rows)), part["low"], part["high"], color=colours, linewidth=1.4)
+        axes.scatter(part["change"], range(len(rows)), c=colours, s=20, zorder=3)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_title(measure)
+        axes.set_xlabel("percentage points")
+        _part(axes, rows)
+    panels[0][0].set_yticks(range(len(rows)), [f"{model} - {other}" for _, model, other in rows])
+    panels[0][0].set_ylim(len(rows) - 0.5, -0.5)
+    figure.suptitle("What emotion did (coloured: against controls) and what training did (grey)", x=0.01, ha="left")
+    figure.tight_layout()
+    return figure
+
+
+def _part(axes, rows: Sequence[tuple[str, str, str]]) -> None:
+    """A line between kinds of comparison."""
+    kinds = [kind for kind, *_ in rows]
+    for place in range(1, len(rows)):
+        if kinds[place] != kinds[place - 1]:
+            axes.axhline(place - 0.5, color="0.7", linewidth=0.8)
+    axes.grid(axis="y", visible=False)
