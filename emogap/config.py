@@ -30,7 +30,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from emogap import home_settings
-from emogap.controls import with_controls
+from emogap.controls import PLAIN, with_controls
 from emogap.emotions import LABELS, REWRITE_EMOTIONS
 from emogap.errors import UsageError
 from emogap.paths import ROOT, Home, choose_home, given_path
@@ -229,8 +229,6 @@ class Process(Section):
     """Threads that clean; 0 is one a core."""
 
 
-PLAIN = "m0"
-"""The method that asks for a story without any emotion, for controls; its prompt is that of m1 but for this."""
 STORY_TEMPLATES = {method: f"prompts/stories/{method}.txt" for method in ("m1", "m2", "m3", PLAIN)}
 REWRITE_TEMPLATES = {version: f"prompts/rewrites/{version}.txt" for version in ("v1", "v2", "v3")}
 

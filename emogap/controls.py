@@ -7,18 +7,17 @@ control, so that ``-baby-instr`` has ``-plain-orig``. Each is trained under the 
 control of: the same steps where ``max_steps`` sets them, the same epochs over as many words elsewhere.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from emogap.config import Config, Corpus, Strategy
-
+PLAIN = "m0"
+"""The method that asks for a story without any emotion; its prompt is that of m1 but for this."""
 ORIGINAL = "original:"
 """Before a version of the rewrites: the answers that it rewrote."""
 
 
-def with_controls(config: "Config") -> dict[str, Any]:
-    """The fields ``strategies``, ``corpora`` and ``augment`` of the settings with what controls need; rows of these
-    names that are there stay as they are."""
+def with_controls(config: Any) -> dict[str, Any]:
+    """The fields ``strategies``, ``corpora`` and ``augment`` of a ``Config`` (whose validation calls this) with what
+    controls need; rows of these names that are there stay as they are."""
     strategies, corpora = list(config.strategies), list(config.corpora)
     control: dict[str, str] = {row.control_of: row.name for row in reversed(strategies) if row.control_of}
     methods = list(config.augment.methods)
@@ -40,14 +39,12 @@ def with_controls(config: "Config") -> dict[str, Any]:
     return {"strategies": strategies, "corpora": corpora, "augment": augment}
 
 
-def _neutral(config: "Config", tuned: "Strategy") -> "list[tuple[str, str, Corpus | None]]":
-    """What a training's controls are called behind their parent, their data, and the corpus that these are.
+def _neutral(config: Any, tuned: Any) -> list[tuple[str, str, Any]]:
+    """Of a ``Strategy``'s controls: the names behind their parent's, their data, and the ``Corpus`` that these are.
 
     None for a training that has no emotional text of which the study has the neutral: on records of one's own, on
     factual text alone, on original answers.
     """
-    from emogap.config import PLAIN
-
     if tuned.task == "sft":
         is_version = tuned.data in config.rewrite.versions
         return [("orig", ORIGINAL + tuned.data, None)] if is_version else []

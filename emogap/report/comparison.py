@@ -12,7 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from emogap.config import PLAIN, Config, load_config
+from emogap.config import Config, load_config
+from emogap.controls import PLAIN
 from emogap.published import published
 from emogap.report.study_order import PLACES, Place
 from emogap.store.views import View

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from emogap.babylm.process import NO_LINE
-from emogap.config import PLAIN, Augment, Config
+from emogap.config import Augment, Config
+from emogap.controls import PLAIN
 from emogap.emotions import INDEX, LABELS, NEUTRAL, check_label
 from emogap.errors import UsageError
 from emogap.paths import chunk_numbers, from_root

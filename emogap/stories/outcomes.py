@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from emogap.babylm.process import NO_LINE
-from emogap.config import PLAIN
+from emogap.controls import PLAIN
 from emogap.errors import reading_parquet
 from emogap.paths import Home
 from emogap.records import KEPT

@@ -11,7 +11,8 @@ import pandas as pd
 
 from emogap import records
 from emogap.babylm.process import nothing_emotional
-from emogap.config import PLAIN, Config
+from emogap.config import Config
+from emogap.controls import PLAIN
 from emogap.emotion.classifier import identify_classifier
 from emogap.emotions import INDEX, LABELS
 from emogap.errors import MissingInput, UsageError

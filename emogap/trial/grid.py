@@ -13,7 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emogap.config import PLAIN, Config, Sampling
+from emogap.config import Config, Sampling
+from emogap.controls import PLAIN
 from emogap.emotion.classify import classifier_identity
 from emogap.errors import UsageError
 from emogap.lm.hub import identify
