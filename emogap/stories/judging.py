@@ -36,7 +36,7 @@ def judging_recipe(config: Config, stage: str) -> tuple[dict[str, Any], dict[str
     Unsuitable words are not among them where they are let pass, as they once always were.
     """
     settings, words = config.flat(stage, "gates"), f"{stage}.gates.unsuitable"
-    lists = {"unsuitable words": word_lists.identity(word_lists.unsuitable_list())} if settings[words] else {}
+    lists = {"unsuitable words": word_lists.unsuitable_release()} if settings[words] else {}
     if not lists:
         del settings[words]
     return settings, {"process.classifier": classifier_identity(config.process.classifier), **JUDGING_RULE, **lists}

