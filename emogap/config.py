@@ -170,6 +170,8 @@ class Gates(Section):
     """How many first words make an opening; two replies with the same opening are duplicates."""
     min_emotion_score: Share = 0.0
     """The classifier's score of the wanted emotion that a reply must reach; 0 records the score and rejects nothing."""
+    unsuitable: bool = False
+    """Whether a reply with a word that is not for small children is rejected."""
     retries: int = Field(0, ge=0)
     """How often a rejected reply is asked for again, each time with a fresh seed."""
 

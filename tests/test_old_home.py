@@ -73,7 +73,11 @@ def test_with_controls_what_was_made_stays_and_they_alone_are_missing(home):
     assert {name for name in states if states[name] == "fresh"} == old - {"report/index.html"}
     assert {name for name in states if states[name] == "missing"} == {
         f"babylm_augment/m0/chunk_{number:05d}.parquet" for number in range(6)
-    } | {"models/smollm2-135m-orig"}
+    } | {
+        "models/smollm2-135m-orig",
+        "quantitative_analysis/polarity.parquet",
+        "quantitative_analysis/emotions_cut.parquet",
+    }
 
 
 @pytest.mark.parametrize("settings", [[], *([change] for change in EXPECTED["changes"])], ids=str)

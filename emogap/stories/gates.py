@@ -14,6 +14,7 @@ from functools import lru_cache
 from emogap.config import Gates, RewriteGates
 from emogap.emotions import LABELS
 from emogap.text.near_duplicates import contained_share, near_duplicates, normalised, shingles, text_key
+from emogap.text.word_lists import unsuitable_words
 from emogap.text.words import plain
 
 
@@ -343,6 +344,11 @@ def other_language(candidate: Candidate, bounds: Gates) -> bool:
     return sum(word in _FUNCTION_WORDS for word in words) / len(words) < _MIN_FUNCTION_SHARE
 
 
+def unsuitable(candidate: Candidate, bounds: Gates) -> bool:
+    """A word stands there that is not for small children, whether or not the text that it was made from has it."""
+    return bounds.unsuitable and bool(unsuitable_words(candidate.text))
+
+
 def emotion_missing(candidate: Candidate, bounds: Gates) -> bool:
     """The classifier does not find the wanted emotion."""
     return candidate.emotion_score is not None and candidate.emotion_score < bounds.min_emotion_score
@@ -407,8 +413,8 @@ def meaning_lost(candidate: Candidate, bounds: RewriteGates) -> bool:
 
 
 COMMON_GATES: tuple[Gate, ...] = (
-    empty, control_characters, assistant_talk, prompt_leak, markup, other_language, too_short, too_long, truncated,
-    repeated_sentence, copied_example,
+    empty, control_characters, assistant_talk, prompt_leak, markup, other_language, unsuitable, too_short, too_long,
+    truncated, repeated_sentence, copied_example,
 )  # fmt: skip
 STORY_GATES: tuple[Gate, ...] = (*COMMON_GATES, copied_context, emotion_missing)
 REWRITE_GATES: tuple[Gate, ...] = (*COMMON_GATES, unchanged, facts_lost, meaning_lost, emotion_missing)

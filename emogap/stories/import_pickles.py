@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from emogap.config import Config
-from emogap.emotion.classify import classifier_identity
 from emogap.errors import InputError, MissingInput, UsageError, one_line
 from emogap.paths import LAST_CHUNK
 from emogap.records import STORIES, write_rows
 from emogap.store.artefacts import Artefact, Draft, Recipe
 from emogap.store.pieces import Piece, Summary, run
 from emogap.stories.gates import STORY_GATES
-from emogap.stories.judging import JUDGING_RULE, Judging, judge
+from emogap.stories.judging import Judging, judge, judging_recipe
 from emogap.stories.outcomes import story_drawing
 from emogap.stories.rows import Answer, Ask, StoryAsked, table, tallied
 from emogap.text.forms import Form, Label, Text, check
@@ -143,12 +142,8 @@ def _number(file: Path) -> int:
 
 
 def _artefact(config: Config, path: Path, file: Path, method: str) -> Piece:
-    recipe = Recipe(
-        STAGE,
-        inputs={"chunk": file},
-        settings={"import.method": method, **config.flat("augment", "gates")},
-        identities={"process.classifier": classifier_identity(config.process.classifier)} | JUDGING_RULE,
-    )
+    gates, judges = judging_recipe(config, "augment")
+    recipe = Recipe(STAGE, inputs={"chunk": file}, settings={"import.method": method, **gates}, identities=judges)
     return Piece(path, recipe, make=partial(_make, config, file, method))
 
 

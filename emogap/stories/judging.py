@@ -3,19 +3,43 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from emogap.config import Gates, HubModel
+from emogap.config import Config, Gates, HubModel
+from emogap.emotion.classify import classifier_identity
 from emogap.emotions import INDEX, LABELS
 from emogap.store.artefacts import RULE
-from emogap.stories.gates import Candidate, Gate, clean, duplicates, ends_well, failures, trim_to_sentence
+from emogap.stories.gates import (
+    Candidate,
+    Gate,
+    clean,
+    duplicates,
+    ends_well,
+    failures,
+    trim_to_sentence,
+    unsuitable,
+)  # fmt: skip
 from emogap.stories.rows import Answer, Ask, Row, Verdict
 from emogap.stories.similarity import similarities
+from emogap.text import word_lists
 
 ENGINE_ERROR = "engine_error"
 JUDGING_RULE = {f"{RULE}judging": "2 (reasoning taken out; likeness counted; one spelling)"}
 """The entry of the recipes of judged rows, beside what shapes their replies."""
+
+
+def judging_recipe(config: Config, stage: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Settings and identities of the recipes of judged rows, beside those of what shapes their replies.
+
+    Unsuitable words are not among them where they are let pass, as they once always were.
+    """
+    settings, words = config.flat(stage, "gates"), f"{stage}.gates.unsuitable"
+    lists = {"unsuitable words": word_lists.unsuitable_release()} if settings[words] else {}
+    if not lists:
+        del settings[words]
+    return settings, {"process.classifier": classifier_identity(config.process.classifier), **JUDGING_RULE, **lists}
 
 
 @dataclass(frozen=True)
@@ -84,6 +108,8 @@ def _verdict(
     wanted = score if ask.asks_emotion else None
     candidate = Candidate(text, ask.asked.context, ask.prompt, cut, wanted, similarity)
     reasons = failures(candidate, judging.bounds, judging.gates)
+    if unsuitable.__name__ in reasons:
+        notes = [*notes, f"unsuitable: {', '.join(word_lists.unsuitable_words(text))}"]
     strongest = np.argsort(-scores, kind="stable")[:_FOUND]
     return Verdict(
         text,

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from emogap.config import Config, Writer
-from emogap.emotion.classify import classifier_identity
 from emogap.errors import LockHeld, MadeMeanwhile
 from emogap.lm.hub import identify
 from emogap.records import write_rows
@@ -20,7 +19,7 @@ from emogap.store.artefacts import Draft, Recipe
 from emogap.store.cluster import Advance, workers
 from emogap.store.pieces import MakeAll, OnDone, Piece, Summary, make, run
 from emogap.store.progress import progress
-from emogap.stories.judging import JUDGING_RULE
+from emogap.stories.judging import judging_recipe
 from emogap.stories.rows import table, tallied
 from emogap.stories.texts import Source, Texts
 from emogap.stories.writing import Asking, asking, asking_here, kept_by_piece, kept_engine, write
@@ -56,11 +55,9 @@ def written_piece(
         identities=own.identities | {"writer.model": identify(config.writer.model)},
         seed=config.seed,
     )
-    classifier = {"process.classifier": classifier_identity(config.process.classifier)}
+    gates, judges = judging_recipe(config, own.stage)
     recipe = replace(
-        replies,
-        settings=replies.settings | config.flat(own.stage, "gates"),
-        identities=replies.identities | classifier | JUDGING_RULE | (judged or {}),
+        replies, settings=replies.settings | gates, identities=replies.identities | judges | (judged or {})
     )
     return WrittenPiece(
         path,

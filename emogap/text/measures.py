@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from emogap.text.word_counts import STOP_WORDS
+from emogap.text.word_lists import is_rare
 from emogap.text.words import distinct_n, ngrams, plain, plain_words
 
 BLOCK_WORDS = 5000
@@ -124,3 +125,10 @@ def states_emotion(encoded: Encoded, emotions: Sequence[str]) -> np.ndarray:
     wanted = np.fromiter((numbers.get(emotion, -1) for emotion in emotions), np.int64, len(emotions))
     hits = encoded.ids == np.repeat(wanted, encoded.lengths())
     return np.bincount(encoded.text_of_word(), weights=hits, minlength=len(emotions)) > 0
+
+
+def rare_shares(encoded: Encoded) -> np.ndarray:
+    """Rare words of each text over all its words but those with digits, shape (texts,); NaN where it has none."""
+    rare = np.asarray([np.nan if (is_one := is_rare(word)) is None else is_one for word in encoded.vocabulary], float)
+    of_word = pd.Series(rare[encoded.ids]).groupby(encoded.text_of_word())
+    return of_word.mean().reindex(range(len(encoded.starts) - 1)).to_numpy()

@@ -1,7 +1,8 @@
 """Texts to be described: read from a home's artefacts, from files of records of any form, or from old chunks.
 
-What the rest works on is one frame, a row a text, with the columns ``group, text, emotion, source, line``: ``line`` is
-what the text was written from (equal values mean the same source line), empty strings where a file does not say.
+What the rest works on is one frame, a row a text, with the columns of ``COLUMNS``: ``line`` is what the text was
+written from (equal values mean the same source line), ``made_from`` that line itself, or a rewrite's original answer;
+empty strings where a file does not say.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,16 +22,18 @@ from emogap.text.reading import RECORD_ENDINGS, Row, given_file, listed, quoted,
 from emogap.text.words import column_texts
 
 GroupBy = Literal["method", "file", "version"]
-COLUMNS = ("group", "text", "emotion", "source", "line")
+COLUMNS = ("group", "text", "emotion", "source", "line", "made_from")
 
 STORY_COLUMNS = ("augmented_text", "story")
 """Where the text of a story is looked for when no column is named, first to last."""
 REWRITE_COLUMNS = ("rewritten_output", "output")
+_ORIGINALS = {"augmented_text": "text", "story": "text", "output": "original_output"}
+"""Column of a text → that of what it was made from."""
 _LINE_COLUMNS = (["line_id"], ["text"], ["instruction", "input"], ["instruction"])
 _SOURCES = {f"{RULE}sources": "2 (10M/cbt and 100M/cbt are two)"}
 _READ = {
     *STORY_COLUMNS, *REWRITE_COLUMNS, "status", "method", "version", "emotion", "emotions", "source", "line_id", "text",
-    "instruction", "input",
+    "instruction", "input", *_ORIGINALS.values(),
 }  # fmt: skip
 
 
@@ -161,6 +164,7 @@ def _texts(file: _File, column: str, group: str) -> list[dict[str, Any]]:
                 "emotion": _emotion(values, where),
                 "source": _source(_value(values, "source", where)),
                 "line": "\x1f".join(_value(values, name, where) for name in line_columns),
+                "made_from": _value(values, _ORIGINALS.get(column, ""), where),
             }
         rows.append(row)
     return rows

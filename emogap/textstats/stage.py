@@ -21,7 +21,7 @@ from emogap.lm.loading import tokenizer_folder
 from emogap.paths import MAKERS
 from emogap.records import KEPT, RowType, read_rows, row_seed
 from emogap.store.artefacts import Draft, Recipe, write_text
-from emogap.store.exhibits import Shown, drawing, show
+from emogap.store.exhibits import Shown, drawing, read_table, show
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
 from emogap.text import comparison, measures
@@ -30,6 +30,7 @@ from emogap.text.word_counts import PRESETS, REWRITE_PRESETS, STORY_PRESETS
 from emogap.text.words import spelling_rule
 from emogap.textstats.scan import Job, Scan, scan
 from emogap.textstats.sources import COLUMNS, REWRITE_COLUMNS, STORY_COLUMNS, read_texts, sources_rule
+from emogap.textstats.suitability import SUITABILITY, suitability, suitability_identities, suitability_shown
 from emogap.textstats.tables import TABLE_COLUMNS, Statistics
 
 STATISTICS = "text_statistics.csv"
@@ -72,11 +73,17 @@ class Genre:
         return table.reindex(columns=list(dict.fromkeys([*table, *numbers]))).astype(numbers)
 
     def pieces(self, config: Config) -> list[Piece]:
-        """One table, and what is seen of it and of those beside it. Raises ``MissingInput``."""
-        folder = self.folder(config)
-        made, shown = _piece(config, self, folder, self.inputs(config)), partial(_exhibits, folder, self)
-        lead = "tables/word_counts"
-        return [made, drawing(folder, self.stage, lead, {"statistics": made.path}, shown, optional=OPTIONAL)]
+        """Two tables, and what is seen of them and of those beside them. Raises ``MissingInput``."""
+        folder, inputs = self.folder(config), self.inputs(config)
+        made, shown = _piece(config, self, folder, inputs), partial(_exhibits, folder, self)
+        fit = _suitability_piece(config, self, made.path, inputs)
+        fit_shown = partial(suitability_shown, fit.path, self.name)
+        return [
+            made,
+            fit,
+            drawing(folder, self.stage, "tables/word_counts", {"statistics": made.path}, shown, optional=OPTIONAL),
+            drawing(folder, "suitability", "tables/suitability", {"suitability": fit.path}, fit_shown),
+        ]
 
 
 def _stories(config: Config) -> dict[str, Path]:
@@ -138,6 +145,17 @@ def _make(config: Config, genre: Genre, draft: Draft) -> None:
     draft.counts |= {"texts": len(texts), "measures": len(statistics.statistics)}
 
 
+def _suitability_piece(config: Config, genre: Genre, statistics: Path, inputs: dict[str, Path]) -> Piece:
+    recipe = Recipe(genre.stage, {**inputs, "statistics": statistics}, {}, suitability_identities())
+    make = partial(_make_suitability, config, genre, statistics, list(inputs.values()))
+    return Piece(statistics.with_name(SUITABILITY), recipe, make=make)
+
+
+def _make_suitability(config: Config, genre: Genre, statistics: Path, paths: Sequence[Path], draft: Draft) -> None:
+    found = suitability(_own_texts(config, paths, genre), read_table(statistics), genre.name)
+    found.to_csv(draft.path, index=False)
+
+
 def _own_texts(config: Config, paths: Sequence[Path], genre: Genre) -> pd.DataFrame:
     """The accepted texts of a home; a method or version of which none was accepted is a group all the same."""
     if paths:
@@ -176,6 +194,8 @@ def describe_files(
         statistics.write(out / TABLES)
         show(out, _exhibits(out, genre))
         table = statistics.statistics
+        write_text(out / SUITABILITY, suitability(texts, table, genre.name).to_csv(index=False))
+        show(out, suitability_shown(out / SUITABILITY, genre.name))
     else:
         table = _tidy(_word_counts(scan(texts, Job((preset,)), config.stats.workers)))
     write_text(out / STATISTICS, table.to_csv(index=False))

@@ -15,13 +15,12 @@ import pyarrow.parquet as pq
 
 from emogap.config import Config, Sampling
 from emogap.controls import PLAIN
-from emogap.emotion.classify import classifier_identity
 from emogap.errors import UsageError
 from emogap.lm.hub import identify
 from emogap.store.artefacts import Draft, Recipe, fingerprint
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
-from emogap.stories.judging import JUDGING_RULE
+from emogap.stories.judging import judging_recipe
 from emogap.stories.rows import tallied
 from emogap.stories.texts import Texts, Way
 from emogap.trial.trials import sampling_of, texts_of, try_out
@@ -120,23 +119,23 @@ def _table(rows: list[dict[str, Any]]):
 
 def _recipe(texts: Texts, ways: Sequence[tuple[str, Way]], lines: int) -> Recipe:
     config, stage, (inputs, identities) = texts.config, texts.stage, texts.made_from()
+    gates, judges = judging_recipe(config, stage)
     return Recipe(
         stage=f"grid {stage}",
         inputs=inputs,
         settings={
             "grid.lines": lines,
             "grid.cells": [[way.name, setting, way.sampling.model_dump()] for setting, way in ways],
-            **config.flat(stage, "gates"),
+            **gates,
             **config.flat_writer("engine", "dtype", "quantization", "batch_size"),
             **({"rewrite.emotions": config.rewrite.emotions} if stage == "rewrite" else {}),
         },
         identities={
             "writer.model": identify(config.writer.model),
-            "process.classifier": classifier_identity(config.process.classifier),
             "examples": fingerprint(texts.examples_file),
             **{f"prompt {way.name}": way.template.sha256 for _, way in ways},
             **identities,
-            **JUDGING_RULE,
+            **judges,
         },
         seed=config.seed,
     )

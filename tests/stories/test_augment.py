@@ -162,6 +162,27 @@ def test_changed_gates_judge_the_same_replies_anew(make_config, engine, capsys):
     assert set(chunk(config)["reason"]) == {"too_short"}
 
 
+def test_unsuitable_words_judge_the_same_replies_anew_and_stand_in_the_notes(make_config, monkeypatch, capsys):
+    engine = use_fakes(monkeypatch, lambda request: f"{a_story(request)} Damn it, what crap. Damn!")
+    config = make_config(*SMALL, "augment.methods=['m1']")
+    save_lines(config, ["joy"] * 2)
+    stories.augment(config)
+    recipe = stories.story_chunks(config)[0].recipe
+    assert set(chunk(config)["status"]) == {"kept"}
+    assert not [key for key in (*recipe.settings, *recipe.identities) if "unsuitable" in key], "as it always was"
+    fit = make_config(*SMALL, "augment.methods=['m1']", "augment.gates.unsuitable=true")
+    capsys.readouterr()
+    stories.augment(fit)
+    assert "augment.gates.unsuitable" in capsys.readouterr().out
+    assert engine.opened == 1, "nothing is generated for it"
+    assert {(row.reason, *row.notes) for row in chunk(fit).itertuples()} == {("unsuitable", "unsuitable: damn, crap")}
+    piece = stories.story_chunks(fit)[0]
+    assert (
+        "unsuitable words" in piece.recipe.identities
+        and piece.parts_recipe == stories.story_chunks(config)[0].parts_recipe
+    )
+
+
 def test_a_changed_template_writes_beside_the_old_rows(make_config, engine, tmp_path, capsys):
     config = make_config(*SMALL, "augment.methods=['m1']")
     save_lines(config, ["joy"] * 2)

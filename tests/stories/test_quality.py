@@ -89,6 +89,17 @@ def test_each_fault_is_named(text, reason):
     assert reason in reasons(text)
 
 
+def test_unsuitable_words_are_a_fault_where_that_is_asked_for():
+    text, asked = f"{STORY} Damn that boat.", Gates(unsuitable=True)
+    assert reasons(text) == []
+    for gates in (STORY_GATES, REWRITE_GATES):
+        bounds = RewriteGates(unsuitable=True) if gates is REWRITE_GATES else asked
+        assert "unsuitable" in failures(Candidate(text, STORY), bounds, gates)
+        assert "unsuitable" not in failures(Candidate(STORY, STORY), bounds, gates)
+    assert failures(Candidate(text, "He said damn."), asked, STORY_GATES) == ["unsuitable"], "also what the line has"
+    assert failures(Candidate(f"{text} I hope this helps!"), asked, STORY_GATES) == ["assistant_talk", "unsuitable"]
+
+
 @pytest.mark.parametrize(
     "text",
     [

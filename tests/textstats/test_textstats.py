@@ -305,9 +305,14 @@ def test_story_stage_writes_the_table_and_its_exhibits(config, models, monkeypat
     lengths = pd.read_csv(folder / "tables" / "lengths.csv")
     assert lengths.groupby(["group", "unit"])["texts"].sum().eq(12).all()
     shown = exhibits(folder)
-    assert drawn == ["profile", "lengths", "growth", "counts", "confusion"]
+    assert drawn == ["profile", "lengths", "growth", "counts", "confusion", "suitability"]
+    fit = shown_table(folder, "suitability").set_index(["measure", "of"])
+    assert fit.loc[("flesch_reading_ease", "stories"), "m1"] == "{:.3g} [{:.3g}, {:.3g}]".format(
+        *(values["m1", "words", f"flesch_reading_ease{end}"] for end in ("", "_low", "_high"))
+    )
+    assert fit.loc[("unsuitable_share", "lines"), "m2"].startswith("0 [0, ")
     assert next(e for e in shown if e.name == "word_counts").published == "story_statistics"
-    assert textstats.story_stats(config).fresh == ["text_statistics.csv"]
+    assert textstats.story_stats(config).fresh == ["text_statistics.csv", "suitability.csv"]
 
 
 @pytest.mark.parametrize("kept", [12, 1, 0])
@@ -334,8 +339,9 @@ def test_a_method_without_an_accepted_story_is_a_group_of_none(config, models, m
     assert counts.loc[("m2", "words"), "texts"] == 0 and counts.loc["m2", "average_words"].isna().all()
     assert counts.loc[("m1", "words"), "texts"] == kept
     assert counts.loc["m1", "average_words"].notna().all() == bool(kept)
-    assert list(captions) == ["profile", "lengths", "growth", "counts", "confusion"]
-    assert (captions["growth"] == "There are no stories: none was kept.") == (not kept)
+    assert list(captions) == ["profile", "lengths", "growth", "counts", "confusion", "suitability"]
+    for name in ("growth", "suitability"):
+        assert (captions[name] == "There are no stories: none was kept.") == (not kept)
     assert not {"comparisons"} & {exhibit.name for exhibit in exhibits(folder)}, "there is nothing to compare"
     for name in ("comparisons", "emotion_words", "counts"):
         pd.read_csv(folder / "tables" / f"{name}.csv")  # a header at least, which notebooks read
