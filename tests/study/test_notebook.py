@@ -8,8 +8,7 @@ from browser import browser, downloads  # noqa: F401 (fixtures)
 
 from emogap.store.artefacts import Recipe
 from emogap.store.pieces import Piece, run
-from emogap.store.views import whole
-from emogap.study.notebook import after, before, beside_published, settings, texts
+from emogap.study.notebook import after, before, beside_published, settings, texts, whole
 
 
 def test_what_differs_from_the_published_set_up_stands_out(config):
@@ -53,6 +52,11 @@ def test_texts_are_shown_whole_and_cannot_be_markup():
     page = texts(pd.DataFrame({"reply": [text], "score": [0.12345]})).to_html()
     assert "pre-wrap" in page and "0.12" in page and "0.123" not in page
     assert page.count("Another,") == 20 and "&lt;b&gt;with" in page and "<b>" not in page
+
+
+def test_rows_of_several_tables_that_have_the_same_index_are_shown_one_below_the_other():
+    one = pd.DataFrame({"model": ["a"], "step": [1]})
+    assert texts(pd.concat([one, one])).to_html().count(">a<") == 2
 
 
 def test_a_list_is_read_with_commas_and_a_text_is_wrapped_and_no_markup():
