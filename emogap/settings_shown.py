@@ -23,7 +23,7 @@ def settings_table(values: dict[str, Any], fields: Mapping[str, FieldInfo], sect
                 "setting": key,
                 "value": toml(_at(values, key)),
                 "published": toml(_like(said[key], _at(values, key))) if key in said else "",
-                "meaning": " ".join((field.description or "").split()),
+                "meaning": " ".join((field.description or "").replace("``", "`").split()),
             }
             for key, field in fields.items()
             if not sections or any(_is_of(key, name) for name in sections)

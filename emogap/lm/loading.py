@@ -5,6 +5,7 @@ without an error is refused here: weights that are not in the folder and would b
 vocabulary or with ids that the model has no rows for, a model that is not of the kind asked for.
 """
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from emogap.lm.hub import describe, with_bases
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+# Where libraries import it, it warns of a kernel for 4-bit weights on a CPU that it does without.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 CONFIG = "config.json"
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "*.model", "spiece*", "sentencepiece*")

@@ -66,5 +66,5 @@ def use_style() -> None:
     """Set fonts, grid and sizes for every figure drawn afterwards."""
     sns.set_theme(context="paper", style="whitegrid")
     plt.rcParams.update(dict.fromkeys(_SIZES, TYPE))
-    plt.rcParams.update({"figure.dpi": 110, "axes.titlelocation": "left"})
+    plt.rcParams.update({"figure.dpi": 100, "axes.titlelocation": "left"})
     plt.rcParams.update({"axes.titleweight": "bold", "figure.titleweight": "bold"})

@@ -5,12 +5,14 @@ The report, the notebooks, the command line and the LaTeX files show a table thr
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from html import escape
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from IPython.display import HTML
     from pandas.io.formats.style import Styler
 
 MISSING = "–"
@@ -145,19 +147,43 @@ def _heading(row: dict[str, str], value: str, view: View) -> str:
     return told_apart(row[view.columns], view.rows, view.columns) if view.columns else value
 
 
+_PAGE = "var(--jp-layout-color0, var(--vscode-editor-background, Canvas))"
+"""What a page has behind its texts, in a light theme as in a dark one."""
+_FIXED = "position: sticky; left: 0; z-index: 1; background: "
+
+
+def whole(text: str) -> "HTML":
+    """A text for reading in a notebook: whole, wrapped between words, with its line breaks, never taken for HTML."""
+    from IPython.display import HTML
+
+    style = "white-space: pre-wrap; overflow-wrap: anywhere; max-width: 60em"
+    return HTML(f'<div style="{style}">{escape(text)}</div>')
+
+
 def texts(table: "pd.DataFrame") -> "Styler":
-    """A table for reading: its texts whole, wrapped and with their line breaks, numbers rounded to two digits.
+    """A table for reading: its texts whole, wrapped and with their line breaks, numbers rounded to two digits, lists
+    with commas. Where it is wider than the page, its first column stays while the others are scrolled.
 
     What a model wrote is shown as it is and never taken for HTML.
     """
-    from pandas.api.types import is_numeric_dtype
+    from pandas.api.types import is_list_like, is_numeric_dtype
 
     words = [name for name in table if not is_numeric_dtype(table[name])]
+    table = table.reset_index(drop=True).assign(
+        **{name: [", ".join(map(str, cell)) if is_list_like(cell) else cell for cell in table[name]] for name in words}
+    )
     wrapped = {"white-space": "pre-wrap", "max-width": "44em"}
     return (
         table.style.hide(axis="index")
         .format(precision=2, escape="html", na_rep=MISSING)
         .set_properties(**{"text-align": "left", "vertical-align": "top"})
         .set_properties(subset=words, **wrapped)
-        .set_table_styles([{"selector": "th", "props": "text-align: left"}])
+        .set_table_styles(
+            [
+                {"selector": "th", "props": "text-align: left"},
+                {"selector": "th:first-child", "props": _FIXED + _PAGE},
+                {"selector": "tbody tr:nth-child(odd)", "props": f"background: {_PAGE}"},
+                {"selector": "td:first-child", "props": _FIXED + "inherit"},
+            ]
+        )
     )

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from emogap.config import Config, Sampling, Writer
 from emogap.errors import InputError, reading_parquet
-from emogap.lm.engines.engine import Conversation, Engine
+from emogap.lm.engines.engine import Conversation, Engine, Reply
 from emogap.lm.engines.open_engine import open_engine
 from emogap.lm.hub import identify
 from emogap.records import row_seed
@@ -28,6 +28,7 @@ from emogap.store.pieces import Piece
 from emogap.stories.judging import judge
 from emogap.stories.rows import ANSWER, Answer, Ask, Row, as_answer, row_id
 from emogap.stories.texts import Texts
+from emogap.text.templates import Message
 
 BATCHES_A_CALL = 4
 """An engine is asked for so many of its batches at once: slots that fall free are filled, and a kill loses no more."""
@@ -102,11 +103,16 @@ def write(
 # ------------------------------------------------------------------------------------------- what is kept already
 
 
+def tried_replies(texts: Texts) -> Rows:
+    """The replies that trying out has brought to a kind of text: answers, each with its ``key``."""
+    return Rows(texts.tried, _TRIED, shared=True)
+
+
 def kept_by_trials(texts: Texts, asks: Sequence[Ask], sampling: Sampling) -> Kept:
     """The first replies that trials have brought, whatever way they were asked in, each under the hash of all that
     shaped it; further ones are put there too, but for those that the engine could not give."""
     keys = dict(zip([ask.id for ask in asks], reply_keys(texts.config, sampling, asks), strict=True))
-    file = Rows(texts.tried, _TRIED, shared=True)
+    file = tried_replies(texts)
     found = {row["key"]: row for row in file.rows}
     answers = [as_answer(found[key], ask=ask) for ask, key in keys.items() if key in found]
 
@@ -138,7 +144,12 @@ def kept_by_piece(texts: Texts, asks: Sequence[Ask], piece: Piece) -> Kept:
 
 
 def reply_keys(config: Config, sampling: Sampling, asks: Sequence[Ask]) -> list[str]:
-    """For each ask the hash of all that shapes its first reply: messages, seed, sampling, and the model and its engine.
+    """What ``hashed`` says of the first replies to asks."""
+    return hashed(config, sampling, [(ask.messages, reply_seed(config.seed, ask, 0)) for ask in asks])
+
+
+def hashed(config: Config, sampling: Sampling, asked: Iterable[tuple[Sequence[Message], int]]) -> list[str]:
+    """For messages and a seed the hash of all that shapes the reply: these, sampling, and the model and its engine.
 
     The batch size is left out: it changes how bf16 is rounded, not what was asked.
     """
@@ -147,9 +158,7 @@ def reply_keys(config: Config, sampling: Sampling, asks: Sequence[Ask]) -> list[
         **config.flat_writer("engine", "dtype", "quantization"),
         "sampling": sampling.model_dump(),
     }
-    return [
-        sha256_text(json.dumps([shared, ask.messages, reply_seed(config.seed, ask, 0)], sort_keys=True)) for ask in asks
-    ]
+    return [sha256_text(json.dumps([shared, messages, seed], sort_keys=True)) for messages, seed in asked]
 
 
 def begun(root: Path, way: str) -> Iterator[tuple[Path, str, list[Answer]]]:
@@ -181,20 +190,15 @@ def answers_to(call: Call, engine: Engine, advance: Advance) -> list[Answer]:
     ]
     replies = engine.generate(conversations, call.sampling, on_reply=lambda _: advance(0 if call.attempt else 1))
     return [
-        Answer(
-            ask.id,
-            call.attempt,
-            seed,
-            engine.identity,
-            reply.text,
-            reply.finish,
-            reply.prompt_tokens,
-            reply.new_tokens,
-            reply.seconds,
-            reply.error,
-        )
+        answer(ask.id, call.attempt, seed, engine, reply)
         for ask, seed, reply in zip(call.asks, seeds, replies, strict=True)
     ]
+
+
+def answer(ask: str, attempt: int, seed: int, engine: Engine, reply: Reply) -> Answer:
+    """A reply as it is kept."""
+    counted = (reply.prompt_tokens, reply.new_tokens, reply.seconds, reply.error)
+    return Answer(ask, attempt, seed, engine.identity, reply.text, reply.finish, *counted)
 
 
 def reply_seed(run_seed: int, ask: Ask, attempt: int) -> int:

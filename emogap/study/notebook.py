@@ -1,6 +1,7 @@
 """What every notebook of the study shows around its own work: the settings, what the work will cost, what comes next.
 
-``settings`` and ``before`` stand ahead of a stage, ``after`` behind it; ``texts`` shows tables whose cells are read.
+``settings`` and ``before`` stand ahead of a stage, ``after`` behind it; ``texts`` shows tables whose cells are read,
+``whole`` a text, ``cells`` makes texts of numbers.
 """
 
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import pandas as pd
 from emogap.config import Config
 from emogap.store.artefacts import home_manifests
 from emogap.store.progress import clock
-from emogap.store.views import texts
+from emogap.store.views import cells, texts, whole  # noqa: F401 (for notebooks)
 from emogap.study.state import made_otherwise, take_over_before, whats_next
 
 if TYPE_CHECKING:

@@ -269,7 +269,7 @@ def counts(table: pd.DataFrame) -> Figure:
     table = table.assign(column=table["group"] + np.where(table["source"] != "", "\n" + table["source"], ""))
     wide = table.pivot_table(index="emotion", columns="column", values="texts", aggfunc="sum", fill_value=0, sort=False)
     wide = wide.loc[[label for label in EMOTION_ORDER if label in wide.index]]
-    figure, axis = plt.subplots(figsize=(2 + 0.9 * wide.shape[1], 1.5 + 0.25 * len(wide)))
+    figure, axis = plt.subplots(figsize=(2 + 0.75 * wide.shape[1], 1.5 + 0.25 * len(wide)))
     sns.heatmap(
         np.log10(wide + 1), annot=wide.map("{:,}".format), fmt="", cmap=SEQUENTIAL, linewidths=0.4, cbar=False, ax=axis,
         annot_kws={"size": 7},

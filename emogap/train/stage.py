@@ -5,8 +5,10 @@ import logging
 import math
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from emogap import errors
 from emogap.config import Config, Task
 from emogap.device import check_device
-from emogap.errors import MissingInput, UsageError
+from emogap.errors import MissingInput, TrainingError, UsageError
 from emogap.home_settings import toml
 from emogap.lm.adapters import low_rank_of
 from emogap.lm.hub import LocalModel, identify, is_adapter, study_model
@@ -105,7 +107,28 @@ def _take_over(config: Config, stage: Task) -> None:
 
 
 def _launch(processes: int, name: Task, config: Config) -> None:
-    """Run the stage in several processes; afterwards its models are fresh. An error in one of them is raised here."""
+    """Run the stage in several processes; afterwards its models are fresh. An error in one of them is raised here.
+
+    They are forked from a process of their own: from one that has asked whether there is a GPU, or in which a library
+    is loaded that takes one, none can be.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_dies_with_its_parent) as pool:
+        try:
+            pool.submit(_fork, processes, name, config).result()
+        except BrokenProcessPool as error:
+            raise TrainingError(
+                f"{name}: the process that starts the {processes} of the training was killed, or could not begin; a "
+                'script that calls it needs `if __name__ == "__main__":` above the call'
+            ) from error
+
+
+def _dies_with_its_parent() -> None:
+    from torch.multiprocessing import _prctl_pr_set_pdeathsig
+
+    _prctl_pr_set_pdeathsig(signal.SIGKILL)
+
+
+def _fork(processes: int, name: Task, config: Config) -> None:
     from accelerate import notebook_launcher
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
@@ -117,16 +140,17 @@ def _launch(processes: int, name: Task, config: Config) -> None:
             train_stage, (config, name), num_processes=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0"
         )
     except ChildFailedError as error:
-        raise _first_error(error) from error
+        raise _first_error(error) from None
 
 
 def _first_error(error: Any) -> Exception:
-    """The project's own error that the first failing process ended with; if it was another one, the launcher's
-    error."""
+    """The project's own error that the first failing process ended with; if it was another one, all that the launcher
+    says of it."""
     failure = error.get_first_failure()[1].message
     name, _, message = failure["message"].partition(": ") if isinstance(failure, dict) else ("", "", "")
     error_type = getattr(errors, name, None)
-    return error_type(message) if error_type and issubclass(error_type, errors.EmogapError) else error
+    own = error_type is not None and issubclass(error_type, errors.EmogapError)
+    return error_type(message) if own else RuntimeError(str(error))
 
 
 def model_pieces(config: Config, stage: Task, watch: Watch | None = None, callbacks: Callbacks = ()) -> Iterator[Piece]:
@@ -276,19 +300,6 @@ def training_arguments(config: Config, run: Run, everything: bool = False) -> "p
     setting, or ``the study`` for what is the same in every training. ``everything``: also the library's defaults. With
     several processes it is what each of them gets. Raises ``UsageError`` for settings that could not be trained with.
     """
-    return _apart(_arguments_table, config, run, everything)
-
-
-def _apart(make: Callable[..., "pd.DataFrame"], config: Config, run: Run, *more: Any) -> "pd.DataFrame":
-    """What ``make`` gives, called in a process of its own where several are to be started from this one: none can be
-    once the libraries that train are loaded in it, which may take a device."""
-    if settings_of(config, run.strategy.task).processes == 1 or "WORLD_SIZE" in os.environ:
-        return make(config, run, *more)
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(make, config, run, *more).result()
-
-
-def _arguments_table(config: Config, run: Run, everything: bool) -> "pd.DataFrame":
     import pandas as pd
 
     task, how = run.strategy.task, _setup(config, run)
@@ -328,10 +339,6 @@ def training_size(config: Config, run: Run) -> "pd.DataFrame":
     Steps are those without stopping early. Padding is what batches drawn at random have on average. Loads the parent's
     tokenizer, not its weights. Raises ``MissingInput`` while the data or the parent are not there, ``InputError``.
     """
-    return _apart(_size_table, config, run)
-
-
-def _size_table(config: Config, run: Run) -> "pd.DataFrame":
     import pandas as pd
 
     task, how = run.strategy.task, _setup(config, run)

@@ -6,55 +6,70 @@ from dataclasses import dataclass
 
 from emogap.config import Config, HubModel, Writer
 from emogap.errors import ModelError
-from emogap.lm.engines.engine import Conversation, Engine, Reply
-from emogap.lm.hub import packaged_file, resolve
+from emogap.lm.attention_reach import context_length
+from emogap.lm.engines.chat_format import ChatFormat
+from emogap.lm.engines.engine import Conversation, Reply
+from emogap.lm.engines.vllm_engine import reserved_context
+from emogap.lm.hub import describe, packaged_file, resolve
+from emogap.lm.loading import check_causal, load_tokenizer, read_config
+from emogap.stories.rows import as_answer
 from emogap.stories.texts import Texts
-from emogap.stories.writing import kept_engine
+from emogap.stories.writing import answer, hashed, kept_engine, tried_replies
 from emogap.text.templates import Message
 from emogap.trial.trials import sampling_of, texts_of
 
 UNKNOWN = "not said"
+_ID = "open"
 
 
 @dataclass(frozen=True)
 class OpenWriter:
-    """The writer of the settings. Its engine is the one that previews and stages of this process use."""
+    """The writer of the settings, run by the engine that previews and stages of this process use. Its model is loaded
+    when a reply is first wanted that is not there."""
 
     texts: Texts
-
-    @property
-    def engine(self) -> Engine:
-        """Opened when it is not: another writer may have been asked meanwhile."""
-        return kept_engine(self.texts.config.writer)
 
     def sent(self, messages: str | Sequence[Message]) -> str:
         """What the model reads: the messages in its own chat template, special tokens among them. Of a server's model,
         whose template is the server's, the messages that are sent. ``messages`` as a text are one turn of the user.
         """
-        return self.engine.as_sent(_conversation(messages, seed=0)) if messages else ""
+        writer, conversation = self.texts.config.writer, _conversation(messages, seed=0)
+        if not messages:
+            return ""
+        if writer.engine == "server":
+            return kept_engine(writer).as_sent(conversation)
+        return ChatFormat(load_tokenizer(resolve(writer.model).path)).text(conversation)
 
     def reply(self, messages: str | Sequence[Message], seed: int = 0, **sampling: float) -> Reply:
         """The answer; ``print(reply.text)`` shows it. ``sampling``: ``temperature, top_p, top_k, repetition_penalty,
-        max_new_tokens``; what is not given is as the stage has it.
+        max_new_tokens``; what is not given is as the stage has it. Replies are kept, as those of a preview are: asked
+        the same again, nothing is generated.
 
         Raises ``UsageError`` for another or an impossible parameter, ``ModelError`` if there is no reply.
         """
         drawn = sampling_of(sampling, self.texts.settings.sampling)
-        (reply,) = self.engine.generate([_conversation(messages, seed)], drawn)
+        conversation, tried = _conversation(messages, seed), tried_replies(self.texts)
+        (key,) = hashed(self.texts.config, drawn, [(conversation.messages, seed)])
+        for row in tried.rows:
+            if row["key"] == key:
+                kept = as_answer(row)
+                return Reply(_ID, kept.reply, kept.prompt_tokens, kept.new_tokens, kept.finish, kept.seconds)
+        engine = kept_engine(self.texts.config.writer)
+        (reply,) = engine.generate([conversation], drawn)
         if reply.finish == "error":
-            raise ModelError(f"{self.engine.identity} gave no reply: {reply.error}")
+            raise ModelError(f"{engine.identity} gave no reply: {reply.error}")
+        tried.append([{"key": key, **vars(answer(_ID, 0, seed, engine, reply))}])
         return reply
 
 
 def open_writer(config: Config, stage: str = "augment") -> OpenWriter:
-    """Open the writer of the settings, print what is known of its model: licence, context, thinking.
+    """The writer of the settings; what is known of its model is printed: licence, context, thinking.
 
-    ``stage``: whose sampling holds where none is given. Raises ``ModelError`` if it cannot be had.
+    ``stage``: whose sampling holds where none is given. Raises ``ModelError`` if the model cannot be had.
     """
-    writer = OpenWriter(texts_of(config, stage))
-    for line in said_of(config.writer, writer.engine):
+    for line in said_of(config.writer):
         print(line)
-    return writer
+    return OpenWriter(texts_of(config, stage))
 
 
 def first_messages(config: Config, way: str, stage: str = "augment") -> list[Message]:
@@ -67,12 +82,20 @@ def first_messages(config: Config, way: str, stage: str = "augment") -> list[Mes
     return [message for first in texts.first(1) for message in texts.ask(first, texts.way(way)).messages]
 
 
-def said_of(writer: Writer, engine: Engine) -> Iterator[str]:
-    """A line each: which model, its licence, how much it reads, whether it thinks before it answers."""
-    yield f"{engine.identity}, run by {writer.engine}"
+def said_of(writer: Writer) -> Iterator[str]:
+    """A line each: which model, its licence, how much it reads, whether it thinks before it answers. Of a server's
+    model the server is asked; of another one no weights are loaded."""
     served = writer.engine == "server"
+    if served:
+        identity, context = kept_engine(writer).identity, kept_engine(writer).context
+    else:
+        folder = describe(writer.model)
+        check_causal(folder)
+        identity = resolve(writer.model).identity
+        context = reserved_context(folder) if writer.engine == "vllm" else context_length(read_config(folder))
+    yield f"{identity}, run by {writer.engine}"
     yield f"licence: {UNKNOWN if served else licence(writer.model)}"
-    yield f"context: {f'{engine.context:,} tokens, prompt and reply' if engine.context else UNKNOWN}"
+    yield f"context: {f'{context:,} tokens, prompt and reply' if context else UNKNOWN}"
     yield f"thinking: {f'{UNKNOWN}; the chat template is that of the server' if served else thinking(writer.model)}"
 
 
@@ -100,8 +123,6 @@ def _packaged_licence(name: str) -> str:
 
 def thinking(model: HubModel) -> str:
     """What a model's chat template says of reasoning before the answer."""
-    from emogap.lm.loading import load_tokenizer
-
     template = load_tokenizer(resolve(model).path).chat_template
     if not template:
         return "none, for it has no chat template: it goes on with the text of the messages"
@@ -115,4 +136,4 @@ def thinking(model: HubModel) -> str:
 
 def _conversation(messages: str | Sequence[Message], seed: int) -> Conversation:
     turns = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
-    return Conversation("open", tuple(turns), seed)
+    return Conversation(_ID, tuple(turns), seed)

