@@ -10,7 +10,7 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from pathlib import Path
 from types import NoneType, UnionType
@@ -30,6 +30,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from emogap import home_settings
+from emogap.controls import with_controls
 from emogap.emotions import LABELS, REWRITE_EMOTIONS
 from emogap.errors import UsageError
 from emogap.paths import ROOT, Home, choose_home, given_path
@@ -49,6 +50,18 @@ def execution(default: Any, **constraints: Any) -> Any:
     return Field(default, json_schema_extra={"execution": True}, **constraints)
 
 
+def _kinds_of(annotation: Any) -> Iterator[Any]:
+    """The types that a value of a setting may have, without their bounds."""
+    inside = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        yield from _kinds_of(inside[0])
+    elif get_origin(annotation) in (Union, UnionType):
+        for kind in inside:
+            yield from _kinds_of(kind)
+    else:
+        yield annotation
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -56,7 +69,7 @@ class Section(BaseModel):
     @classmethod
     def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
         wanted = cls.model_fields[info.field_name].annotation
-        if isinstance(value, bool) and {wanted, *get_args(wanted)} & {int, float}:
+        if isinstance(value, bool) and set(_kinds_of(wanted)) & {int, float}:
             raise ValueError("a number is wanted, not true or false")
         return value
 
@@ -216,7 +229,9 @@ class Process(Section):
     """Threads that clean; 0 is one a core."""
 
 
-STORY_TEMPLATES = {method: f"prompts/stories/{method}.txt" for method in ("m1", "m2", "m3")}
+PLAIN = "m0"
+"""The method that asks for a story without any emotion, for controls; its prompt is that of m1 but for this."""
+STORY_TEMPLATES = {method: f"prompts/stories/{method}.txt" for method in ("m1", "m2", "m3", PLAIN)}
 REWRITE_TEMPLATES = {version: f"prompts/rewrites/{version}.txt" for version in ("v1", "v2", "v3")}
 
 
@@ -224,9 +239,10 @@ class Augment(Section):
     """Stories written from emotional lines."""
 
     methods: list[str] = Field(["m1", "m2", "m3"], min_length=1)
-    """The prompt methods; each writes about the same lines."""
+    """The prompt methods; each writes about the same lines, and ``m0``, which asks for no emotion, about these and so
+    many further ones that its stories have as many words as those of all other methods together."""
     templates: dict[str, str] = dict(STORY_TEMPLATES)
-    """Method → prompt file; the ones named are added to the three of the project."""
+    """Method → prompt file; the ones named are added to those of the project."""
     examples: str = "data/sample/story_examples.json"
     """Worked examples of stories by emotion, for the methods that show some."""
     lines: int = Field(0, ge=0)
@@ -289,14 +305,17 @@ class Corpus(Section):
     """What the corpus's files are called."""
     methods: list[str] = Field(["m1", "m2", "m3"])
     """Whose accepted stories go in; none at all leaves the factual text alone."""
+    lines: bool = False
+    """In the place of stories the emotional lines themselves, each once, of the sources that stories are from."""
     chunks: dict[str, str] = {}
     """Method → which of its chunks (``0-26,30``); a method that is not named gives all it has."""
     factual: list[str] = []
     """Wiki files that give the factual part."""
     unknown_words: Literal["sentence", "word", "keep"] = "word"
     """What goes with an ``<unk>`` mark of a wiki file: its whole sentence, the mark alone, or nothing."""
-    words: int = Field(0, ge=0)
-    """The budget in white-space-separated words; 0 takes everything (that the shares allow)."""
+    words: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^as:[\w.-]+$")] = 0
+    """The budget in white-space-separated words; 0 takes everything (that the shares allow). ``as:NAME``: as many words
+    of stories as that corpus has, and as many of factual text, which is the same text where both may have it."""
     shares: CorpusShares = CorpusShares()
     near_duplicates: Share = 0.0
     """Overlap of two stories' five-word runs (Jaccard) from which on the later one is dropped; at 1 only equal texts
@@ -312,6 +331,11 @@ class Corpus(Section):
             if method not in self.methods:
                 raise ValueError(f"chunks names '{method}', which is not among the methods {', '.join(self.methods)}")
         return self
+
+    @property
+    def model_corpus(self) -> str:
+        """The name of the corpus that this one has as many words as; empty for none."""
+        return self.words.removeprefix("as:") if isinstance(self.words, str) else ""
 
 
 class Rewrite(Section):
@@ -474,7 +498,8 @@ class Strategy(Section):
     parent: str
     task: Task
     data: str
-    """The corpus's name (clm); the rewriting version, or a JSON file of records in Alpaca's form (sft)."""
+    """The corpus's name (clm); the rewriting version, ``original:`` and a version for the answers that it rewrote, or a
+    JSON file of records in Alpaca's form (sft)."""
     control_of: str = ""
     """The strategy that this one is a control of: trained in the same way on text without that strategy's emotion."""
 
@@ -612,10 +637,15 @@ class Config(Section):
     """Of the run: what is drawn for a row depends on it, the row and the purpose alone."""
     bases: dict[str, HubModel]
     """Name → model that is fine-tuned."""
+    controls: bool = False
+    """Train controls too: for each strategy below, by rule, the same training without its emotion (``controls.py``):
+    on stories that were asked for without emotion (``m0``), on emotional lines as they are, on original answers."""
     writer: Writer
     process: Process = Process()
     augment: Augment = Augment()
     corpus: Corpus = Corpus()
+    corpora: list[Corpus] = []
+    """Further corpora: each is ``[corpus]`` with what differs, its ``name`` at least."""
     rewrite: Rewrite = Rewrite()
     clm: Clm = Clm()
     sft: Sft = Sft()
@@ -647,14 +677,37 @@ class Config(Section):
         """The profile as it was asked for: a name, or the absolute path of a TOML file."""
         return self._source
 
+    @property
+    def all_corpora(self) -> list[Corpus]:
+        """``corpus`` and ``corpora``, in the order in which they are compiled."""
+        return [self.corpus, *self.corpora]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _corpora_differ_from_corpus(cls, values: Any) -> Any:
+        """Each row has all that it does not say from ``[corpus]``."""
+        corpus, rows = values.get("corpus") or {}, values.get("corpora")
+        if not (isinstance(rows, list) and isinstance(corpus, dict) and all(isinstance(row, dict) for row in rows)):
+            return values
+        return values | {"corpora": [_merged(corpus, row) for row in rows]}
+
     @field_validator("strategies")
     @classmethod
     def _names_are_unique(cls, strategies: list[Strategy]) -> list[Strategy]:
-        names = [strategy.name for strategy in strategies]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"two strategies are called '{name}'")
+        _all_differ("strategies", [strategy.name for strategy in strategies])
         return strategies
+
+    @model_validator(mode="after")
+    def _corpora_stand_behind_their_models(self) -> "Config":
+        names = [corpus.name for corpus in self.all_corpora]
+        _all_differ("corpora", names)
+        for place, corpus in enumerate(self.all_corpora):
+            if corpus.model_corpus and corpus.model_corpus not in names[:place]:
+                raise ValueError(
+                    f"corpus '{corpus.name}' is to have as many words as '{corpus.model_corpus}', which is no corpus "
+                    f"above it; there is {', '.join(names[:place]) or 'none'}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _parents_come_first(self) -> "Config":
@@ -666,6 +719,8 @@ class Config(Section):
                     f"which is neither a base nor a strategy above it; known: {', '.join(sorted(known))}"
                 )
             known.add(strategy.name)
+        if self.controls:
+            self.__dict__.update(with_controls(self))
         for strategy in self.strategies:
             if strategy.control_of and strategy.control_of not in known - set(self.bases) - {strategy.name}:
                 raise ValueError(
@@ -690,9 +745,20 @@ class Config(Section):
         fields = {".".join(key): field_at(key) for key in setting_keys()}
         return settings_table(self.model_dump(mode="json"), fields, sections)
 
+    def flat_corpus(self, corpus: Corpus) -> dict[str, Any]:
+        """``flat`` of one of the corpora; ``lines`` only where it is one of lines."""
+        flat = _flatten(corpus.shaping(), "corpus")
+        return flat if corpus.lines else {key: value for key, value in flat.items() if key != "corpus.lines"}
+
     def flat(self, section: str, *keys: str) -> dict[str, Any]:
         """``section.key`` → value of what shapes the result, for a recipe."""
         return _flatten(getattr(self, section).shaping(*keys), section)
+
+
+def _all_differ(what: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two {what} are called '{name}'")
 
 
 def _flatten(values: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -15,16 +15,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 @pytest.fixture
 def config(tmp_path) -> Config:
-    """The embedded profile in a fresh home."""
-    return load_config("embedded", tmp_path / "home")
+    """The embedded profile without controls in a fresh home."""
+    return load_config("embedded", tmp_path / "home", ["controls=false"])
 
 
 @pytest.fixture
 def make_config(tmp_path):
-    """The embedded profile in a fresh home (the same for all calls of one test), with overrides."""
+    """The embedded profile in a fresh home (the same for all calls of one test), with overrides; without controls
+    unless they are asked for."""
 
     def make(*settings: str, profile: str = "embedded") -> Config:
-        return load_config(profile, tmp_path / "home", list(settings))
+        return load_config(profile, tmp_path / "home", ["controls=false", *settings])
 
     return make
 

@@ -165,7 +165,7 @@ def test_options_of_vllm_are_words_as_they_stand_and_enter_recipes_where_there_a
     assert {config.writer: "an engine that is kept open"}
 
 
-@pytest.mark.parametrize("key", ["seed", "corpus.words", "writer.timeout", "scale.gpus"])
+@pytest.mark.parametrize("key", ["seed", "corpus.words", "process.threshold", "writer.timeout", "scale.gpus"])
 def test_true_is_no_number(key, tmp_path):
     with pytest.raises(UsageError, match=f"setting '{key}' = true: a number is wanted, not true or false"):
         load_config("embedded", tmp_path, [f"{key}=true"])

@@ -124,7 +124,7 @@ def log_of(config) -> dict:
 
 
 def test_without_a_kept_story_the_corpus_has_the_factual_text_and_says_so(make_config, monkeypatch, capsys):
-    monkeypatch.setattr(corpus_figures, "composition_exhibits", lambda path: [])
+    monkeypatch.setattr(corpus_figures, "composition_exhibits", lambda *_: [])
     config = make_config("corpus.shares.kind={ story = 0.7, factual = 0.3 }", "corpus.shares.method={ m2 = 0.5 }")
     stories(config)
     corpus(config)
@@ -161,7 +161,7 @@ def test_with_nothing_at_all_the_corpus_is_empty_and_shown_as_empty(make_config,
 
 
 def test_one_method_without_a_kept_story_is_no_share_s_end(make_config, monkeypatch):
-    monkeypatch.setattr(corpus_figures, "composition_exhibits", lambda path: [])
+    monkeypatch.setattr(corpus_figures, "composition_exhibits", lambda *_: [])
     config = make_config("corpus.factual=[]", "corpus.shares.method={ m1 = 0.5, m2 = 0.5 }")
     stories(config, {"m1": 5, "m3": 5})
     corpus(config)

@@ -55,7 +55,7 @@ def test_models_and_phenomena_called_like_the_grammar_tables_own(make_config):
             for n, group in enumerate(("all pairs", "ties", "ties"))
         ]
     )
-    found = Measured(scores, {model: model for model in ("pairs", "phenomenon")}, {})
+    found = Measured(scores, [], ["pairs", "phenomenon"], {})
     [(exhibit, numbers)] = blimp_exhibits(make_config(), found)
     table = cells(numbers, exhibit.view)
     assert list(table.columns) == ["phenomenon", "pairs", "pairs (model)", "phenomenon (model)"]
@@ -121,7 +121,7 @@ def test_a_method_and_a_wiki_file_called_like_a_chunk_of_it_are_two_inputs(make_
     chunk = config.home.chunk("factual", 0)
     chunk.parent.mkdir(parents=True)
     pd.DataFrame({"text": ["A line."]}).to_parquet(chunk)
-    inputs = corpus_pieces(config)[0].recipe.inputs
+    inputs = next(corpus_pieces(config)).recipe.inputs
     assert inputs == {"factual/chunk_00000": chunk, "factual/chunk_00000 (file)": wiki}
 
 

@@ -7,6 +7,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ import pytest
 
 from emogap.commands.cli import main
 from emogap.config import load_config
+from emogap.errors import MissingInput
 from emogap.store.artefacts import Artefact
 from emogap.store.exhibits import exhibits, read_table
 from emogap.store.pieces import run
@@ -54,6 +56,24 @@ def test_every_artefact_is_as_fresh_as_expected(home):
     }
     drawn = [piece for made in pieces.values() for piece in made if piece.is_drawing]
     assert len(drawn) > 12 and {piece.freshness().state for piece in drawn} == {"fresh"}
+
+
+def test_with_controls_what_was_made_stays_and_they_alone_are_missing(home):
+    """Each stage up to the first thing that needs a control; then what was measured of the models of before."""
+    config = load_config(PROFILE, home, ["controls=true"])
+    names = ["smollm2-135m", *(s.name for s in config.strategies if not s.control_of)]
+    of_before = load_config(PROFILE, home, ["controls=true", ("respond.models", names)])
+    states = {}
+    for stage in STAGES[:-1]:
+        with suppress(MissingInput):
+            for piece in stage.pieces(of_before if stage.name == "evaluate" else config):
+                if not piece.is_drawing:
+                    states[config.home.relative(piece.path)] = piece.freshness().state
+    old = {name for stage in EXPECTED["artefacts"].values() for name, why in stage.items() if not why}
+    assert {name for name in states if states[name] == "fresh"} == old - {"report/index.html"}
+    assert {name for name in states if states[name] == "missing"} == {
+        f"babylm_augment/m0/chunk_{number:05d}.parquet" for number in range(6)
+    } | {"models/smollm2-135m-orig"}
 
 
 @pytest.mark.parametrize("settings", [[], *([change] for change in EXPECTED["changes"])], ids=str)

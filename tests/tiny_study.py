@@ -23,6 +23,7 @@ from emogap.store import pieces
 
 SETTINGS = """
 extends = "embedded"
+controls = false
 bases = {{ smollm2-135m = {{ name = "{model}" }} }}
 [writer]
 engine = "server"

@@ -17,13 +17,25 @@ import pyarrow.parquet as pq
 
 from emogap.babylm.process import nothing_emotional
 from emogap.config import Config, Corpus
-from emogap.corpus.composition import FACTUAL, STORY, pools, seeded_order, split, take, word_budget
+from emogap.corpus.composition import (
+    FACTUAL,
+    LINE,
+    STORY,
+    order_as,
+    pools,
+    pools_as,
+    seeded_order,
+    split,
+    split_as,
+    take,
+    word_budget,
+)
 from emogap.corpus.log import InputFile, composition, render
 from emogap.corpus.wiki import layout_of, read_articles, said_articles, wiki_file
 from emogap.emotions import LABELS, NEUTRAL
 from emogap.errors import MissingInput, UsageError
 from emogap.paths import MAKERS, chunk_numbers, from_root
-from emogap.records import CORPUS, KEPT, ROWS_AT_ONCE, STORIES, stream_rows, to_arrow
+from emogap.records import CORPUS, KEPT, PROCESSED, ROWS_AT_ONCE, STORIES, read_rows, stream_rows, to_arrow
 from emogap.store.artefacts import RULE, Draft, Recipe, content_hashes, portable, remembered, write_json, write_text
 from emogap.store.exhibits import Shown, drawing
 from emogap.store.pieces import Piece, Summary, run
@@ -34,6 +46,7 @@ from emogap.text.near_duplicates import EQUALITY_RULE, LIKENESS_RULE, near_dupli
 REPEATED = "equal to an earlier document"
 NEARLY_REPEATED = "nearly equal to an earlier story"
 NO_TEXT = "no text"
+OTHER_SOURCE = "of a source without stories"
 _ARTICLES = {
     f"{RULE}articles": "2 (without headings, blank lines part them; no byte-order mark hides a heading; the level of "
     "the highest heading is theirs)"
@@ -41,7 +54,7 @@ _ARTICLES = {
 
 
 def corpus(config: Config) -> Summary:
-    """Compile the corpus that the settings describe.
+    """Compile the corpora that the settings describe.
 
     Raises ``MissingInput`` (chunks or wiki files), ``InputError`` (unreadable ones) and ``UsageError`` (unknown chunk,
     share of something unknown, a budget into which nothing fits).
@@ -49,30 +62,57 @@ def corpus(config: Config) -> Summary:
     return run("corpus", corpus_pieces(config))
 
 
-def _exhibits(path: Path) -> "Iterator[Shown]":
+def _exhibits(path: Path, ending: str) -> "Iterator[Shown]":
     from emogap.corpus.figures import composition_exhibits
 
-    return composition_exhibits(path)
+    return composition_exhibits(path, ending)
 
 
-def corpus_pieces(config: Config) -> list[Piece]:
-    """The one corpus, and what is seen of it.
+def _side_by_side(paths: list[Path]) -> "Iterator[Shown]":
+    from emogap.corpus.figures import corpora_exhibits
+
+    return corpora_exhibits(paths)
+
+
+def corpus_pieces(config: Config) -> Iterator[Piece]:
+    """The corpora, each when those before it are there, and what is seen of them.
 
     Raises ``MissingInput`` while a method has no chunk, or a wiki file is not there.
     """
-    chunks = {f"{path.parent.name}/{path.stem}": path for path in story_chunks(config)}
-    factual = factual_files(config)
+    paths = []
+    for own in config.all_corpora:
+        path = config.home.corpus(own.name)
+        ending = f"_{own.name}" if paths else ""
+        paths.append(path)
+        yield Piece(path, _recipe(config, own), make=partial(_make, config, own))
+        name, lead, shown = f"corpus{ending}", f"tables/composition{ending}", partial(_exhibits, path, ending)
+        yield drawing(path.parent, name, lead, {"corpus": path}, shown)
+    if len(paths) > 1:
+        inputs = {path.stem: path for path in paths}
+        yield drawing(path.parent, "corpora", "tables/corpora", inputs, partial(_side_by_side, paths))
+
+
+def _recipe(config: Config, own: Corpus) -> Recipe:
+    chunks = {f"{path.parent.name}/{path.stem}": path for path in story_chunks(config, own)}
+    factual = factual_files(config, own)
     wiki = {told_apart(f"factual/{source}", chunks, "file"): path for source, path in factual.items()}
-    rules = _rules(config, chunks.values(), factual.values())
-    recipe = Recipe("corpus", chunks | wiki, config.flat("corpus"), rules, config.seed)
-    path = config.home.corpus(config.corpus.name)
-    shown = drawing(path.parent, "corpus", "tables/composition", {"corpus": path}, partial(_exhibits, path))
-    return [Piece(path, recipe, make=partial(_make, config)), shown]
+    more = {"lines": _lines_file(config)} if own.lines else {}
+    more |= {f"corpus {own.model_corpus}": _model_corpus(config, own)} if own.model_corpus else {}
+    rules = _rules(own, chunks.values(), factual.values())
+    return Recipe("corpus", chunks | wiki | more, config.flat_corpus(own), rules, config.seed)
 
 
-def _rules(config: Config, chunks: Iterable[Path], factual: Iterable[Path]) -> dict[str, str]:
+def _lines_file(config: Config) -> Path:
+    return config.home.require(config.home.filtered)
+
+
+def _model_corpus(config: Config, own: Corpus) -> Path:
+    return config.home.require(config.home.corpus(own.model_corpus))
+
+
+def _rules(own: Corpus, chunks: Iterable[Path], factual: Iterable[Path]) -> dict[str, str]:
     """Rules that have changed since corpora were first made, where they can change this one."""
-    likeness = LIKENESS_RULE if config.corpus.near_duplicates else {}
+    likeness = LIKENESS_RULE if own.near_duplicates else {}
     question = f"a line that text_key once read otherwise: {EQUALITY_RULE}"
     odd = any(remembered(question, chunk, partial(_has_odd_line, chunk)) for chunk in chunks)
     equality = EQUALITY_RULE if odd else {}
@@ -85,10 +125,12 @@ def _has_odd_line(chunk: Path) -> bool:
     return any(text_key(line) != " ".join(re.findall(r"[^\W_]+", line.lower())) for line in lines)
 
 
-def story_chunks(config: Config) -> list[Path]:
-    """The chunks that the settings name, method by method. Raises ``MissingInput`` or ``UsageError``."""
+def story_chunks(config: Config, own: Corpus | None = None) -> list[Path]:
+    """The chunks that the settings of a corpus name, method by method; none of one of lines. Raises ``MissingInput`` or
+    ``UsageError``."""
+    own = own or config.corpus
     found = []
-    for method in config.corpus.methods:
+    for method in [] if own.lines else own.methods:
         there = config.home.chunks(method)
         if not there and nothing_emotional(config):
             continue  # there was no line to write about
@@ -97,7 +139,7 @@ def story_chunks(config: Config) -> list[Path]:
                 f"babylm_augment/{method}/chunk_*.parquet not found under {config.home.root}; "
                 f"run {MAKERS['babylm_augment']}, or take '{method}' out of corpus.methods"
             )
-        found += [there[number] for number in _chosen(config.corpus.chunks.get(method, "all"), method, there)]
+        found += [there[number] for number in _chosen(own.chunks.get(method, "all"), method, there)]
     return found
 
 
@@ -111,10 +153,10 @@ def _chosen(text: str, method: str, there: dict[int, Path]) -> list[int]:
     return numbers
 
 
-def factual_files(config: Config) -> dict[str, Path]:
+def factual_files(config: Config, own: Corpus | None = None) -> dict[str, Path]:
     """Source → wiki file. Raises ``MissingInput``, or ``UsageError`` if two files have one name."""
     files: dict[str, Path] = {}
-    for name in config.corpus.factual:
+    for name in (own or config.corpus).factual:
         path = wiki_file(from_root(name))
         source = Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
         if source in files:
@@ -185,10 +227,13 @@ def _groups(line_ids: pd.Series, lines: pd.Series) -> np.ndarray:
     return connected_components(ties, directed=False)[1][ids] if nodes else ids
 
 
-def _make(config: Config, draft: Draft) -> None:
-    settings = config.corpus
+def _make(config: Config, settings: Corpus, draft: Draft) -> None:
+    model = None
+    if settings.model_corpus:
+        columns = ["id", "kind", "source", "line_id", "split", "words"]
+        model = read_rows(_model_corpus(config, settings), CORPUS, columns)
     with tempfile.TemporaryFile(dir=draft.path.parent) as spool:
-        catalogue, files = Catalogue(spool), [*_input_files(config)]
+        catalogue, files = Catalogue(spool), [*_input_files(config, settings, model)]
         with progress("reading", len(files), "files") as bar:
             for number, (file, documents) in enumerate(files):
                 for document in documents:
@@ -201,14 +246,18 @@ def _make(config: Config, draft: Draft) -> None:
         for number, part in frame.groupby("file"):
             files[number].kept, files[number].words = len(part), int(part["words"].sum())
         # Where nothing was accepted the corpus is empty: its log says so, and the stages behind it go on without.
-        shares = [] if frame.empty else pools(frame, settings.shares, _may_lack(settings, frame))
-        budget = word_budget(frame, settings.words, shares)
-        chosen = frame.iloc[take(frame, seeded_order(frame, config.seed), budget, shares)].copy()
-        if chosen.empty and all(pool.members.any() or not pool.share for pool in shares) and not frame.empty:
-            raise _nothing_fits(config, budget, int(frame["words"].min()))
-        chosen["split"] = split(chosen, settings.validation_share, config.seed)
+        if model is None:
+            shares = [] if frame.empty else pools(frame, settings.shares, _may_lack(settings, frame))
+            budget, order = word_budget(frame, settings.words, shares), seeded_order(frame, config.seed)
+        else:
+            (budget, shares), order = pools_as(frame, model), order_as(frame, model, config.seed)
+        chosen = frame.iloc[take(frame, order, budget, shares)].copy()
+        if chosen.empty and all(pool.members.any() or not pool.share for pool in shares) and not frame.empty and budget:
+            raise _nothing_fits(settings, budget, int(frame["words"].min()))
+        apart = split if model is None else partial(split_as, model=model)
+        chosen["split"] = apart(chosen, share=settings.validation_share, run_seed=config.seed)
         _write(draft.path, chosen, catalogue)
-        _log(config, draft, chosen, frame, files, shares, budget)
+        _log(config, settings, draft, chosen, frame, files, shares, budget)
 
 
 def _may_lack(settings: Corpus, frame: pd.DataFrame) -> dict[str, Collection[str]]:
@@ -224,20 +273,25 @@ def _may_lack(settings: Corpus, frame: pd.DataFrame) -> dict[str, Collection[str
     }
 
 
-def _nothing_fits(config: Config, budget: int, shortest: int) -> UsageError:
+def _nothing_fits(own: Corpus, budget: int, shortest: int) -> UsageError:
     return UsageError(
-        f"corpus.words = {config.corpus.words}: not one document fits into {budget:,} words and their shares; the "
+        f"corpus.words = {own.words}: not one document fits into {budget:,} words and their shares; the "
         f"shortest has {shortest:,}: raise corpus.words (0 takes all), ask for other corpus.shares, or part long files "
         "into articles by headings or blank lines"
     )
 
 
-def _input_files(config: Config) -> Iterator[tuple[InputFile, Iterator[Document | str]]]:
+def _input_files(
+    config: Config, own: Corpus, model: pd.DataFrame | None
+) -> Iterator[tuple[InputFile, Iterator[Document | str]]]:
     """What the log says of each file, and its documents; a reason in place of one that was rejected."""
-    for path in story_chunks(config):
+    for path in story_chunks(config, own):
         yield _input_file(config, path, STORY), stories(path)
-    for source, path in factual_files(config).items():
-        yield _input_file(config, path, FACTUAL, layout_of(path).name), _articles(source, path, config)
+    if own.lines:
+        sources = None if model is None else set(model.loc[model["kind"] != FACTUAL, "source"])
+        yield _input_file(config, _lines_file(config), LINE), emotional_lines(_lines_file(config), sources)
+    for source, path in factual_files(config, own).items():
+        yield _input_file(config, path, FACTUAL, layout_of(path).name), _articles(source, path, own)
 
 
 def _input_file(config: Config, path: Path, kind: str, form: str = "") -> InputFile:
@@ -259,8 +313,17 @@ def stories(path: Path) -> Iterator[Document | str]:
         yield Document(row["id"], STORY, *where, story, row["text"]) if story else NO_TEXT
 
 
-def _articles(source: str, path: Path, config: Config) -> Iterator[Document | str]:
-    for number, article in enumerate(read_articles(path, config.corpus.unknown_words)):
+def emotional_lines(path: Path, sources: Collection[str] | None) -> Iterator[Document | str]:
+    """The emotional lines as they are, of these sources where they are named; for another a reason."""
+    for row in stream_rows(path, PROCESSED, ["id", "source", "text", "emotion"]):
+        if sources is None or row["source"] in sources:
+            yield Document(row["id"], LINE, row["source"], row["id"], "", row["emotion"], row["text"], row["text"])
+        else:
+            yield OTHER_SOURCE
+
+
+def _articles(source: str, path: Path, own: Corpus) -> Iterator[Document | str]:
+    for number, article in enumerate(read_articles(path, own.unknown_words)):
         identifier = f"{source}:{number:06d}"
         yield Document(identifier, FACTUAL, source, identifier, "", "", article.document) if article.text else NO_TEXT
 
@@ -297,19 +360,23 @@ def _write(path: Path, chosen: pd.DataFrame, catalogue: Catalogue) -> None:
             bar.advance(len(part))
 
 
-def _lacking(config: Config, chosen: pd.DataFrame, supply: pd.DataFrame) -> list[str]:
+def _lacking(own: Corpus, chosen: pd.DataFrame, supply: pd.DataFrame) -> list[str]:
     if chosen.empty:
         what = "accepted story and no article" if supply.empty else "text of what corpus.shares asks for"
         return [f"nothing to compile: there is no {what}"]
-    if config.corpus.methods and not chosen["kind"].eq(STORY).any():
+    if own.methods and not own.lines and not chosen["kind"].eq(STORY).any():
         return ["there is no story: none was accepted, or none fits"]
     return []
 
 
-def _log(config, draft: Draft, chosen: pd.DataFrame, supply: pd.DataFrame, files, shares, budget: int) -> None:
-    name = config.corpus.name
-    log = composition(name, chosen, supply, files, shares, budget, config.corpus.words)
-    log["notes"] = _lacking(config, chosen, supply) + log["notes"]
+def _log(
+    config: Config, own: Corpus, draft: Draft, chosen: pd.DataFrame, supply: pd.DataFrame, files, shares, budget: int
+) -> None:
+    name = own.name
+    log = composition(name, chosen, supply, files, shares, budget, budget if own.model_corpus else own.words)
+    if own.model_corpus:
+        log["budget"]["as"] = own.model_corpus
+    log["notes"] = _lacking(own, chosen, supply) + log["notes"]
     log["sha256"] = content_hashes(draft.path)[""]
     log["seed"] = config.seed
     write_json(draft.companion(f"{name}.json"), log)

@@ -15,7 +15,7 @@ from emogap.config import CorpusShares
 from emogap.errors import UsageError
 from emogap.records import row_seed
 
-STORY, FACTUAL = "story", "factual"
+STORY, LINE, FACTUAL = "story", "line", "factual"
 TRAIN, VALIDATION = "train", "validation"
 DIMENSIONS = ("kind", "source", "method", "emotion")
 
@@ -119,6 +119,35 @@ def take(catalogue: pd.DataFrame, order: np.ndarray, budget: int, shares: list[P
                 left[pool] -= size
             taken.append(position)
     return np.asarray(taken, dtype=np.int64)
+
+
+def pools_as(catalogue: pd.DataFrame, model: pd.DataFrame) -> tuple[int, list[Pool]]:
+    """The word budget that another corpus (``kind, words``) has filled, and its parts: factual text, and all else."""
+    budget, factual = int(model["words"].sum()), int(model.loc[model["kind"] == FACTUAL, "words"].sum())
+    is_factual = catalogue["kind"].eq(FACTUAL).to_numpy()
+    parts = [(FACTUAL, factual, is_factual)]
+    parts += [(kind, budget - factual, catalogue["kind"].eq(kind).to_numpy()) for kind in (STORY, LINE)]
+    return budget, [
+        Pool("kind", kind, words / budget if budget else 0.0, members)
+        for kind, words, members in parts
+        if members.any() or (kind == FACTUAL and words)
+    ]
+
+
+def order_as(catalogue: pd.DataFrame, model: pd.DataFrame, run_seed: int) -> np.ndarray:
+    """The seeded order, the documents of another corpus before all others, so that both have them."""
+    order = seeded_order(catalogue, run_seed)
+    is_shared = catalogue["id"].isin(model["id"]).to_numpy()[order]
+    return np.concatenate([order[is_shared], order[~is_shared]])
+
+
+def split_as(catalogue: pd.DataFrame, model: pd.DataFrame, share: float, run_seed: int) -> np.ndarray:
+    """``split``, but lines and articles of another corpus (``line_id, split``) are on the side that they have there."""
+    known = catalogue["line_id"].map(model.drop_duplicates("line_id").set_index("line_id")["split"])
+    sides = known.groupby(catalogue["group"]).transform("first").astype(object)
+    is_new = sides.isna().to_numpy()
+    sides[is_new] = split(catalogue[is_new], share, run_seed)
+    return sides.to_numpy()
 
 
 def split(catalogue: pd.DataFrame, share: float, run_seed: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Figures of the corpus: what it is made of."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from emogap.corpus.composition import VALIDATION
 from emogap.corpus.log import composition_rows
 from emogap.store.exhibits import Exhibit, Shown
 from emogap.store.style import EMOTION_ORDER, nothing_figure, use_style
@@ -17,8 +18,9 @@ from emogap.store.style import EMOTION_ORDER, nothing_figure, use_style
 _TRAIN, _HELD_OUT = "#0072b2", "#56b4e9"
 
 
-def composition_exhibits(path: Path) -> Iterator[Shown]:
-    """The composition of the corpus at ``path``, read from its log, as a table and a figure."""
+def composition_exhibits(path: Path, ending: str = "") -> Iterator[Shown]:
+    """The composition of the corpus at ``path``, read from its log, as a table and a figure; ``ending``: of their
+    names."""
     name = path.stem
     log = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     totals, averages = log["totals"], log["averages"]
@@ -32,11 +34,30 @@ def composition_exhibits(path: Path) -> Iterator[Shown]:
         )
     else:
         caption = drawn = alt = f"Corpus {name} has no document: {log['notes'][0]}."
-    table = Exhibit("composition", "table", caption, 30, published="composition")
+    table = Exhibit(f"composition{ending}", "table", caption, 30, published=None if ending else "composition")
     rows = composition_rows(log)
     yield table, rows
     figure = composition(rows) if totals["documents"] else nothing_figure(caption)
-    yield Exhibit("composition", "figure", drawn, 30, alt=alt), figure
+    yield Exhibit(f"composition{ending}", "figure", drawn, 30, alt=alt), figure
+
+
+def corpora_exhibits(paths: Sequence[Path]) -> Iterator[Shown]:
+    """All corpora side by side: a table from their logs."""
+    rows = []
+    for path in paths:
+        log = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        kinds = {row["value"]: row["words"] for row in log["by"]["kind"]}
+        rows.append(
+            {"corpus": log["name"], "documents": log["totals"]["documents"], "words": log["totals"]["words"]}
+            | {f"words of {name}": kinds.get(kind, 0) for kind, name in _KIND.items()}
+            | {"words held out": log["splits"][VALIDATION]["words"], "as many as": log["budget"].get("as", "")}
+        )
+    caption = (
+        "All corpora side by side, in words. Those that are to have as many words as another are what controls are "
+        "trained on: they have its factual text, and their stories or lines were drawn by the run's seed until its "
+        "words were reached."
+    )
+    yield Exhibit("corpora", "table", caption, 31), pd.DataFrame(rows)
 
 
 def composition(table: pd.DataFrame) -> Figure:
@@ -64,7 +85,7 @@ def composition(table: pd.DataFrame) -> Figure:
     return figure
 
 
-_KIND = {"story": "stories", "factual": "factual text"}
+_KIND = {"story": "stories", "line": "lines", "factual": "factual text"}
 
 
 def _place(values: pd.Series) -> pd.Series:

@@ -152,7 +152,8 @@ def render(log: dict[str, Any]) -> str:
         f"Corpus {log['name']}",
         "",
         f"documents {totals['documents']:,}, words {totals['words']:,}"
-        + (f" (asked for {asked:,})" if asked else " (all there is)"),
+        + (f" (asked for {asked:,}" if asked else " (all there is")
+        + (f", as many as the corpus {log['budget']['as']} has)" if "as" in log["budget"] else ")"),
         f"sha256 {log['sha256']}, seed {log['seed']}",
         *(f"NOTE {note}" for note in log["notes"]),
         "",

@@ -15,7 +15,7 @@ _BLACK, _GREY, _BLUE, _ORANGE, _GREEN, _RED, _SKY, _PINK = (
 )  # fmt: skip
 
 GROUP_COLOURS = {"positive": _ORANGE, "neutral": "#bbbbbb", "negative": _BLUE, "ambiguous": _PINK}
-METHOD_COLOURS = {"m1": _BLUE, "m2": _ORANGE, "m3": _GREEN, "v1": _SKY, "v2": _PINK, "v3": _RED}
+METHOD_COLOURS = {"m0": _GREY, "m1": _BLUE, "m2": _ORANGE, "m3": _GREEN, "v1": _SKY, "v2": _PINK, "v3": _RED}
 VERDICT_COLOURS = {True: _GREEN, False: _RED}
 """Kept or not."""
 DIFFERENCE_COLOURS = {"+": _GREEN, "-": _RED, "@": _GREY}

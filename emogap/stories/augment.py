@@ -1,7 +1,7 @@
 """Stories: every method writes about the same emotional lines, in chunks that stand and resume on their own."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from emogap.babylm.process import NO_LINE
-from emogap.config import Config
+from emogap.config import PLAIN, Augment, Config
 from emogap.emotions import INDEX, LABELS, NEUTRAL, check_label
 from emogap.errors import UsageError
 from emogap.paths import chunk_numbers, from_root
@@ -28,6 +28,7 @@ from emogap.text.templates import StoryExample, Template, load_examples
 Examples = Mapping[str, list[dict[str, str]]]
 
 _EXAMPLES = frozenset({"example_1", "example_2"})
+_EMOTIONS = frozenset({"emotion", "emotions"})
 GENRES: Mapping[str, float] = {"monologue": 0.4, "play": 0.1, "fairy tale": 0.3, "newspaper article": 0.2}
 """How often each genre is drawn (published)."""
 CHARACTERS: Mapping[str, float] = {"animal": 0.1, "boy": 0.3, "girl": 0.3, "man": 0.15, "woman": 0.15}
@@ -97,7 +98,7 @@ class Stories(Texts):
     def check(self, template: Template) -> Template:
         if "context" not in template.placeholders:
             raise UsageError(f"{template.source}: the placeholder {{context}} is missing")
-        if not template.placeholders & {"emotion", "emotions"}:
+        if not template.placeholders & _EMOTIONS and template.source != self.settings.templates[PLAIN]:
             raise UsageError(f"{template.source}: the placeholder {{emotion}} or {{emotions}} is missing")
         return template
 
@@ -140,20 +141,41 @@ def story_chunks(config: Config) -> list[WrittenPiece]:
 
     None where no line is emotional: what is empty is said by the stage, and those behind it go on without.
     """
-    stories, settings = Stories(config), config.augment
+    stories = Stories(config)
     available = stories.available()
     if not available:
         return []
-    total = min(settings.lines or available, available)
-    numbers = parse_chunks(settings.chunks, -(-total // settings.chunk_size))
-    return [_chunk(stories, method, number, total) for number in numbers for method in settings.methods]
+    chunks = [
+        (number, place, method, *ends)
+        for place, (method, numbers) in enumerate(chunk_ends(config.augment, available).items())
+        for number, ends in numbers.items()
+    ]
+    return [_chunk(stories, method, number, first, end) for number, _, method, first, end in sorted(chunks)]
 
 
-def _chunk(stories: Stories, method: str, number: int, total: int) -> WrittenPiece:
-    """Some of the ``total`` lines, written about by one method."""
+def chunk_ends(settings: Augment, available: int) -> dict[str, dict[int, tuple[int, int]]]:
+    """Method → number of a chunk → the lines that it is about, first and behind the last.
+
+    The methods that ask for emotions write about the same lines. ``m0`` writes about these too, and about the next
+    ones in their order until it has written as many stories as all of them together.
+    """
+    size, total = settings.chunk_size, min(settings.lines or available, available)
+    numbers = parse_chunks(settings.chunks, -(-total // size))
+    times = max(1, len([method for method in settings.methods if method != PLAIN]))
+    plain_total = min(settings.lines * times or available, available)
+    more = range(max(numbers, default=-1) + 1, -(-plain_total // size))
+    more = more if settings.chunks.strip() == "all" else more[: len(numbers) * (times - 1)]
+
+    def ends(numbers: Iterable[int], total: int) -> dict[int, tuple[int, int]]:
+        return {number: (number * size, min((number + 1) * size, total)) for number in numbers}
+
+    plain = ends([*numbers, *more], plain_total)
+    return {method: plain if method == PLAIN else ends(numbers, total) for method in settings.methods}
+
+
+def _chunk(stories: Stories, method: str, number: int, first: int, end: int) -> WrittenPiece:
+    """The lines from ``first`` to before ``end``, written about by one method."""
     settings, (inputs, _) = stories.settings, stories.made_from()
-    first = number * settings.chunk_size
-    end = min(first + settings.chunk_size, total)
     own = Recipe(
         "augment",
         inputs,
@@ -257,7 +279,8 @@ def story_ask(line: Line, method: str, template: Template, examples: Examples, r
         values |= {"example_1": worked[0], "example_2": worked[1]}
         prompt = "\n".join([prompt, *worked])
     messages = template.messages(**values, genre=genre, character=character)
-    return Ask(f"{method}/{line.id}", line.id, tuple(messages), asked, prompt)
+    asks_emotion = bool(template.placeholders & _EMOTIONS)
+    return Ask(f"{method}/{line.id}", line.id, tuple(messages), asked, prompt, asks_emotion)
 
 
 def _enough(emotion: str, template: Template, examples: Examples) -> list[dict[str, str]]:

@@ -30,7 +30,7 @@ class Candidate:
     cut: bool = False
     """Whether the reply ended at the token limit in the middle of a sentence."""
     emotion_score: float | None = None
-    """The classifier's score of the wanted emotion; None where it was not measured."""
+    """The classifier's score of the wanted emotion; None where it was not measured or none was wanted."""
     similarity: float | None = None
     """Cosine similarity to the original answer; None where it was not measured."""
 

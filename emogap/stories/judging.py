@@ -81,7 +81,8 @@ def _verdict(
     """What is made of an answer alone."""
     text, notes, cut = read
     score = float(scores[INDEX[ask.asked.emotion]])
-    candidate = Candidate(text, ask.asked.context, ask.prompt, cut, score, similarity)
+    wanted = score if ask.asks_emotion else None
+    candidate = Candidate(text, ask.asked.context, ask.prompt, cut, wanted, similarity)
     reasons = failures(candidate, judging.bounds, judging.gates)
     strongest = np.argsort(-scores, kind="stable")[:_FOUND]
     return Verdict(

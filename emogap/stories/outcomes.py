@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from emogap.babylm.process import NO_LINE
+from emogap.config import PLAIN
 from emogap.errors import reading_parquet
 from emogap.paths import Home
 from emogap.records import KEPT
@@ -75,7 +76,8 @@ def outcome_table(rows: pd.DataFrame, by: str) -> pd.DataFrame:
 def story_drawing(home: Home, name: str, chunks: Iterable[Artefact]) -> Drawing:
     """What became of all stories of this home, drawn anew when these chunks change."""
     inputs = {f"{chunk.path.parent.name}/{chunk.path.stem}": chunk.path for chunk in chunks}
-    return drawing(home.stories, name, "tables/story_outcomes", inputs, partial(_stories_shown, home))
+    once = ("tables/story_emotions", "figures/story_emotions")
+    return drawing(home.stories, name, "tables/story_outcomes", inputs, partial(_stories_shown, home), optional=once)
 
 
 def rewrite_drawing(home: Home, versions: Iterable[Artefact]) -> Drawing:
@@ -92,8 +94,64 @@ def _stories_shown(home: Home) -> Iterator[Shown]:
         return
     examples = story_examples(home)
     caption = "One line and the stories that each method made of it, side by side, as the writer wrote them."
-    said = emotion_said(_read(_chunks(home), "method"), "stories")
+    rows = _read(_chunks(home), "method")
+    said = emotion_said(rows[rows["method"] != PLAIN], "stories")
     yield from _shown(("story", "stories", "method"), 20, table, examples, caption, said)
+    if rows["method"].eq(PLAIN).any():
+        yield from _emotions_shown(emotions_found(rows))
+
+
+def emotions_found(rows: pd.DataFrame) -> pd.DataFrame:
+    """The emotion of the line in the kept stories about it, a row a method: ``method, asked for, stories, found, low,
+    high`` (percent, with a 95 % interval) and the ``mean_score``.
+
+    ``rows``: ``method, status, emotion_score``.
+    """
+    kept = rows[(rows["status"] == KEPT) & rows["emotion_score"].notna()]
+    table = []
+    for method, scores in kept["emotion_score"].astype(float).groupby(kept["method"], sort=True):
+        share = proportion(int((scores >= FOUND_AT).sum()), len(scores))
+        ends = {"found": 100 * share.value, "low": 100 * share.low, "high": 100 * share.high}
+        asked = "no emotion" if method == PLAIN else "the line's emotion"
+        table.append(
+            {"method": method, "asked for": asked, "stories": len(scores), **ends, "mean_score": scores.mean()}
+        )
+    return pd.DataFrame(table, columns=["method", "asked for", "stories", "found", "low", "high", "mean_score"])
+
+
+def _emotions_shown(table: pd.DataFrame) -> Iterator[Shown]:
+    caption = (
+        f"The emotion of the line (score {FOUND_AT:g} or more) in the stories about it, in percent with 95 % "
+        f"intervals, and the mean score. {PLAIN} asks for a story without any emotion, about lines that are emotional "
+        "all the same: it is a control of the prompt, not of the topic."
+    )
+    yield Exhibit("story_emotions", "table", caption, 23, view=View({"": 1, "mean_score": 3})), table
+    alt = "A point with an interval for each method: share of stories in which the line's emotion is found."
+    yield Exhibit("story_emotions", "figure", caption, 24, alt=alt), emotions_figure(table)
+
+
+def emotions_figure(table: pd.DataFrame) -> "Figure":
+    """A point with its interval a method, from ``emotions_found``."""
+    import matplotlib.pyplot as plt
+
+    from emogap.store.style import METHOD_COLOURS, nothing_figure, use_style
+
+    if table.empty:
+        return nothing_figure("No emotion was measured: no story was kept.")
+    use_style()
+    figure, axes = plt.subplots(figsize=(6.4, 1.1 + 0.4 * len(table)))
+    for place, row in enumerate(table.to_dict("records")):
+        colour = METHOD_COLOURS.get(row["method"], "0.3")
+        axes.hlines(place, row["low"], row["high"], color=colour, linewidth=1.4)
+        axes.plot(row["found"], place, "o", color=colour, markersize=5)
+    names = [f"{method}, asked for {asked} (n = {n})" for method, asked, n in table.iloc[:, :3].to_numpy()]
+    axes.set_yticks(range(len(table)), names)
+    axes.set_ylim(len(table) - 0.5, -0.5)
+    axes.set_xlim(0, 100)
+    axes.set_xlabel(f"stories in which the line's emotion is found (score {FOUND_AT:g} or more), %")
+    axes.grid(axis="y", visible=False)
+    axes.set_title("Emotion in the stories, by what was asked for")
+    return figure
 
 
 def _no_stories(outcomes: pd.DataFrame) -> Iterator[Shown]:

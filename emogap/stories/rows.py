@@ -24,7 +24,7 @@ class StoryAsked:
     text: str
     """The line."""
     emotion: str
-    """The one that is asked for, the line's strongest."""
+    """The line's strongest, which is asked for wherever the prompt asks for one."""
     emotions: list[str]
     """All that the line has but neutral, the strongest first."""
     method: str
@@ -82,6 +82,8 @@ class Ask:
     asked: Asked
     prompt: str
     """The template and the worked examples in it: what a reply must not merely repeat."""
+    asks_emotion: bool = True
+    """Whether the prompt asks for the emotion; if not, no reply is rejected for the want of it."""
 
 
 @dataclass(frozen=True)

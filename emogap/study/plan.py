@@ -14,6 +14,7 @@ import pandas as pd
 
 from emogap.answers import respond
 from emogap.config import Config, Section
+from emogap.controls import ORIGINAL
 from emogap.emotion import classify
 from emogap.errors import EmogapError, InputError, MissingInput
 from emogap.grammar import blimp
@@ -89,12 +90,11 @@ def works(config: Config) -> Iterator[Work]:
     lines = counted(home.lines, "lines drawn", "lines kept")
     yield Work("classify", "", classify.classifier_identity(config.process.classifier), lines, piece=lines)
     lines, star = _sized(lambda: counted(home.filtered, "emotional, drawn", "emotional"), "process", "emotional")
-    lines, star = min(wanted.lines or lines, lines), "" if wanted.lines or wanted.chunks != "all" else star
-    sizes = [min(wanted.chunk_size, lines - first) for first in range(0, lines, wanted.chunk_size)]
-    stories = sum(sizes[number] for number in augment.parse_chunks(wanted.chunks, len(sizes)))
+    star = "" if wanted.lines or wanted.chunks != "all" else star
     call = writing.BATCHES_A_CALL * config.writer.batch_size
-    for method in wanted.methods:
-        yield Work("stories", method, writer, stories, star, sizes[0], call)
+    for method, chunks in augment.chunk_ends(wanted, lines).items():
+        sizes = [end - first for first, end in chunks.values()]
+        yield Work("stories", method, writer, sum(sizes), star, sizes[0], call)
     for version in config.rewrite.versions:
         known = counted(home.rewrite_rows(version), "records") or config.rewrite.count
         records, star = _sized(lambda known=known: known, "rewrite", "kept")
@@ -121,13 +121,21 @@ def _sized(count: Callable[[], int], stage: str, name: str) -> tuple[int, str]:
 
 
 def _learnt(config: Config, run: strategies.Run) -> tuple[int, str]:
-    data, home = run.strategy.data, config.home
+    data, home = run.strategy.data.removeprefix(ORIGINAL), config.home
     if run.strategy.task == "clm":
-        budget = config.corpus.words if data == config.corpus.name else 0
+        budget = corpus_words(config, data)
         return _sized(lambda: counted(home.corpus(data), "words") or budget, "corpus", "words")
     if data.endswith((".json", ".jsonl")):
         return _sized(lambda: len(alpaca.load_records(data)), "", "")
     return _sized(lambda: counted(home.rewrite_rows(data), "kept") or config.rewrite.count, "rewrite", "kept")
+
+
+def corpus_words(config: Config, name: str) -> int:
+    """The word budget that the settings give a corpus of that name; 0 where they give none."""
+    corpus = next((one for one in config.all_corpora if one.name == name), None)
+    if corpus is None:
+        return 0
+    return corpus_words(config, corpus.model_corpus) if corpus.model_corpus else int(corpus.words)
 
 
 def done(config: Config, work: Work, manifests: dict[Path, dict]) -> Iterator[Seen]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from emogap.babylm.process import NO_LINE, nothing_emotional
-from emogap.config import Config
+from emogap.config import Config, Corpus
 from emogap.errors import InputError, MissingInput
 from emogap.home_settings import parent_of
 from emogap.lens.stage import wanted_lens_models
@@ -183,21 +183,23 @@ def _none_kept(row_type: RowType, files: Mapping[str, Iterable[Path]]) -> list[s
     return lines
 
 
-def _corpus(config: Config) -> list[str]:
-    path = config.home.corpus(config.corpus.name)
-    if not path.exists():
-        return []
-    kinds = read_rows(path, CORPUS, ["kind"])["kind"]
+def _corpora(config: Config) -> list[str]:
+    made = [own for own in config.all_corpora if config.home.corpus(own.name).exists()]
+    return [line for own in made for line in _corpus(config, own)]
+
+
+def _corpus(config: Config, own: Corpus) -> list[str]:
+    kinds = read_rows(config.home.corpus(own.name), CORPUS, ["kind"])["kind"]
     if kinds.empty:
-        return [f"nothing to compile: the corpus {config.corpus.name} has no document"]
-    has_what_it_wants = kinds.eq("story").any() or not config.corpus.methods
-    return [] if has_what_it_wants else [f"the corpus {config.corpus.name} has no story"]
+        return [f"nothing to compile: the corpus {own.name} has no document"]
+    has_what_it_wants = kinds.eq("story").any() or not own.methods or own.lines
+    return [] if has_what_it_wants else [f"the corpus {own.name} has no story"]
 
 
 _OF_STAGE: Mapping[str, Callable[[Config], list[str]]] = {
     "process": lambda config: [NO_LINE] if nothing_emotional(config) else [],
     "augment": _stories,
-    "corpus": _corpus,
+    "corpus": _corpora,
     "rewrite": _rewrites,
     "clm": lambda config: nothing_to_train(config, "clm"),
     "sft": lambda config: nothing_to_train(config, "sft"),

@@ -17,7 +17,7 @@ from emogap.store.pieces import Piece, Summary
 from emogap.text.alpaca import FIELDS, load_records
 from emogap.train.rows import TrainingRow, encode, preflight
 from emogap.train.stage import Callbacks, Prepared, Watch, model_pieces, train_stage
-from emogap.train.strategies import Run, base_of, require_data
+from emogap.train.strategies import Run, base_of, learns_originals, require_data
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -56,18 +56,21 @@ def own_recipe(config: Config, run: Run) -> Recipe:
         documents_share_rows=settings.packing,
     )
     inputs = {"rewrites": require_data(config, run.strategy)}
-    return Recipe("sft", inputs, {"seed": config.seed}, {"template": template.sha256} | rules)
+    which = {"answers": "original"} if learns_originals(run.strategy) else {}
+    return Recipe("sft", inputs, {"seed": config.seed} | which, {"template": template.sha256} | rules)
 
 
 def training_records(config: Config, run: Run) -> pd.DataFrame:
-    """What a training learns from: the kept rewrites, or all records of a file. Raises ``MissingInput``.
+    """What a training learns from: the kept rewrites, the original answers of exactly these, or all records of a file.
+    Raises ``MissingInput``.
 
     Columns ``id, instruction, input, output``, and for rewrites those of ``REWRITES``.
     """
     path = require_data(config, run.strategy)
     if path.name.endswith(".rows.parquet"):
         table = read_rows(path, REWRITES)
-        return table[table["status"] == KEPT]
+        kept = table[table["status"] == KEPT]
+        return kept.assign(output=kept["original_output"]) if learns_originals(run.strategy) else kept
     return pd.DataFrame([asdict(record) for record in load_records(str(path))], columns=["id", *FIELDS])
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emogap.config import Config, HubModel, Strategy, Task, Training
+from emogap.controls import ORIGINAL
 from emogap.errors import MissingInput, UsageError
 from emogap.paths import from_root
 from emogap.records import CORPUS, KEPT, REWRITES, read_rows
@@ -88,7 +89,14 @@ def data_file(config: Config, strategy: Strategy) -> Path:
     """Where a strategy's data lie: a corpus, the rows of a version of the rewrites, or a file of Alpaca records."""
     if strategy.task == "clm":
         return config.home.corpus(strategy.data)
-    return from_root(strategy.data) if _is_file_of_records(strategy) else config.home.rewrite_rows(strategy.data)
+    if _is_file_of_records(strategy):
+        return from_root(strategy.data)
+    return config.home.rewrite_rows(strategy.data.removeprefix(ORIGINAL))
+
+
+def learns_originals(strategy: Strategy) -> bool:
+    """Whether it is trained on the answers that were rewritten, and not on what became of them."""
+    return strategy.task == "sft" and strategy.data.startswith(ORIGINAL)
 
 
 def require_data(config: Config, strategy: Strategy) -> Path:
@@ -135,14 +143,16 @@ def _too_little(config: Config, strategy: Strategy) -> str:
     if not path.is_file():
         return ""
     if strategy.task == "clm":
-        return _too_few_documents(path, data, config.corpus.validation_share)
+        shares = {corpus.name: corpus.validation_share for corpus in config.all_corpora}
+        return _too_few_documents(path, data, shares.get(data, config.corpus.validation_share))
     if _is_file_of_records(strategy):
         large = path.stat().st_size >= _LARGE
         count = 2 if large else len({record.id for record in load_records(str(path))})
         which = f"of the records in {path} are there"
     else:
         rows = read_rows(path, REWRITES, ["id", "status"])
-        count, which = rows.loc[rows["status"] == KEPT, "id"].nunique(), f"of the rewrites {data} were kept"
+        version = data.removeprefix(ORIGINAL)
+        count, which = rows.loc[rows["status"] == KEPT, "id"].nunique(), f"of the rewrites {version} were kept"
     return "" if count > 1 else f"{count} {which}; {_BOTH}"
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from emogap.config import Config, Sampling
+from emogap.config import PLAIN, Config, Sampling
 from emogap.emotion.classify import classifier_identity
 from emogap.errors import UsageError
 from emogap.lm.hub import identify
@@ -43,7 +43,7 @@ def make_grid(
     if not MIN_LINES <= lines <= MAX_LINES:
         raise UsageError(f"--lines {lines}: a grid compares over lines, give {MIN_LINES} to {MAX_LINES:,}")
     texts = texts_of(config, stage)
-    ways = _ways(texts, templates or list(texts.settings.templates), vary)
+    ways = _ways(texts, templates or [name for name in texts.settings.templates if name != PLAIN], vary)
     sources = texts.sample(lines)
     if len(sources) < lines:
         raise UsageError(f"--lines {lines}: there are only {len(sources)}; give more text or ask for fewer")

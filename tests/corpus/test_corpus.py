@@ -12,9 +12,9 @@ from emogap.corpus import figures as corpus_figures
 from emogap.corpus.compile import corpus, corpus_pieces
 from emogap.corpus.wiki import layout_of, read_articles
 from emogap.errors import InputError, MissingInput, UsageError
-from emogap.records import CORPUS, STORIES, read_rows, write_rows
+from emogap.records import CORPUS, PROCESSED, STORIES, read_rows, write_rows
 from emogap.store.artefacts import read_manifest, sha256_text
-from emogap.store.exhibits import exhibits
+from emogap.store.exhibits import exhibits, read_table
 
 EMOTIONS = ("joy", "fear", "curiosity", "anger")
 WORDS = [f"{a}{b}" for a in ("ba", "co", "di", "fu", "le", "mo") for b in ("n", "rk", "st", "lly", "m", "ddle", "pper")]
@@ -57,7 +57,7 @@ def fill(config, lines: int = 60, methods=("m1", "m2", "m3")) -> None:
 def undrawn(monkeypatch, request):
     """Figures take longer than all the rest; one test draws."""
     if request.node.name != "test_composition_is_shown":
-        monkeypatch.setattr(corpus_figures, "composition_exhibits", lambda path: [])
+        monkeypatch.setattr(corpus_figures, "composition_exhibits", lambda *_: [])
 
 
 @pytest.fixture
@@ -321,11 +321,11 @@ def test_the_form_found_is_told_and_only_a_new_one_makes_old_corpora_stale(make_
     blank.write_bytes(gzip.compress("\n\n".join(f"Title {n}\n" + "word " * 9 + str(n) for n in range(7)).encode()))
     config = make_config(f"corpus.factual=['{wiki}']")
     fill(config, lines=4)
-    assert corpus_pieces(config)[0].recipe.identities == {}
+    assert next(corpus_pieces(config)).recipe.identities == {}
     corpus(config)
     assert "wiki.train: 10 articles under headings" in capsys.readouterr().out
     config = make_config(f"corpus.factual=['{wiki}', '{blank}']")
-    assert corpus_pieces(config)[0].recipe.identities["rule articles"].startswith("2 (without headings")
+    assert next(corpus_pieces(config)).recipe.identities["rule articles"].startswith("2 (without headings")
     corpus(config)
     rows, log = result(config)
     assert (rows["source"] == "simple").sum() == 7 and rows.query("source == 'simple'")["words"].eq(12).all()
@@ -355,14 +355,14 @@ def test_what_is_too_long_for_the_budget_or_a_share_is_told_with_the_remedy(make
 def test_missing_and_bad_input_is_one_clear_line(make_config, wiki):
     config = make_config(f"corpus.factual=['{wiki}']")
     with pytest.raises(MissingInput, match=r"babylm_augment/m1/chunk_\*\.parquet not found .*pretrain_data_augment"):
-        corpus_pieces(config)
+        next(corpus_pieces(config))
     fill(config)
     with pytest.raises(MissingInput, match="nowhere.train not found"):
-        corpus_pieces(make_config("corpus.factual=['/nowhere.train']"))
+        next(corpus_pieces(make_config("corpus.factual=['/nowhere.train']")))
     with pytest.raises(MissingInput, match="chunk 7 of m1 is not there"):
-        corpus_pieces(make_config("corpus.factual=[]", "corpus.chunks={ m1 = '0,7' }"))
+        next(corpus_pieces(make_config("corpus.factual=[]", "corpus.chunks={ m1 = '0,7' }")))
     with pytest.raises(UsageError, match="give all, or numbers"):
-        corpus_pieces(make_config("corpus.factual=[]", "corpus.chunks={ m1 = 'some' }"))
+        next(corpus_pieces(make_config("corpus.factual=[]", "corpus.chunks={ m1 = 'some' }")))
     with pytest.raises(UsageError, match="not one document fits"):
         corpus(make_config("corpus.factual=[]", "corpus.words=5"))
     wiki.write_bytes(b" = \xff = \n")
@@ -413,3 +413,80 @@ def test_the_figure_is_drawn_from_its_table_or_a_part_of_it():
     part = corpus_figures.composition(table[table["dimension"] == "source"])
     assert part.get_suptitle() == "Words" and len(part.axes) == 1
     assert "no document" in corpus_figures.composition(table[:0]).texts[0].get_text()
+
+
+# --- corpora of controls ---------------------------------------------------------------------------------------------
+
+
+def side_by_side(config) -> dict[str, pd.DataFrame]:
+    return {own.name: read_rows(config.home.corpus(own.name), CORPUS) for own in config.all_corpora}
+
+
+def write_lines(config, count: int, sources=("speech", "books")) -> None:
+    """Emotional lines of 3 words and more, some twice."""
+    rows = [
+        {
+            "id": f"L{n:04d}", "source": sources[n % len(sources)], "text": f"source line {n} " + "so " * (n % 7),
+            "emotion": EMOTIONS[n % 4], "score": 0.9, "scores": [0.0] * 28,
+        }
+        for n in range(count)
+    ]  # fmt: skip
+    twice = rows[0] | {"id": "L9999"}
+    config.home.filtered.parent.mkdir(parents=True, exist_ok=True)
+    write_rows(config.home.filtered, pd.DataFrame([*rows, twice]), PROCESSED)
+
+
+def test_controls_have_as_many_words_of_stories_and_the_same_factual_text(make_config, wiki):
+    config = make_config("controls=true", f"corpus.factual=['{wiki}']", "corpus.methods=['m1']")
+    fill(config, methods=["m1", "m2", "m3"])
+    write_chunk(config, "m0", 0, [story_row("m0", line) for line in range(90)])
+    write_lines(config, 600, sources=("speech", "books", "elsewhere"))
+    corpus(config)
+    found = side_by_side(config)
+    emotional, plain, lines = found["emotional"], found["plain"], found["lines"]
+    assert set(emotional["method"]) == {"m1", ""} and set(plain["method"]) == {"m0", ""}
+    assert set(lines["kind"]) == {"line", "factual"} and set(lines["source"]) == {"speech", "books", "wiki"}
+    assert lines["text"].is_unique
+    factual = {name: rows[rows["kind"] == "factual"].set_index("id") for name, rows in found.items()}
+    told = {name: rows.loc[rows["kind"] != "factual", "words"].sum() for name, rows in found.items()}
+    for control, shortest in (("plain", 20), ("lines", 4)):
+        pd.testing.assert_frame_equal(factual[control].sort_index(), factual["emotional"].sort_index())
+        assert 0 <= told["emotional"] - told[control] < shortest
+        sides = found[control].groupby("line_id")["split"].first()
+        shared = emotional.set_index("line_id")["split"].reindex(sides.index).dropna()
+        assert (sides[shared.index] == shared).all() and len(shared) > 10
+    assert set(plain["split"]) == set(lines["split"]) == {"train", "validation"}
+    log = json.loads(config.home.corpus("plain").with_suffix(".json").read_text())
+    assert log["budget"] == {"asked": emotional["words"].sum(), "words": emotional["words"].sum(), "as": "emotional"}
+    assert "as many as the corpus emotional has" in config.home.corpus("plain").with_suffix(".txt").read_text()
+    table = read_table(config.home.corpus("plain").parent / "tables" / "corpora.csv").set_index("corpus")
+    assert table["words of lines"].to_dict() == {"emotional": 0, "plain": 0, "lines": told["lines"]}
+    assert table.loc["plain", "words of stories"] == told["plain"] and table.loc["plain", "as many as"] == "emotional"
+
+
+def test_a_control_of_too_little_text_says_so_and_another_seed_draws_others(make_config, capsys):
+    settings = ("controls=true", "corpus.factual=[]", "corpus.methods=['m1']")
+    config = make_config(*settings)
+    fill(config)
+    write_chunk(config, "m0", 0, [story_row("m0", line) for line in range(20)])
+    write_lines(config, 900)
+    corpus(config)
+    assert "corpus plain: 5" in capsys.readouterr().out
+    first = set(side_by_side(config)["lines"]["id"])
+    corpus(make_config(*settings, "seed=1"))
+    second = set(side_by_side(config)["lines"]["id"])
+    assert first != second and abs(len(first) - len(second)) < 60
+
+
+def test_only_the_corpus_that_another_follows_makes_it_stale(make_config):
+    settings = ("controls=true", "corpus.factual=[]")
+    config = make_config(*settings)
+    fill(config)
+    write_chunk(config, "m0", 0, [story_row("m0", line) for line in range(90)])
+    write_lines(config, 900)
+    corpus(config)
+    assert not corpus(config).made
+    before = {p.path.stem: p.recipe.sha256() for p in corpus_pieces(make_config("corpus.factual=[]"))}
+    assert before["emotional"] == next(corpus_pieces(config)).recipe.sha256(), "controls change nothing of it"
+    changed = make_config(*settings, "corpora=[{ name = 'plain', methods = ['m0'], words = 400 }]")
+    assert corpus(changed).made == ["plain.parquet"]

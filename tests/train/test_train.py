@@ -40,8 +40,8 @@ from emogap.train.rows import (
     token_table,
     wrap,
 )
-from emogap.train.sft import held_out, sft, sft_pieces
-from emogap.train.stage import example, training_arguments, training_size
+from emogap.train.sft import held_out, sft, sft_pieces, training_records
+from emogap.train.stage import example, model_piece, training_arguments, training_size
 from emogap.train.strategies import runs
 
 BABY = {"name": "tiny-baby", "parent": "tiny", "task": "clm", "data": "emotional"}
@@ -93,7 +93,7 @@ def study(tmp_path, tiny, drawn):
 
     def make(*strategies, **settings):
         overrides = {
-            "bases": {"tiny": {"name": str(tiny)}},
+            "bases": {"tiny": {"name": str(tiny)}}, "controls": False,
             "strategies": list(strategies or (BABY, INSTR, BABY_INSTR)),
             "clm.block_size": 32, "sft.max_length": 128, **FAST,
         } | {key.replace("__", "."): value for key, value in settings.items()}  # fmt: skip
@@ -372,6 +372,27 @@ def test_both_sft_models_are_compared_on_the_same_text(study, capsys):
     inherits = f"validation perplexity {baby['perplexity_before']:.2f} → {baby['perplexity_after']:.2f}"
     assert inherits in capsys.readouterr().out and inherits in second["parent"]["inherited"]
     assert "Response:" in (config.home.model("tiny-instr") / "README.md").read_text()
+
+
+def test_original_answers_are_those_of_the_rewrites_that_were_kept_on_the_same_sides(study):
+    original = {
+        "name": "tiny-orig",
+        "parent": "tiny",
+        "task": "sft",
+        "data": "original:v3",
+        "control_of": INSTR["name"],
+    }
+    config = study(INSTR, original)
+    rewritten, answered = (training_records(config, run) for run in runs(config, "sft"))
+    assert answered["id"].tolist() == rewritten["id"].tolist() == [f"r{i}" for i in range(1, 24)]
+    assert set(answered["output"]) == {"No."} and set(rewritten["output"]) == set(SENTENCES)
+    sft(config)
+    ours, theirs = (record_of(config, name)["data"] for name in ("tiny-orig", INSTR["name"]))
+    same = ("validation_ids", "train_rows", "validation_rows")
+    assert [ours[key] for key in same] == [theirs[key] for key in same] and ours["name"] == "original:v3"
+    assert record_of(config, "tiny-orig")["steps"] == record_of(config, INSTR["name"])["steps"]
+    recipes = [model_piece(config, run).recipe for run in runs(config, "sft")]
+    assert [recipe.settings.get("answers") for recipe in recipes] == [None, "original"]
 
 
 def test_a_file_of_records_is_trained_on_as_it_is(study, tmp_path):
