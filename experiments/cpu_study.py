@@ -26,7 +26,6 @@ from emogap.answers.respond import conditions
 from emogap.commands.cli import main as emogap
 from emogap.config import Config, load_config
 from emogap.emotion.classify import classifier_identity
-from emogap.emotions import group_of
 from emogap.lens.emotion_lens import ANY, OWN, mass_at_ends
 from emogap.lens.stage import opening_readings
 from emogap.lm.hub import identify
@@ -34,7 +33,7 @@ from emogap.paths import ROOT, from_root
 from emogap.records import SCORES, read_rows
 from emogap.store.artefacts import content_hashes
 from emogap.study.stages import stage
-from emogap.text.alpaca import Record, clean, select
+from emogap.text.alpaca import Record, clean, load_records, select
 from emogap.train.stage import module_of
 from emogap.train.strategies import Run, runs
 
@@ -45,6 +44,8 @@ STORIES = {"published-m1": "prompt1.parquet", "published-m3": "prompt3.parquet"}
 STORIES_EACH = 340
 """Some are rejected by the gates; at least 600 are left."""
 REWRITES = 400
+ALPACA = ROOT / "data" / "alpaca" / "alpaca_cleaned.json"
+"""Where ``emogap fetch alpaca`` puts it."""
 MEASURED = ("respond", "sentiment", "blimp", "emobench", "lens")
 """The sections of settings that shape a model's measured rows."""
 RESULTS = ROOT / "results" / "cpu-study"
@@ -123,15 +124,17 @@ def _alone(config: Config, name: str) -> Config:
 
 
 def prepare_texts(data: Path) -> None:
-    """Draw the texts, and take the stories in, where that is not done."""
+    """Draw the texts, take the stories in, and have the control's stories written, where that is not done."""
     config = of_seed(SEEDS[0], data)
     texts = config.home.root / "texts"
     draw_stories(data / "mistral_babylm", texts, config.seed)
-    draw_rewrites(data / "paper_artifacts" / "emotion_alpaca_v2.json", texts / "rewrites.json", config.seed)
+    draw_lines(data / "mistral_babylm", texts / "lines")
+    draw_rewrites(data, texts, config.seed)
     for method in STORIES:
         if emogap(["import-pickles", str(texts / method), "--method", method, "--profile", PROFILE]):
             sys.exit(f"the stories of {method} could not be taken in")
-    stage("corpus").run(config)
+    for name in ("process", "augment", "corpus"):
+        stage(name).run(config)
 
 
 def draw_stories(folder: Path, texts: Path, seed: int) -> None:
@@ -144,14 +147,41 @@ def draw_stories(folder: Path, texts: Path, seed: int) -> None:
             stories.sample(STORIES_EACH, random_state=seed).to_parquet(target)
 
 
-def draw_rewrites(source: Path, target: Path, seed: int) -> None:
-    """Rewrites of records that the study can use, as Alpaca records."""
+def draw_lines(folder: Path, target: Path) -> None:
+    """All lines that the published stories of both methods were written from, each once, a file a source."""
     if not target.exists():
-        found = json.loads(source.read_text(encoding="utf-8"))
-        records = [Record(str(i), r["instruction"], r["input"], r["rewritten_output"]) for i, r in enumerate(found)]
-        drawn = select(clean(records).kept, REWRITES, seed)
-        rows = [{"instruction": r.instruction, "input": r.input, "output": r.output} for r in drawn]
-        target.write_text(json.dumps(rows), encoding="utf-8")
+        found = pd.concat([pd.read_parquet(folder / name, columns=["source", "text"]) for name in STORIES.values()])
+        draft = target.with_name("lines.tmp")
+        draft.mkdir(parents=True, exist_ok=True)
+        for source, lines in found.groupby("source")["text"]:
+            (draft / Path(source).name).write_text("\n".join(sorted(set(lines))) + "\n", encoding="utf-8")
+        draft.rename(target)
+
+
+def draw_rewrites(data: Path, texts: Path, seed: int) -> None:
+    """Rewrites of records that the study can use, as Alpaca records; and what their control is trained on.
+
+    That is the original answers of the same records where ``emogap fetch alpaca`` has brought them. The published
+    rewrites do not hold them: without that file it is as many other records of Alpaca, which share no more than where
+    they are from.
+    """
+    found = json.loads((data / "paper_artifacts" / "emotion_alpaca_v2.json").read_text(encoding="utf-8"))
+    records = [Record(str(i), r["instruction"], r["input"], r["rewritten_output"]) for i, r in enumerate(found)]
+    originals = {(r.instruction, r.input): r for r in load_records(str(ALPACA))} if ALPACA.exists() else {}
+    if originals:
+        records = [record for record in records if (record.instruction, record.input) in originals]
+    drawn = select(clean(records).kept, REWRITES, seed)
+    if originals:
+        controls = [originals[record.instruction, record.input] for record in drawn]
+    else:
+        rewritten = {record.instruction for record in records}
+        others = clean(load_records(str(data / "alpaca" / "alpaca_2000.json"))).kept
+        controls = select([record for record in others if record.instruction not in rewritten], REWRITES, seed)
+    for name, rows in (("rewrites", drawn), ("originals", controls)):
+        target = texts / f"{name}.json"
+        if not target.exists():
+            shown = [{"instruction": r.instruction, "input": r.input, "output": r.output} for r in rows]
+            target.write_text(json.dumps(shown), encoding="utf-8")
 
 
 def rests_on(one: One) -> str:
@@ -221,19 +251,11 @@ def lens_at_ends(config: Config) -> pd.DataFrame:
     """prompt_id, layer, own, any: at the end of every opening the mass on words of its own emotion, and of all."""
     mass = mass_at_ends(opening_readings(config))
     (model,) = mass.models
-    own = {mass.prompt_ids[row]: mass.values[model][row, :, :] for row, _ in mass.own_rows(OWN)}
-    tables = []
-    for place, prompt in enumerate(mass.prompt_ids):
-        layers = mass.of(model, ANY)[place]
-        table = pd.DataFrame({"prompt_id": prompt, "layer": range(len(layers)), "any": layers})
-        tables.append(table.assign(own=_own(mass, model, place) if prompt in own else np.nan))
-    return pd.concat(tables, ignore_index=True)
-
-
-def _own(mass: Any, model: str, place: int) -> np.ndarray:
-    from emogap.emotions import INDEX
-
-    return mass.values[model][place, :, INDEX[mass.prompt_ids[place].split("/")[0]]]
+    own = np.full(mass.values[model].shape[:2], np.nan)
+    own[[row for row, _ in mass.own_rows(OWN)]] = mass.of(model, OWN)
+    prompts, layers = own.shape
+    keys = {"prompt_id": np.repeat(mass.prompt_ids, layers), "layer": np.tile(np.arange(layers), prompts)}
+    return pd.DataFrame(keys | {"own": own.ravel(), "any": mass.of(model, ANY).ravel()})
 
 
 def _training_record(one: One) -> dict[str, Any] | None:
