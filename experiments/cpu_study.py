@@ -1,67 +1,140 @@
-"""The study on real published texts, at a size that two processors train in an evening.
+"""The study on real published texts at a size that two processors train, one model at a time.
 
 ``python experiments/cpu_study.py`` reads the published stories and rewrites from ``$EMOGAP_TEST_DATA``, draws a part of
-them into ``runs/cpu-study/texts/``, and runs the profile ``cpu-study`` from the corpus to the report. What was made is
-kept: after a kill the same command goes on. The numbers, and no text, are copied to ``results/cpu-study/``.
+them into ``runs/cpu-study/texts/``, and takes one model after another from its training to its measured rows, which
+are small files under ``results/cpu-study/models/``: numbers, and no text. A model whose rows are there, made from the
+same data and settings, is not trained again, so that a fresh clone goes on where the files end. ``--models N`` stops
+after so many.
 """
 
+import argparse
+import hashlib
 import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from emogap.answers.emotions_found import read_answers
+from emogap.answers.emotions_found import ANSWER, read_answers
 from emogap.answers.respond import conditions
 from emogap.commands.cli import main as emogap
 from emogap.config import Config, load_config
-from emogap.emotions import group_of
-from emogap.paths import ROOT
+from emogap.emotion.classify import classifier_identity
+from emogap.lens.emotion_lens import ANY, OWN, mass_at_ends
+from emogap.lens.stage import opening_readings
+from emogap.lm.hub import identify
+from emogap.paths import ROOT, from_root
 from emogap.records import SCORES, read_rows
-from emogap.text.alpaca import Record, clean, select
+from emogap.store.artefacts import content_hashes
+from emogap.study.stages import stage
+from emogap.text.alpaca import Record, clean, load_records, select
+from emogap.train.stage import module_of
+from emogap.train.strategies import Run, runs
 
+PROFILE = "cpu-study"
+SEEDS = (0, 1, 2)
 STORIES = {"published-m1": "prompt1.parquet", "published-m3": "prompt3.parquet"}
 """Method → file; the two methods with as many published stories as each other."""
 STORIES_EACH = 340
 """Some are rejected by the gates; at least 600 are left."""
 REWRITES = 400
-TABLES = {
-    "babylm_pretrain_corpus": ("composition",),
-    "babylm_augment": ("story_outcomes",),
-    "models": ("training_clm", "training_sft", "history_clm", "history_sft"),
-    "quantitative_analysis": (
-        "sentiment_groups", "sentiment_change_groups", "sentiment_change_emotions", "sentiment_conditions",
-        "sentiment_shuffled", "other_grouping_groups", "classifier_agreement", "language",
-        "blimp_accuracy", "blimp_differences", "emobench_accuracy", "emobench_differences", "emobench_positions",
-    ),
-    "model_analysis": ("by_layer", "emotion_depth"),
-}  # fmt: skip
-"""Folder of the home → its tables that hold no text that was read or written."""
+ALPACA = ROOT / "data" / "alpaca" / "alpaca_cleaned.json"
+"""Where ``emogap fetch alpaca`` puts it."""
+MEASURED = ("respond", "sentiment", "blimp", "emobench", "lens")
+"""The sections of settings that shape a model's measured rows."""
 RESULTS = ROOT / "results" / "cpu-study"
 
 
+@dataclass(frozen=True)
+class One:
+    """A model of the study with one training seed, or a base."""
+
+    name: str
+    seed: int
+    config: Config
+    """Of the seed's own home, with the strategies that lead to this model, which alone is measured."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its measured rows lie."""
+        is_base = self.name in self.config.bases
+        return RESULTS / "models" / (self.name if is_base else f"{self.name}.s{self.seed}")
+
+
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", type=int, default=0, metavar="N", help="stop after so many models (0: all)")
+    arguments = parser.parse_args()
     if "EMOGAP_TEST_DATA" not in os.environ:
         sys.exit("EMOGAP_TEST_DATA is not set; it names the folder with mistral_babylm/ and paper_artifacts/")
     data = Path(os.environ["EMOGAP_TEST_DATA"])
-    config = load_config("cpu-study")
+    prepare_texts(data)
+    made = 0
+    for one in models(data):
+        if arguments.models and made == arguments.models:
+            return 0
+        if not is_measured(one):
+            measure(one)
+            made += 1
+    return 0
+
+
+def models(data: Path) -> Iterator[One]:
+    """The base, then seed by seed every strategy, its parent before it."""
+    for seed in SEEDS:
+        config = of_seed(seed, data)
+        if seed == SEEDS[0]:
+            for base in config.bases:
+                yield One(base, seed, _alone(config, base))
+        for strategy in config.strategies:
+            yield One(strategy.name, seed, _alone(config, strategy.name))
+
+
+def of_seed(seed: int, data: Path) -> Config:
+    """The study of one training seed, in a home of its own; that of the first has the texts of all."""
+    home = ROOT / "runs" / PROFILE
+    settings = {
+        "clm.seeds": [seed], "sft.seeds": [seed],
+        "blimp.data": str(data / "blimp"), "emobench.data": str(data / "emobench"),
+    }  # fmt: skip
+    if seed == SEEDS[0]:
+        return load_config(PROFILE, home, settings)
+    return load_config(PROFILE, home.with_name(f"{PROFILE}.s{seed}"), settings, on=home)
+
+
+def _alone(config: Config, name: str) -> Config:
+    """The same, of one model: the strategies that lead to it, and nothing else measured."""
+    by_name, chain = {strategy.name: strategy for strategy in config.strategies}, []
+    while (above := chain[0].parent if chain else name) in by_name:
+        chain.insert(0, by_name[above])
+    changed = {
+        "strategies": chain,
+        "respond": config.respond.model_copy(update={"models": [name]}),
+        "lens": config.lens.model_copy(update={"models": [name]}),
+    }
+    alone = config.model_copy(update=changed)
+    alone._home, alone._source = config._home, config._source
+    return alone
+
+
+def prepare_texts(data: Path) -> None:
+    """Draw the texts, take the stories in, and have the control's stories written, where that is not done."""
+    config = of_seed(SEEDS[0], data)
     texts = config.home.root / "texts"
     draw_stories(data / "mistral_babylm", texts, config.seed)
-    draw_rewrites(data / "paper_artifacts" / "emotion_alpaca_v2.json", texts / "rewrites.json", config.seed)
-    profile = ["--profile", "cpu-study", "--set", f"blimp.data={data / 'blimp'}"]
-    profile += ["--set", f"emobench.data={data / 'emobench'}"]
-    commands = [["import-pickles", str(texts / method), "--method", method, *profile] for method in STORIES]
-    commands += [["run", "--only", stage, *profile] for stage in ("corpus", "clm", "sft", "evaluate", "lens", "report")]
-    for command in commands:
-        code = emogap(command)
-        if code:
-            return code
-    copy_tables(config)
-    return 0
+    draw_lines(data / "mistral_babylm", texts / "lines")
+    draw_rewrites(data, texts, config.seed)
+    for method in STORIES:
+        if emogap(["import-pickles", str(texts / method), "--method", method, "--profile", PROFILE]):
+            sys.exit(f"the stories of {method} could not be taken in")
+    for name in ("process", "augment", "corpus"):
+        stage(name).run(config)
 
 
 def draw_stories(folder: Path, texts: Path, seed: int) -> None:
@@ -74,82 +147,124 @@ def draw_stories(folder: Path, texts: Path, seed: int) -> None:
             stories.sample(STORIES_EACH, random_state=seed).to_parquet(target)
 
 
-def draw_rewrites(source: Path, target: Path, seed: int) -> None:
-    """Rewrites of records that the study can use, as Alpaca records."""
+def draw_lines(folder: Path, target: Path) -> None:
+    """All lines that the published stories of both methods were written from, each once, a file a source."""
     if not target.exists():
-        found = json.loads(source.read_text(encoding="utf-8"))
-        records = [Record(str(i), r["instruction"], r["input"], r["rewritten_output"]) for i, r in enumerate(found)]
-        drawn = select(clean(records).kept, REWRITES, seed)
-        rows = [{"instruction": r.instruction, "input": r.input, "output": r.output} for r in drawn]
-        target.write_text(json.dumps(rows), encoding="utf-8")
+        found = pd.concat([pd.read_parquet(folder / name, columns=["source", "text"]) for name in STORIES.values()])
+        draft = target.with_name("lines.tmp")
+        draft.mkdir(parents=True, exist_ok=True)
+        for source, lines in found.groupby("source")["text"]:
+            (draft / Path(source).name).write_text("\n".join(sorted(set(lines))) + "\n", encoding="utf-8")
+        draft.rename(target)
 
 
-def copy_tables(config: Config) -> None:
-    """The tables that hold numbers alone and the history of every training: nothing that was read or written."""
-    for folder, names in TABLES.items():
-        for name in names:
-            source = config.home.require(config.home.root / folder / "tables" / f"{name}.csv")
-            RESULTS.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, RESULTS / source.name)
-    trainings = {path.parent.name: _without_text(path) for path in config.home.root.glob("models/*/training.json")}
-    (RESULTS / "trainings.json").write_text(json.dumps(trainings, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    effects(config).to_csv(RESULTS / "effects.csv", index=False)
+def draw_rewrites(data: Path, texts: Path, seed: int) -> None:
+    """Rewrites of records that the study can use, as Alpaca records; and what their control is trained on.
+
+    That is the original answers of the same records where ``emogap fetch alpaca`` has brought them. The published
+    rewrites do not hold them: without that file it is as many other records of Alpaca, which share no more than where
+    they are from.
+    """
+    found = json.loads((data / "paper_artifacts" / "emotion_alpaca_v2.json").read_text(encoding="utf-8"))
+    records = [Record(str(i), r["instruction"], r["input"], r["rewritten_output"]) for i, r in enumerate(found)]
+    originals = {(r.instruction, r.input): r for r in load_records(str(ALPACA))} if ALPACA.exists() else {}
+    if originals:
+        records = [record for record in records if (record.instruction, record.input) in originals]
+    drawn = select(clean(records).kept, REWRITES, seed)
+    if originals:
+        controls = [originals[record.instruction, record.input] for record in drawn]
+    else:
+        rewritten = {record.instruction for record in records}
+        others = clean(load_records(str(data / "alpaca" / "alpaca_2000.json"))).kept
+        controls = select([record for record in others if record.instruction not in rewritten], REWRITES, seed)
+    for name, rows in (("rewrites", drawn), ("originals", controls)):
+        target = texts / f"{name}.json"
+        if not target.exists():
+            shown = [{"instruction": r.instruction, "input": r.input, "output": r.output} for r in rows]
+            target.write_text(json.dumps(shown), encoding="utf-8")
 
 
-def _without_text(training: Path) -> dict[str, Any]:
-    """A training's record but for what its preflight showed: a row of the data, decoded."""
-    record = json.loads(training.read_text(encoding="utf-8"))
-    record["data"].pop("preflight", None)
-    return record
+def rests_on(one: One) -> str:
+    """The hash of all that shapes a model's rows: data, settings, parents, judges; told before anything is trained."""
+    config = one.config
+    trainings = {run.name: run for task in ("clm", "sft") for run in runs(config, task)}
+    parent = _training(config, trainings, one.name)
+    settings = {key: value for section in MEASURED for key, value in config.flat(section).items()}
+    files = (config.respond.prompts, config.sentiment.plain_text, config.blimp.data, config.emobench.data,
+             config.lens.prompts, config.sft.template)  # fmt: skip
+    judges = [classifier_identity(model) for model in config.sentiment.classifiers]
+    names = ("respond.models", "lens.models", "respond.prompts", "blimp.data", "emobench.data")
+    settings = {key: value for key, value in settings.items() if key not in names}
+    return _sha256([parent, settings, [content_hashes(from_root(file)) for file in files], judges])
 
 
-def effects(config: Config) -> pd.DataFrame:
-    """What each training seed changed against the base: ``measure, model, base_value``, the value of each seed
-    (``seed_0`` …), and the mean, least and greatest change over the seeds."""
-    values = pd.concat([_answers(config), _scored(config)], ignore_index=True)
-    wide = values.pivot_table(index=["measure", "model"], columns="train_seed", values="value", sort=False)
-    (base,) = config.bases
-    rows = []
-    for (measure, model), seeds in wide.drop(index=base, level="model").iterrows():
-        before = wide.loc[(measure, base), 0]
-        change = seeds - before
-        found = {"measure": measure, "model": model, "base_value": before}
-        found |= {f"seed_{seed}": value for seed, value in seeds.items()}
-        rows.append(found | {"change": change.mean(), "least": change.min(), "greatest": change.max()})
-    return pd.DataFrame(rows).round(2)
+def _training(config: Config, trainings: dict[str, Run], name: str) -> Any:
+    """What a training rests on, its parent's in its place; of a base, who it is."""
+    if name in config.bases:
+        return identify(config.bases[name])
+    run = trainings[name]
+    own = module_of(run.strategy.task).own_recipe(config, run)
+    inputs = {key: content_hashes(path) for key, path in own.inputs.items()}
+    settings = config.flat(run.strategy.task) | own.settings
+    return [_training(config, trainings, run.parent), inputs, settings, own.identities, run.seed]
 
 
-def _answers(config: Config) -> pd.DataFrame:
-    """Share of each group among the answers that say something, in percent, as every judge finds it, for both ways of
-    asking."""
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def is_measured(one: One) -> bool:
+    """Whether a model's rows are there, made from the same data and settings."""
+    record = one.folder / "record.json"
+    return record.exists() and json.loads(record.read_text(encoding="utf-8"))["rests_on"] == rests_on(one)
+
+
+def measure(one: One) -> None:
+    """Train a model, measure it, and keep its rows; they are there as a whole or not at all."""
+    print(f"== {one.folder.name}", flush=True)
+    for name in ("clm", "sft", "evaluate", "lens"):
+        stage(name).run(one.config)
+    draft = one.folder.with_name(f".{one.folder.name}.tmp")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    answers_without_text(one.config).to_parquet(draft / "answers.parquet", compression="zstd")
+    read_rows(one.config.home.scores, SCORES).to_parquet(draft / "scores.parquet", compression="zstd")
+    lens_at_ends(one.config).to_parquet(draft / "lens.parquet", compression="zstd")
+    record = {"rests_on": rests_on(one), "training": _training_record(one)}
+    (draft / "record.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    shutil.rmtree(one.folder, ignore_errors=True)
+    draft.rename(one.folder)
+
+
+def answers_without_text(config: Config) -> pd.DataFrame:
+    """A row an answer and judge: what was found, how many words, whether it was empty; under every way of asking."""
     tables = []
     for condition in conditions(config):
-        answers = read_answers(config, condition).dropna(subset="response_emotion")
-        asked = "nothing asked" if condition.suffix else "asked"
-        group = answers["response_emotion"].map(lambda label: group_of(label, config.sentiment.grouping))
-        for name in ("positive", "negative"):
-            measure = f"{name}, {asked}, " + answers["classifier"]
-            tables.append(answers.assign(measure=measure, value=100.0 * (group == name)))
-    keys = ["measure", "model", "train_seed"]
-    return pd.concat(tables).groupby(keys, sort=False)["value"].mean().reset_index()
+        answers = read_answers(config, condition)
+        words, empty = answers["response"].str.split().str.len(), answers["response"].eq("")
+        columns = [*ANSWER, "instruction_emotion", "classifier", "response_emotion", "score", "finished"]
+        tables.append(answers[columns].assign(condition=condition.suffix, words=words, empty=empty))
+    return pd.concat(tables, ignore_index=True)
 
 
-def _scored(config: Config) -> pd.DataFrame:
-    """Accuracies in percent, by phenomenon and over all, and the perplexity of plain text."""
-    scores = read_rows(config.home.require(config.home.scores), SCORES)
-    keys = ["model", "train_seed"]
-    right = scores[scores["metric"].isin(["correct", "correct_unlisted", "top1"])]
-    part = right["item"].where(right["task"] == "emobench", "").str.split("/").str[0]
-    measure = (right["task"] + " " + part).str.strip() + ", " + right["metric"]
-    tables = [right.assign(measure=measure, value=100 * right["value"])]
-    pairs = right[right["task"] == "blimp"]
-    tables.append(pairs.assign(measure="blimp, " + pairs["group"], value=100 * pairs["value"]))
-    means = pd.concat(tables).groupby(["measure", *keys], sort=False)["value"].mean().reset_index()
-    plain = scores[scores["task"] == "plain_text"].pivot_table(
-        index=keys, columns="metric", values="value", aggfunc="sum"
-    )
-    perplexity = np.exp(plain["nats"] / plain["tokens"]).rename("value").reset_index()
-    return pd.concat([means, perplexity.assign(measure="plain text, perplexity")], ignore_index=True)
+def lens_at_ends(config: Config) -> pd.DataFrame:
+    """prompt_id, layer, own, any: at the end of every opening the mass on words of its own emotion, and of all."""
+    mass = mass_at_ends(opening_readings(config))
+    (model,) = mass.models
+    own = np.full(mass.values[model].shape[:2], np.nan)
+    own[[row for row, _ in mass.own_rows(OWN)]] = mass.of(model, OWN)
+    prompts, layers = own.shape
+    keys = {"prompt_id": np.repeat(mass.prompt_ids, layers), "layer": np.tile(np.arange(layers), prompts)}
+    return pd.DataFrame(keys | {"own": own.ravel(), "any": mass.of(model, ANY).ravel()})
+
+
+def _training_record(one: One) -> dict[str, Any] | None:
+    """A training's record but for what its preflight showed: a row of the data, decoded."""
+    if one.name in one.config.bases:
+        return None
+    record = json.loads((one.config.home.model(one.name) / "training.json").read_text(encoding="utf-8"))
+    record["data"].pop("preflight", None)
+    return record
 
 
 if __name__ == "__main__":
