@@ -858,7 +858,8 @@ def test_two_processes_train_as_one_does(study, tmp_path, task, rank):
     tiny = save_tiny_gpt2(tmp_path / "tiny", dropout=0.0)  # each process draws its own dropout
     settings = {
         "controls": False, "bases": {"tiny": {"name": str(tiny)}}, "strategies": [strategy], **FAST,
-        "clm.block_size": 32, "sft.max_length": 128, f"{task}.lora.rank": rank, f"{task}.accumulation": 2, f"{task}.max_steps": 8,
+        "clm.block_size": 32, "sft.max_length": 128,
+        f"{task}.lora.rank": rank, f"{task}.accumulation": 2, f"{task}.max_steps": 8,
     }  # fmt: skip
     words = [word for key, value in settings.items() for word in ("--set", f"{key}={toml(value)}")]
     make_whole_steps(study(**settings), rows_a_step=4)
