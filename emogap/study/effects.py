@@ -15,7 +15,7 @@ from emogap.grammar.emobench import EMOBENCH
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View
 from emogap.text.statistics import holm_by
-from emogap.train.models import CONTROLLED, CORRECTED, are_controlled, compared, comparisons, study_models
+from emogap.train.models import CONTROLLED, CORRECTED, compared, comparisons, separated, study_models
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,8 +28,8 @@ _VIEW = View({"change": 2, "low": 2, "high": 2, "p": ".3g", "p_holm": ".3g"})
 
 
 def effects_drawings(config: Config) -> Iterator[Drawing]:
-    """One where there are controls; without them no table says what emotion did."""
-    if not are_controlled(comparisons(config)):
+    """One where there is a model to hold against another."""
+    if not comparisons(config):
         return
     own = conditions(config)[0]
     inputs = {"emotions": emotions_path(config, own)}
@@ -45,7 +45,7 @@ def _shown(config: Config) -> Iterator[Shown]:
     table = effects(config)
     caption = (
         "What was measured over all prompts, pairs and questions, in percentage points with 95 % intervals. "
-        f"{compared(comparisons(config))}; paired tests, p also corrected {CORRECTED}."
+        f"{compared(comparisons(config))}; paired tests, p also corrected {CORRECTED}.{separated(comparisons(config))}"
     )
     yield Exhibit("effects", "table", caption, _ORDER, view=_VIEW), table
     alt = "A panel a measure, a row a comparison, points with intervals around a zero line."
@@ -98,7 +98,9 @@ def effects_figure(table: pd.DataFrame) -> "Figure":
         _part(axes, rows)
     panels[0][0].set_yticks(range(len(rows)), [f"{model} - {other}" for _, model, other in rows])
     panels[0][0].set_ylim(len(rows) - 0.5, -0.5)
-    figure.suptitle("What emotion did (coloured: against controls) and what training did (grey)", x=0.01, ha="left")
+    has_controls = CONTROLLED in set(table["comparison"])
+    title = "What emotion did (coloured: against controls) and what training did (grey)"
+    figure.suptitle(title if has_controls else "What training did", x=0.01, ha="left")
     figure.tight_layout()
     return figure
 
