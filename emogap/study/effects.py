@@ -36,7 +36,7 @@ def effects_drawings(config: Config) -> Iterator[Drawing]:
     inputs |= {f"responses {model.key}": responses_path(config, own, model) for model in study_models(config)}
     for task in (BLIMP, EMOBENCH):
         inputs |= {f"{key} {task.name}": path for key, path in task.tables(config).items()}
-    settings = config.flat("sentiment", "grouping", "bootstrap")
+    settings = config.flat("sentiment", "grouping")
     folder, shown = config.home.evaluation, lambda: _shown(config)
     yield drawing(folder, "effects", "tables/effects", inputs, shown, settings, config.seed)
 
@@ -55,18 +55,16 @@ def _shown(config: Config) -> Iterator[Shown]:
 def effects(config: Config) -> pd.DataFrame:
     """comparison, model, against, measure, change, low, high, p, p_holm: the share of positive answers to all prompts,
     of minimal pairs decided rightly, of EmoBench's questions answered rightly (listed, in several orders)."""
-    how = {"resamples": config.sentiment.bootstrap, "seed": config.seed}
     answers = judged(config, read_answers(config, conditions(config)[0]))
-    tables = [
-        change_table(answers, comparisons(config), "all", config.sentiment.grouping, **how).assign(measure=POSITIVE)
-    ]
+    changes = change_table(answers, comparisons(config), "all", config.sentiment.grouping)
+    tables = [changes.assign(measure=POSITIVE)]
     pairs = BLIMP.of_study(config)
     grammar = blimp_tables.differences(blimp_tables.correct_pairs(pairs.scores), pairs.comparisons)
     tables.append(grammar[grammar["group"] == blimp_tables.ALL].assign(measure=PAIRS))
     if EMOBENCH.is_there(config):
         asked = EMOBENCH.of_study(config)
         questions = emobench_tables.by_question(asked.scores)
-        told = emobench_tables.differences(questions, asked.comparisons, **how)
+        told = emobench_tables.differences(questions, asked.comparisons)
         told = told[told["task"].isin(_QUESTIONS) & (told["way"] == emobench_tables.WAYS["correct"])]
         tables.append(told.assign(measure="EmoBench " + told["task"]))
     together = [table.rename(columns={"difference": "change"})[_COLUMNS] for table in tables]
