@@ -29,7 +29,7 @@ _ORDER = 80
 _DIGITS = {"score": ".1f", "low": ".0f", "high": ".0f", "chance": 0}
 _VIEW = View(_DIGITS, rows=("task", "measure", "records", "chance"), columns="model", values=("score",))
 _SUBTASKS = View(_DIGITS, rows=("task", "group", "records"), columns="model", values=("score",))
-_CHECKPOINT = re.compile(r"chck_\d+M")
+_CHECKPOINT = re.compile(r"chck_\d+[KM]?")
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def printed(config: Config, found: Measured) -> str:
 def export(config: Config, scores: "pd.DataFrame", models: Mapping[str, HubModel], folder: Path) -> list[Path]:
     """``<folder>/<model>/main/zero_shot/causal/<task>/<set>/predictions.json`` of every model and set; the files.
 
-    ``models``: label → model; one in a folder ``chck_<n>M`` is that revision of the model in the folder above. The
+    ``models``: label → model; one in a folder ``chck_<words>`` is that revision of the model in the folder above. The
     pipeline's reader cuts a name at its last dot, so dots become dashes. Raises ``UsageError`` if two models would be
     one.
     """

@@ -136,11 +136,26 @@ def test_at_another_temperature(their_code, make_config, tmp_path):
     assert_parity(their_code, make_config, model, data / "fast_eval", tmp_path / "found", temperature=1.7)
 
 
+def readable_by_theirs(folder: Path, copy: Path) -> Path:
+    """Transformers 4 knows neither the class of tokenizer that transformers 5 writes nor where it puts rope_theta, and
+    takes 10,000 without a word."""
+    copy.mkdir()
+    for file in folder.iterdir():
+        (copy / file.name).symlink_to(file)
+    shape = json.loads((folder / "config.json").read_text())
+    changed = {"tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast"}}
+    changed["config.json"] = {"rope_theta": shape["rope_parameters"]["rope_theta"]}
+    for name, values in changed.items():
+        (copy / name).unlink()
+        (copy / name).write_text(json.dumps(json.loads((folder / name).read_text()) | values))
+    return copy
+
+
 def test_scores_and_decisions_of_a_real_model(their_code, make_config, real_data, tmp_path):
     from emogap.grammar.minimal_pairs import load_pairs
     from emogap.lm.hub import resolve
 
-    folder = resolve(HubModel(name="embedded:smollm2-135m-instruct")).path
+    folder = readable_by_theirs(resolve(HubModel(name="embedded:smollm2-135m-instruct")).path, tmp_path / "smollm2")
     data = write_evaluation(tmp_path / "evaluation_data", records=12)
     pairs: dict[str, list[dict]] = {}
     for one in load_pairs(real_data / "blimp", 4):
