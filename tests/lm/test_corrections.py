@@ -12,6 +12,7 @@ from emogap.grammar.emobench import EMOBENCH
 from emogap.lens.stage import lens_pieces
 from emogap.lm.corrections import PASSAGE, SENTENCE, continuation_rule, replies_rule, scores_rule
 from emogap.store.artefacts import RULE
+from emogap.text.statistics import INTERVALS_RULE
 
 
 def folder_of(place, generation=None, **settings):
