@@ -95,6 +95,7 @@ def test_the_rules_stand_in_the_recipes_of_their_models_alone(make_config, tmp_p
         }  # fmt: skip
         return {
             stage: {key for a in artefacts(config) for key in a.recipe.identities if key.startswith(RULE)}
+            - {*INTERVALS_RULE}
             for stage, artefacts in made.items()
         }
 
