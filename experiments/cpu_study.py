@@ -27,6 +27,7 @@ from emogap.answers.emotions_found import ANSWER, read_answers
 from emogap.answers.respond import conditions
 from emogap.commands.cli import main as emogap
 from emogap.config import Config, load_config
+from emogap.controls import PLAIN
 from emogap.emotion.classify import classifier_identity
 from emogap.emotions import groups_of
 from emogap.grammar import blimp_tables, emobench_tables, task_tables
@@ -40,7 +41,6 @@ from emogap.study.stages import stage
 from emogap.text import statistics
 from emogap.text.alpaca import Record, clean, load_records, select
 from emogap.train.models import Comparison, comparisons
-from emogap.train.stage import module_of
 from emogap.train.strategies import Run, runs
 
 PROFILE = "cpu-study"
@@ -91,14 +91,17 @@ def main() -> int:
 
 
 def models(data: Path) -> Iterator[One]:
-    """The base, then seed by seed every strategy, its parent before it."""
-    for seed in SEEDS:
-        config = of_seed(seed, data)
-        if seed == SEEDS[0]:
-            for base in config.bases:
-                yield One(base, seed, _alone(config, base))
-        for strategy in config.strategies:
-            yield One(strategy.name, seed, _alone(config, strategy.name))
+    """The base, then seed by seed every strategy, its parent before it; those that wait for stories of the embedded
+    writer come last."""
+    first = of_seed(SEEDS[0], data)
+    yield from (One(base, SEEDS[0], _alone(first, base)) for base in first.bases)
+    every = [
+        One(strategy.name, seed, _alone(config, strategy.name))
+        for seed in SEEDS
+        for config in [of_seed(seed, data)]
+        for strategy in config.strategies
+    ]
+    yield from sorted(every, key=lambda one: _is_written(one.config))
 
 
 def of_seed(seed: int, data: Path) -> Config:
@@ -118,8 +121,10 @@ def _alone(config: Config, name: str) -> Config:
     by_name, chain = {strategy.name: strategy for strategy in config.strategies}, []
     while (above := chain[0].parent if chain else name) in by_name:
         chain.insert(0, by_name[above])
+    texts = {strategy.data for strategy in chain}
     changed = {
         "strategies": chain,
+        "corpora": [corpus for corpus in config.corpora if corpus.name in texts],
         "respond": config.respond.model_copy(update={"models": [name]}),
         "lens": config.lens.model_copy(update={"models": [name]}),
     }
@@ -128,8 +133,13 @@ def _alone(config: Config, name: str) -> Config:
     return alone
 
 
+def _is_written(config: Config) -> bool:
+    """Whether a model's texts, or those of its parents, are stories of the embedded writer."""
+    return any(PLAIN in corpus.methods for corpus in config.corpora)
+
+
 def prepare_texts(data: Path) -> None:
-    """Draw the texts, take the stories in, and have the control's stories written, where that is not done."""
+    """Draw the texts, take the stories in, and find the emotional lines, where that is not done."""
     config = of_seed(SEEDS[0], data)
     texts = config.home.root / "texts"
     draw_stories(data / "mistral_babylm", texts, config.seed)
@@ -138,8 +148,7 @@ def prepare_texts(data: Path) -> None:
     for method in STORIES:
         if emogap(["import-pickles", str(texts / method), "--method", method, "--profile", PROFILE]):
             sys.exit(f"the stories of {method} could not be taken in")
-    for name in ("process", "augment", "corpus"):
-        stage(name).run(config)
+    stage("process").run(config)
 
 
 def draw_stories(folder: Path, texts: Path, seed: int) -> None:
@@ -190,10 +199,11 @@ def draw_rewrites(data: Path, texts: Path, seed: int) -> None:
 
 
 def rests_on(one: One) -> str:
-    """The hash of all that shapes a model's rows: data, settings, parents, judges; told before anything is trained."""
+    """The hash of all that shapes a model's rows: texts, settings, parents, judges; told before anything is written or
+    trained."""
     config = one.config
-    trainings = {run.name: run for task in ("clm", "sft") for run in runs(config, task)}
-    parent = _training(config, trainings, one.name)
+    chain = [[run.seed, config.flat(run.strategy.task), _data(config, run)] for run in _runs(config)]
+    parent = [[identify(model) for model in config.bases.values()], chain]
     settings = {key: value for section in MEASURED for key, value in config.flat(section).items()}
     files = (config.respond.prompts, config.sentiment.plain_text, config.blimp.data, config.emobench.data,
              config.lens.prompts, config.sft.template)  # fmt: skip
@@ -203,15 +213,21 @@ def rests_on(one: One) -> str:
     return _sha256([parent, settings, [content_hashes(from_root(file)) for file in files], judges])
 
 
-def _training(config: Config, trainings: dict[str, Run], name: str) -> Any:
-    """What a training rests on, its parent's in its place; of a base, who it is."""
-    if name in config.bases:
-        return identify(config.bases[name])
-    run = trainings[name]
-    own = module_of(run.strategy.task).own_recipe(config, run)
-    inputs = {key: content_hashes(path) for key, path in own.inputs.items()}
-    settings = config.flat(run.strategy.task) | own.settings
-    return [_training(config, trainings, run.parent), inputs, settings, own.identities, run.seed]
+def _runs(config: Config) -> list[Run]:
+    return [run for task in ("clm", "sft") for run in runs(config, task)]
+
+
+def _data(config: Config, run: Run) -> Any:
+    """What a training's data rest on: a file of records, or how a corpus is made from the texts that were drawn.
+
+    Not the corpus itself: on another machine the writer's stories are others.
+    """
+    corpora = {corpus.name: corpus.model_dump() for corpus in config.all_corpora}
+    if run.strategy.data not in corpora:
+        return content_hashes(from_root(run.strategy.data))
+    drawn = [content_hashes(ROOT / "runs" / PROFILE / "texts" / name) for name in (*STORIES, "lines")]
+    written = config.flat("augment", "methods", "lines", "sampling") if _is_written(config) else {}
+    return [corpora[run.strategy.data], written, drawn]
 
 
 def _sha256(value: Any) -> str:
@@ -227,7 +243,9 @@ def is_measured(one: One) -> bool:
 def measure(one: One) -> None:
     """Train a model, measure it, and keep its rows; they are there as a whole or not at all."""
     print(f"== {one.folder.name}", flush=True)
-    for name in ("clm", "sft", "evaluate", "lens"):
+    written = ["augment"] if _is_written(one.config) else []
+    trained = ["corpus", "clm", "sft"] if one.config.strategies else []
+    for name in (*written, *trained, "evaluate", "lens"):
         stage(name).run(one.config)
     draft = one.folder.with_name(f".{one.folder.name}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
