@@ -1,4 +1,4 @@
-"""Two runs on one page: the settings that differ on top, then each table and figure of the one beside the other's."""
+"""Two runs on one page: which settings differ and what changed, then each table and figure beside the other run's."""
 
 from dataclasses import dataclass
 
@@ -11,6 +11,8 @@ from emogap.report.tables import PART_CHARACTERS
 from emogap.store.artefacts import home_manifests, write_text
 
 TEMPLATE = "report_pair.html.j2"
+SETTINGS_SHOWN = 8
+"""Of more settings that differ the rest is folded, so that what changed stands on the first screen."""
 
 
 @dataclass(frozen=True)
@@ -35,21 +37,35 @@ class Pair:
 
 
 def report_pair(first: Home, second: Home) -> str:
-    """Write ``report/beside-<second>.html`` in the first home; its path. Raises ``MissingInput`` for an empty home."""
+    """Write ``report/beside-<second>.html`` in the first home, what changed as ``.csv`` beside it; the page's path.
+
+    Raises ``MissingInput`` for an empty home.
+    """
+    from emogap.report import run_changes
+    from emogap.report.tables import to_cells
+
     homes = (first, second)
     for home in homes:
         if not home_manifests(home):
             raise MissingInput(f"nothing has been run in {home.root}; name the homes of two runs")
     names = _names(homes)
+    changes, reasons = run_changes.changes(homes, names)
+    path = first.report.with_name(f"beside-{second.root.name}.html")
+    write_text(path.with_suffix(".csv"), changes.to_csv(index=False))
     page = render(
         TEMPLATE,
+        answer=run_changes.said(changes, names),
+        changes=None if changes.empty else to_cells(run_changes.shown(changes), run_changes.VIEW),
+        marks=[(mark, text) for text, mark in run_changes.MARKS.items() if mark and text in set(changes["verdict"])],
+        reasons=reasons,
+        csv=path.with_suffix(".csv").name,
+        settings_shown=SETTINGS_SHOWN,
         names=names,
         homes=[str(home.root) for home in homes],
         settings=_differing(*map(_settings, homes)),
         work=_differing(*map(_work, homes)),
         sections=_sections(_pairs(home_entries(first), home_entries(second))),
     )
-    path = first.report.with_name(f"beside-{second.root.name}.html")
     write_text(path, page)
     return str(path)
 
