@@ -9,10 +9,13 @@ from emogap.report.facts import read_from_outside
 from emogap.report.study_order import PLACES, place_of
 from emogap.report.tables import PART_CHARACTERS
 from emogap.store.artefacts import home_manifests, write_text
+from emogap.store.views import MISSING
+from emogap.text.statistics import what_is_drawn
 
 TEMPLATE = "report_pair.html.j2"
-SETTINGS_SHOWN = 8
-"""Of more settings that differ the rest is folded, so that what changed stands on the first screen."""
+SETTINGS_SHOWN, VALUE_SHOWN = 4, 60
+"""Settings that differ, and characters of a value, that stand on the first screen above what changed; all are folded
+below."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ def report_pair(first: Home, second: Home) -> str:
             raise MissingInput(f"nothing has been run in {home.root}; name the homes of two runs")
     names = _names(homes)
     changes, reasons = run_changes.changes(homes, names)
+    settings = _differing(*map(_settings, homes))
     path = first.report.with_name(f"beside-{second.root.name}.html")
     write_text(path.with_suffix(".csv"), changes.to_csv(index=False))
     page = render(
@@ -57,12 +61,13 @@ def report_pair(first: Home, second: Home) -> str:
         answer=run_changes.said(changes, names),
         changes=None if changes.empty else to_cells(run_changes.shown(changes), run_changes.VIEW),
         marks=[(mark, text) for text, mark in run_changes.MARKS.items() if mark and text in set(changes["verdict"])],
+        drawn="" if changes.empty else what_is_drawn(changes["seeds"].max()),
         reasons=reasons,
         csv=path.with_suffix(".csv").name,
-        settings_shown=SETTINGS_SHOWN,
+        shown=_shortened(settings),
         names=names,
         homes=[str(home.root) for home in homes],
-        settings=_differing(*map(_settings, homes)),
+        settings=settings,
         work=_differing(*map(_work, homes)),
         sections=_sections(_pairs(home_entries(first), home_entries(second))),
     )
@@ -106,10 +111,16 @@ def _work(home: Home) -> dict[str, set[str]]:
 def _differing(first: dict[str, set[str]], second: dict[str, set[str]]) -> list[tuple[str, str, str]]:
     """(key, first's values, second's) where they are not the same; a dash where a run does not have it."""
     return [
-        (key, *(", ".join(sorted(values[key])) if key in values else "–" for values in (first, second)))
+        (key, *(", ".join(sorted(values[key])) if key in values else MISSING for values in (first, second)))
         for key in sorted(first.keys() | second.keys())
         if first.get(key) != second.get(key)
     ]
+
+
+def _shortened(settings: list[tuple[str, str, str]]) -> list[tuple[str, ...]]:
+    """The first of them, those that both runs have before others; long values cut."""
+    rows = sorted(settings, key=lambda row: MISSING in row)[:SETTINGS_SHOWN]
+    return [tuple(cell if len(cell) <= VALUE_SHOWN else f"{cell[:VALUE_SHOWN]}…" for cell in row) for row in rows]
 
 
 def _pairs(first: list[Entry], second: list[Entry]) -> list[Pair]:

@@ -28,7 +28,21 @@ CHANCE = 0.05
 SAME, BEYOND, ALONE, WITHIN = "the same", "beyond chance", "beyond chance by itself", "not beyond chance"
 MARKS = {BEYOND: "●", ALONE: "○", WITHIN: "", SAME: "="}
 """What stands behind a change. ``ALONE``: only before p is corrected, which among so many may be chance."""
-COLUMNS = ["measure", "model", "n", "unit", "first", "second", "change", "low", "high", "p", "p_holm", "verdict"]
+COLUMNS = [
+    "measure",
+    "model",
+    "n",
+    "unit",
+    "seeds",
+    "first",
+    "second",
+    "change",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    "verdict",
+]
 VIEW = View({}, ("model",), "measure", ("change",), "verdict", MARKS)
 
 
@@ -72,9 +86,9 @@ MEASURES = (
     Measure("positive answers", "sentiment", "prompts", _answers("positive")),
     Measure("emotion asked for is found first", "sentiment", "prompts", _answers("top1")),
     Measure("minimal pairs", "blimp", "pairs", lambda scores: blimp_tables.correct_pairs(_of(scores, "blimp"))),
+    Measure("plain text, bits a character", "plain_text", "passages", _passages, is_share=False),
     Measure("EmoBench EA", "emobench", "questions", _questions("EA")),
     Measure("EmoBench EU-both", "emobench", "questions", _questions("EU-both")),
-    Measure("plain text, bits a character", "plain_text", "passages", _passages, is_share=False),
 )
 _SETTINGS = {"sentiment": ("sentiment.grouping",), "emobench": ("emobench.language",)}
 """Settings of a task that must be equal in both runs, beside the files that it reads."""
@@ -166,6 +180,7 @@ def _rows(measure: Measure, first: Values, second: Values) -> Iterator[dict[str,
         items = pd.MultiIndex.from_arrays([one.loc[one["item"].isin(other["item"]), "item"].unique()], names=["item"])
         if len(items):
             keys = {"measure": measure.name, "model": model, "n": len(items), "unit": measure.unit}
+            keys |= {"seeds": min(values["train_seed"].nunique() for values in (one, other))}
             yield keys | (_shares if measure.is_share else _bits)(one, other, items)
 
 
