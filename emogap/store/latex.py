@@ -54,7 +54,7 @@ def to_latex(table: "pd.DataFrame", view: View | None, caption: str | None = Non
         return "\n".join([f"{{{_SMALL}\\setlength{{\\LTcapwidth}}{{\\linewidth}}", *long, "}\n"])
     kind = "table*" if any(sum(_widths(shown[names]).values()) > COLUMN for names in parts) else "table"
     below = "\n\\medskip\n\n".join(_tabular(shown[names]) for names in parts)
-    return f"\\begin{{{kind}}}\n\\centering{_SMALL}\n{title}\n\n{below}\\end{{{kind}}}\n"
+    return f"\\begin{{{kind}}}\n\\centering{_SMALL}\n{title}\\smallskip\n\n{below}\\end{{{kind}}}\n"
 
 
 def _widths(shown: "pd.DataFrame") -> dict[str, int]:

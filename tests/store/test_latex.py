@@ -29,7 +29,7 @@ def test_a_table_is_set_with_booktabs_and_its_caption_is_text():
     assert to_latex(table, None, "Shares, 95 % intervals.", "tab:x").splitlines() == [
         r"\begin{table}",
         r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
-        r"\caption{Shares, 95 \% intervals.}\label{tab:x}",
+        r"\caption{Shares, 95 \% intervals.}\label{tab:x}\smallskip",
         "",
         r"\begin{tabular}{lr}",
         r"\toprule",
