@@ -1,6 +1,6 @@
 """How tables of numbers are read: files hold numbers, and what people see is made of them here, once for all.
 
-The report, the notebooks, the command line and the LaTeX files show a table through ``cells``.
+The report, the notebooks, the command line and the LaTeX files (``store/latex.py``) show a table through ``cells``.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -76,11 +76,9 @@ def cells(table: "pd.DataFrame", view: View | None = None) -> "pd.DataFrame":
     return _wide(texts, view) if view.rows else texts
 
 
-def to_latex(table: "pd.DataFrame", view: View | None, caption: str | None = None) -> str:
-    """The same as a LaTeX table, numbers flush right."""
-    shown = cells(table, view)
-    flush = "".join("r" if are_numbers(shown[name]) else "l" for name in shown)
-    return shown.to_latex(index=False, escape=True, caption=caption, column_format=flush)
+def intervals(table: "pd.DataFrame") -> dict[str, tuple[str, str]]:
+    """Column of a value → the columns that hold the ends of its interval."""
+    return {name: (low, high) for name, low, high in _estimates(table)}
 
 
 def are_numbers(texts: "pd.Series") -> bool:
@@ -169,9 +167,9 @@ def texts(table: "pd.DataFrame") -> "Styler":
     from pandas.api.types import is_list_like, is_numeric_dtype
 
     words = [name for name in table if not is_numeric_dtype(table[name])]
-    table = table.reset_index(drop=True).assign(
-        **{name: [", ".join(map(str, cell)) if is_list_like(cell) else cell for cell in table[name]] for name in words}
-    )
+    table = table.reset_index(drop=True)
+    for name in words:
+        table[name] = [", ".join(map(str, cell)) if is_list_like(cell) else cell for cell in table[name]]
     wrapped = {"white-space": "pre-wrap", "max-width": "44em"}
     return (
         table.style.hide(axis="index")
