@@ -146,7 +146,7 @@ def test_texts_and_counts_called_like_the_ends_of_an_interval_are_none():
     counts = pd.DataFrame({"cbt": [5], "cbt_low": [1], "cbt_high": [9]})
     assert cells_of(counts) == {"cbt": ["5"], "cbt low": ["1"], "cbt high": ["9"]}
     share = pd.DataFrame({"share": [5], "share_low": [1.5], "share_high": [9.0]})
-    assert cells_of(share) == {"share": ["5 [1.5, 9]"]}
+    assert cells_of(share) == {"share": ["5.0 [1.5, 9.0]"]}
 
 
 def test_names_that_look_like_numbers_or_like_nothing_are_shown_as_they_are(tmp_path):

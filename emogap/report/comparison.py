@@ -26,10 +26,9 @@ Read = Callable[[str], pd.DataFrame | None]
 PUBLISHED_PROFILE = "paper"
 MISSING = float("nan")
 _TEMPERATURE = re.compile(r"\btemperature=([\d.]+)")
-_DIGITS = {"": 2, "low": ".1f", "high": ".1f"}
 _VALUES = ("this run", "published", "difference")
-_LINES = View(_DIGITS)
-_GRAMMAR = View(_DIGITS | {"this run": ".1f"}, rows=("phenomenon",), columns="training", values=_VALUES)
+_LINES, _POINTS = View({"": 2}), View({"": 2, "published": ".2f", "difference": ".1f"})
+_GRAMMAR = View(_POINTS.digits, rows=("phenomenon",), columns="training", values=_VALUES)
 
 KINDS = {
     "data": ("process.raw_dirs", "corpus.factual", "rewrite.records", "respond.prompts", "blimp.data",
@@ -46,8 +45,10 @@ def compare(place: Place, read: Read) -> pd.DataFrame | None:
 
 
 def view(place: Place) -> View:
-    """How its comparison is shown."""
-    return _GRAMMAR if place.compared == "grammar" else _LINES
+    """How its comparison is shown: what is in points alike, with as many decimals in every row."""
+    if place.compared == "grammar":
+        return _GRAMMAR
+    return _POINTS if place.compared.startswith(("sentiment", "preference")) else _LINES
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import base64
 import io
-import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +39,8 @@ class Entry:
 
     @property
     def heading(self) -> str:
-        """The first sentence of the caption, for a line of its own."""
-        return re.split(r"(?<=[.:;?!]) ", self.exhibit.caption)[0].rstrip(".:;")
+        """How the caption begins, for a line of its own."""
+        return textwrap.shorten(self.exhibit.caption.partition(". ")[0].rstrip("."), 90, placeholder=" …")
 
 
 def render(template: str, **values: Any) -> str:

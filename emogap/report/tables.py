@@ -8,7 +8,7 @@ import pandas as pd
 from emogap.emotions import INDEX
 from emogap.store.views import View, are_numbers, cells
 
-ROWS_UNFOLDED = 30
+ROWS_UNFOLDED = 20
 """A longer table is folded away until somebody asks for it."""
 ROWS_SHOWN = 200
 """A longer table is cut in the page; its CSV has all of it."""

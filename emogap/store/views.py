@@ -71,7 +71,8 @@ def cells(table: "pd.DataFrame", view: View | None = None) -> "pd.DataFrame":
     shown = {name: [_number(value, view, name) for value in table[name]] for name in table}
     texts = pd.DataFrame(shown, index=table.index, dtype=object)
     for three in _estimates(table):
-        texts[three[0]] = _with_intervals(table[list(three)].to_numpy(dtype=float), view, three)
+        values = _with_intervals(table[list(three)].to_numpy(dtype=float), view, three)
+        texts[three[0]] = pd.Series(values, texts.index, dtype=object)
         texts = texts.drop(columns=list(three[1:]))
     if view.behind:
         behind = [view.marks.get(text, text) for text in texts[view.behind]]

@@ -108,7 +108,7 @@ def effects_figure(table: pd.DataFrame) -> "Figure":
     above = "What emotion did (above the line: against controls) and what training did"
     title = above if CONTROLLED in kinds else "What training did"
     figure.suptitle(f"{title}; base: {base}" if base else title, x=0.01, ha="left")
-    figure.tight_layout()
+    figure.tight_layout(w_pad=2)
     return figure
 
 

@@ -253,7 +253,7 @@ def test_commands_build_and_analyse(answered, tmp_path, capsys):
     file = tmp_path / "a.csv"
     filled_in(data, key, "a", MODELS[1]).to_csv(file, index=False)
     assert main(["questionnaire", "analyse", str(file), *home]) == 0
-    assert "100 [43.9, 100]" in capsys.readouterr().out
+    assert "100 [44, 100]" in capsys.readouterr().out
     for name in ("tables/preference.csv", "tables/preference.tex", "figures/preference.png"):
         assert (answered.home.evaluation / name).exists()
 

@@ -100,7 +100,7 @@ def test_what_answers_a_question_is_open_and_the_rest_one_click_behind(config, p
     save(config, "processed_data/emotions_by_source", table, "Sources. And more.")
     found = section(page(), "lines")
     assert '<figure id="processed_data-table-cleaning">' in found
-    assert "<summary>Table: Sources</summary>" in found
+    assert "<summary>Table emotions_by_source: Sources</summary>" in found
     assert 'href="../processed_data/tables/cleaning.csv"' in found, "its numbers are one click away"
 
 
@@ -327,7 +327,7 @@ def test_grammar_of_another_base_is_held_against_what_the_training_changed(confi
     assert found.iloc[0, 5:].tolist() == pytest.approx([76.86 - 78.94, 1.08])
     assert shown_beside(config, "table-6").to_dict("records") == [
         {"phenomenon": "binding", "baby: this run": "-1.0 [-2.0, 0.5]", "baby: published": "-2.08",
-         "baby: difference": "1.08"}
+         "baby: difference": "1.1"}
     ]  # fmt: skip
 
 
