@@ -15,7 +15,7 @@ ROWS_SHOWN = 200
 ROWS_OF_A_CUT = 20
 SHORT = 28
 """Characters up to which a column of text is never broken into lines."""
-PART_CHARACTERS = 118
+PART_CHARACTERS = 114
 """What fits side by side on paper at the size of print; a wider table goes on in a further part below."""
 _GAP = 2
 _TEXT_CHARACTERS = 24
