@@ -18,7 +18,7 @@ from emogap.emotions import LABELS, group_of
 from emogap.errors import InputError
 from emogap.paths import from_root
 from emogap.records import EMOTIONS, RESPONSES, REWRITES, STORIES, RowType, read_rows
-from emogap.store.style import METHOD_COLOURS
+from emogap.store.style import METHOD_COLOURS, model_colours
 from emogap.stories.rows import SAME, raw_beside
 from emogap.text.reading import read_text
 from emogap.train.models import study_models
@@ -135,23 +135,25 @@ def _written(
     files: Iterable[Path | None], kind: RowType, item: str, context: str, text: str, by: str
 ) -> tuple[Card, ...]:
     """A card an item; rejected texts stand among the kept ones."""
-    there = [read_rows(file, kind) for file in files if file is not None and file.exists()]
-    rows = pd.concat([table for table in there if len(table)]) if any(map(len, there)) else pd.DataFrame()
-    if rows.empty:
+    tables = [read_rows(file, kind) for file in files if file is not None and file.exists()]
+    tables = [table for table in tables if len(table)]
+    if not tables:
         return ()
-    items = rows[item] if item in rows else rows["id"]
+    rows = pd.concat(tables)
     cards = []
-    for _, part in list(rows.groupby(items, sort=False))[:CARDS]:
-        row = _rows(part)[0]
-        above = f"{row['instruction']}\n{row['input']}".strip() + "\n\n" if "instruction" in row else ""
-        replies = tuple(_reply(row, text, by) for row in _rows(part))
-        cards.append(Card(above + row[context], row.get("emotion", ""), replies))
+    for _, part in list(rows.groupby(item if item in rows else "id", sort=False))[:CARDS]:
+        own = _rows(part)
+        above = f"{own[0]['instruction']}\n{own[0]['input']}".strip() + "\n\n" if "instruction" in own[0] else ""
+        replies = tuple(_reply(row, text, by) for row in own)
+        cards.append(Card(above + own[0][context], own[0].get("emotion", ""), replies))
     return tuple(cards)
 
 
 def _reply(row: dict[str, Any], text: str, by: str) -> Reply:
     raw = raw_beside(row["reply"], row[text])
     scores = [f"{row['emotion']} {row['emotion_score']:.2f}"] if "emotion_score" in row else []
+    found = list(zip(row.get("found", ()), row.get("found_scores", ()), strict=False))[:1]
+    scores += [f"found {label} {score:.2f}" for label, score in found]
     reasons = row.get("reasons", [row["reason"]] if "reason" in row else [])
     return Reply(row[by], row[text], "" if raw == SAME else raw, row["status"], (*scores, *reasons))
 
@@ -159,15 +161,10 @@ def _reply(row: dict[str, Any], text: str, by: str) -> Reply:
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Each row's values, without those that it does not have."""
     rows = table.to_dict("records")
-    return [{name: value for name, value in row.items() if not (value is None or _is_nan(value))} for row in rows]
-
-
-def _is_nan(value: Any) -> bool:
-    return isinstance(value, float) and math.isnan(value)
+    missing = lambda value: value is None or (isinstance(value, float) and math.isnan(value))  # noqa: E731
+    return [{name: value for name, value in row.items() if not missing(value)} for row in rows]
 
 
 def colours(config: Config) -> dict[str, str]:
     """Model, method or version → its colour in every figure."""
-    from emogap.store.style import model_colours
-
     return METHOD_COLOURS | model_colours([model.name for model in study_models(config)], config.bases)

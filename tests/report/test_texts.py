@@ -58,14 +58,15 @@ def test_every_models_answer_to_the_first_prompt_of_each_emotion(config):
 
 
 def test_methods_stand_side_by_side_and_raw_replies_apart_from_what_was_kept(config, stories):
-    stories("m1", story("m1", "a", "Title: A\n\nOnce.", "Once.", emotion="joy", emotion_score=0.5),
+    stories("m1", story("m1", "a", "Title: A\n\nOnce.", "Once.", emotion="joy", emotion_score=0.5, found=["fear"],
+                  found_scores=[0.25]),
             story("m1", "b", "Only here.", "Only here."))  # fmt: skip
     stories("m2", story("m2", "a", "No.", "No.", "too_short", reasons=["too_short", "no_emotion"]))
     first, second = texts.decks(config)["methods"].cards
     assert [(r.by, r.text, r.raw, r.verdict) for r in first.replies] == [
         ("m1", "Once.", "Title: A\n\nOnce.", "kept"), ("m2", "No.", "", "rejected"),
     ]  # fmt: skip
-    assert first.replies[0].remarks == ("joy 0.50",)
+    assert first.replies[0].remarks == ("joy 0.50", "found fear 0.25")
     assert first.replies[1].remarks == ("too_short", "no_emotion")
     assert first.asked == "The line a." and [r.by for r in second.replies] == ["m1"]
 
