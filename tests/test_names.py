@@ -64,7 +64,7 @@ def test_models_and_phenomena_called_like_the_grammar_tables_own(make_config):
         "all pairs (of the pairs)": "1", "ties (of the pairs)": "2", "all pairs": "3", "mean of phenomena": "3",
         "ties": "3",
     }  # fmt: skip
-    assert table["pairs (model)"].str.split().str[0].tolist() == ["100.0", "50.0", "66.7", "75.0", "0"]
+    assert table["pairs (model)"].str.split().str[0].tolist() == ["100", "50", "67", "75", "0"]
 
 
 def test_a_model_called_like_a_column_of_the_questions_table():

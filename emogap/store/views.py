@@ -105,12 +105,12 @@ def _estimates(table: "pd.DataFrame") -> Iterator[tuple[str, str, str]]:
 
 
 def _with_intervals(numbers: "np.ndarray", view: View, names: tuple[str, str, str]) -> list[str]:
-    """A text a row of (value, low, high). A column of one size, whose rows differ by a decimal at most, has the same
-    number of them in every row, so that its numbers stand below each other."""
+    """A text a row of (value, low, high). In a column of one size, whose rows differ by a decimal at most, all have as
+    many as the narrowest interval supports, so that numbers stand below each other."""
     supported = [_decimals(high - low, view.digits.get(names[0], view.digits.get(""))) for _, low, high in numbers]
     known = [decimals for decimals in supported if decimals is not None]
     if known and max(known) - min(known) <= 1:
-        supported = [min(known)] * len(supported)
+        supported = [max(known)] * len(supported)
     return [_estimate(row, view, names, decimals) for row, decimals in zip(numbers, supported, strict=True)]
 
 

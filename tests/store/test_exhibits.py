@@ -73,7 +73,7 @@ def test_an_interval_says_how_many_digits_its_value_has():
 
 
 def test_a_column_of_one_size_has_one_number_of_decimals_and_one_of_many_things_its_own():
-    assert column((50.0, 41.0, 59.0), (50.0, 35.0, 65.0)) == ["50 [41, 59]", "50 [35, 65]"]
+    assert column((50.0, 41.0, 59.0), (50.0, 35.0, 65.0)) == ["50.0 [41.0, 59.0]", "50.0 [35.0, 65.0]"]
     assert column((98.8, 90.0, 107.6), (0.512, 0.49, 0.53)) == ["98.8 [90.0, 107.6]", "0.512 [0.490, 0.530]"]
 
 
