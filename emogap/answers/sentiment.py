@@ -284,7 +284,7 @@ def language_table(scores: "pd.DataFrame") -> "pd.DataFrame":
     plain text is still predicted."""
     import pandas as pd
 
-    rows, scores = [], _of_said(scores)
+    rows, scores = [], of_said(scores)
     for model in scores["model"].unique():
         own = scores[scores["model"] == model]
         row = {"model": model, "n": int((own["metric"] == "top1").sum())}
@@ -305,7 +305,7 @@ def language_table(scores: "pd.DataFrame") -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
-def _of_said(scores: "pd.DataFrame") -> "pd.DataFrame":
+def of_said(scores: "pd.DataFrame") -> "pd.DataFrame":
     """Scores without those of task ``sentiment`` of empty answers: their rows call these neutral."""
     import pandas as pd
 

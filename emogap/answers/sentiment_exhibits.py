@@ -19,7 +19,8 @@ from emogap.emotions import GROUPINGS
 from emogap.records import EMOTIONS, SCORES, read_rows
 from emogap.store.artefacts import write_text
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
-from emogap.store.views import View, to_latex
+from emogap.store.latex import to_latex
+from emogap.store.views import View
 from emogap.text.statistics import INTERVALS_RULE, what_is_drawn
 from emogap.train.models import CORRECTED, Comparison, compared, comparisons, separated, study_models
 

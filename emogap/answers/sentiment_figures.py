@@ -159,7 +159,7 @@ def language_and_sentiment(sentiment: pd.DataFrame, language: pd.DataFrame, base
         axis.set_ylabel(label)
     answers = f"{_span(both['n'])} answers"
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=2, frameon=False, bbox_to_anchor=(0.5, -0.14))
+    figure.legend(handles, labels, loc="upper center", ncols=2, frameon=False, bbox_to_anchor=(0.5, 0))
     figure.suptitle(f"Positive answers beside what else is measured ({answers} a model)", x=0.01, ha="left")
     figure.tight_layout()
     return figure

@@ -1,8 +1,8 @@
-"""Commands about texts: process, classify, fetch, corpus, babylm-stats, alpaca-stats."""
+"""Commands about texts: process, classify, fetch, corpus, babylm-stats, alpaca-stats, share."""
 
 import argparse
 
-from emogap.commands import Commands, add_setting, add_stage, config_from, run_stage
+from emogap.commands import Commands, add_run_options, add_setting, add_stage, config_from, run_stage
 from emogap.commands.options import a_model, a_path
 
 
@@ -16,6 +16,7 @@ def register(commands: Commands) -> None:
     _add_statistics(
         commands, "alpaca-stats", "--rewrites", "rewritten_output", ("version", "file"), "published-rewrites"
     )
+    _add_share(commands)
 
 
 def _add_process(commands: Commands) -> None:
@@ -123,6 +124,27 @@ def _fetch(arguments: argparse.Namespace) -> None:
     chosen = [data_set(name) for name in arguments.names]
     for wanted in chosen:
         fetch(wanted, (arguments.to or RAW) / wanted.folder)
+
+
+def _add_share(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "share",
+        help="hand on corpora, stories and rewrites as data sets with cards",
+        description="Write the corpora, stories and rewrites of a home into DIR as folders that "
+        "datasets.load_dataset reads, each with a card made from the manifests; say the commands that bring them and "
+        "the models to a model hub.",
+    )
+    parser.add_argument("folder", type=a_path, metavar="DIR")
+    add_run_options(parser)
+    parser.set_defaults(run=_share)
+
+
+def _share(arguments: argparse.Namespace) -> None:
+    from emogap.share.data_sets import share
+
+    delivery, uploads = share(config_from(arguments).home, arguments.folder)
+    print(delivery)
+    print("read the cards; then, with OWNER your name on the hub:", *uploads, sep="\n")
 
 
 def _add_statistics(

@@ -64,12 +64,18 @@ def _add_report(commands: Commands) -> None:
         "report",
         help=described.title,
         description=f"{described.title}: {described.writes} in the home. With two homes, both runs side by side, with "
-        "the settings that differ on top: report/beside-<second>.html in the first.",
+        "what differs and what changed on top: report/beside-<second>.html in the first.",
         conflict_handler="resolve",
     )
     add_run_options(parser)
     parser.add_argument(
         "--home", dest="homes", action="append", default=[], metavar="HOME", help="of a run; given twice: of two runs"
+    )
+    parser.add_argument(
+        "--export",
+        type=a_path,
+        metavar="DIR",
+        help="for a paper: figures at column width, tables for LaTeX and as CSV, and every number under a name",
     )
     parser.set_defaults(run=_report)
 
@@ -151,10 +157,26 @@ def _report(arguments: argparse.Namespace) -> None:
     if len(arguments.homes) > 2:
         raise UsageError(f"--home is given {len(arguments.homes)} times; one run, or two side by side")
     if len(arguments.homes) == 2:
+        if arguments.export:
+            raise UsageError("--export takes one run; give one --home")
         _report_pair(arguments)
         return
     arguments.home = next(iter(arguments.homes), None)
-    run_stage("report", arguments)
+    if arguments.export:
+        _export(arguments)
+    else:
+        run_stage("report", arguments)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from emogap.report.export import export
+    from emogap.study.state import inspect_all
+
+    config = config_from(arguments)
+    for state in inspect_all(config):
+        if state.state == "stale" and state.stage.name != "report":
+            print(f"{state.stage.name} is stale ({'; '.join(state.reasons)}); what it last made is exported")
+    print(export(config.home, arguments.export))
 
 
 def _report_pair(arguments: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Two runs on one page: the settings that differ on top, then each table and figure of the one beside the other's."""
+"""Two runs on one page: which settings differ and what changed, then each table and figure beside the other run's."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,13 @@ from emogap.report.facts import read_from_outside
 from emogap.report.study_order import PLACES, place_of
 from emogap.report.tables import PART_CHARACTERS
 from emogap.store.artefacts import home_manifests, write_text
+from emogap.store.views import MISSING
+from emogap.text.statistics import what_is_drawn
 
 TEMPLATE = "report_pair.html.j2"
+SETTINGS_SHOWN, VALUE_SHOWN = 4, 60
+"""Settings that differ, and characters of a value, that stand on the first screen above what changed; all are folded
+below."""
 
 
 @dataclass(frozen=True)
@@ -35,21 +40,37 @@ class Pair:
 
 
 def report_pair(first: Home, second: Home) -> str:
-    """Write ``report/beside-<second>.html`` in the first home; its path. Raises ``MissingInput`` for an empty home."""
+    """Write ``report/beside-<second>.html`` in the first home, what changed as ``.csv`` beside it; the page's path.
+
+    Raises ``MissingInput`` for an empty home.
+    """
+    from emogap.report import run_changes
+    from emogap.report.tables import to_cells
+
     homes = (first, second)
     for home in homes:
         if not home_manifests(home):
             raise MissingInput(f"nothing has been run in {home.root}; name the homes of two runs")
     names = _names(homes)
+    changes, reasons = run_changes.changes(homes, names)
+    settings = _differing(*map(_settings, homes))
+    path = first.report.with_name(f"beside-{second.root.name}.html")
+    write_text(path.with_suffix(".csv"), changes.to_csv(index=False))
     page = render(
         TEMPLATE,
+        answer=run_changes.said(changes, names),
+        changes=None if changes.empty else to_cells(run_changes.shown(changes), run_changes.VIEW),
+        marks=[(mark, text) for text, mark in run_changes.MARKS.items() if mark and text in set(changes["verdict"])],
+        drawn="" if changes.empty else what_is_drawn(changes["seeds"].max()),
+        reasons=reasons,
+        csv=path.with_suffix(".csv").name,
+        shown=_shortened(settings),
         names=names,
         homes=[str(home.root) for home in homes],
-        settings=_differing(*map(_settings, homes)),
+        settings=settings,
         work=_differing(*map(_work, homes)),
         sections=_sections(_pairs(home_entries(first), home_entries(second))),
     )
-    path = first.report.with_name(f"beside-{second.root.name}.html")
     write_text(path, page)
     return str(path)
 
@@ -90,10 +111,16 @@ def _work(home: Home) -> dict[str, set[str]]:
 def _differing(first: dict[str, set[str]], second: dict[str, set[str]]) -> list[tuple[str, str, str]]:
     """(key, first's values, second's) where they are not the same; a dash where a run does not have it."""
     return [
-        (key, *(", ".join(sorted(values[key])) if key in values else "–" for values in (first, second)))
+        (key, *(", ".join(sorted(values[key])) if key in values else MISSING for values in (first, second)))
         for key in sorted(first.keys() | second.keys())
         if first.get(key) != second.get(key)
     ]
+
+
+def _shortened(settings: list[tuple[str, str, str]]) -> list[tuple[str, ...]]:
+    """The first of them, those that both runs have before others; long values cut."""
+    rows = sorted(settings, key=lambda row: MISSING in row)[:SETTINGS_SHOWN]
+    return [tuple(cell if len(cell) <= VALUE_SHOWN else f"{cell[:VALUE_SHOWN]}…" for cell in row) for row in rows]
 
 
 def _pairs(first: list[Entry], second: list[Entry]) -> list[Pair]:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union
 
 from emogap.errors import InputError, MissingInput
 from emogap.store.artefacts import Draft, Freshness, Recipe, write_json, write_text
+from emogap.store.latex import to_latex
 from emogap.store.locks import lock
 from emogap.store.pieces import Piece
-from emogap.store.views import View, cells, to_latex
+from emogap.store.views import View, cells
 
 if TYPE_CHECKING:
     import pandas as pd

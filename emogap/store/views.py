@@ -1,6 +1,6 @@
 """How tables of numbers are read: files hold numbers, and what people see is made of them here, once for all.
 
-The report, the notebooks, the command line and the LaTeX files show a table through ``cells``.
+The report, the notebooks, the command line and the LaTeX files (``store/latex.py``) show a table through ``cells``.
 """
 
 import math
@@ -80,11 +80,9 @@ def cells(table: "pd.DataFrame", view: View | None = None) -> "pd.DataFrame":
     return _wide(texts, view) if view.rows else texts
 
 
-def to_latex(table: "pd.DataFrame", view: View | None, caption: str | None = None) -> str:
-    """The same as a LaTeX table, numbers flush right."""
-    shown = cells(table, view)
-    flush = "".join("r" if are_numbers(shown[name]) else "l" for name in shown)
-    return shown.to_latex(index=False, escape=True, caption=caption, column_format=flush)
+def intervals(table: "pd.DataFrame") -> dict[str, tuple[str, str]]:
+    """Column of a value → the columns that hold the ends of its interval."""
+    return {name: (low, high) for name, low, high in _estimates(table)}
 
 
 def are_numbers(texts: "pd.Series") -> bool:

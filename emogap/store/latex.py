@@ -1,0 +1,107 @@
+"""Tables and texts for LaTeX: to the letter, booktabs, what is too wide in parts, what is too long over pages."""
+
+import re
+from typing import TYPE_CHECKING
+
+from emogap.store.views import View, are_numbers, cells
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PREAMBLE = r"\usepackage{booktabs,longtable,graphicx}"
+"""What a document needs that takes in these tables, and figures."""
+LINE, COLUMN = 124, 56
+"""Characters of a table that fit side by side: across a page of two columns (6.9 in), and in one of them."""
+WRAPPED = 36
+"""A longer text is broken into lines."""
+PAGE_ROWS = 45
+_SMALL = r"\footnotesize\setlength{\tabcolsep}{4pt}"
+_COMMANDS = str.maketrans(
+    {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+     ">": r"\textgreater{}", "|": r"\textbar{}", "−": "$-$", "→": r"$\rightarrow$", "≤": r"$\leq$",
+     "≥": r"$\geq$", "±": r"$\pm$", "×": r"$\times$"}
+    | {sign: f"\\{sign}" for sign in "&%$#_{}"}
+)  # fmt: skip
+
+
+def latex(text: str) -> str:
+    """A text as LaTeX shows it to the letter: nothing in it is a command; white space is drawn together."""
+    text = " ".join(text.split()).translate(_COMMANDS)
+    return f"{{{text[0]}}}{text[1:]}" if text[:1] in ("[", "*") else text  # else it would belong to a line break before
+
+
+def latex_number(text: str) -> str:
+    """A number as people read it, with its interval or without, in LaTeX."""
+    return re.sub(
+        r"e([+-])0*(\d+)|-(?=\d|inf)",
+        lambda found: rf"$\times10^{{{found[1].strip('+')}{found[2]}}}$" if found[1] else "$-$",
+        text.replace("%", r"\%"),
+    )
+
+
+def to_latex(table: "pd.DataFrame", view: View | None, caption: str | None = None, label: str = "") -> str:
+    """A table as people read it: numbers flush right, long texts wrapped, columns that do not fit side by side in a
+    further part below. It floats (across both columns where it is wide); one that is longer than a page runs on
+    (``longtable``), and one without a caption stands where it is."""
+    shown = cells(table, view)
+    parts = _parts(shown)
+    if caption is None:
+        return "\n".join(_tabular(shown[names]) for names in parts)
+    title = rf"\caption{{{latex(caption)}}}" + (rf"\label{{{label}}}" if label else "")
+    if sum(_height(shown[names]) for names in parts) > PAGE_ROWS:
+        first, *more = parts
+        long = [_tabular(shown[first], f"{title}\\\\\n"), *(_tabular(shown[names], "\\\\\n") for names in more)]
+        return "\n".join([f"{{{_SMALL}\\setlength{{\\LTcapwidth}}{{\\linewidth}}", *long, "}\n"])
+    kind = "table*" if any(sum(_widths(shown[names]).values()) > COLUMN for names in parts) else "table"
+    below = "\n\\medskip\n\n".join(_tabular(shown[names]) for names in parts)
+    return f"\\begin{{{kind}}}\n\\centering{_SMALL}\n{title}\\smallskip\n\n{below}\\end{{{kind}}}\n"
+
+
+def _widths(shown: "pd.DataFrame") -> dict[str, int]:
+    return {name: min(max(map(len, [str(name), *shown[name]])), WRAPPED) + 2 for name in shown}
+
+
+def _height(shown: "pd.DataFrame") -> int:
+    """Lines of all rows, long texts wrapped."""
+    return sum(max(-(-len(cell) // WRAPPED) for cell in row) for row in shown.itertuples(index=False))
+
+
+def _parts(shown: "pd.DataFrame") -> list[list[str]]:
+    """Columns that fit side by side, in parts of about equal width; short texts before the first number, which name
+    rows, are in each, as far as they leave room for others."""
+    widths, keys = _widths(shown), []
+    for name in shown:
+        names_rows = widths[name] <= WRAPPED and not are_numbers(shown[name])
+        if keys and not (names_rows and sum(map(widths.get, [*keys, name])) <= LINE - WRAPPED / 2):
+            break
+        keys.append(name)
+    parts, room = _packed(keys, widths, LINE), LINE
+    while room > 1 and len(closer := _packed(keys, widths, room - 1)) == len(parts):
+        parts, room = closer, room - 1
+    return parts
+
+
+def _packed(keys: list[str], widths: dict[str, int], room: int) -> list[list[str]]:
+    parts = [[*keys]]
+    for name in list(widths)[len(keys) :]:
+        if parts[-1] != keys and sum(map(widths.get, [*parts[-1], name])) > room:
+            parts.append([*keys])
+        parts[-1].append(name)
+    return parts
+
+
+def _tabular(shown: "pd.DataFrame", title: str | None = None) -> str:
+    """``title``: stands at the head of one that runs on over pages."""
+    widths, numbers = _widths(shown), {name: len(shown) > 0 and are_numbers(shown[name]) for name in shown}
+    wrapped = [name for name in shown if widths[name] == WRAPPED + 2]
+    room = 1 - sum(width for name, width in widths.items() if name not in wrapped) / LINE
+    lines = f"p{{{room / max(len(wrapped), 1) - 0.03:.2f}\\linewidth}}"
+    form = "".join("r" if numbers[name] else lines if name in wrapped else "l" for name in shown)
+    head = " & ".join(latex(str(name).replace("_", " ")) for name in shown)
+    columns = [map(latex_number if numbers[name] else latex, shown[name]) for name in shown]
+    body = "".join(f"{' & '.join(row)} \\\\\n" for row in zip(*columns, strict=True))
+    kind, repeated = ("tabular", "") if title is None else ("longtable", "\\endhead\n")
+    return (
+        f"\\begin{{{kind}}}{{{form}}}\n{title or ''}\\toprule\n{head} \\\\\n\\midrule\n{repeated}{body}\\bottomrule\n"
+        f"\\end{{{kind}}}\n"
+    )
