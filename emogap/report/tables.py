@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from emogap.emotions import INDEX
-from emogap.store.views import View, are_numbers, cells
+from emogap.store.views import View, are_numbers, balanced, cells
 
 ROWS_UNFOLDED = 20
 """A longer table is folded away until somebody asks for it."""
@@ -88,24 +88,8 @@ def _parts(whole: Part, together: int) -> list[Part]:
     keys = list(range(max(1, min(named, 2))))
     blocks = [range(i, min(i + together, len(widths))) for i in range(len(keys), len(widths), together)]
     room = PART_CHARACTERS - sum(widths[i] for i in keys)
-    groups = _packed(blocks, widths, room)
-    while room > 1 and len(closer := _packed(blocks, widths, room - 1)) == len(groups):
-        groups, room = closer, room - 1
-    return [_columns(whole, keys + group) for group in groups]
-
-
-def _packed(blocks: list[range], widths: list[int], room: int) -> list[list[int]]:
-    """Columns part by part, as many blocks in each as find room; a block that finds none has a part for itself."""
-    groups: list[list[int]] = []
-    taken = room + 1
-    for block in blocks:
-        width = sum(widths[i] for i in block)
-        if taken + width > room:
-            groups.append([])
-            taken = 0
-        groups[-1] += block
-        taken += width
-    return groups
+    groups = balanced([sum(widths[i] for i in block) for block in blocks], room)
+    return [_columns(whole, [*keys, *(i for place in group for i in blocks[place])]) for group in groups]
 
 
 def _columns(whole: Part, chosen: list[int]) -> Part:

@@ -4,7 +4,7 @@ The report, the notebooks, the command line and the LaTeX files (``store/latex.p
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from numbers import Integral, Real
@@ -78,6 +78,27 @@ def cells(table: "pd.DataFrame", view: View | None = None) -> "pd.DataFrame":
         behind = [view.marks.get(text, text) for text in texts[view.behind]]
         texts[view.values[0]] = (texts[view.values[0]] + " " + behind).str.rstrip()
     return _wide(texts, view) if view.rows else texts
+
+
+def balanced(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Places of things that go side by side, in as few groups as find room and these about equally wide, so that none
+    is left over alone; what finds no room has a group of its own."""
+
+    def packed(room: int) -> list[list[int]]:
+        groups: list[list[int]] = []
+        taken = room + 1
+        for place, width in enumerate(widths):
+            if taken + width > room:
+                groups.append([])
+                taken = 0
+            groups[-1].append(place)
+            taken += width
+        return groups
+
+    groups = packed(room)
+    while room > 1 and len(closer := packed(room - 1)) == len(groups):
+        groups, room = closer, room - 1
+    return groups
 
 
 def intervals(table: "pd.DataFrame") -> dict[str, tuple[str, str]]:
