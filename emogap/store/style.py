@@ -42,9 +42,9 @@ def model_colours(models: Iterable[str], bases: Iterable[str]) -> dict[str, str]
     bases = sorted(bases, key=len, reverse=True)
     colours: dict[str, str] = {}
     for model in models:
-        base = next((b for b in bases if model == b or model.startswith(b + "-")), model)
-        suffix = model[len(base) + 1 :].split(".s")[0]
-        if not suffix:
+        base = next((b for b in bases if model == b or model.startswith(b + "-")), "")
+        suffix = model[len(base) + 1 if base else 0 :].split(".s")[0]
+        if model == base or not bases:
             colours[model] = _GREY
         else:
             taken = list(dict.fromkeys(m[len(base) + 1 :] for m in colours))
