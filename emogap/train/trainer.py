@@ -205,16 +205,15 @@ class StudyTrainer(Trainer):
                 self._keep(reached, {"words": self.words, "step": self.state.global_step, "validation_loss": loss})
 
     def _keep(self, reached: Sequence[int], facts: dict[str, Any]) -> None:
-        config = self.plan.model.config
-        without_cache = getattr(config, "use_cache", None)
-        if self.plan.uses_cache:
+        config, uses_cache = self.plan.model.config, self.plan.uses_cache
+        if uses_cache:
             config.use_cache = True
         for mark in reached:
             folder = self.plan.checkpoints / marked(mark)
             named = {"name": folder.name, "asked": mark, **facts}
             write_checkpoint(folder, self.plan.model, self.plan.tokenizer, self.plan.settings.lora, named)
-        if self.plan.uses_cache:
-            config.use_cache = without_cache
+        if uses_cache:
+            config.use_cache = False
 
     @property
     def seconds(self) -> float:

@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -10,6 +13,7 @@ from tiny_models import SENTENCES, save_tiny_gpt2
 
 from emogap.config import CHECKPOINTS, SIZES, Config, load_config
 from emogap.errors import DiskError, UsageError
+from emogap.home_settings import toml
 from emogap.records import CORPUS, write_rows
 from emogap.store.artefacts import read_manifest
 from emogap.store.exhibits import exhibits, read_table
@@ -317,6 +321,29 @@ def test_a_checkpoint_is_a_model_by_name_and_its_curve_is_shown(study, monkeypat
     table = read_table(config.home.models / "tables" / "words_clm.csv")
     assert table["words"].tolist() == [20, 80, 80]
     assert {one.name for one in exhibits(config.home.models)} >= {"words_clm", "curves_clm"}
+
+
+@pytest.mark.slow
+def test_two_processes_begin_with_one_model_and_count_the_words_of_both(study):
+    settings = {"clm.accumulation": 2, "clm.batch_size": 1, "clm.checkpoints_by_words": [30, 60, 100]}
+    found = []
+    for processes in (1, 2):
+        config = study(NEW, home=f"by-{processes}", texts=[f"{TEN} {word}" for word in TEN.split() * 8], **settings)
+        given = {"bases": {"tiny": {"name": config.bases["tiny"].name}}, "strategies": [NEW], "controls": False}
+        given |= {"clm.block_size": 16, "clm.vocabulary": 300, "clm.precision": "fp32", "clm.lora.rank": 0,
+                  "clm.max_steps": 6, "clm.eval_steps": 2, "clm.device": "cpu", "lens.models": ["tiny"]}  # fmt: skip
+        words = [word for key, value in (given | settings).items() for word in ("--set", f"{key}={toml(value)}")]
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] * (processes > 1)
+        command = [sys.executable, *launcher, "-m", "emogap", "clm", "--home", str(config.home.root), *words]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment)
+        assert done.returncode == 0, done.stderr
+        record = read_record(config.home.model("small"))
+        assert record["processes"] == processes
+        found.append([(one["name"], one["words"], one["step"]) for one in record["checkpoints"]])
+        found.append([entry["words"] for entry in record["history"] if "loss" in entry])
+    assert found[:2] == found[2:] and len(found[0]) == 3
+    assert same(*(config.home.root.parent / f"by-{n}" / "models" / "small.untrained" for n in (1, 2)))
 
 
 # Does it learn?
