@@ -4,7 +4,8 @@
 them into ``runs/cpu-study/texts/``, and takes one model after another from its training to its measured rows, which
 are small files under ``results/cpu-study/models/``: numbers, and no text. A model whose rows are there, made from the
 same data and settings, is not trained again, so that a fresh clone goes on where the files end. ``--models N`` stops
-after so many.
+after so many. Behind each model the tables of all that are there are written beside ``models/``; ``--tables`` does
+that alone.
 """
 
 import argparse
@@ -21,20 +22,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from emogap.answers import judges, length, sentiment
 from emogap.answers.emotions_found import ANSWER, read_answers
 from emogap.answers.respond import conditions
 from emogap.commands.cli import main as emogap
 from emogap.config import Config, load_config
+from emogap.controls import PLAIN
 from emogap.emotion.classify import classifier_identity
-from emogap.lens.emotion_lens import ANY, OWN, mass_at_ends
+from emogap.emotions import groups_of
+from emogap.grammar import blimp_tables, emobench_tables, task_tables
+from emogap.lens.emotion_lens import ANY, OWN, half_depth, mass_at_ends
 from emogap.lens.stage import opening_readings
 from emogap.lm.hub import identify
 from emogap.paths import ROOT, from_root
 from emogap.records import SCORES, read_rows
 from emogap.store.artefacts import content_hashes
 from emogap.study.stages import stage
+from emogap.text import statistics
 from emogap.text.alpaca import Record, clean, load_records, select
-from emogap.train.stage import module_of
+from emogap.train.models import Comparison, comparisons
 from emogap.train.strategies import Run, runs
 
 PROFILE = "cpu-study"
@@ -70,30 +76,32 @@ class One:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", type=int, default=0, metavar="N", help="stop after so many models (0: all)")
+    parser.add_argument("--tables", action="store_true", help="write the tables of what is measured, and stop")
     arguments = parser.parse_args()
     if "EMOGAP_TEST_DATA" not in os.environ:
         sys.exit("EMOGAP_TEST_DATA is not set; it names the folder with mistral_babylm/ and paper_artifacts/")
     data = Path(os.environ["EMOGAP_TEST_DATA"])
     prepare_texts(data)
-    made = 0
-    for one in models(data):
-        if arguments.models and made == arguments.models:
-            return 0
-        if not is_measured(one):
-            measure(one)
-            made += 1
+    write_tables()
+    missing = [one for one in models(data) if not arguments.tables and not is_measured(one)]
+    for one in missing[: arguments.models or None]:
+        measure(one)
+        write_tables()
     return 0
 
 
 def models(data: Path) -> Iterator[One]:
-    """The base, then seed by seed every strategy, its parent before it."""
-    for seed in SEEDS:
-        config = of_seed(seed, data)
-        if seed == SEEDS[0]:
-            for base in config.bases:
-                yield One(base, seed, _alone(config, base))
-        for strategy in config.strategies:
-            yield One(strategy.name, seed, _alone(config, strategy.name))
+    """The base, then seed by seed every strategy, its parent before it; those that wait for stories of the embedded
+    writer come last."""
+    first = of_seed(SEEDS[0], data)
+    yield from (One(base, SEEDS[0], _alone(first, base)) for base in first.bases)
+    every = [
+        One(strategy.name, seed, _alone(config, strategy.name))
+        for seed in SEEDS
+        for config in [of_seed(seed, data)]
+        for strategy in config.strategies
+    ]
+    yield from sorted(every, key=lambda one: _is_written(one.config))
 
 
 def of_seed(seed: int, data: Path) -> Config:
@@ -113,8 +121,10 @@ def _alone(config: Config, name: str) -> Config:
     by_name, chain = {strategy.name: strategy for strategy in config.strategies}, []
     while (above := chain[0].parent if chain else name) in by_name:
         chain.insert(0, by_name[above])
+    texts = {strategy.data for strategy in chain}
     changed = {
         "strategies": chain,
+        "corpora": [corpus for corpus in config.corpora if corpus.name in texts],
         "respond": config.respond.model_copy(update={"models": [name]}),
         "lens": config.lens.model_copy(update={"models": [name]}),
     }
@@ -123,8 +133,13 @@ def _alone(config: Config, name: str) -> Config:
     return alone
 
 
+def _is_written(config: Config) -> bool:
+    """Whether a model's texts, or those of its parents, are stories of the embedded writer."""
+    return any(PLAIN in corpus.methods for corpus in config.corpora)
+
+
 def prepare_texts(data: Path) -> None:
-    """Draw the texts, take the stories in, and have the control's stories written, where that is not done."""
+    """Draw the texts, take the stories in, and find the emotional lines, where that is not done."""
     config = of_seed(SEEDS[0], data)
     texts = config.home.root / "texts"
     draw_stories(data / "mistral_babylm", texts, config.seed)
@@ -133,8 +148,7 @@ def prepare_texts(data: Path) -> None:
     for method in STORIES:
         if emogap(["import-pickles", str(texts / method), "--method", method, "--profile", PROFILE]):
             sys.exit(f"the stories of {method} could not be taken in")
-    for name in ("process", "augment", "corpus"):
-        stage(name).run(config)
+    stage("process").run(config)
 
 
 def draw_stories(folder: Path, texts: Path, seed: int) -> None:
@@ -185,10 +199,11 @@ def draw_rewrites(data: Path, texts: Path, seed: int) -> None:
 
 
 def rests_on(one: One) -> str:
-    """The hash of all that shapes a model's rows: data, settings, parents, judges; told before anything is trained."""
+    """The hash of all that shapes a model's rows: texts, settings, parents, judges; told before anything is written or
+    trained."""
     config = one.config
-    trainings = {run.name: run for task in ("clm", "sft") for run in runs(config, task)}
-    parent = _training(config, trainings, one.name)
+    chain = [[run.seed, config.flat(run.strategy.task), _data(config, run)] for run in _runs(config)]
+    parent = [[identify(model) for model in config.bases.values()], chain]
     settings = {key: value for section in MEASURED for key, value in config.flat(section).items()}
     files = (config.respond.prompts, config.sentiment.plain_text, config.blimp.data, config.emobench.data,
              config.lens.prompts, config.sft.template)  # fmt: skip
@@ -198,15 +213,21 @@ def rests_on(one: One) -> str:
     return _sha256([parent, settings, [content_hashes(from_root(file)) for file in files], judges])
 
 
-def _training(config: Config, trainings: dict[str, Run], name: str) -> Any:
-    """What a training rests on, its parent's in its place; of a base, who it is."""
-    if name in config.bases:
-        return identify(config.bases[name])
-    run = trainings[name]
-    own = module_of(run.strategy.task).own_recipe(config, run)
-    inputs = {key: content_hashes(path) for key, path in own.inputs.items()}
-    settings = config.flat(run.strategy.task) | own.settings
-    return [_training(config, trainings, run.parent), inputs, settings, own.identities, run.seed]
+def _runs(config: Config) -> list[Run]:
+    return [run for task in ("clm", "sft") for run in runs(config, task)]
+
+
+def _data(config: Config, run: Run) -> Any:
+    """What a training's data rest on: a file of records, or how a corpus is made from the texts that were drawn.
+
+    Not the corpus itself: on another machine the writer's stories are others.
+    """
+    corpora = {corpus.name: corpus.model_dump() for corpus in config.all_corpora}
+    if run.strategy.data not in corpora:
+        return content_hashes(from_root(run.strategy.data))
+    drawn = [content_hashes(ROOT / "runs" / PROFILE / "texts" / name) for name in (*STORIES, "lines")]
+    written = config.flat("augment", "methods", "lines", "sampling") if _is_written(config) else {}
+    return [corpora[run.strategy.data], written, drawn]
 
 
 def _sha256(value: Any) -> str:
@@ -222,7 +243,9 @@ def is_measured(one: One) -> bool:
 def measure(one: One) -> None:
     """Train a model, measure it, and keep its rows; they are there as a whole or not at all."""
     print(f"== {one.folder.name}", flush=True)
-    for name in ("clm", "sft", "evaluate", "lens"):
+    written = ["augment"] if _is_written(one.config) else []
+    trained = ["corpus", "clm", "sft"] if one.config.strategies else []
+    for name in (*written, *trained, "evaluate", "lens"):
         stage(name).run(one.config)
     draft = one.folder.with_name(f".{one.folder.name}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
@@ -236,14 +259,131 @@ def measure(one: One) -> None:
     draft.rename(one.folder)
 
 
+def write_tables() -> None:
+    """The tables of all models whose rows are there: ``values.csv``, by seed, and the effects, over all seeds."""
+    config = load_config(PROFILE, ROOT / "runs" / PROFILE, {"clm.seeds": [*SEEDS], "sft.seeds": [*SEEDS]})
+    answers, scores, lens = (_all_rows(name) for name in ("answers", "scores", "lens"))
+    if answers.empty:
+        return
+    there = set(answers["model"])
+    pairs = [pair for pair in comparisons(config) if {pair.model, pair.other} <= there]
+    own = answers[answers["condition"] == ""]
+    judge = config.sentiment.classifiers[0].name
+    first = own[own["classifier"] == judge]
+    correct, questions = blimp_tables.correct_pairs(scores), emobench_tables.by_question(scores)
+    tables = {
+        "values": values_by_seed(answers, scores, lens),
+        "effects": effects(first, correct, questions, lens, pairs),
+        "effects_by_group": sentiment.change_table(first, pairs, "group"),
+        "effects_by_emotion": sentiment.change_table(first, pairs, "emotion"),
+        "effects_by_judge": judges.effects_by_judge(own, pairs),
+        "effects_at_equal_length": at_equal_length(first, pairs),
+        "judges": judges.agreement_table(own),
+        "blimp": blimp_tables.differences(correct, pairs),
+        "emobench": emobench_tables.differences(questions, pairs),
+    }
+    for name, table in tables.items():
+        table.round(4).to_csv(RESULTS / f"{name}.csv", index=False)
+
+
+def _all_rows(name: str) -> pd.DataFrame:
+    """One kind of rows of all models that are measured, the lens' with the model that their folder names."""
+    tables = []
+    for file in sorted(RESULTS.glob(f"models/[!.]*/{name}.parquet")):
+        model, _, seed = file.parent.name.partition(".s")
+        tables.append(pd.read_parquet(file).assign(model=model, train_seed=int(seed or 0)))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def values_by_seed(answers: pd.DataFrame, scores: pd.DataFrame, lens: pd.DataFrame) -> pd.DataFrame:
+    """measure, model, and the value of each training seed."""
+    found = groups_of(answers["response_emotion"], "study")
+    asked = answers["condition"].map(lambda suffix: "asked" if not suffix else suffix.strip("_"))
+    said, tables = found.notna(), []
+    for group in ("positive", "negative"):
+        measure = f"{group} answers %, {{}}, " + answers["classifier"]
+        measure = [text.format(way) for text, way in zip(measure, asked, strict=True)]
+        tables.append(answers.assign(measure=measure, value=100.0 * found.eq(group))[said])
+    own = answers[answers["condition"].eq("") & answers["classifier"].eq(answers["classifier"].iloc[0])]
+    tables.append(own.assign(measure="empty answers %", value=100.0 * own["empty"]))
+    tables.append(own.assign(measure="words of an answer", value=own["words"]))
+    tables.append(blimp_tables.correct_pairs(scores).assign(measure="minimal pairs %").eval("value = 100 * value"))
+    questions = emobench_tables.by_question(scores)
+    named = "EmoBench " + questions["task"] + " %, " + questions["way"]
+    tables.append(questions.assign(measure=named, value=100 * questions["value"]))
+    ends = lens[lens["layer"] == lens["layer"].max()]
+    tables.append(ends.assign(measure="lens, mass on the own emotion's words in the last layer", value=ends["own"]))
+    keys = ["measure", "model", "train_seed"]
+    values = pd.concat(tables).groupby(keys, sort=False)["value"].mean()
+    curves = lens.groupby(["model", "train_seed", "layer"])["own"].mean().unstack("layer")
+    depths = pd.Series(half_depth(curves.to_numpy()), curves.index)
+    plain = scores[scores["task"] == "plain_text"].pivot_table(
+        index=keys[1:], columns="metric", values="value", aggfunc="sum"
+    )
+    more = {"lens, layers to half of it": depths, "plain text, perplexity": np.exp(plain["nats"] / plain["tokens"])}
+    return (
+        pd.concat([values, *(pd.concat({name: one}, names=keys[:1]) for name, one in more.items())])
+        .unstack()
+        .reset_index()
+    )
+
+
+def effects(
+    answers: pd.DataFrame, correct: pd.DataFrame, questions: pd.DataFrame, lens: pd.DataFrame, pairs: list[Comparison]
+) -> pd.DataFrame:
+    """Every comparison over all prompts, pairs and questions, in percentage points, and how many seeds it rests on."""
+    every = blimp_tables.differences(correct, pairs)
+    asked = emobench_tables.differences(questions, pairs)
+    ends = lens[lens["layer"] == lens["layer"].max()].dropna(subset="own").rename(columns={"prompt_id": "item"})
+    tables = [
+        sentiment.change_table(answers, pairs, "all").assign(measure="positive answers"),
+        every[every["group"] == blimp_tables.ALL].assign(measure="minimal pairs"),
+        asked.assign(measure="EmoBench " + asked["task"] + ", " + asked["way"]),
+        pd.DataFrame([_lens_change(ends, pair) for pair in pairs]),
+    ]
+    columns = ["comparison", "model", "against", "measure", "change", "low", "high", "sd_prompts", "sd_seeds", "p"]
+    table = pd.concat([one.rename(columns={"difference": "change"}).reindex(columns=columns) for one in tables])
+    seeds = answers.groupby("model")["train_seed"].nunique()
+    return table.assign(p_holm=statistics.holm_by(table["comparison"], table["p"]), seeds=table["model"].map(seeds))
+
+
+def _lens_change(ends: pd.DataFrame, pair: Comparison) -> dict[str, Any]:
+    """The mass on words of the own emotion in the last layer, in percentage points; openings and seeds both drawn."""
+    both = ends.assign(value=100 * ends["own"], sample=0).groupby("model")
+    after, before = (task_tables.array(both.get_group(name)) for name in (pair.model, pair.other))
+    change = after[..., 0] - before[..., 0]
+    low, high = statistics.mean_interval(change)
+    named = {
+        "comparison": pair.kind,
+        "model": pair.model,
+        "against": pair.other,
+        "measure": "lens, own emotion's words",
+    }
+    return named | {"change": change.mean(), "low": low, "high": high}
+
+
+def at_equal_length(answers: pd.DataFrame, pairs: list[Comparison]) -> pd.DataFrame:
+    """comparison, model, against, outcome, and the effect between answers of as many words (a regression)."""
+    answers = answers.assign(group=groups_of(answers["response_emotion"], "study"))
+    rows = []
+    for pair in pairs:
+        both = length.pairs(answers, pair.model, pair.other, ["words", "group"])
+        said = both[both["words"].gt(0) & both["other_words"].gt(0)]
+        for outcome in judges.OUTCOMES:
+            named = {"comparison": pair.kind, "model": pair.model, "against": pair.other, "outcome": outcome}
+            counts = {"words": said["words"].mean(), "words_against": said["other_words"].mean(), "pairs": len(said)}
+            rows.append(named | length.at_equal_length(said, outcome) | counts)
+    return pd.DataFrame(rows)
+
+
 def answers_without_text(config: Config) -> pd.DataFrame:
     """A row an answer and judge: what was found, how many words, whether it was empty; under every way of asking."""
     tables = []
     for condition in conditions(config):
         answers = read_answers(config, condition)
-        words, empty = answers["response"].str.split().str.len(), answers["response"].eq("")
-        columns = [*ANSWER, "instruction_emotion", "classifier", "response_emotion", "score", "finished"]
-        tables.append(answers[columns].assign(condition=condition.suffix, words=words, empty=empty))
+        answers = length.counted(answers if condition.suffix else judges.with_lexicon(config, answers))
+        columns = [*ANSWER, "instruction_emotion", "classifier", "response_emotion", "score", "finished", "words"]
+        tables.append(answers[columns].assign(condition=condition.suffix, empty=answers["response"].eq("")))
     return pd.concat(tables, ignore_index=True)
 
 

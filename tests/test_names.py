@@ -51,6 +51,7 @@ def test_models_and_phenomena_called_like_the_grammar_tables_own(make_config):
     scores = pd.DataFrame(
         [
             {"model": model, "item": f"u/{n}", "group": group, "metric": "correct", "value": float(n != 2)}
+            | {"train_seed": 0, "sample": 0}
             for model in ("pairs", "phenomenon")
             for n, group in enumerate(("all pairs", "ties", "ties"))
         ]

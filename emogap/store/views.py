@@ -169,9 +169,9 @@ def texts(table: "pd.DataFrame") -> "Styler":
     from pandas.api.types import is_list_like, is_numeric_dtype
 
     words = [name for name in table if not is_numeric_dtype(table[name])]
-    table = table.reset_index(drop=True).assign(
-        **{name: [", ".join(map(str, cell)) if is_list_like(cell) else cell for cell in table[name]] for name in words}
-    )
+    table = table.reset_index(drop=True)
+    for name in words:
+        table[name] = [", ".join(map(str, cell)) if is_list_like(cell) else cell for cell in table[name]]
     wrapped = {"white-space": "pre-wrap", "max-width": "44em"}
     return (
         table.style.hide(axis="index")

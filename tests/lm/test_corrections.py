@@ -12,6 +12,7 @@ from emogap.grammar.emobench import EMOBENCH
 from emogap.lens.stage import lens_pieces
 from emogap.lm.corrections import PASSAGE, SENTENCE, continuation_rule, replies_rule, scores_rule
 from emogap.store.artefacts import RULE
+from emogap.text.statistics import INTERVALS_RULE
 
 
 def folder_of(place, generation=None, **settings):
@@ -94,6 +95,7 @@ def test_the_rules_stand_in_the_recipes_of_their_models_alone(make_config, tmp_p
         }  # fmt: skip
         return {
             stage: {key for a in artefacts(config) for key in a.recipe.identities if key.startswith(RULE)}
+            - {*INTERVALS_RULE}
             for stage, artefacts in made.items()
         }
 

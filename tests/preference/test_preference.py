@@ -244,7 +244,7 @@ def test_a_missing_key_is_named(answered, tmp_path):
 
 
 def test_commands_build_and_analyse(answered, tmp_path, capsys):
-    home = ["--home", str(answered.home.root)]
+    home = ["--home", str(answered.home.root), "--set", "controls=false"]
     assert main(["questionnaire", "build", "--prompts", "3", "--checks", "1", *home]) == 0
     folder = answered.home.evaluation / "questionnaire"
     text = (folder / preference.PAGE).read_text(encoding="utf-8")
