@@ -1,7 +1,7 @@
 """One look for all figures: the same colour for the same thing everywhere, readable in grey and when printed small."""
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -53,9 +53,10 @@ def model_colours(models: Iterable[str], bases: Iterable[str]) -> dict[str, str]
     return {model: colours[kind] for model, kind in kinds.items()}
 
 
-def _kind_of_training(model: str, bases: Iterable[str]) -> str:
-    base = next((b for b in bases if model == b or model.startswith(b + "-")), model)
-    return model[len(base) + 1 :].split(".s")[0]
+def _kind_of_training(model: str, bases: Sequence[str]) -> str:
+    """What stands behind the base in a model's name; the whole name of one that comes from none of them."""
+    base = next((b for b in bases if model == b or model.startswith(b + "-")), "" if bases else model)
+    return model[len(base) :].removeprefix("-").split(".s")[0]
 
 
 def nothing_figure(said: str) -> "Figure":
