@@ -612,6 +612,18 @@ class Emobench(Scored):
     """In how many orders the choices are listed; 0: each choice stands in each place once."""
 
 
+class Babylm(Scored):
+    """The zero-shot part of the BabyLM challenge's evaluation."""
+
+    data: list[str] = []
+    """Folders of its ``evaluation_data``, whole or in parts; none named: the study does without."""
+    convention: Literal["study", "2024", "2025", "2026"] = "2026"
+    """By which year's rules texts become tokens and ties are counted, or by those of ``blimp``. From 2025 on the
+    tokenizer alone says what stands before a text, whatever ``empty_context`` is."""
+    temperature: float = Field(1.0, gt=0)
+    """What logits are divided by."""
+
+
 class Stats(Section):
     """Statistics of stories and rewrites."""
 
@@ -690,6 +702,7 @@ class Config(Section):
     sentiment: Sentiment = Sentiment()
     blimp: Blimp = Blimp()
     emobench: Emobench = Emobench()
+    babylm: Babylm = Babylm()
     lens: Lens
     stats: Stats = Stats()
     scale: Scale = Scale()
@@ -706,6 +719,10 @@ class Config(Section):
         copy = self.model_copy()
         copy._home = Home(root)
         return copy
+
+    def with_section(self, section: str, **values: Any) -> "Config":
+        """The same settings but for some of one section."""
+        return self.model_copy(update={section: getattr(self, section).model_copy(update=values)})
 
     @property
     def source(self) -> str:

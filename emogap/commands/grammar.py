@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 
 from emogap.commands import Commands, add_run_options, add_setting, config_from
 from emogap.commands.options import a_path
+from emogap.errors import UsageError
+from emogap.paths import from_root
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from emogap.config import Config, HubModel
     from emogap.grammar.tasks import Task
     from emogap.store.exhibits import Shown
@@ -20,14 +24,26 @@ def register(commands: Commands) -> None:
         commands,
         "blimp",
         "grammar: which sentence of a minimal pair is the likelier one",
-        "Score minimal pairs (BLiMP, its supplement, one's own) with models, and compare these with their base. Goes "
-        "on where a killed run stopped, a paradigm at a time.",
+        "Score minimal pairs (BLiMP, its supplement, one's own) with models, and compare these with their base; or the "
+        "zero-shot tasks of the BabyLM challenge, whose evaluation_data is read as it is. Goes on where a killed run "
+        "stopped, a paradigm at a time.",
         {
-            "data": {"type": a_path, "metavar": "DIR", "help": "<UID>.jsonl or .jsonl.gz files (blimp.data)"},
+            "data": {
+                "type": a_path, "metavar": "DIR",
+                "help": "<UID>.jsonl or .jsonl.gz files (blimp.data), or evaluation_data or a part of it",
+            },
             "items": {"metavar": "N", "help": "the first N pairs of each paradigm (all)"},
             "subset": {"type": a_path, "metavar": "IDS.json", "help": "score these alone: paradigm → pair ids"},
             "paradigms": {"action": "store_const", "const": True, "help": "with --tables: each paradigm too"},
         },
+    )  # fmt: skip
+    add_setting(
+        blimp, "--convention", "babylm.convention", choices=("study", "2024", "2025", "2026"),
+        help="score as the challenge of that year does, minimal pairs too (evaluation_data: 2026)",
+    )  # fmt: skip
+    blimp.add_argument("--export", choices=("babylm",), help="write the predictions that the challenge's reader takes")
+    blimp.add_argument(
+        "--results", type=a_path, default=Path("results"), metavar="DIR", help="where --export writes (results)"
     )
     blimp.add_argument(
         "--published", type=a_path, metavar="FILE.csv", help="to put beside: model, phenomenon, accuracy"
@@ -76,27 +92,52 @@ def _add(
 def _blimp(arguments: argparse.Namespace) -> None:
     from emogap.grammar.blimp import BLIMP
     from emogap.grammar.blimp_exhibits import blimp_exhibits, printed
+    from emogap.grammar.zero_shot import is_evaluation
 
-    _measure(BLIMP, arguments, printed, blimp_exhibits, published=arguments.published)
+    config = config_from(arguments)
+    folder = from_root(config.blimp.data)
+    if arguments.export or arguments.convention or (arguments.data and is_evaluation(folder)):
+        _zero_shot(arguments, config, folder)
+    else:
+        _measure(BLIMP, config, arguments, printed, blimp_exhibits, published=arguments.published)
+
+
+def _zero_shot(arguments: argparse.Namespace, config: "Config", folder: Path) -> None:
+    """The challenge's sets in ``--data``, else those that the settings name."""
+    from emogap.grammar.zero_shot import BABYLM
+    from emogap.grammar.zero_shot_tables import export, printed, zero_shot_exhibits
+
+    for option in ("subset", "published", "paradigms"):
+        if getattr(arguments, option):
+            raise UsageError(f"--{option} is for minimal pairs alone; leave it out, or --export and --convention")
+    if arguments.data or not config.babylm.data:
+        config = config.with_section("babylm", data=[str(folder)])
+    if arguments.items:
+        config = config.with_section("babylm", items=config.blimp.items)
+    scores, models = _measure(BABYLM, config, arguments, printed, zero_shot_exhibits)
+    if arguments.export:
+        written = export(config, scores, models, arguments.results)
+        print(f"predictions: {len(written)} files under {arguments.results}")
 
 
 def _emobench(arguments: argparse.Namespace) -> None:
     from emogap.grammar.emobench import EMOBENCH
     from emogap.grammar.emobench_exhibits import emobench_exhibits, printed
 
-    _measure(EMOBENCH, arguments, printed, emobench_exhibits)
+    _measure(EMOBENCH, config_from(arguments), arguments, printed, emobench_exhibits)
 
 
 def _measure(
     task: "Task",
+    config: "Config",
     arguments: argparse.Namespace,
     printed: Callable[..., str],
     exhibits: "Callable[..., Iterator[Shown]]",
     **beside: Path | None,
-) -> None:
+) -> "tuple[pd.DataFrame, dict[str, HubModel]]":
+    """Score, print and write what was asked for; the scores, and label → model."""
     from emogap.store.exhibits import show
 
-    config = config_from(arguments)
     (models, *held), out = _models(config, arguments), arguments.out
     found = task.to_file(config, models, out, *held) if out else task.of_models(config, models, *held)
     print(printed(config, found, **beside))
@@ -105,6 +146,7 @@ def _measure(
         print(f"tables and figures: {arguments.tables}")
     if out:
         print(f"scores: {out}")
+    return found.scores, models
 
 
 def _models(

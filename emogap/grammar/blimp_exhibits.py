@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from emogap.config import Config
 from emogap.grammar import blimp_tables
 from emogap.grammar.blimp import BLIMP
-from emogap.grammar.task_tables import DIFFERENCES, seeds
-from emogap.grammar.tasks import Measured
+from emogap.grammar.tasks import DIFFERENCES, Measured, seeds
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View, cells
 from emogap.text.statistics import INTERVALS_RULE, what_is_drawn

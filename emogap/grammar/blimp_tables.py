@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from emogap.errors import InputError
-from emogap.grammar import task_tables
+from emogap.grammar import tasks
 from emogap.published import published
 from emogap.store.views import told_apart
 from emogap.text import statistics
@@ -56,7 +56,7 @@ def accuracies(correct: "pd.DataFrame") -> "pd.DataFrame":
     rows = []
     for model, of_model in correct.groupby("model", sort=False):
         groups = dict(list(of_model.groupby("group", sort=True)))
-        parts = {group: task_tables.array(part) for group, part in groups.items()}
+        parts = {group: tasks.array(part) for group, part in groups.items()}
         rows += [_accuracy_row(model, group, groups[group], values) for group, values in parts.items()]
         rows.append(_accuracy_row(model, ALL, of_model, np.concatenate(list(parts.values()))))
         rows.append(_mean_row(model, of_model, list(parts.values())))
@@ -65,7 +65,7 @@ def accuracies(correct: "pd.DataFrame") -> "pd.DataFrame":
 
 def _accuracy_row(model: str, group: str, part: "pd.DataFrame", values: np.ndarray) -> dict[str, Any]:
     paradigms = by_paradigm(part).groupby("group")["value"].mean()
-    return _counts(model, group, len(values), len(paradigms), part) | task_tables.accuracy(values) | {
+    return _counts(model, group, len(values), len(paradigms), part) | tasks.accuracy(values) | {
         "mean_of_paradigms": 100 * paradigms.mean(),
     }  # fmt: skip
 
@@ -91,12 +91,12 @@ def _whole(number: float) -> float:
 def differences(correct: "pd.DataFrame", comparisons: Sequence[Comparison]) -> "pd.DataFrame":
     """Models against each other over the same pairs: comparison, model, against, group, pairs, gained, lost,
     difference, low, high, p, p_holm; all pairs together and the mean over the groups below the groups (see
-    ``task_tables.compared_values``).
+    ``tasks.compared_values``).
 
     ``gained``: pairs that the model decides rightly and the other does not, ties as halves, on average over seeds.
     """
     columns = ("group", "pairs", "gained", "lost", "difference", "low", "high", "sd_prompts", "sd_seeds", "p")
-    return task_tables.compared_values(correct, comparisons, ["group", "item"], _changes, columns)
+    return tasks.compared_values(correct, comparisons, ["group", "item"], _changes, columns)
 
 
 def _changes(before: "pd.DataFrame", after: "pd.DataFrame") -> list[dict[str, Any]]:
@@ -105,11 +105,9 @@ def _changes(before: "pd.DataFrame", after: "pd.DataFrame") -> list[dict[str, An
     old, groups = dict(list(before.groupby("group"))), {}
     for group, new in after.groupby("group", sort=True):
         items = pd.MultiIndex.from_arrays([new["item"].unique()], names=["item"])
-        groups[group] = task_tables.array(new, items), task_tables.array(old[group], items)
+        groups[group] = tasks.array(new, items), tasks.array(old[group], items)
     everything = tuple(np.concatenate(values) for values in zip(*groups.values(), strict=True))
-    parts = {
-        group: _gains(*pair) | task_tables.difference(*pair) for group, pair in (groups | {ALL: everything}).items()
-    }
+    parts = {group: _gains(*pair) | tasks.difference(*pair) for group, pair in (groups | {ALL: everything}).items()}
     parts[MEAN] = _gains(*everything) | _mean_difference(list(groups.values()))
     return [{"group": group} | part for group, part in parts.items()]
 

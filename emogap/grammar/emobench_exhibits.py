@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from emogap.config import Config
 from emogap.grammar import emobench_tables
 from emogap.grammar.emobench import EMOBENCH
-from emogap.grammar.task_tables import DIFFERENCES, seeds
-from emogap.grammar.tasks import Measured
+from emogap.grammar.tasks import DIFFERENCES, Measured, seeds
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View, cells
 from emogap.text.statistics import INTERVALS_RULE, LEVEL, what_is_drawn

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from emogap.grammar import task_tables
+from emogap.grammar import tasks
 from emogap.text import statistics
 from emogap.train.models import Comparison
 
@@ -64,8 +64,8 @@ def accuracies(questions: "pd.DataFrame") -> "pd.DataFrame":
 
     rows = []
     for (model, task, way), part in questions.groupby(["model", "task", "way"], sort=False):
-        values = task_tables.array(part.rename(columns={"qid": "item"}))
-        chance, share = 100 * part.drop_duplicates("qid")["chance"].mean(), task_tables.accuracy(values)
+        values = tasks.array(part.rename(columns={"qid": "item"}))
+        chance, share = 100 * part.drop_duplicates("qid")["chance"].mean(), tasks.accuracy(values)
         verdict = "above chance" if share["low"] > chance else "below chance" if share["high"] < chance else "at chance"
         keys = {"model": model, "task": task, "way": way, "questions": len(values)}
         rows.append(keys | share | {"chance": chance, "verdict": verdict})
@@ -80,9 +80,9 @@ def _sorted(table: "pd.DataFrame", by: list[str]) -> "pd.DataFrame":
 
 def differences(questions: "pd.DataFrame", comparisons: Sequence[Comparison]) -> "pd.DataFrame":
     """Models against each other over the same questions: comparison, model, against, task, way, questions, difference,
-    low, high, p, p_holm (see ``task_tables.compared_values``)."""
+    low, high, p, p_holm (see ``tasks.compared_values``)."""
     columns = ("task", "way", "questions", "difference", "low", "high", "sd_prompts", "sd_seeds", "p")
-    return task_tables.compared_values(questions, comparisons, ["task", "way", "qid"], _changes, columns)
+    return tasks.compared_values(questions, comparisons, ["task", "way", "qid"], _changes, columns)
 
 
 def _changes(before: "pd.DataFrame", after: "pd.DataFrame") -> Iterator[dict[str, Any]]:
@@ -91,8 +91,8 @@ def _changes(before: "pd.DataFrame", after: "pd.DataFrame") -> Iterator[dict[str
     old = dict(list(before.rename(columns={"qid": "item"}).groupby(["task", "way"])))
     for (task, way), new in after.rename(columns={"qid": "item"}).groupby(["task", "way"], sort=True):
         items = pd.MultiIndex.from_arrays([new["item"].unique()], names=["item"])
-        pair = task_tables.array(new, items), task_tables.array(old[task, way], items)
-        yield {"task": task, "way": way, "questions": len(items)} | task_tables.difference(*pair)
+        pair = tasks.array(new, items), tasks.array(old[task, way], items)
+        yield {"task": task, "way": way, "questions": len(items)} | tasks.difference(*pair)
 
 
 def positions(scores: "pd.DataFrame") -> "pd.DataFrame":

@@ -1,10 +1,11 @@
 """Benchmarks that score texts under models: what all of them do. What one of them is, it gives as data (``Task``).
 
 A case is a few texts and what their log-probabilities say; a task makes its cases from files. Scores are kept as they
-are finished (``score_cache``), a table of them for each model of the study, or one for models by name.
+are finished (``score_cache``), a table of them for each model of the study, or one for models by name. What tables of
+accuracies have in common stands at the end: a share with its interval, models against their controls and bases.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 
 from emogap.config import Config, HubModel
 from emogap.device import check_device
+from emogap.errors import InputError
 from emogap.lm import hub
 from emogap.lm.corrections import scores_rule
 from emogap.lm.hub import LocalModel
@@ -21,6 +23,8 @@ from emogap.records import SCORES, read_rows, write_rows
 from emogap.store.artefacts import Draft, Recipe
 from emogap.store.pieces import Piece, run
 from emogap.store.progress import progress
+from emogap.store.views import View
+from emogap.text import statistics
 from emogap.train.models import Comparison, StudyModel, comparisons, recipe_parts, study_models, weights
 
 if TYPE_CHECKING:
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
     from emogap.lm.sentence_scores import Scored, SentenceScorer
 
 _CONTEXT = "empty context"
+OPENED = ("device", "dtype", "token_budget", "empty_context")
+"""The settings that a model is opened with to be scored."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ class Case:
     """What each of the texts follows, itself not scored; None: they are sentences of their own."""
     sample: int = 0
     """Tells the cases of one item apart."""
+    encode: "Callable[[SentenceScorer], list[Scored]] | None" = None
+    """How the texts become tokens where that is neither as sentences nor behind ``context``."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,8 @@ class Task:
     """What the manifest says of a table of scores."""
     is_there: Callable[[Config], bool] = lambda config: True
     """Whether there is anything to measure; a study does without what is not there."""
+    opened: Callable[[Any], dict[str, Any]] = lambda settings: {name: getattr(settings, name) for name in OPENED}
+    """From the settings of its section, those that a model is opened with."""
 
     def pieces(self, config: Config) -> list[Piece]:
         """A table of scores for each model of the study; none where there is nothing to measure."""
@@ -168,9 +178,7 @@ class Task:
         """The scores of one model, and the token that stood for the empty context."""
         from emogap.lm.sentence_scores import SentenceScorer
 
-        settings = getattr(config, self.name)
-        shown = {name: getattr(settings, name) for name in ("device", "dtype", "token_budget", "empty_context")}
-        scorer = SentenceScorer(local, **shown)
+        scorer = SentenceScorer(local, **self.opened(getattr(config, self.name)))
         table = score_cases(scorer, cases, f"{self.title}, {label}", self.unit).assign(task=self.name)
         return table, scorer.tokenizer.decode(scorer.prefix) or "none"
 
@@ -193,6 +201,8 @@ def score_cases(
 
 
 def _encoded(scorer: "SentenceScorer", case: Case) -> "list[Scored]":
+    if case.encode is not None:
+        return case.encode(scorer)
     if case.context is None:
         return [scorer.encode(text) for text in case.texts]
     return [scorer.encode_after(case.context, text) for text in case.texts]
@@ -201,3 +211,63 @@ def _encoded(scorer: "SentenceScorer", case: Case) -> "list[Scored]":
 def _rows(case: Case, sums: np.ndarray) -> list[dict[str, Any]]:
     keys = {"item": case.item, "sample": case.sample, "group": case.group}
     return [{**keys, "metric": metric, "value": float(value)} for metric, value in case.measure(sums).items()]
+
+
+# --- tables of accuracies ---------------------------------------------------------------------------------------------
+
+DIFFERENCES = View({"difference": 2, "low": 2, "high": 2, "sd_prompts": 2, "sd_seeds": 2})
+"""How tables of models against each other are shown."""
+
+
+def array(values: "pd.DataFrame", items: "pd.MultiIndex | None" = None) -> np.ndarray:
+    """Values of one model, one row an item, training seed and sample: item, train_seed, value → shape (items, seeds,
+    samples)."""
+    return statistics.by_prompt(values, ["value"], ["item"], items)[0]
+
+
+def seeds(values: "pd.DataFrame") -> int:
+    """How many training seeds the model with the most of them has."""
+    return int(values.groupby("model")["train_seed"].nunique().max())
+
+
+def accuracy(values: np.ndarray) -> dict[str, float]:
+    """accuracy, low, high in percent: the mean of values between 0 and 1, shape (items, seeds, samples), with its
+    interval, and how far items and seeds spread around it, sd_prompts and sd_seeds."""
+    names = ("accuracy", "low", "high", "sd_prompts", "sd_seeds")
+    numbers = (statistics.centre(values), *statistics.share_interval(values), *statistics.spreads(values))
+    return {name: 100 * float(number) for name, number in zip(names, numbers, strict=True)}
+
+
+def difference(after: np.ndarray, before: np.ndarray) -> dict[str, float]:
+    """The same of a difference over the same items, with the paired test's p."""
+    changes = statistics.paired_changes(after, before)
+    numbers = {name: 100 * float(number) for name, number in changes.items()}
+    return {"difference": numbers.pop("change"), **numbers, "p": statistics.paired_p(after, before)}
+
+
+def compared_values(
+    values: "pd.DataFrame",
+    comparisons: Sequence[Comparison],
+    keys: list[str],
+    compare: Callable[["pd.DataFrame", "pd.DataFrame"], Iterable[dict[str, Any]]],
+    columns: Sequence[str],
+) -> "pd.DataFrame":
+    """comparison, model, against, what ``compare`` says of the other's and the model's rows (``columns``, ``p`` among
+    them), p_holm.
+
+    ``values``: model, train_seed, keys, value. ``p_holm`` is corrected over all rows of a kind of comparison. Raises
+    ``InputError`` if models were measured on different items.
+    """
+    import pandas as pd
+
+    items = values[["model", "train_seed", *keys]].drop_duplicates()
+    if (items.groupby(["model", "train_seed"]).size() != len(items[keys].drop_duplicates())).any():
+        raise InputError("the models were scored on different items; score them in one call, or on the same list")
+    of_model = dict(list(values.groupby("model", sort=False)))
+    rows = [
+        {"comparison": pair.kind, "model": pair.model, "against": pair.other} | row
+        for pair in comparisons
+        for row in compare(of_model[pair.other], of_model[pair.model])
+    ]
+    table = pd.DataFrame(rows, columns=["comparison", "model", "against", *columns])
+    return statistics.without_spreads(table.assign(p_holm=statistics.holm_by(table["comparison"], table["p"])))

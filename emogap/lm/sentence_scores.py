@@ -58,6 +58,7 @@ class SentenceScorer:
         token_budget: int = 2048,
         empty_context: EmptyContext = "bos",
         share: bool = True,
+        temperature: float = 1.0,
     ):
         self.device = pick_device(device)
         self.model, self.tokenizer = load_causal(local.path, device=self.device, dtype=pick_dtype(self.device, dtype))
@@ -66,9 +67,12 @@ class SentenceScorer:
         """Lengths at which attention changes: rows on different sides of one never go through the model together, and
         rows that several sentences share lie below them all."""
         self.token_budget = token_budget
+        self.temperature = 1.0
         self.reads_head = self.together = True
         self.shares = share and "position_ids" in inspect.signature(self.model.forward).parameters
         self._choose_modes(local)
+        self.temperature = temperature
+        """What logits are divided by; its own where the modes are tried."""
 
     def _choose_modes(self, local: LocalModel) -> None:
         """Keep of the faster modes those that give the model's own log-probabilities of the probes."""
@@ -108,13 +112,13 @@ class SentenceScorer:
         ids = tuple(self.tokenizer(" " + sentence, add_special_tokens=False)["input_ids"])
         if self.prefix and ids[:1] != self.prefix:
             ids = self.prefix + ids
-        return self._checked(Scored(ids, 1), sentence)
+        return self.checked(Scored(ids, 1), sentence)
 
     def encode_after(self, context: str, continuation: str) -> Scored:
         """A continuation after a text: only its own tokens count."""
         before = self.tokenizer(context, add_special_tokens=False)["input_ids"]
         ids = self.tokenizer(context + continuation, add_special_tokens=False)["input_ids"]
-        return self._checked(Scored((*self.prefix, *ids), len(self.prefix) + len(before)), context + continuation)
+        return self.checked(Scored((*self.prefix, *ids), len(self.prefix) + len(before)), context + continuation)
 
     def log_probabilities(
         self, scored: Sequence[Scored], on_done: Callable[[int], None] = lambda count: None
@@ -133,6 +137,7 @@ class SentenceScorer:
         """How texts of up to so many tokens are scored, in words; empty for the usual mode: in trees where the model
         takes positions, several rows together, read from the head alone. Part of the names of cached scores."""
         parts = {"own logits": not self.reads_head, "one by one": not self.together, "not shared": self.unshared}
+        parts[f"temperature {self.temperature}"] = self.temperature != 1
         parts[f"parted at {self.bounds}"] = bool(self.bounds) and max(ROW_NODES, ROW_TEXTS * longest) > self.bounds[0]
         return ", ".join(part for part, holds_here in parts.items() if holds_here)
 
@@ -158,7 +163,8 @@ class SentenceScorer:
             raise ModelError(f"the tokenizer in {local.path} has neither BOS nor EOS; give empty_context=none")
         return (token,)
 
-    def _checked(self, scored: Scored, text: str) -> Scored:
+    def checked(self, scored: Scored, text: str) -> Scored:
+        """Raises ``InputError`` if nothing of a text is left to be scored, or if the model does not take so much."""
         if len(scored.ids) <= scored.start:
             raise InputError(f"'{text}' has no token left to be scored; leave it out, or give empty_context=bos")
         longest = context_length(self.model.config)
@@ -258,6 +264,7 @@ class SentenceScorer:
         found = []
         for begin in range(0, len(states), POSITIONS_AT_ONCE):
             logits = head(states[begin : begin + POSITIONS_AT_ONCE]).float()
+            logits = logits if self.temperature == 1 else logits / self.temperature
             edges = slice(ends[begin - 1] if begin else 0, ends[begin + len(logits) - 1])
             local = sources[edges] - begin
             found.append(logits[local, targets[edges]] - logits.logsumexp(dim=1)[local])

@@ -16,13 +16,15 @@ from emogap.grammar.blimp import BLIMP
 from emogap.grammar.blimp_exhibits import blimp_drawing
 from emogap.grammar.emobench import EMOBENCH
 from emogap.grammar.emobench_exhibits import emobench_drawing
+from emogap.grammar.zero_shot import BABYLM
+from emogap.grammar.zero_shot_tables import zero_shot_drawing
 from emogap.records import SCORES, read_rows, write_rows
 from emogap.store.artefacts import Draft, Recipe
 from emogap.store.pieces import Piece, Summary, run
 from emogap.study.effects import effects_drawings
 from emogap.train.models import not_measured, study_models, wanted_models
 
-TASKS = (BLIMP, EMOBENCH)
+TASKS = (BLIMP, EMOBENCH, BABYLM)
 """The benchmarks that every model of the study is scored on."""
 
 
@@ -39,6 +41,8 @@ def evaluate_pieces(config: Config) -> Iterator[Piece]:
     yield from sentiment_drawings(config)
     yield blimp_drawing(config)
     yield emobench_drawing(config)
+    if BABYLM.is_there(config):
+        yield zero_shot_drawing(config)
 
 
 def _emotion_pieces(config: Config) -> Iterator[Piece]:

@@ -1,0 +1,353 @@
+"""The zero-shot part of the BabyLM challenge's evaluation: its folders as they are, each task by its own rule.
+
+A record has candidates, texts of which a part is scored; the first one is the right one. What a task is, a row of
+``KINDS`` says: a new one is a row. How a text becomes tokens, the ``CONVENTIONS`` of the years say. Reading times are
+no comparison of texts but a regression, and are left out. ``zero_shot_tables`` has what is made of the scores.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from pydantic import AfterValidator, Field
+
+from emogap.config import Config
+from emogap.errors import InputError, MissingInput, ModelError
+from emogap.grammar.tasks import OPENED, Case, Task
+from emogap.lm.corrections import PASSAGE
+from emogap.paths import from_root
+from emogap.text.forms import Form, Number, Text, Whole, read_forms
+from emogap.text.reading import read_lines
+
+if TYPE_CHECKING:
+    from emogap.lm.sentence_scores import Scored, SentenceScorer
+
+_CASES_AT_ONCE = 500
+"""Cases whose scores are kept together."""
+LOGPROB = "logprob_"
+"""How the metrics begin that are log-probabilities; the candidate's place follows, from 0."""
+
+
+# --- what a task is --------------------------------------------------------------------------------------------------
+
+
+class Candidate(NamedTuple):
+    """A text, and its end that is scored: all of it, or what follows a context."""
+
+    text: str
+    scored: str
+
+
+def _sentences(*texts: str) -> list[Candidate]:
+    return [Candidate(text, text) for text in texts]
+
+
+def _two(text: str) -> str:
+    if text.count("\t") != 1 or not all(part.strip() for part in text.split("\t")):
+        raise ValueError("not two sentences with a tab between them")
+    return text
+
+
+class _Pair(Form):
+    needs = "a minimal pair has sentence_good and sentence_bad"
+
+    good: Text = Field(alias="sentence_good")
+    bad: Text = Field(alias="sentence_bad")
+    field: Text | None = None
+    """BLiMP's own records have one, and name their paradigm; those of its supplement do not."""
+    uid: Text | None = Field(None, alias="UID")
+
+
+class _World(Form):
+    needs = "a record of EWoK has Context1, Target1, Target2 and Domain"
+
+    context: Text = Field(alias="Context1")
+    right: Text = Field(alias="Target1")
+    wrong: Text = Field(alias="Target2")
+    domain: Text = Field(alias="Domain")
+
+
+class _Property(Form):
+    needs = "a record of COMPS has prefix_acceptable, prefix_unacceptable and property_phrase"
+
+    right: Text = Field(alias="prefix_acceptable")
+    wrong: Text = Field(alias="prefix_unacceptable")
+    phrase: Text = Field(alias="property_phrase")
+
+
+class _Entities(Form):
+    needs = "a record of entity tracking has input_prefix, options and numops"
+
+    before: Text = Field(alias="input_prefix")
+    options: Annotated[list[Text], Field(min_length=2)]
+    operations: Whole = Field(alias="numops")
+
+
+class _Wug(Form):
+    needs = "a record of the wug tests has sentences, two with a tab between them, and ratio"
+
+    sentences: Annotated[Text, AfterValidator(_two)]
+    ratio: Number
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A task of the pipeline."""
+
+    name: str
+    """What the pipeline calls it."""
+    form: type[Form]
+    """The fields of a record; files are known by them."""
+    candidates: Callable[[Any], list[Candidate]]
+    """What is compared."""
+    subtask: Callable[[Any, str], str]
+    """What a record is counted under: from the record and its file's name."""
+    people: Callable[[Any], float] | None = None
+    """How many people took the first candidate: then the score is the correlation with that (Spearman's), and not the
+    share of right decisions."""
+    file: str = ""
+    """What the names of its files have in them, where fields do not tell."""
+    predicts: str = "scored"
+    """The field of the chosen candidate that a prediction is."""
+    since: int = 2025
+
+
+KINDS = (
+    Kind("blimp", _Pair, lambda r: _sentences(r.good, r.bad), lambda r, file: (r.field and r.uid) or file, since=2024),
+    Kind(
+        "ewok", _World, lambda r: [Candidate(f"{r.context} {t}", f" {t}") for t in (r.right, r.wrong)],
+        lambda r, file: r.domain, since=2024,
+    ),
+    Kind(
+        "comps", _Property, lambda r: [Candidate(f"{p} {r.phrase}", r.phrase) for p in (r.right, r.wrong)],
+        lambda r, file: file.removeprefix("comps_").replace("-", "_"), predicts="text",
+    ),
+    Kind(
+        "entity_tracking", _Entities, lambda r: [Candidate(r.before + option, option) for option in r.options],
+        lambda r, file: f"{file}_{r.operations}_ops",
+    ),
+    Kind(
+        "wug_adj", _Wug, lambda r: _sentences(*r.sentences.split("\t")), lambda r, file: "wug_adj",
+        people=lambda r: r.ratio, file="adj",
+    ),
+    Kind(
+        "wug_past", _Wug, lambda r: _sentences(*r.sentences.split("\t")), lambda r, file: "wug_past",
+        people=lambda r: r.ratio, file="past",
+    ),
+)  # fmt: skip
+
+
+# --- how a text becomes tokens ---------------------------------------------------------------------------------------
+
+
+def _by_letters(scorer: "SentenceScorer", text: str, scored: str) -> "Scored":
+    """As the tokenizer has the text by itself, a BOS where it adds one. Every token that reaches into the scored part
+    counts; the very first has nothing that it could be predicted from."""
+    from emogap.lm.sentence_scores import Scored
+
+    if not scorer.tokenizer.is_fast:
+        raise ModelError("its tokenizer does not say which letters a token is of; give babylm.convention=2024")
+    found = scorer.tokenizer(text, return_offsets_mapping=True)
+    letters = found["offset_mapping"]
+    begin = len(text) - len(scored) + letters[0][0]
+    counted = [place for place, (_, end) in enumerate(letters) if end > begin] or [0]
+    return scorer.checked(Scored(tuple(found["input_ids"][: counted[-1] + 1]), max(1, counted[0])), text)
+
+
+def _by_harness(scorer: "SentenceScorer", text: str, scored: str, begins: bool = False) -> "Scored":
+    """A sentence after the empty context and a space. What follows a context: the tokens behind as many as that has;
+    before it the empty context, if it ``begins``, or nothing."""
+    from emogap.lm.sentence_scores import Scored
+
+    if text == scored:
+        return scorer.encode(text)
+    context = text[: len(text) - len(scored)].rstrip()
+    before, ids = (scorer.tokenizer(part, add_special_tokens=False)["input_ids"] for part in (context, text))
+    prefix = scorer.prefix if begins else ()
+    return scorer.checked(Scored((*prefix, *ids), max(1, len(prefix) + len(before))), text)
+
+
+@dataclass(frozen=True)
+class Convention:
+    """Whose rules hold."""
+
+    tokens: Callable[["SentenceScorer", str, str], "Scored"]
+    year: int = 2026
+    ties: Literal["right", "shared"] = "right"
+    """What a right candidate gets that ties with others for the likeliest: all, or its share."""
+
+
+CONVENTIONS = {
+    "2024": Convention(_by_harness, 2024), "2025": Convention(_by_letters), "2026": Convention(_by_letters),
+    "study": Convention(partial(_by_harness, begins=True), ties="shared"),
+}  # fmt: skip
+"""2024 was EleutherAI's harness, 2025 and 2026 are the pipeline's own code; ``study`` is how ``blimp`` scores."""
+
+
+# --- sets of records -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """A folder of one task's files."""
+
+    kind: Kind
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def files(self) -> list[Path]:
+        return sorted(self.folder.glob("*.jsonl"))
+
+    def records(self, items: int = 0) -> "Iterator[Record]":
+        """Its records, the first ``items`` of each subtask (0: all). Raises ``InputError`` for one that is none."""
+        count: Counter[str] = Counter()
+        for file in self.files:
+            for _, given in read_forms(file, self.kind.form):
+                subtask = self.kind.subtask(given, file.stem)
+                count[subtask] += 1
+                if not items or count[subtask] <= items:
+                    people = None if self.kind.people is None else self.kind.people(given)
+                    yield Record(subtask, count[subtask] - 1, self.kind.candidates(given), people)
+
+
+class Record(NamedTuple):
+    subtask: str
+    place: int
+    """Among those of its subtask, from 0."""
+    candidates: list[Candidate]
+    people: float | None
+
+
+def sets_in(*folders: Path) -> tuple[list[EvaluationSet], list[Path]]:
+    """The sets of some folders and of all below them, and the folders of JSON lines that are none.
+
+    A set that is there twice under one name (the wug tests are, in the full and the fast sets) is taken once. Raises
+    ``InputError`` if two that differ have one name.
+    """
+    sets: dict[str, EvaluationSet] = {}
+    others = []
+    for folder in dict.fromkeys(file.parent for root in folders for file in sorted(root.rglob("*.jsonl"))):
+        kind = _kind_of(folder)
+        if kind is None:
+            others.append(folder)
+            continue
+        first = sets.setdefault(folder.name, EvaluationSet(kind, folder))
+        if first.folder != folder and _content(first.folder) != _content(folder):
+            raise InputError(f"{first.folder} and {folder} differ and have one name; give one of them, or rename one")
+    return list(sets.values()), others
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.glob("*.jsonl")}
+
+
+def _kind_of(folder: Path) -> Kind | None:
+    """By the fields of the first record of the first file that tells; the others must then be like that."""
+    for file in sorted(folder.glob("*.jsonl")):
+        first, fields = next((line for line in read_lines(file) if line.strip()), ""), set()
+        with suppress(ValueError, TypeError, AttributeError):
+            fields = set(json.loads(first).keys())
+        for kind in KINDS:
+            if fields.issuperset(kind.form.required()) and kind.file in file.stem:
+                return kind
+    return None
+
+
+def is_evaluation(folder: Path) -> bool:
+    """Whether a folder has more than the minimal pairs that lie in itself, which every year's BLiMP is."""
+    kind = _kind_of(folder)
+    return kind.name != "blimp" if kind else bool(sets_in(folder)[0])
+
+
+def chosen_sets(config: Config) -> tuple[list[EvaluationSet], list[str]]:
+    """The sets that the settings ask for, and what was left out, in words. Raises ``MissingInput`` if there is none."""
+    folders = [from_root(folder) for folder in config.babylm.data]
+    sets, others = sets_in(*folders)
+    asked = [one for one in sets if not _before(config, one)]
+    if not asked:
+        raise MissingInput(
+            f"no set of the challenge's evaluation found in {', '.join(map(str, folders))}; give its evaluation_data, "
+            "or one of the folders there"
+        )
+    left = [f"{folder.name} (no comparison of texts)" for folder in others]
+    left += [f"{one.name} (not asked in {config.babylm.convention})" for one in sets if _before(config, one)]
+    reading = [file for folder in folders for file in folder.rglob("reading_data.csv")]
+    return asked, left + ["reading (reading times are a regression)"] * bool(reading)
+
+
+def _before(config: Config, one: EvaluationSet) -> bool:
+    return CONVENTIONS[config.babylm.convention].year < one.kind.since
+
+
+# --- the task --------------------------------------------------------------------------------------------------------
+
+
+def _cases(config: Config) -> list[list[Case]]:
+    """A case a record, so many at a time."""
+    convention, parts = CONVENTIONS[config.babylm.convention], []
+    for one in chosen_sets(config)[0]:
+        cases = [_case(one, record, convention) for record in one.records(config.babylm.items)]
+        parts += [cases[at : at + _CASES_AT_ONCE] for at in range(0, len(cases), _CASES_AT_ONCE)]
+    return parts
+
+
+def _case(one: EvaluationSet, record: Record, convention: Convention) -> Case:
+    texts = [candidate.text for candidate in record.candidates]
+    known = partial(_decided, convention.ties == "shared") if record.people is None else partial(_taken, record.people)
+    encode = partial(_encoded, convention, record.candidates)
+    return Case(f"{one.name}/{record.subtask}/{record.place}", one.name, texts, known, encode=encode)
+
+
+def _encoded(convention: Convention, candidates: Sequence[Candidate], scorer: "SentenceScorer") -> "list[Scored]":
+    return [convention.tokens(scorer, *candidate) for candidate in candidates]
+
+
+def _decided(shared: bool, sums: np.ndarray) -> dict[str, float]:
+    """``correct``, of each candidate ``logprob_<place>``, and ``tied`` where several are the likeliest."""
+    best = sums == sums.max()
+    values = {"correct": best[0] / best.sum() if shared else float(best[0])} | _each(sums)
+    return values | {"tied": 1.0} if best.sum() > 1 else values
+
+
+def _each(sums: np.ndarray) -> dict[str, float]:
+    return {f"{LOGPROB}{place}": value for place, value in enumerate(sums)}
+
+
+def _taken(people: float, sums: np.ndarray) -> dict[str, float]:
+    """``probability`` of the first of all candidates, in float32 as the pipeline has it; ``people``; ``logprob_…``."""
+    likely = np.exp((sums - sums.max()).astype(np.float32))
+    return {"probability": likely[0] / likely.sum(), "people": people} | _each(sums)
+
+
+def _opened(settings: Any) -> dict[str, Any]:
+    """From 2025 on nothing but what the tokenizer adds stands before a text."""
+    opened = {name: getattr(settings, name) for name in (*OPENED, "temperature")}
+    own = CONVENTIONS[settings.convention].tokens is _by_letters
+    return opened | {"empty_context": "none"} if own else opened
+
+
+BABYLM = Task(
+    name="babylm",
+    title="BabyLM evaluation",
+    unit="texts",
+    shaping=("items", "convention", "temperature", "empty_context", "dtype"),
+    longest=PASSAGE,
+    files=lambda config: {one.name: one.folder for one in chosen_sets(config)[0]},
+    cases=_cases,
+    counts=lambda table: {
+        "records": int((table["metric"] == f"{LOGPROB}0").sum()),
+        "ties": int((table["metric"] == "tied").sum()),
+    },
+    is_there=lambda config: bool(config.babylm.data),
+    opened=_opened,
+)

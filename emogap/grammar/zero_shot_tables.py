@@ -1,0 +1,219 @@
+"""What is made of scores of the challenge's evaluation: tables, and the predictions that its own reader takes."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emogap.config import Config, HubModel
+from emogap.errors import UsageError
+from emogap.grammar import blimp_tables
+from emogap.grammar.tasks import DIFFERENCES, Measured, seeds
+from emogap.grammar.zero_shot import BABYLM, LOGPROB, EvaluationSet, Record, chosen_sets
+from emogap.store.artefacts import write_text
+from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
+from emogap.store.views import View, cells
+from emogap.text.statistics import INTERVALS_RULE, what_is_drawn
+from emogap.train.models import CORRECTED, compared, separated
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ALL, AVERAGE = "all records", "average"
+ACCURACY, CORRELATION = "accuracy", "correlation with people"
+_ORDER = 80
+_DIGITS = {"score": ".1f", "low": ".0f", "high": ".0f", "chance": 0}
+_VIEW = View(_DIGITS, rows=("task", "measure", "records", "chance"), columns="model", values=("score",))
+_SUBTASKS = View(_DIGITS, rows=("task", "group", "records"), columns="model", values=("score",))
+_CHECKPOINT = re.compile(r"chck_\d+[KM]?")
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+def subtask_scores(scores: "pd.DataFrame") -> "pd.DataFrame":
+    """model, task (the set's folder), group (the subtask), measure, records, chance, score, low, high (percent), ties.
+
+    Two rows more for each set that is decided: all its records together, and the unweighted mean over its subtasks. Of
+    the wug tests: Spearman's correlation of the first form's probability with the share of people who took it, a mean
+    over trainings; it has no interval.
+    """
+    import pandas as pd
+
+    tables = []
+    for task, part in scores.groupby("group", sort=False):
+        decided = part["metric"].eq("correct").any()
+        choices = part["metric"].str.startswith(LOGPROB).groupby(part["item"]).sum() / _measured(part)
+        table = _accuracies(part) if decided else _correlations(part)
+        chance = 100 * float((1 / choices).mean()) if decided else np.nan
+        tables.append(table.assign(task=task, measure=ACCURACY if decided else CORRELATION, chance=chance))
+    columns = ["model", "task", "group", "measure", "records", "chance", "score", "low", "high", "ties"]
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
+def _measured(part: "pd.DataFrame") -> int:
+    return len(part[["model", "train_seed"]].drop_duplicates())
+
+
+def _correct(part: "pd.DataFrame") -> "pd.DataFrame":
+    """model, train_seed, item, group (the subtask), value of the records of one set."""
+    return _by_subtask(part[part["metric"] == "correct"])
+
+
+def _by_subtask(rows: "pd.DataFrame") -> "pd.DataFrame":
+    group = rows["item"].str.split("/", n=1).str[1].str.rsplit("/", n=1).str[0]
+    return rows[["model", "train_seed", "item", "value"]].assign(group=group)
+
+
+def _named(table: "pd.DataFrame") -> "pd.DataFrame":
+    return table.replace({"group": {blimp_tables.ALL: ALL, blimp_tables.MEAN: AVERAGE}})
+
+
+def _accuracies(part: "pd.DataFrame") -> "pd.DataFrame":
+    """With how many ties there were for the likeliest, over all trainings, whatever they count."""
+    table = _named(blimp_tables.accuracies(_correct(part)).rename(columns={"pairs": "records", "accuracy": "score"}))
+    tied = _by_subtask(part[part["metric"] == "tied"])
+    by_group = tied.groupby(["model", "group"]).size().to_dict()
+    by_model = tied.groupby("model").size().to_dict()
+    ties = [
+        by_model.get(row.model, 0) if row.group in (ALL, AVERAGE) else by_group.get((row.model, row.group), 0)
+        for row in table.itertuples()
+    ]
+    return table.assign(ties=ties)
+
+
+def _correlations(part: "pd.DataFrame") -> "pd.DataFrame":
+    import pandas as pd
+    from scipy.stats import spearmanr
+
+    rows = []
+    for model, own in part.groupby("model", sort=False):
+        wide = own.pivot(index=["train_seed", "item"], columns="metric", values="value")
+        found = [float(spearmanr(one["probability"], one["people"])[0]) for _, one in wide.groupby("train_seed")]
+        records = own["item"].nunique()
+        rows.append({"model": model, "group": AVERAGE, "records": records, "score": 100 * np.mean(found)})
+    return pd.DataFrame(rows).assign(low=np.nan, high=np.nan, ties=np.nan)
+
+
+def differences(found: Measured) -> "pd.DataFrame":
+    """Models against each other over the same records of each set that is decided: task, and what
+    ``blimp_tables.differences`` has, corrected within the set; empty where nothing is compared."""
+    import pandas as pd
+
+    parts = found.scores.groupby("group", sort=False)
+    tables = [
+        _named(blimp_tables.differences(_correct(part), found.comparisons)).assign(task=task)
+        for task, part in parts
+        if found.comparisons and part["metric"].eq("correct").any()
+    ]
+    if not tables:
+        return pd.DataFrame()
+    table = pd.concat(tables, ignore_index=True).rename(columns={"pairs": "records"})
+    return table[["task", *table.columns.drop("task")]]
+
+
+# --- what is seen ----------------------------------------------------------------------------------------------------
+
+
+def zero_shot_drawing(config: Config) -> Drawing:
+    """The study's: every model it measures, each against its controls and its base."""
+    shown = partial(_of_study, config)
+    folder, inputs, settings = config.home.evaluation, BABYLM.tables(config), config.flat("babylm", "convention")
+    return drawing(folder, "babylm", "tables/babylm_scores", inputs, shown, settings, rules=INTERVALS_RULE)
+
+
+def _of_study(config: Config) -> Iterator[Shown]:
+    yield from zero_shot_exhibits(config, BABYLM.of_study(config))
+
+
+def zero_shot_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
+    """The tables of any scores."""
+    table, caption = subtask_scores(found.scores), _caption(config, found)
+    scores = table[table["group"] == AVERAGE].drop(columns="group")
+    yield Exhibit("babylm_scores", "table", caption, _ORDER, view=_VIEW), scores
+    yield Exhibit("babylm_subtasks", "table", f"By subtask. {caption}", _ORDER + 1, view=_SUBTASKS), table
+    changed = differences(found)
+    if not changed.empty:
+        caption = (
+            "Zero-shot tasks of the BabyLM evaluation: differences in accuracy over the same records, in percentage "
+            f"points. {compared(found.comparisons)}; paired 95 % intervals; exact paired test over the records, p also "
+            f"corrected {CORRECTED} in its set.{separated(found.comparisons)}"
+        )
+        yield Exhibit("babylm_differences", "table", caption, _ORDER + 2, view=DIFFERENCES), changed
+
+
+def _caption(config: Config, found: Measured) -> str:
+    drawn, settings = what_is_drawn(seeds(found.scores), "records"), config.babylm
+    rules = "this study's own rules" if settings.convention == "study" else f"the rules of {settings.convention}"
+    heated = "" if settings.temperature == 1 else f" at temperature {settings.temperature}"
+    return (
+        f"Zero-shot tasks of the BabyLM evaluation, by {rules}{heated}. Accuracy: mean over the subtasks in percent, "
+        f"95 % intervals {drawn}. Correlation with people: Spearman's, times 100."
+    )
+
+
+def printed(config: Config, found: Measured) -> str:
+    """What the command line shows: a row a set, what was left out, and what changed from the base."""
+    [(exhibit, table), *_] = zero_shot_exhibits(config, found)
+    parts = [cells(table, exhibit.view).to_string(index=False), exhibit.caption]
+    changed = differences(found)
+    for row in changed[changed["group"] == AVERAGE].itertuples() if len(changed) else ():
+        parts.append(
+            f"{row.model} - {row.against}, {row.task}: {row.difference:+.2f} points [{row.low:+.2f}, {row.high:+.2f}], "
+            f"p = {row.p:.2g} ({row.p_holm:.2g} corrected within the set)"
+        )
+    left = chosen_sets(config)[1]
+    return "\n\n".join([*parts, f"left out: {', '.join(left)}"] if left else parts)
+
+
+# --- what the challenge takes ----------------------------------------------------------------------------------------
+
+
+def export(config: Config, scores: "pd.DataFrame", models: Mapping[str, HubModel], folder: Path) -> list[Path]:
+    """``<folder>/<model>/main/zero_shot/causal/<task>/<set>/predictions.json`` of every model and set; the files.
+
+    ``models``: label → model; one in a folder ``chck_<words>`` is that revision of the model in the folder above. The
+    pipeline's reader cuts a name at its last dot, so dots become dashes. Raises ``UsageError`` if two models would be
+    one.
+    """
+    places = {label: _place(label, model) for label, model in models.items()}
+    for place in places.values():
+        if list(places.values()).count(place) > 1:
+            raise UsageError(f"two models are exported as {place}; export them into folders of their own (--results)")
+    written = []
+    for one in chosen_sets(config)[0]:
+        records = list(one.records(config.babylm.items))
+        of_set = scores[scores["group"] == one.name]
+        for label, part in of_set.groupby("model", sort=False):
+            file = folder / places[label] / "zero_shot/causal" / one.kind.name / one.name / "predictions.json"
+            write_text(file, json.dumps(_predictions(one, records, part)))
+            written.append(file)
+    return written
+
+
+def _place(label: str, model: HubModel) -> str:
+    path = Path(model.name)
+    if _CHECKPOINT.fullmatch(path.name):
+        return f"{path.parent.name.replace('.', '-')}/{path.name}"
+    revision = model.revision if _CHECKPOINT.fullmatch(model.revision) else "main"
+    return f"{label.replace('.', '-')}/{revision}"
+
+
+def _predictions(one: EvaluationSet, records: list[Record], part: "pd.DataFrame") -> dict[str, dict[str, Any]]:
+    """Subtask → its predictions, in the order of the records."""
+    wide = part.pivot(index="item", columns="metric", values="value")
+    logprobs = wide[[f"{LOGPROB}{place}" for place in range(sum(name.startswith(LOGPROB) for name in wide))]]
+    best = dict(zip(wide.index, np.nanargmax(logprobs.to_numpy(), axis=1), strict=True))
+    found: dict[str, dict[str, Any]] = {}
+    for record in records:
+        item = f"{one.name}/{record.subtask}/{record.place}"
+        chosen = record.candidates[best[item]]
+        entry: dict[str, Any] = {"id": f"{record.subtask}_{record.place}", "pred": getattr(chosen, one.kind.predicts)}
+        if record.people is not None:
+            entry["prob"] = wide.loc[item, "probability"]
+        found.setdefault(record.subtask, {"predictions": []})["predictions"].append(entry)
+    return found
