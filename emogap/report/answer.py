@@ -1,6 +1,6 @@
 """The first screen: what came out, in a few sentences that rules make of the tables that stages registered.
 
-No sentence says more than its numbers: an effect is one where the interval leaves out zero, what was not measured is
+No sentence says more than its numbers: an effect is one that stands after correction, what was not measured is
 missing, and without controls nothing is called an effect of emotion.
 """
 
@@ -63,23 +63,27 @@ def _missing(about: str, further: str = "") -> Sentence:
 
 
 def _effect(about: str, part: pd.DataFrame, kind: str, further: str = "") -> Sentence:
-    """Which differences of one measure are told from none by their own interval, and after correction."""
+    """Which differences of one measure are told from none after correction, or else by their own interval."""
     if part.empty:
         return _missing(about, further)
     cause = "emotion in the training text" if kind == CONTROLLED else "training"
     other = "control" if kind == CONTROLLED else "base"
     compared = f"{len(part)} comparison{'s' if len(part) > 1 else ''} with a {other}"
     part = part.loc[part["change"].abs().sort_values(ascending=False, kind="stable").index]
-    told = part[(part["low"] > 0) | (part["high"] < 0)]
-    named = "; ".join(_said(row) for _, row in told[:_NAMED].iterrows())
-    if told.empty:
-        text = f"no effect of {cause} can be told; the largest of {compared} is {_said(part.iloc[0])}."
-    else:
-        stands = int((told["p_holm"] < _LEVEL).sum()) or "none"
+    told, holds = part[(part["low"] > 0) | (part["high"] < 0)], part[part["p_holm"] < _LEVEL]
+    named = "; ".join(_said(row) for _, row in (told if holds.empty else holds)[:_NAMED].iterrows())
+    if not holds.empty:
         text = (
-            f"changed with {cause}, by {named}. The intervals of {len(told)} of {compared} leave out zero; corrected "
-            f"for all tests of their kind, {stands} can be told."
+            f"changed with {cause}, by {named}. {len(holds)} of {compared} can be told after correction for all tests "
+            "of their kind."
         )
+    elif not told.empty:
+        text = (
+            f"no effect of {cause} can be told after correction for all tests of its kind; before it the intervals of "
+            f"{len(told)} of {compared} leave out zero: {named}."
+        )
+    else:
+        text = f"no effect of {cause} can be told; the largest of {compared} is {_said(part.iloc[0])}."
     return Sentence(about, text + further, EFFECTS)
 
 

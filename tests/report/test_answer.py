@@ -8,10 +8,13 @@ from emogap.report.answer import answer
 KINDS = {"control": "tuned - control", "base": "tuned - base"}
 
 
-def effect(measure: str, change: float, low: float, high: float, against: str = "control", model: str = "tiny-baby"):
+def effect(
+    measure: str, change: float, low: float, high: float, against: str = "control", model: str = "tiny-baby",
+    holm: float = 0.2,
+):  # fmt: skip
     other = {"control": "tiny-plain", "base": "tiny"}[against]
     return {"comparison": KINDS[against], "model": model, "against": other, "measure": measure, "change": change,
-            "low": low, "high": high, "p": 0.01, "p_holm": 0.2}  # fmt: skip
+            "low": low, "high": high, "p": 0.01, "p_holm": holm}  # fmt: skip
 
 
 def language(**perplexity: tuple[float, float, float]) -> pd.DataFrame:
@@ -30,12 +33,19 @@ def said(make_config):
     return say
 
 
-def test_an_effect_is_one_whose_interval_leaves_out_zero(said):
-    first, *_ = said([effect("positive answers", 12.34, 3.21, 21.4), effect("positive answers", -4, -9, 1, "base")])
+def test_an_effect_is_one_that_stands_after_correction(said):
+    against_base = effect("positive answers", -4, -9, 1, "base")
+    first, *_ = said([effect("positive answers", 12.34, 3.21, 21.4, holm=0.03), against_base])
     assert first == (
         "Positive answers: changed with emotion in the training text, by +12.3 [3.2, 21.4] points (tiny-baby "
-        "against tiny-plain). The intervals of 1 of 1 comparison with a control leave out zero; corrected for all "
-        "tests of their kind, none can be told."
+        "against tiny-plain). 1 of 1 comparison with a control can be told after correction for all tests of their "
+        "kind."
+    )
+    first, *_ = said([effect("positive answers", 12.34, 3.21, 21.4), against_base])
+    assert first == (
+        "Positive answers: no effect of emotion in the training text can be told after correction for all tests of "
+        "its kind; before it the intervals of 1 of 1 comparison with a control leave out zero: +12.3 [3.2, 21.4] "
+        "points (tiny-baby against tiny-plain)."
     )
 
 
@@ -50,7 +60,7 @@ def test_without_one_the_largest_is_named_and_nothing_is_told(said):
 
 
 def test_without_controls_it_is_training_that_changed_something_and_the_page_says_so(said):
-    first = said([effect("positive answers", 12.34, 3.21, 21.4, "base")])[0]
+    first = said([effect("positive answers", 12.34, 3.21, 21.4, "base", holm=0.03)])[0]
     assert first.startswith(
         "Positive answers: changed with training, by +12.3 [3.2, 21.4] points (tiny-baby against tiny)"
     )
