@@ -30,7 +30,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from emogap import home_settings
-from emogap.controls import PLAIN, with_controls
+from emogap.controls import NEW, PLAIN, is_new, with_controls
 from emogap.emotions import LABELS, REWRITE_EMOTIONS
 from emogap.errors import UsageError
 from emogap.paths import ROOT, Home, choose_home, given_path
@@ -305,8 +305,9 @@ class Corpus(Section):
     """What the corpus's files are called."""
     methods: list[str] = Field(["m1", "m2", "m3"])
     """Whose accepted stories go in; none at all leaves the factual text alone."""
-    lines: bool = False
-    """In the place of stories the emotional lines themselves, each once, of the sources that stories are from."""
+    lines: bool | Literal["all"] = False
+    """In the place of stories the emotional lines themselves, each once, of the sources that stories are from; ``all``:
+    every line that cleaning kept, of every source, which no model has written or chosen."""
     chunks: dict[str, str] = {}
     """Method → which of its chunks (``0-26,30``); a method that is not named gives all it has."""
     factual: list[str] = []
@@ -325,7 +326,7 @@ class Corpus(Section):
 
     @model_validator(mode="after")
     def _something_to_compile(self) -> "Corpus":
-        if not self.methods and not self.factual:
+        if not self.methods and not self.factual and not self.lines:
             raise ValueError("neither methods nor factual text are named: the corpus would be empty")
         for method in self.chunks:
             if method not in self.methods:
@@ -467,6 +468,24 @@ TRAININGS: dict[str, dict[str, Any]] = {
 """Published settings by name: as the causal-LM notebook ran, and as the report says of all fine-tuning."""
 
 
+SIZES: dict[str, dict[str, Any]] = {
+    "gpt2-tiny": {"model_type": "gpt2", "n_embd": 128, "n_layer": 4, "n_head": 4, "n_positions": 512},
+    "gpt2-mini": {"model_type": "gpt2", "n_embd": 384, "n_layer": 6, "n_head": 6, "n_positions": 512},
+    "gpt2-small": {"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024},
+    "gpt2-medium": {"model_type": "gpt2", "n_embd": 1024, "n_layer": 24, "n_head": 16, "n_positions": 1024},
+}
+"""Models that are trained from scratch, by name: what ``transformers`` calls their configuration. With a vocabulary of
+4,096 and of 16,384 they have 1.4 and 3.0, 12.4 and 17.1, 89 and 98, 308 and 320 million parameters."""
+_MILLION = 1_000_000
+_STRICT_SMALL = (*range(_MILLION, 10 * _MILLION, _MILLION), *range(10 * _MILLION, 101 * _MILLION, 10 * _MILLION))
+CHECKPOINTS: dict[str, tuple[int, ...]] = {
+    "none": (),
+    "strict-small": _STRICT_SMALL,
+    "strict": (*_STRICT_SMALL, *range(200 * _MILLION, 1001 * _MILLION, 100 * _MILLION)),
+}
+"""Track of the BabyLM challenge → after how many words seen it asks for a checkpoint."""
+
+
 class Clm(Training):
     """Causal language modelling on the corpus."""
 
@@ -474,6 +493,17 @@ class Clm(Training):
     """Tokens a block (published: 512)."""
     boundaries: Literal["open", "closed"] = "open"
     """Whether a document sees what stands before it in its block (published: open)."""
+    vocabulary: int = Field(16_384, ge=300)
+    """Tokens of the tokenizer that a model trained from scratch gets, at most."""
+    checkpoints_by_words: Literal["none", "strict-small", "strict"] | list[Annotated[int, Field(ge=1)]] = "none"
+    """After how many words seen the model is kept as it is then, in folders of its own: those that a track of the
+    BabyLM challenge asks for, or a list of numbers."""
+
+    @property
+    def marks(self) -> tuple[int, ...]:
+        """The numbers of words after which a checkpoint is kept, in order."""
+        asked = self.checkpoints_by_words
+        return CHECKPOINTS[asked] if isinstance(asked, str) else tuple(sorted(set(asked)))
 
 
 class Sft(Training):
@@ -496,6 +526,7 @@ class Strategy(Section):
 
     name: str
     parent: str
+    """A base, a strategy further up, or ``new:`` and a size out of ``SIZES``: trained from scratch."""
     task: Task
     data: str
     """The corpus's name (clm); the rewriting version, ``original:`` and a version for the answers that it rewrote, or a
@@ -734,7 +765,9 @@ class Config(Section):
     def _parents_come_first(self) -> "Config":
         known = set(self.bases)
         for strategy in self.strategies:
-            if strategy.parent not in known:
+            if is_new(strategy):
+                _check_new(strategy)
+            elif strategy.parent not in known:
                 raise ValueError(
                     f"strategy '{strategy.name}' starts from '{strategy.parent}', "
                     f"which is neither a base nor a strategy above it; known: {', '.join(sorted(known))}"
@@ -774,6 +807,20 @@ class Config(Section):
     def flat(self, section: str, *keys: str) -> dict[str, Any]:
         """``section.key`` → value of what shapes the result, for a recipe."""
         return _flatten(getattr(self, section).shaping(*keys), section)
+
+
+def _check_new(strategy: Strategy) -> None:
+    size = strategy.parent.removeprefix(NEW)
+    if size not in SIZES:
+        raise ValueError(
+            f"strategy '{strategy.name}' is to be a new model of the size '{size}', which is unknown; choose among "
+            f"{', '.join(NEW + name for name in SIZES)}"
+        )
+    if strategy.task != "clm":
+        raise ValueError(
+            f"strategy '{strategy.name}' is to train a new model by {strategy.task}; train it by clm first, and name "
+            "that strategy as the parent"
+        )
 
 
 def _all_differ(what: str, names: list[str]) -> None:

@@ -14,6 +14,14 @@ PLAIN = "m0"
 ORIGINAL = "original:"
 """Before a version of the rewrites: the answers that it rewrote."""
 
+NEW = "new:"
+"""Before the name of a size: a parent that is none, but random weights of that size and a tokenizer of their own."""
+
+
+def is_new(strategy: Any) -> bool:
+    """Whether a ``Strategy`` trains a model from scratch."""
+    return strategy.parent.startswith(NEW)
+
 
 def with_controls(config: Any) -> dict[str, Any]:
     """The fields ``strategies``, ``corpora`` and ``augment`` of a ``Config`` (whose validation calls this) with what
@@ -25,9 +33,9 @@ def with_controls(config: Any) -> dict[str, Any]:
         if tuned.control_of or tuned.name in control:
             continue
         for ending, data, corpus in _neutral(config, tuned):
-            parent = control.get(tuned.parent, tuned.parent)
+            parent, new = control.get(tuned.parent, tuned.parent), is_new(tuned)
             taken = [*config.bases, *(row.name for row in strategies)]
-            name = f"{parent}-{ending}" if f"{parent}-{ending}" not in taken else f"{tuned.name}-{ending}"
+            name = f"{parent}-{ending}" if f"{parent}-{ending}" not in taken and not new else f"{tuned.name}-{ending}"
             row = tuned.model_copy(update={"name": name, "parent": parent, "data": data, "control_of": tuned.name})
             strategies.append(row)
             control.setdefault(tuned.name, name)
@@ -56,4 +64,4 @@ def _neutral(config: Any, tuned: Any) -> list[tuple[str, str, Any]]:
     for ending, differs in (("plain", {"methods": [PLAIN]}), ("lines", {"lines": True})):
         name = ending if own.name == config.corpus.name else f"{own.name}-{ending}"
         found.append((ending, name, own.model_copy(update=shared | differs | {"name": name})))
-    return found if tuned.parent in config.bases else found[:1]
+    return found if tuned.parent in config.bases or is_new(tuned) else found[:1]

@@ -30,7 +30,7 @@ from emogap.config import Config, load_config
 from emogap.controls import PLAIN
 from emogap.emotion.classify import classifier_identity
 from emogap.emotions import groups_of
-from emogap.grammar import blimp_tables, emobench_tables, task_tables
+from emogap.grammar import blimp_tables, emobench_tables, tasks
 from emogap.lens.emotion_lens import ANY, OWN, half_depth, mass_at_ends
 from emogap.lens.stage import opening_readings
 from emogap.lm.hub import identify
@@ -350,7 +350,7 @@ def effects(
 def _lens_change(ends: pd.DataFrame, pair: Comparison) -> dict[str, Any]:
     """The mass on words of the own emotion in the last layer, in percentage points; openings and seeds both drawn."""
     both = ends.assign(value=100 * ends["own"], sample=0).groupby("model")
-    after, before = (task_tables.array(both.get_group(name)) for name in (pair.model, pair.other))
+    after, before = (tasks.array(both.get_group(name)) for name in (pair.model, pair.other))
     change = after[..., 0] - before[..., 0]
     low, high = statistics.mean_interval(change)
     named = {

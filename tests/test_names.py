@@ -64,7 +64,7 @@ def test_models_and_phenomena_called_like_the_grammar_tables_own(make_config):
         "all pairs (of the pairs)": "1", "ties (of the pairs)": "2", "all pairs": "3", "mean of phenomena": "3",
         "ties": "3",
     }  # fmt: skip
-    assert table["pairs (model)"].str.split().str[0].tolist() == ["100.0", "50.0", "66.7", "75.0", "0"]
+    assert table["pairs (model)"].str.split().str[0].tolist() == ["100", "50", "67", "75", "0"]
 
 
 def test_a_model_called_like_a_column_of_the_questions_table():
@@ -147,7 +147,7 @@ def test_texts_and_counts_called_like_the_ends_of_an_interval_are_none():
     counts = pd.DataFrame({"cbt": [5], "cbt_low": [1], "cbt_high": [9]})
     assert cells_of(counts) == {"cbt": ["5"], "cbt low": ["1"], "cbt high": ["9"]}
     share = pd.DataFrame({"share": [5], "share_low": [1.5], "share_high": [9.0]})
-    assert cells_of(share) == {"share": ["5 [1.5, 9]"]}
+    assert cells_of(share) == {"share": ["5.0 [1.5, 9.0]"]}
 
 
 def test_names_that_look_like_numbers_or_like_nothing_are_shown_as_they_are(tmp_path):

@@ -106,7 +106,7 @@ def test_a_published_models_own_shares_stand_beside_the_published_ones():
     own = pd.DataFrame([shares(BASE, "positive", 50.05), shares("own", "positive", 1.0)])
     table = compare(place("table-5"), tables(sentiment_groups=own, sentiment_change_groups=CHANGES))
     assert cells(table, view(place("table-5"))).iloc[0].to_dict() == {
-        "": "gpt2-medium, asked positive: positive (%)", "this run": "50.05", "published": "41.05", "difference": "9"
+        "": "gpt2-medium, asked positive: positive (%)", "this run": "50.05", "published": "41.05", "difference": "9.0"
     }  # fmt: skip
     assert len(table) == 3
 

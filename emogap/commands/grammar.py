@@ -160,7 +160,7 @@ def _models(
     bases = list(named_models(config, arguments.base)) or [label for label in models if label in config.bases]
     known = [] if arguments.base else comparisons(config, "key")
     pairs = [pair for pair in known if pair.model in models and pair.other in models]
-    told = {pair.model for pair in pairs}
+    told = {pair.model for pair in pairs} | {one.key for one in study_models(config) if one.base == one.name}
     pairs += [
         Comparison(label, base, TUNED)
         for label, base in bases_of(models, bases).items()

@@ -1,4 +1,4 @@
-"""Commands about the whole study: run, status, doctor, plan, report."""
+"""Commands about the whole study: run, status, doctor, settings, plan, datasheet, report."""
 
 import argparse
 
@@ -25,6 +25,7 @@ def register(commands: Commands) -> None:
     doctor.set_defaults(run=_doctor)
     _add_settings(commands)
     _add_plan(commands)
+    _add_datasheet(commands)
     _add_report(commands)
 
 
@@ -56,6 +57,17 @@ def _add_plan(commands: Commands) -> None:
     for gone in ("--calibrate", "--rates", "--only"):
         parser.add_argument(gone, dest="gone", nargs="*", help=argparse.SUPPRESS)
     parser.set_defaults(run=_plan)
+
+
+def _add_datasheet(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "datasheet",
+        help="what each trained model has seen, as the BabyLM challenge asks",
+        description="Of each trained model: words an epoch by source, words seen, what other models wrote or chose of "
+        "it, and in which tracks of the BabyLM challenge it can be entered.",
+    )
+    add_run_options(parser)
+    parser.set_defaults(run=_datasheet)
 
 
 def _add_report(commands: Commands) -> None:
@@ -149,6 +161,14 @@ def _plan(arguments: argparse.Namespace) -> None:
             raise UsageError(f"--from {source}: there is no such home or table; give one that is there")
     for line in plan(config, sources):
         print(line)
+
+
+def _datasheet(arguments: argparse.Namespace) -> None:
+    from emogap.study.datasheet import data_sheets
+
+    config = config_from(arguments)
+    sheets = data_sheets(config)
+    print(*sheets or [f"no model is trained in {config.home.root}; run `emogap clm`"], sep="\n\n")
 
 
 def _report(arguments: argparse.Namespace) -> None:

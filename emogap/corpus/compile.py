@@ -51,6 +51,7 @@ _ARTICLES = {
     f"{RULE}articles": "2 (without headings, blank lines part them; no byte-order mark hides a heading; the level of "
     "the highest heading is theirs)"
 }
+_AVERAGES = {f"{RULE}averages": "2 (lines are documents too)"}
 
 
 def corpus(config: Config) -> Summary:
@@ -96,14 +97,14 @@ def _recipe(config: Config, own: Corpus) -> Recipe:
     chunks = {f"{path.parent.name}/{path.stem}": path for path in story_chunks(config, own)}
     factual = factual_files(config, own)
     wiki = {told_apart(f"factual/{source}", chunks, "file"): path for source, path in factual.items()}
-    more = {"lines": _lines_file(config)} if own.lines else {}
+    more = {"lines": _lines_file(config, own)} if own.lines else {}
     more |= {f"corpus {own.model_corpus}": _model_corpus(config, own)} if own.model_corpus else {}
     rules = _rules(own, chunks.values(), factual.values())
     return Recipe("corpus", chunks | wiki | more, config.flat_corpus(own), rules, config.seed)
 
 
-def _lines_file(config: Config) -> Path:
-    return config.home.require(config.home.filtered)
+def _lines_file(config: Config, own: Corpus) -> Path:
+    return config.home.require(config.home.lines if own.lines == "all" else config.home.filtered)
 
 
 def _model_corpus(config: Config, own: Corpus) -> Path:
@@ -116,7 +117,8 @@ def _rules(own: Corpus, chunks: Iterable[Path], factual: Iterable[Path]) -> dict
     question = f"a line that text_key once read otherwise: {EQUALITY_RULE}"
     odd = any(remembered(question, chunk, partial(_has_odd_line, chunk)) for chunk in chunks)
     equality = EQUALITY_RULE if odd else {}
-    return likeness | equality | (_ARTICLES if any(layout_of(path).is_new for path in factual) else {})
+    averages = _AVERAGES if own.lines is True else {}
+    return likeness | equality | averages | (_ARTICLES if any(layout_of(path).is_new for path in factual) else {})
 
 
 def _has_odd_line(chunk: Path) -> bool:
@@ -288,8 +290,9 @@ def _input_files(
     for path in story_chunks(config, own):
         yield _input_file(config, path, STORY), stories(path)
     if own.lines:
-        sources = None if model is None else set(model.loc[model["kind"] != FACTUAL, "source"])
-        yield _input_file(config, _lines_file(config), LINE), emotional_lines(_lines_file(config), sources)
+        every, path = own.lines == "all", _lines_file(config, own)
+        sources = None if model is None or every else set(model.loc[model["kind"] != FACTUAL, "source"])
+        yield _input_file(config, path, LINE), lines_of(path, sources, every)
     for source, path in factual_files(config, own).items():
         yield _input_file(config, path, FACTUAL, layout_of(path).name), _articles(source, path, own)
 
@@ -313,11 +316,13 @@ def stories(path: Path) -> Iterator[Document | str]:
         yield Document(row["id"], STORY, *where, story, row["text"]) if story else NO_TEXT
 
 
-def emotional_lines(path: Path, sources: Collection[str] | None) -> Iterator[Document | str]:
-    """The emotional lines as they are, of these sources where they are named; for another a reason."""
-    for row in stream_rows(path, PROCESSED, ["id", "source", "text", "emotion"]):
+def lines_of(path: Path, sources: Collection[str] | None, every: bool = False) -> Iterator[Document | str]:
+    """The emotional lines as they are, or ``every`` line that was kept, which has no emotion yet; of these sources
+    where they are named, for another a reason."""
+    for row in stream_rows(path, PROCESSED, ["id", "source", "text", *(() if every else ("emotion",))]):
         if sources is None or row["source"] in sources:
-            yield Document(row["id"], LINE, row["source"], row["id"], "", row["emotion"], row["text"], row["text"])
+            emotion = row.get("emotion", "")
+            yield Document(row["id"], LINE, row["source"], row["id"], "", emotion, row["text"], row["text"])
         else:
             yield OTHER_SOURCE
 

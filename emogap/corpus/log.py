@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from emogap.corpus.composition import DIMENSIONS, FACTUAL, STORY, TRAIN, VALIDATION, Pool
+from emogap.corpus.composition import DIMENSIONS, FACTUAL, LINE, STORY, TRAIN, VALIDATION, Pool
 from emogap.corpus.wiki import said_articles
 
 _ROW = (
@@ -87,14 +87,15 @@ def _file(file: InputFile) -> dict[str, Any]:
 
 def _averages(chosen: pd.DataFrame, files: list[InputFile]) -> dict[str, float | None]:
     """Words a sample; the last as the published corpus counted: every wiki file is one sample."""
-    words = chosen.groupby("kind")["words"].agg(["sum", "count"]).reindex([STORY, FACTUAL], fill_value=0)
-    (story_words, stories), (factual_words, articles) = words.to_numpy()
+    words = chosen.groupby("kind")["words"].agg(["sum", "count"]).reindex([STORY, FACTUAL, LINE], fill_value=0)
+    (story_words, stories), (factual_words, articles), (_, lines) = words.to_numpy()
+    every = words["sum"].sum()
     wiki_files = sum(file.kind == FACTUAL for file in files)
     return {
-        "words_per_document": _ratio(story_words + factual_words, stories + articles),
+        "words_per_document": _ratio(every, stories + articles + lines),
         "words_per_story": _ratio(story_words, stories),
         "words_per_article": _ratio(factual_words, articles),
-        "words_per_sample_wiki_files_whole": _ratio(story_words + factual_words, stories + wiki_files),
+        "words_per_sample_wiki_files_whole": _ratio(every, stories + wiki_files + lines),
     }
 
 

@@ -75,6 +75,17 @@ _ALL = (
     _babylm("10M"),
     _babylm("100M"),
     DataSet(
+        name="babylm-2026-10m",
+        title="BabyLM 2026, 10M words (strict-small), six sources, toxic lines taken out",
+        licence="that of each source, as the release of 2024 names them (CHILDES: TalkBank rules; BNC: fair dealing; "
+        "OpenSubtitles: open source; Gutenberg, Wikipedia, Switchboard: their own)",
+        repository=Repository(
+            "hub", "BabyLM-community/BabyLM-2026-Strict-Small", "c92ab16b4f08858304b0815706065b3354d8fc0a"
+        ),
+        folder="babylm_2026_10M",
+        files={"*.train.txt": "{name}"},
+    ),
+    DataSet(
         name="alpaca",
         title="Alpaca, cleaned: instruction, input, output",
         licence="CC BY 4.0 by its page (texts written by an OpenAI model, whose terms apply)",

@@ -61,7 +61,7 @@ def blimp_exhibits(config: Config, found: Measured, published: Path | None = Non
 
 
 def _accuracies(accuracies: "pd.DataFrame", group: str, drawn: str) -> Shown:
-    """Seen: a row a group, a column a model, ``84.0 [82, 86]``; below them the number of ties."""
+    """Seen: a row a group, a column a model, ``84.0 [82.1, 85.9]``; below them the number of ties."""
     caption = (
         "Accuracy on minimal pairs in percent: the share of pairs whose grammatical sentence is the likelier one; ties "
         f"count one half. 95 % intervals (Wilson's) {drawn}."

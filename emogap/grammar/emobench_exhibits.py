@@ -26,7 +26,7 @@ _VIEW = View(
     behind="verdict",
     marks={"above chance": "+", "at chance": "", "below chance": "-"},
 )
-"""A row a task and way, a column a model: ``31.2 [25, 38]``, with a plus above chance and a minus below it."""
+"""A row a task and way, a column a model: ``31 [25, 38]``, with a plus above chance and a minus below it."""
 _POSITIONS = View({"": 2})
 _WAYS = (
     "the choices listed in several orders or not listed, scored by their log-probability or by that per character of "

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from emogap.config import HubModel
+from emogap.controls import NEW
 from emogap.errors import ModelError
 from emogap.lm.attention_reach import bounds
 from emogap.lm.hub import settings_in, with_bases
@@ -93,6 +94,8 @@ def training_rules(base: HubModel, *, labels_first_token: bool, documents_share_
     ``labels_first_token``: a row's first token had a label. ``documents_share_rows``: documents that must not see each
     other stand in one row.
     """
+    if base.name.startswith(NEW):  # trained from scratch, which there was not before these rules
+        return {}
     model_type, architecture = _type_and_architecture(base)
     rules = {}
     # By the ending of its name, Trainer knows that a model's loss leaves a row's first token out.

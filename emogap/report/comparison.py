@@ -26,10 +26,9 @@ Read = Callable[[str], pd.DataFrame | None]
 PUBLISHED_PROFILE = "paper"
 MISSING = float("nan")
 _TEMPERATURE = re.compile(r"\btemperature=([\d.]+)")
-_DIGITS = {"": 2, "low": ".1f", "high": ".1f"}
 _VALUES = ("this run", "published", "difference")
-_LINES = View(_DIGITS)
-_GRAMMAR = View(_DIGITS | {"this run": ".1f"}, rows=("phenomenon",), columns="training", values=_VALUES)
+_LINES, _POINTS = View({"": 2}), View({"": 2, "published": ".2f", "difference": ".1f"})
+_GRAMMAR = View(_POINTS.digits, rows=("phenomenon",), columns="training", values=_VALUES)
 
 KINDS = {
     "data": ("process.raw_dirs", "corpus.factual", "rewrite.records", "respond.prompts", "blimp.data",
@@ -46,8 +45,10 @@ def compare(place: Place, read: Read) -> pd.DataFrame | None:
 
 
 def view(place: Place) -> View:
-    """How its comparison is shown."""
-    return _GRAMMAR if place.compared == "grammar" else _LINES
+    """How its comparison is shown: what is in points alike, with as many decimals in every row."""
+    if place.compared == "grammar":
+        return _GRAMMAR
+    return _POINTS if place.compared.startswith(("sentiment", "preference")) else _LINES
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def _story_words(read: Read) -> pd.DataFrame | None:
     ends = statistics[statistics["preset"] == "published-stories"].set_index(["group", "measure"])["value"]
     names = {"average_words": "average_words", "texts": "stories", "unique_words": "unique_words",
              "total_words": "total_words"}  # fmt: skip
-    return _long(
+    amounts = [theirs_name.replace("_", " ") for theirs_name in names.values() if theirs_name != "average_words"]
+    table = _long(
         (
             f"{method}: {theirs_name.replace('_', ' ')}",
             ours.loc[method, name],
@@ -116,6 +118,7 @@ def _story_words(read: Read) -> pd.DataFrame | None:
         for method in ours.index.intersection(theirs.index)
         for name, theirs_name in names.items()
     )
+    return _without_differences(table, table[""].str.endswith(tuple(f": {amount}" for amount in amounts)))
 
 
 def _rewrite_words(read: Read) -> pd.DataFrame | None:
@@ -148,7 +151,8 @@ def _composition(read: Read) -> pd.DataFrame | None:
         ("words of factual text", words.get("factual", 0), theirs["factual_words"]),
         ("words", words.sum(), theirs["words"]),
     ]
-    return _long((what, ours, MISSING, MISSING, known) for what, ours, known in rows)
+    table = _long((what, ours, MISSING, MISSING, known) for what, ours, known in rows)
+    return _without_differences(table, table[""] != rows[0][0])
 
 
 def _preference(read: Read) -> pd.DataFrame | None:
@@ -239,6 +243,11 @@ def _long(rows: Iterable[tuple[str, float, float, float, float]]) -> pd.DataFram
 def _beside(rows: Iterable[tuple], *names: str) -> pd.DataFrame:
     table = pd.DataFrame(list(rows), columns=[*names, "this run", "low", "high", "published"])
     return table.assign(difference=table["this run"] - table["published"])
+
+
+def _without_differences(table: pd.DataFrame, amounts: pd.Series) -> pd.DataFrame:
+    """Of amounts, which grow with a run: a smaller run's minus the published one says how large the run was."""
+    return table.assign(difference=table["difference"].mask(amounts))
 
 
 def _kind(key: str) -> str:

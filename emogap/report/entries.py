@@ -1,6 +1,8 @@
 """What is registered in a home, ready for a page, and the filling in of a page's template."""
 
 import base64
+import io
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +30,17 @@ class Entry:
     name: str
     """``<folder>/<kind>s/<name>``."""
     source: str
-    """Where its file lies, from the home."""
+    """Where its file lies, from the home: the numbers of a table as CSV, a figure as PDF."""
     cells: "Cells | None"
     image: str | None
     """The figure as a ``data:`` address, so that the page needs no other file."""
     inches: float
     """Width of the figure as it was drawn; 0 for a table."""
+
+    @property
+    def heading(self) -> str:
+        """How the caption begins, for a line of its own."""
+        return textwrap.shorten(self.exhibit.caption.partition(". ")[0].rstrip("."), 90, placeholder=" …")
 
 
 def render(template: str, **values: Any) -> str:
@@ -44,6 +51,7 @@ def render(template: str, **values: Any) -> str:
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["ticks"] = _ticks
+    environment.globals["colours"] = values.pop("colours", {})
     return environment.get_template(template).render(**values)
 
 
@@ -88,7 +96,7 @@ def _entry(home: Home, folder: Path, exhibit: Exhibit) -> Entry:
         exhibit=exhibit,
         anchor=f"{folder.name}-{exhibit.kind}-{exhibit.name}",
         name=f"{folder.name}/{exhibit.kind}s/{exhibit.name}",
-        source=home.relative(file),
+        source=home.relative(file.with_suffix(".csv" if exhibit.kind == "table" else ".pdf")),
         cells=to_cells(read_table(file), exhibit.view) if exhibit.kind == "table" else None,
         image=_data_address(file) if exhibit.kind == "figure" else None,
         inches=_inches(file) if exhibit.kind == "figure" else 0,
@@ -96,7 +104,13 @@ def _entry(home: Home, folder: Path, exhibit: Exhibit) -> Entry:
 
 
 def _data_address(png: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode()
+    """The same picture to the last dot, packed closer than a PNG can be: a page has dozens of them."""
+    from PIL import Image
+
+    packed = io.BytesIO()
+    with Image.open(png) as picture:
+        picture.convert("RGB").save(packed, "WEBP", lossless=True, quality=20, method=1)
+    return "data:image/webp;base64," + base64.b64encode(packed.getvalue()).decode()
 
 
 def _inches(png: Path) -> float:

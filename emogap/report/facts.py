@@ -1,12 +1,16 @@
 """What was run, told from a home's manifests and settings: stages, models, data, files. Table 1 of the study."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emogap.config import Config
 from emogap.fetch.registry import DATA_SETS
 from emogap.paths import Home, from_root
 from emogap.store.artefacts import home_manifests, made_fingerprint
 from emogap.study.state import StageState
+from emogap.train.models import study_models
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HASH_CHARACTERS = 16
 
@@ -31,6 +35,19 @@ def stage_row(state: StageState) -> tuple[str, ...]:
 def readable_time(stamp: str) -> str:
     """A manifest's time (ISO 8601, UTC) as people read it."""
     return stamp.replace("T", " ").removesuffix("+00:00")
+
+
+def in_one_line(config: Config, sizes: "pd.DataFrame", manifests: list[dict[str, Any]]) -> str:
+    """What was run: profile, models, texts, device, time."""
+    known = sizes.dropna(subset="this run")
+    texts = ", ".join(f"{count:,} {what}" for what, count in zip(known[""], known["this run"], strict=True))
+    bases = ", ".join(model.name for model in config.bases.values())
+    measured = f"{len({model.name for model in study_models(config)})} models from {bases}"
+    machines = "; ".join(sorted({manifest.get("machine", "a machine not recorded") for manifest in manifests}))
+    took = f"{sum(manifest['seconds'] for manifest in manifests) / 60:,.0f} minutes of work on {machines}"
+    begun = readable_time(min((manifest["started"] for manifest in manifests), default=""))[:10]
+    parts = [f"Profile {config.profile}, seed {config.seed}", measured, texts, *([took, begun] if manifests else [])]
+    return " · ".join(part for part in parts if part)
 
 
 def models(config: Config, theirs: Config, manifests: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:

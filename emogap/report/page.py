@@ -1,11 +1,14 @@
-"""The report: one self-contained page, the study's tables and figures in its order, beside the published numbers.
+"""The report: one self-contained page that answers first, then shows the study in its order, a question a section.
 
-It draws on what stages registered and counted, and on ``published.toml``; it measures nothing.
+It draws on what stages registered and counted, on the texts that they wrote, and on ``published.toml``; it measures
+nothing.
 """
 
 import json
+from base64 import b64encode
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from emogap.config import Config, load_config
@@ -15,19 +18,18 @@ from emogap.published import PublishedTable, published
 from emogap.report import facts
 from emogap.report.entries import HERE, Entry, exhibit_file, exhibit_folders, home_entries, reader, render
 from emogap.report.pair import report_pair
-from emogap.report.study_order import EFFECT, PLACES, Place, place_of
+from emogap.report.study_order import PLACES, Place, place_of
 from emogap.store.artefacts import Draft, Recipe, home_manifests, package_versions, sha256_text
 from emogap.store.exhibits import CAPTIONS, exhibits
 from emogap.store.pieces import Piece, Summary, run
-from emogap.study.stages import STAGES, Stage
 from emogap.study.state import StageState, inspect_all
-from emogap.train.models import are_controlled, comparisons, separated
 
 if TYPE_CHECKING:
     from emogap.report.comparison import Difference
     from emogap.report.tables import Cells
+    from emogap.report.texts import Deck
 
-TEMPLATES = ("report.html.j2", "report_parts.html.j2")
+TEMPLATES = ("report.html.j2", "report_parts.html.j2", "report.js")
 KINDS = ("data", "size", "method")
 """Kinds of difference to the published set-up, in the order in which they are said."""
 
@@ -53,14 +55,17 @@ class Filled:
     comparison: "Cells | None"
     differs: dict[str, list[str]] = field(default_factory=dict)
     """Kind of difference to the published set-up (data, size, method) → names of settings."""
+    deck: "Deck | None" = None
+    templates: list[tuple[str, str, str]] = field(default_factory=list)
+    """(method or version, file, text) of prompts."""
 
+    @property
+    def open(self) -> list[Entry]:
+        return [entry for entry in self.entries if self.place.is_open(entry.name)]
 
-@dataclass(frozen=True)
-class Beyond:
-    """What a stage registered that the published study does not have."""
-
-    stage: Stage
-    entries: list[Entry]
+    @property
+    def folded(self) -> list[Entry]:
+        return [entry for entry in self.entries if not self.place.is_open(entry.name)]
 
 
 def report_pieces(config: Config) -> list[Piece]:
@@ -96,7 +101,8 @@ def _make(config: Config, draft: Draft) -> None:
 
 
 def _page(config: Config, states: list[StageState], entries: list[Entry]) -> str:
-    from emogap.report import comparison
+    from emogap.report import comparison, texts
+    from emogap.report.answer import answer
     from emogap.report.tables import to_cells
     from emogap.study import workflow
 
@@ -104,28 +110,32 @@ def _page(config: Config, states: list[StageState], entries: list[Entry]) -> str
     theirs = load_config(comparison.PUBLISHED_PROFILE, config.home.root)
     boxes, arrows = workflow.workflow(states)
     differences = comparison.differences(config)
+    sizes = comparison.sizes(states)
+    effect, *places = _places(config, states, entries, differences)
+    script = (HERE / TEMPLATES[2]).read_text(encoding="utf-8")
     return render(
         TEMPLATES[0],
         config=config,
-        places=_places(config, states, entries, differences),
-        beyond=_beyond(entries),
+        script=script,
+        script_sha=b64encode(sha256(script.encode()).digest()).decode(),
+        colours=texts.colours(config),
+        sentences=answer(config, reader(config.home)),
+        in_one_line=facts.in_one_line(config, sizes, manifests),
+        effect=effect,
+        places=places,
+        beyond=[entry for entry in entries if place_of(entry.name) is None],
         boxes=boxes,
         arrows=arrows,
         drawing=workflow,
-        sizes=to_cells(comparison.sizes(states)),
-        differences=differences,
+        sizes=to_cells(sizes),
         difference_rows=[(d.kind, d.key, d.ours, d.theirs) for d in differences],
         models=facts.models(config, theirs, manifests),
         trained=[(s.name, s.parent, s.task, s.data, s.control_of) for s in config.strategies],
-        unseparated=separated(comparisons(config)),
         data=facts.data(config, theirs),
         files=facts.read_from_outside(config.home),
         runs=[facts.stage_row(state) for state in states],
         empty=[(state.stage.name, line) for state in states for line in state.empty],
-        started=facts.readable_time(min((m["started"] for m in manifests), default="")),
-        machines=sorted({m.get("machine", "not recorded") for m in manifests}),
         commits=sorted({(m["git_commit"] or "outside git")[:12] for m in manifests}),
-        seconds=sum(m["seconds"] for m in manifests),
         packages=package_versions(),
         cost=PublishedCells(published("cost"), to_cells(published("cost").frame())),
     )
@@ -136,13 +146,12 @@ def _places(
 ) -> list[Filled]:
     from emogap.report.comparison import compare, view
     from emogap.report.tables import to_cells
+    from emogap.report.texts import decks, templates
 
     state_of = {state.stage.name: state for state in states}
-    read = reader(config.home)
+    read, cards, prompts = reader(config.home), decks(config), templates(config)
     filled = []
     for place in PLACES:
-        if place is EFFECT and not are_controlled(comparisons(config)):
-            continue
         own = sorted((e for e in entries if place_of(e.name) is place), key=lambda e: place.rank(e.name))
         compared = compare(place, read)
         state = state_of[place.stages[0]]
@@ -155,6 +164,8 @@ def _places(
                 [PublishedCells(published(key), to_cells(published(key).frame())) for key in place.published],
                 None if compared is None else to_cells(compared, view(place)),
                 _differs(place, differences),
+                cards.get(place.anchor),
+                prompts.get(place.anchor, []),
             )
         )
     return filled
@@ -170,17 +181,6 @@ def _place_state(state: StageState, own: list[Entry]) -> str:
     if not own:
         return "missing"
     return "incomplete" if state.state == "missing" else state.state
-
-
-def _beyond(entries: list[Entry]) -> list[Beyond]:
-    rest = [entry for entry in entries if place_of(entry.name) is None]
-    sections = []
-    for stage in STAGES:
-        own = [entry for entry in rest if entry.name.startswith(f"{stage.folder}/")]
-        rest = [entry for entry in rest if entry not in own]
-        if own:
-            sections.append(Beyond(stage, own))
-    return sections
 
 
 def _manifests_sha(home: Home) -> str:

@@ -1,4 +1,4 @@
-"""The published study's tables and figures in its order, as data: which exhibits of a run stand in which place."""
+"""The study in its order, a question a place, as data: which exhibits of a run answer it, which are folded behind."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -6,14 +6,17 @@ from fnmatch import fnmatchcase
 
 @dataclass(frozen=True)
 class Place:
-    """One place of the study: its title, what of a run is shown there, and what that is held against."""
+    """One place of the study: its question, what of a run is shown there, and what that is held against."""
 
     anchor: str
     title: str
     stages: tuple[str, ...]
     """Whose work is shown; the first one's state is the place's."""
-    exhibits: tuple[str, ...]
-    """``<folder>/tables/<name>`` or ``<folder>/figures/<name>``, also as shell patterns, in the order of the page."""
+    open: tuple[str, ...]
+    """What answers it: ``<folder>/tables/<name>`` or ``<folder>/figures/<name>``, also as shell patterns, in the order
+    of the page."""
+    folded: tuple[str, ...] = ()
+    """What stands one click behind, likewise."""
     published: tuple[str, ...] = ()
     """Keys of ``published.toml`` that are shown here, whether or not the run has something to hold against them."""
     compared: str = ""
@@ -27,9 +30,17 @@ class Place:
     how: str = ""
     """What to do where there is nothing yet; empty: run the stage."""
 
+    @property
+    def exhibits(self) -> tuple[str, ...]:
+        return self.open + self.folded
+
     def holds(self, name: str) -> bool:
         """Whether the exhibit ``<folder>/<kind>s/<name>`` has its place here."""
         return any(fnmatchcase(name, pattern) for pattern in self.exhibits)
+
+    def is_open(self, name: str) -> bool:
+        """Whether it is seen before anything is clicked."""
+        return any(fnmatchcase(name, pattern) for pattern in self.open)
 
     def rank(self, name: str) -> int:
         """Where in the place an exhibit stands: that of the first pattern that fits."""
@@ -47,71 +58,80 @@ _NOT_PUBLISHED = (
     "in sequence changed from it, in points, stands beside what they changed in the published gpt2-medium."
 )
 
+_ANALYSIS, _LENS = "quantitative_analysis", "model_analysis"
+
 EFFECT = Place(
-    "effect", "What emotion did", ("evaluate", "clm", "sft"),
-    ("quantitative_analysis/figures/effects", "quantitative_analysis/tables/effects"),
+    "effect", "What came out", ("evaluate", "clm", "sft"),
+    (f"{_ANALYSIS}/figures/effects",), (f"{_ANALYSIS}/tables/effects",),
     remark="The published study had no controls: its numbers are models against their bases.",
 )  # fmt: skip
-"""Before all others, where models have controls; without them the page says that there are none."""
+"""The first screen."""
 PLACES: tuple[Place, ...] = (
     EFFECT,
     Place(
-        "lines", "The text and its emotional lines", ("process",),
-        ("processed_data/tables/cleaning", "processed_data/figures/emotions_by_source"),
+        "lines", "Which lines of the text are emotional?", ("process",),
+        ("processed_data/figures/emotions_by_source", "processed_data/tables/cleaning"),
+        ("processed_data/tables/emotions_by_source",),
         published=("filtered_lines",),
         shaped_by=("process.raw_dirs", "process.classifier", "process.threshold", "process.min_words"),
     ),
     Place(
-        "composition", "Composition of the corpus", ("corpus", "augment"),
-        ("babylm_pretrain_corpus/figures/composition", "babylm_pretrain_corpus/tables/composition",
-         "babylm_pretrain_corpus/tables/corpora", "babylm_pretrain_corpus/figures/composition_*",
-         "babylm_pretrain_corpus/tables/composition_*"),
+        "methods", "What does the writer make of a line? (Tables 7 to 13)", ("augment",),
+        ("babylm_augment/figures/story_outcomes", "babylm_augment/figures/story_emotions"),
+        ("babylm_augment/tables/story_*", "babylm_augment/*/grid_*"),
+        shaped_by=_STORIES,
+        remark="The published texts are not shipped; `emogap fetch published` brings all 49,647.",
+    ),
+    Place(
+        "versions", "What becomes of an answer that is rewritten? (Tables 7 to 13)", ("rewrite",),
+        ("alpaca-instruction/figures/rewrite_outcomes",),
+        ("alpaca-instruction/tables/rewrite_*", "alpaca-instruction/*/grid_*"),
+        shaped_by=_REWRITES,
+        remark="The published texts are not shipped; `emogap fetch published` brings them.",
+    ),
+    Place(
+        "composition", "What is the corpus made of?", ("corpus", "augment"),
+        ("babylm_pretrain_corpus/figures/composition",),
+        ("babylm_pretrain_corpus/tables/composition", "babylm_pretrain_corpus/tables/corpora",
+         "babylm_pretrain_corpus/figures/composition_*", "babylm_pretrain_corpus/tables/composition_*"),
         published=("composition", "corpus_10m"), compared="composition",
         shaped_by=(*_STORIES, "corpus.factual", "corpus.words"),
         remark="Published, each wiki file was one sample; here an article is a document.",
     ),
     Place(
-        "table-2", "Words of the stories (Table 2)", ("babylm-stats", "augment"),
-        ("prompt_analysis_babylm/tables/word_counts", "babylm_augment/tables/grid_words"),
-        published=("story_statistics", "story_counts"), compared="story_words", shaped_by=_STORIES,
-        remark="Totals and different words grow with the number of stories; only the average can be compared as it is. "
-        "The published methods did not write from the same sources.",
+        "curves", "Did the models learn it?", ("clm", "sft"),
+        ("models/figures/curves_*", "models/tables/training_*"), ("models/tables/history_*",), shaped_by=_TRAINING,
     ),
     Place(
-        "table-3", "Words of the rewrites (Table 3)", ("alpaca-stats", "rewrite"),
-        ("prompt_analysis/tables/word_counts", "alpaca-instruction/tables/grid_words"),
-        published=("rewrite_statistics",), compared="rewrite_words", shaped_by=_REWRITES,
-        remark="The published rows are three temperatures of one prompt, those of a run its prompt versions; what can "
-        "be held against them is a grid over these (`emogap grid --stage rewrite --vary temperature=0.3,0.9,1.2`).",
-    ),
-    Place(
-        "methods", "One line, every method (Tables 7 to 13)", ("augment",),
-        ("babylm_augment/tables/story_examples", "babylm_augment/tables/grid_one_line"), shaped_by=_STORIES,
-        remark="The published texts are not shipped; `emogap fetch published` brings all 49,647.",
-    ),
-    Place(
-        "versions", "One record, every version (Tables 7 to 13)", ("rewrite",),
-        ("alpaca-instruction/tables/rewrite_examples", "alpaca-instruction/tables/grid_one_line"), shaped_by=_REWRITES,
-        remark="The published texts are not shipped; `emogap fetch published` brings them.",
-    ),
-    Place(
-        "table-4", "People's preference (Table 4)", ("evaluate",),
-        ("quantitative_analysis/*/preference", "quantitative_analysis/tables/preference_raters"),
-        published=("preference",), compared="preference", shaped_by=_ANSWERS,
-        how="ask people: `emogap questionnaire build`, then `emogap questionnaire analyse FILE.csv…`",
-    ),
-    Place(
-        "table-5", "Emotion of the answers, by group (Table 5)", ("evaluate", "clm", "sft"),
-        ("quantitative_analysis/tables/sentiment_change_groups", "quantitative_analysis/tables/sentiment_length",
-         "quantitative_analysis/tables/sentiment_judges", "quantitative_analysis/figures/sentiment_groups",
-         "quantitative_analysis/tables/sentiment_groups"),
+        "table-5", "Are the answers more emotional? (Table 5)", ("evaluate", "clm", "sft"),
+        (f"{_ANALYSIS}/figures/sentiment_groups",),
+        (f"{_ANALYSIS}/tables/sentiment_groups", f"{_ANALYSIS}/tables/sentiment_change_groups",
+         f"{_ANALYSIS}/tables/sentiment_judges", f"{_ANALYSIS}/tables/sentiment_length",
+         f"{_ANALYSIS}/tables/sentiment_conditions", f"{_ANALYSIS}/tables/sentiment_shuffled",
+         f"{_ANALYSIS}/tables/classifier_agreement", f"{_ANALYSIS}/tables/other_grouping_groups"),
         published=("sentiment_groups",), compared="sentiment_groups", beside=_NOT_PUBLISHED,
         shaped_by=(*_ANSWERS, *_TRAINING),
         remark="How the published answers were decoded is not known, and their judge also chose the training text.",
     ),
     Place(
-        "table-6", "Grammar (Table 6)", ("evaluate", "clm", "sft"),
-        ("quantitative_analysis/tables/blimp_accuracy", "quantitative_analysis/tables/blimp_beside_published"),
+        "table-17", "Which emotions? (Tables 16 and 17)", ("evaluate", "clm", "sft"),
+        (f"{_ANALYSIS}/figures/sentiment_change",),
+        (f"{_ANALYSIS}/tables/sentiment_emotions", f"{_ANALYSIS}/tables/sentiment_change_emotions",
+         f"{_ANALYSIS}/tables/other_grouping_emotions", f"{_ANALYSIS}/*/asked_and_found*"),
+        published=("sentiment_emotions", "sentiment_earlier_run"), compared="sentiment_emotions",
+        beside=_NOT_PUBLISHED, shaped_by=(*_ANSWERS, *_TRAINING),
+        remark="The earlier run, over seven emotions, is not the one of Table 17 and stands here for orientation.",
+    ),
+    Place(
+        "table-4", "Which answers do people prefer? (Table 4)", ("evaluate",),
+        (f"{_ANALYSIS}/figures/preference",), (f"{_ANALYSIS}/tables/preference*",),
+        published=("preference",), compared="preference", shaped_by=_ANSWERS,
+        how="ask people: `emogap questionnaire build`, then `emogap questionnaire analyse FILE.csv…`",
+    ),
+    Place(
+        "table-6", "What did it cost in grammar? (Tables 6 and 15)", ("evaluate", "clm", "sft"),
+        (f"{_ANALYSIS}/figures/blimp_differences", f"{_ANALYSIS}/tables/blimp_beside_published"),
+        (f"{_ANALYSIS}/tables/blimp_accuracy", f"{_ANALYSIS}/*/blimp_*"),
         published=("blimp",), compared="grammar",
         beside="This base was not published, so what each training changed from it, in points, stands beside what it "
         "changed in the published gpt2.",
@@ -119,29 +139,39 @@ PLACES: tuple[Place, ...] = (
         remark="The published items are BabyLM 2023's filtered ones, 57,812 pairs; other items give other numbers.",
     ),
     Place(
-        "tables-15-17", "Details: grammar by phenomenon, emotion by emotion (Tables 15 to 17)",
-        ("evaluate", "clm", "sft"),
-        ("quantitative_analysis/figures/blimp_differences", "quantitative_analysis/tables/blimp_differences",
-         "quantitative_analysis/figures/sentiment_change", "quantitative_analysis/tables/sentiment_change_emotions",
-         "quantitative_analysis/tables/sentiment_emotions"),
-        published=("sentiment_emotions", "sentiment_earlier_run"), compared="sentiment_emotions",
-        beside=_NOT_PUBLISHED, shaped_by=(*_ANSWERS, "blimp.data", *_TRAINING),
-        remark="The earlier run, over seven emotions, is not the one of Table 17 and stands here for orientation.",
+        "language", "What did it cost in plain language?", ("evaluate", "clm", "sft"),
+        (f"{_ANALYSIS}/figures/language",), (f"{_ANALYSIS}/tables/language",),
     ),
     Place(
-        "figures-3-4", "Inside the models (Figures 3 and 4)", ("lens", "clm", "sft"),
-        ("model_analysis/figures/lens_*",), shaped_by=("bases", "lens.sentences", "lens.models", *_TRAINING),
+        "understanding", "Do the models understand emotions?", ("evaluate", "clm", "sft"),
+        (f"{_ANALYSIS}/figures/emobench_accuracy",), (f"{_ANALYSIS}/*/emobench_*",),
+    ),
+    Place(
+        "figures-3-4", "Where in the models does it come up? (Figures 3 and 4)", ("lens", "clm", "sft"),
+        (f"{_LENS}/figures/by_layer",), (f"{_LENS}/figures/emotion_*", f"{_LENS}/tables/*", f"{_LENS}/figures/*"),
+        shaped_by=("bases", "lens.sentences", "lens.models", *_TRAINING),
         remark="The published figures show one sentence, which is not in the project's own list; it stands in the "
         "study's report, which `emogap fetch published` brings, and goes to `emogap lens --text`.",
     ),
     Place(
-        "curves", "Training curves", ("clm", "sft"),
-        ("models/figures/curves_*", "models/tables/training_*"), shaped_by=_TRAINING,
+        "table-2", "What are the stories like? (Table 2)", ("babylm-stats", "augment"),
+        ("prompt_analysis_babylm/figures/profile",),
+        ("prompt_analysis_babylm/tables/word_counts", "prompt_analysis_babylm/*"),
+        published=("story_statistics", "story_counts"), compared="story_words", shaped_by=_STORIES,
+        remark="Totals and different words grow with the number of stories; only the average can be compared as it is. "
+        "The published methods did not write from the same sources.",
+    ),
+    Place(
+        "table-3", "What are the rewrites like? (Table 3)", ("alpaca-stats", "rewrite"),
+        ("prompt_analysis/figures/profile",), ("prompt_analysis/tables/word_counts", "prompt_analysis/*"),
+        published=("rewrite_statistics",), compared="rewrite_words", shaped_by=_REWRITES,
+        remark="The published rows are three temperatures of one prompt, those of a run its prompt versions; what can "
+        "be held against them is a grid over these (`emogap grid --stage rewrite --vary temperature=0.3,0.9,1.2`).",
     ),
 )  # fmt: skip
-"""All places that are filled by stages. The workflow and Table 1 stand before them and are made by the page."""
+"""All places that are filled by stages. Which models and data were used stands behind them and is made by the page."""
 
 
 def place_of(name: str) -> Place | None:
-    """The place of an exhibit ``<folder>/<kind>s/<name>``; None if it goes beyond the study."""
+    """The place of an exhibit ``<folder>/<kind>s/<name>``; None if none has it, as of a measurement of one's own."""
     return next((place for place in PLACES if place.holds(name)), None)

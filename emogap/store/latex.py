@@ -3,7 +3,7 @@
 import re
 from typing import TYPE_CHECKING
 
-from emogap.store.views import View, are_numbers, cells
+from emogap.store.views import View, are_numbers, balanced, cells
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,19 +75,10 @@ def _parts(shown: "pd.DataFrame") -> list[list[str]]:
         if keys and not (names_rows and sum(map(widths.get, [*keys, name])) <= LINE - WRAPPED / 2):
             break
         keys.append(name)
-    parts, room = _packed(keys, widths, LINE), LINE
-    while room > 1 and len(closer := _packed(keys, widths, room - 1)) == len(parts):
-        parts, room = closer, room - 1
-    return parts
-
-
-def _packed(keys: list[str], widths: dict[str, int], room: int) -> list[list[str]]:
-    parts = [[*keys]]
-    for name in list(widths)[len(keys) :]:
-        if parts[-1] != keys and sum(map(widths.get, [*parts[-1], name])) > room:
-            parts.append([*keys])
-        parts[-1].append(name)
-    return parts
+    others = list(widths)[len(keys) :]
+    room = LINE - sum(widths[name] for name in keys)
+    groups = balanced([widths[name] for name in others], room) or [[]]
+    return [[*keys, *(others[place] for place in group)] for group in groups]
 
 
 def _tabular(shown: "pd.DataFrame", title: str | None = None) -> str:

@@ -1,13 +1,14 @@
 """One look for all figures: the same colour for the same thing everywhere, readable in grey and when printed small."""
 
 import textwrap
-from collections.abc import Iterable
-
-import matplotlib.pyplot as plt
-import seaborn as sns
-from matplotlib.figure import Figure
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+from zlib import crc32
 
 from emogap.emotions import LABELS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Okabe & Ito (2008): told apart by colour-blind readers. Base models are grey, what was trained on them has a hue.
 _BLACK, _GREY, _BLUE, _ORANGE, _GREEN, _RED, _SKY, _PINK = (
@@ -38,22 +39,30 @@ _SIZES = (
 
 
 def model_colours(models: Iterable[str], bases: Iterable[str]) -> dict[str, str]:
-    """Model → colour: grey for a base, one hue for each kind of training, whatever the base."""
+    """Model → colour: grey for a base, one hue for each kind of training, whatever the base and whichever other models
+    are shown beside it."""
     bases = sorted(bases, key=len, reverse=True)
-    colours: dict[str, str] = {}
-    for model in models:
-        base = next((b for b in bases if model == b or model.startswith(b + "-")), model)
-        suffix = model[len(base) + 1 :].split(".s")[0]
-        if not suffix:
-            colours[model] = _GREY
-        else:
-            taken = list(dict.fromkeys(m[len(base) + 1 :] for m in colours))
-            colours[model] = _SUFFIX_COLOURS.get(suffix, SPARE_COLOURS[len(taken) % len(SPARE_COLOURS)])
-    return colours
+    kinds = {model: _kind_of_training(model, bases) for model in models}
+    spare: dict[str, str] = {}
+    for kind in kinds.values():
+        if kind and kind not in _SUFFIX_COLOURS and kind not in spare:
+            first = crc32(kind.encode())
+            turns = [SPARE_COLOURS[(first + turn) % len(SPARE_COLOURS)] for turn in range(len(SPARE_COLOURS))]
+            spare[kind] = next((colour for colour in turns if colour not in spare.values()), turns[0])
+    colours = {"": _GREY} | _SUFFIX_COLOURS | spare
+    return {model: colours[kind] for model, kind in kinds.items()}
 
 
-def nothing_figure(said: str) -> Figure:
+def _kind_of_training(model: str, bases: Sequence[str]) -> str:
+    """What stands behind the base in a model's name; the whole name of one that comes from none of them."""
+    base = next((b for b in bases if model == b or model.startswith(b + "-")), "" if bases else model)
+    return model[len(base) :].removeprefix("-").split(".s")[0]
+
+
+def nothing_figure(said: str) -> "Figure":
     """What stands where there is nothing to draw: the sentence that says so."""
+    import matplotlib.pyplot as plt
+
     use_style()
     text = textwrap.fill(said, 88)
     figure = plt.figure(figsize=(7.2, 0.5 + 0.22 * (1 + text.count("\n"))))
@@ -64,6 +73,9 @@ def nothing_figure(said: str) -> Figure:
 
 def use_style() -> None:
     """Set fonts, grid and sizes for every figure drawn afterwards."""
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
     sns.set_theme(context="paper", style="whitegrid")
     plt.rcParams.update(dict.fromkeys(_SIZES, TYPE))
     plt.rcParams.update({"figure.dpi": 100, "axes.titlelocation": "left"})

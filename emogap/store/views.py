@@ -3,7 +3,8 @@
 The report, the notebooks, the command line and the LaTeX files (``store/latex.py``) show a table through ``cells``.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from numbers import Integral, Real
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 MISSING = "–"
+_MOST_DECIMALS = 5
 
 
 @dataclass(frozen=True)
@@ -60,20 +62,43 @@ def told_apart(name: str, fixed: Collection[str], kind: str) -> str:
 def cells(table: "pd.DataFrame", view: View | None = None) -> "pd.DataFrame":
     """The table as people read it, all cells texts: a value with the ends of its interval, a dash for what is missing.
 
-    Three columns ``x, x_low, x_high`` (or ``x, low, high``) become one, ``84.0 [82, 86]``.
+    Three columns ``x, x_low, x_high`` (or ``x, low, high``) become one, ``84 [77, 91]``, rounded to what the interval
+    supports (``_decimals``); digits of the view bound that, they add none.
     """
     import pandas as pd
 
     view = view or View()
     shown = {name: [_number(value, view, name) for value in table[name]] for name in table}
     texts = pd.DataFrame(shown, index=table.index, dtype=object)
-    for name, *ends in _estimates(table):
-        texts[name] += [_interval(pair, view, ends) for pair in table[ends].to_numpy()]
-        texts = texts.drop(columns=ends)
+    for three in _estimates(table):
+        values = _with_intervals(table[list(three)].to_numpy(dtype=float), view, three)
+        texts[three[0]] = pd.Series(values, texts.index, dtype=object)
+        texts = texts.drop(columns=list(three[1:]))
     if view.behind:
         behind = [view.marks.get(text, text) for text in texts[view.behind]]
         texts[view.values[0]] = (texts[view.values[0]] + " " + behind).str.rstrip()
     return _wide(texts, view) if view.rows else texts
+
+
+def balanced(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Places of things that go side by side, in as few groups as find room and these about equally wide, so that none
+    is left over alone; what finds no room has a group of its own."""
+
+    def packed(room: int) -> list[list[int]]:
+        groups: list[list[int]] = []
+        taken = room + 1
+        for place, width in enumerate(widths):
+            if taken + width > room:
+                groups.append([])
+                taken = 0
+            groups[-1].append(place)
+            taken += width
+        return groups
+
+    groups = packed(room)
+    while room > 1 and len(closer := packed(room - 1)) == len(groups):
+        groups, room = closer, room - 1
+    return groups
 
 
 def intervals(table: "pd.DataFrame") -> dict[str, tuple[str, str]]:
@@ -83,7 +108,7 @@ def intervals(table: "pd.DataFrame") -> dict[str, tuple[str, str]]:
 
 def are_numbers(texts: "pd.Series") -> bool:
     """Whether all cells of a column are numbers, or dashes for such."""
-    return bool(texts.str.match(r"^([-−\d.,]+(e[-+]\d+)?( \[.*\])?|-?inf|–)$").all())
+    return bool(texts.str.match(r"^([-−\d.,]+(e[-+]\d+)?( \[.*\])?( [-+])?|-?inf|–)$").all())
 
 
 def _estimates(table: "pd.DataFrame") -> Iterator[tuple[str, str, str]]:
@@ -98,9 +123,38 @@ def _estimates(table: "pd.DataFrame") -> Iterator[tuple[str, str, str]]:
             yield three
 
 
-def _interval(ends: "np.ndarray", view: View, names: list[str]) -> str:
-    shown = [_number(end, view, name, ".3g") for end, name in zip(ends, names, strict=True)]
-    return "" if MISSING in shown else f" [{', '.join(shown)}]"
+def _with_intervals(numbers: "np.ndarray", view: View, names: tuple[str, str, str]) -> list[str]:
+    """A text a row of (value, low, high). In a column of one size, whose rows differ by a decimal at most, all have as
+    many as the narrowest interval supports, so that numbers stand below each other."""
+    supported = [_decimals(high - low, view.digits.get(names[0], view.digits.get(""))) for _, low, high in numbers]
+    known = [decimals for decimals in supported if decimals is not None]
+    if known and max(known) - min(known) <= 1:
+        supported = [max(known)] * len(supported)
+    return [_estimate(row, view, names, decimals) for row, decimals in zip(numbers, supported, strict=True)]
+
+
+def _decimals(width: float, digits: int | str | None) -> int | None:
+    """The decimals that an interval of that width supports: two significant digits of its half, and at most what a view
+    asks for. None where that tells nothing: no interval, one without a width, a number too small to be written out."""
+    if not 0 < width < math.inf or (isinstance(digits, str) and not digits.endswith("f")):
+        return None
+    supported = max(0, 1 - math.floor(math.log10(width / 2)))
+    most = int(digits.strip(",.f") or 6) if isinstance(digits, str) else digits
+    supported = supported if most is None else min(supported, most)
+    return supported if supported <= _MOST_DECIMALS else None
+
+
+def _estimate(numbers: "np.ndarray", view: View, names: tuple[str, str, str], decimals: int | None) -> str:
+    import numpy as np
+
+    if decimals is None:
+        value = _number(numbers[0], view, names[0])
+        ends = [_number(end, view, name, ".3g") for end, name in zip(numbers[1:], names[1:], strict=True)]
+    else:
+        while numbers[1] * numbers[2] > 0 and 0 in np.round(numbers[1:], decimals) and decimals < _MOST_DECIMALS:
+            decimals += 1  # an interval that leaves out zero is not shown as one that ends there
+        value, *ends = (MISSING if math.isnan(n) else f"{round(n, decimals) + 0.0:,.{decimals}f}" for n in numbers)
+    return value if MISSING in ends else f"{value} [{', '.join(ends)}]"
 
 
 def _number(value: Any, view: View, column: str, general: str = ".4g") -> str:

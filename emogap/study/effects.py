@@ -18,12 +18,15 @@ from emogap.text.statistics import holm_by
 from emogap.train.models import CONTROLLED, CORRECTED, compared, comparisons, separated, study_models
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 POSITIVE, PAIRS = "positive answers", "minimal pairs"
 _QUESTIONS = ("EA", "EU-both")
 _COLUMNS = ["comparison", "model", "against", "measure", "change", "low", "high", "p"]
 _ORDER = 58
+_ABREAST = 2
+"""Panels side by side: what can be read on half a page."""
 _VIEW = View({"change": 2, "low": 2, "high": 2, "p": ".3g", "p_holm": ".3g"})
 
 
@@ -48,7 +51,7 @@ def _shown(config: Config) -> Iterator[Shown]:
         f"{compared(comparisons(config))}; paired tests, p also corrected {CORRECTED}.{separated(comparisons(config))}"
     )
     yield Exhibit("effects", "table", caption, _ORDER, view=_VIEW), table
-    alt = "A panel a measure, a row a comparison, points with intervals around a zero line."
+    alt = "A panel a measure, a row a comparison, points with intervals around a zero line, filled where that is out."
     yield Exhibit("effects", "figure", caption, _ORDER, alt=alt), effects_figure(table)
 
 
@@ -75,35 +78,56 @@ def effects(config: Config) -> pd.DataFrame:
 
 
 def effects_figure(table: pd.DataFrame) -> "Figure":
-    """A panel a measure, a row a comparison, those against controls on top; from ``effects``, all of it or a part."""
+    """A panel a measure, a row a comparison in its model's colour, those against controls on top; from ``effects``, all
+    of it or a part."""
     import matplotlib.pyplot as plt
 
-    from emogap.store.style import use_style
+    from emogap.store.style import model_colours, use_style
 
     use_style()
     measures = list(dict.fromkeys(table["measure"]))
     rows = list(dict.fromkeys(table[["comparison", "model", "against"]].itertuples(index=False, name=None)))
-    size = (2.3 * len(measures) + 3.6, 0.3 * len(rows) + 1.3)
-    figure, panels = plt.subplots(1, len(measures), figsize=size, sharey=True, squeeze=False)
-    for axes, measure in zip(panels[0], measures, strict=True):
+    bases = list(dict.fromkeys(other for kind, _, other in rows if kind != CONTROLLED))
+    base = bases[0] if len(bases) == 1 else ""
+    colours = model_colours([model for _, model, _ in rows], bases)
+    shape = (-(-len(measures) // _ABREAST), min(len(measures), _ABREAST))
+    size = (2.5 * shape[1] + 2.2, (0.21 * len(rows) + 0.8) * shape[0] + 0.3)
+    figure, panels = plt.subplots(*shape, figsize=size, sharey=True, squeeze=False)
+    for axes, measure in zip(panels.flat, measures, strict=False):
         part = table[table["measure"] == measure].set_index(["comparison", "model", "against"]).reindex(rows)
-        colours = ["#d55e00" if kind == CONTROLLED else "0.55" for kind, *_ in rows]
-        axes.hlines(range(len(rows)), part["low"], part["high"], color=colours, linewidth=1.4)
-        axes.scatter(part["change"], range(len(rows)), c=colours, s=20, zorder=3)
-        axes.axvline(0, color="black", linewidth=0.8)
+        _points(axes, part, [colours[model] for _, model, _ in rows])
         axes.set_title(measure)
         axes.set_xlabel("percentage points")
         _part(axes, rows)
-    panels[0][0].set_yticks(range(len(rows)), [f"{model} - {other}" for _, model, other in rows])
+    for axes in panels.flat[len(measures) :]:
+        axes.set_axis_off()
+    names = [f"{_short(model, base)} - {_short(other, base)}" for _, model, other in rows]
+    panels[0][0].set_yticks(range(len(rows)), names)
     panels[0][0].set_ylim(len(rows) - 0.5, -0.5)
-    has_controls = CONTROLLED in set(table["comparison"])
-    title = "What emotion did (coloured: against controls) and what training did (grey)"
-    figure.suptitle(title if has_controls else "What training did", x=0.01, ha="left")
-    figure.tight_layout()
+    kinds = [kind for kind, *_ in rows]
+    above = "What emotion did (above the line: against controls) and what training did"
+    title = above if CONTROLLED in kinds else "What training did"
+    figure.suptitle(f"{title}; base: {base}" if base else title, x=0.01, ha="left")
+    figure.tight_layout(w_pad=2)
     return figure
 
 
-def _part(axes, rows: Sequence[tuple[str, str, str]]) -> None:
+def _short(model: str, base: str) -> str:
+    """A model's name without that of the only base, which is called so."""
+    return (model.removeprefix(base).lstrip("-") or "base") if base else model
+
+
+def _points(axes: "Axes", part: pd.DataFrame, colours: Sequence[str]) -> None:
+    """Filled where the interval leaves out zero."""
+    places = range(len(part))
+    told = (part["low"] > 0) | (part["high"] < 0)
+    faces = [colour if is_told else "white" for colour, is_told in zip(colours, told, strict=True)]
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.hlines(places, part["low"], part["high"], color=colours, linewidth=1.6)
+    axes.scatter(part["change"], places, c=faces, edgecolors=colours, s=24, zorder=3)
+
+
+def _part(axes: "Axes", rows: Sequence[tuple[str, str, str]]) -> None:
     """A line between kinds of comparison."""
     kinds = [kind for kind, *_ in rows]
     for place in range(1, len(rows)):

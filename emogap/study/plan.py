@@ -101,12 +101,13 @@ def works(config: Config) -> Iterator[Work]:
         yield Work("rewrites", version, writer, records, star, records, call)
     model = {base: hub.identify(config.bases[base]) for base in config.bases}
     for run in (*strategies.runs(config, "clm"), *strategies.runs(config, "sft")):
-        model[run.strategy.name] = model[run.strategy.parent]
-        yield Work(run.strategy.task, run.name, model[run.strategy.parent], *_learnt(config, run), run=run)
+        own = model[run.strategy.name] = model.get(run.strategy.parent, run.strategy.parent)  # new:SIZE is its own
+        yield Work(run.strategy.task, run.name, own, *_learnt(config, run), run=run)
     answering, pairs = config.respond, _sized(lambda: len(blimp.chosen_pairs(config)), "evaluate", "pairs")
     prompts, star = _sized(lambda: len(respond.conditions(config)[0].prompts), "evaluate", "answers")
-    for base in config.bases:
-        number, own = sum(one.base == base for one in models.study_models(config)), prompts * answering.samples
+    measured = [one.base for one in models.study_models(config)]
+    for base in dict.fromkeys((*config.bases, *measured)):
+        number, own = measured.count(base), prompts * answering.samples
         answers = number * (own + prompts * answering.greedy + answering.empty_prompts)
         yield Work("answers", base, model[base], answers, star, own, respond.CALL_BATCHES * answering.batch_size)
         yield Work("pairs", base, model[base], number * pairs[0], pairs[1], pairs[0])

@@ -225,13 +225,10 @@ class _Share:
     """Half the width that the interval would have on both sides alike."""
 
 
-def _share(values: np.ndarray, with_seeds: bool = True) -> _Share:
+def _share(values: np.ndarray) -> _Share:
     found, least = _of_shares(_crossed(np.asarray(values, float)))
-    if with_seeds:
-        variance = np.maximum(found.of_prompts + found.of_seeds, least)
-        squared = np.maximum(Z**2 * found.of_prompts + _student(found.seeds) ** 2 * found.of_seeds, Z**2 * least)
-    else:
-        variance, squared = found.of_rows, Z**2 * found.of_rows
+    variance = np.maximum(found.of_prompts + found.of_seeds, least)
+    squared = np.maximum(Z**2 * found.of_prompts + _student(found.seeds) ** 2 * found.of_seeds, Z**2 * least)
     with np.errstate(invalid="ignore", divide="ignore"):
         trials = np.where(variance > 0, found.mean * (1 - found.mean) / variance, found.prompts)
         low, high = _score_ends(found.mean, trials, np.where(variance > 0, squared / variance, Z**2))
@@ -257,11 +254,7 @@ def paired_interval(after: np.ndarray, before: np.ndarray) -> Ends:
 
     Both: 0 to 1, shape (…, prompts, seeds, samples); seeds and samples may differ in number.
     """
-    return _paired(*_in_both(after, before), with_seeds=True)
-
-
-def _paired(after: np.ndarray, before: np.ndarray, with_seeds: bool) -> Ends:
-    one, other = _share(after, with_seeds), _share(before, with_seeds)
+    one, other = map(_share, _in_both(after, before))
     up, down = one.found, other.found
     with np.errstate(invalid="ignore", divide="ignore"):
         together = (up.rows * down.rows).sum(axis=-1) / up.prompts
@@ -286,34 +279,62 @@ def _joined(one: np.ndarray, other: np.ndarray, correlation: np.ndarray) -> np.n
 def mean_share_interval(groups: Sequence[np.ndarray]) -> tuple[float, float]:
     """95 % interval of the unweighted mean of groups' shares, each of its own prompts by the same seeds, in 0 to 1.
 
-    Each group: shape (prompts, seeds, samples). The groups' intervals are added in squares; the seeds, which all groups
-    have in common, by the seeds' own means over the groups.
+    Each group: shape (prompts, seeds, samples). The score interval at the effective number of answers that the groups'
+    variances give, as for strata (Yan and Su 2010). A group's variance is that of its share with one answer of either
+    kind more, for of few answers that agree it would be none. The seeds, which all groups have in common, count by
+    their own means over the groups.
     """
-    shares = [_share(values, with_seeds=False) for values in groups]
-    return _mean_ends(
-        float(np.mean([share.found.mean for share in shares])),
-        [(share.found.mean - share.low, share.high - share.found.mean) for share in shares],
-        [groups],
-        (0.0, 1.0),
-    )
+    mean = _mean_share(groups)
+    return float(mean.low), float(mean.high)
 
 
 def mean_paired_interval(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
-    """95 % interval of the unweighted mean of groups' differences (after, before), in -1 to 1; otherwise as
-    ``mean_share_interval``."""
+    """95 % interval of the unweighted mean of groups' differences (after, before), in -1 to 1: both models' means as
+    ``mean_share_interval`` has them, joined with the correlation over the prompts as in ``paired_interval``."""
     pairs = [_in_both(after, before) for after, before in pairs]
-    centres = [_crossed(after).mean - _crossed(before).mean for after, before in pairs]
-    ends = [_paired(after, before, with_seeds=False) for after, before in pairs]
-    reaches = [(centre - low, high - centre) for centre, (low, high) in zip(centres, ends, strict=True)]
-    return _mean_ends(float(np.mean(centres)), reaches, list(zip(*pairs, strict=True)), (-1.0, 1.0))
+    one, other = map(_mean_share, zip(*pairs, strict=True))
+    shared = [_covariance(up, down) for up, down in zip(one.groups, other.groups, strict=True)]
+    correlation = np.clip(Z**2 * np.sum(shared) / len(pairs) ** 2 / (one.reach * other.reach), -1, 1)
+    low = _joined(one.mean - one.low, other.high - other.mean, correlation)
+    high = _joined(one.high - one.mean, other.mean - other.low, correlation)
+    return float(one.mean - other.mean - low), float(one.mean - other.mean + high)
 
 
-def _mean_ends(
-    centre: float, reaches: list[tuple[float, float]], models: list[Sequence[np.ndarray]], bounds: tuple[float, float]
-) -> tuple[float, float]:
-    of_seeds = sum(_student(seeds) ** 2 * variance for variance, seeds in map(_seeds_of_mean, models))
-    low, high = np.sqrt((np.asarray(reaches, float) ** 2).sum(axis=0) / len(reaches) ** 2 + of_seeds)
-    return float(np.maximum(centre - low, bounds[0])), float(np.minimum(centre + high, bounds[1]))
+@dataclass(frozen=True)
+class _MeanShare:
+    """The unweighted mean of groups' shares, with its interval."""
+
+    mean: float
+    low: np.ndarray
+    high: np.ndarray
+    reach: float
+    """Half the width that the interval would have on both sides alike."""
+    groups: list[_Crossed]
+
+
+def _mean_share(groups: Sequence[np.ndarray]) -> _MeanShare:
+    shares = [_of_shares(_crossed(np.asarray(values, float)))[0] for values in groups]
+    mean = float(np.mean([share.mean for share in shares]))
+    of_prompts = sum(_never_none(share) for share in shares) / len(shares) ** 2
+    of_seeds, seeds = _seeds_of_mean(groups)
+    variance, squared = of_prompts + of_seeds, Z**2 * of_prompts + _student(seeds) ** 2 * of_seeds
+    trials = mean * (1 - mean) / variance if 0 < mean < 1 else sum(int(share.prompts) for share in shares)
+    low, high = _score_ends(np.asarray(mean), np.asarray(trials), np.asarray(squared / variance))
+    return _MeanShare(mean, low, high, float(np.sqrt(squared)), shares)
+
+
+def _never_none(share: _Crossed) -> float:
+    """The variance of a group's share between prompts, with one answer of either kind more."""
+    trials = share.mean * (1 - share.mean) / share.of_rows if share.of_rows > 0 else share.prompts
+    smooth = (share.mean * trials + 1) / (trials + 2)
+    return float(smooth * (1 - smooth) / trials)
+
+
+def _covariance(up: _Crossed, down: _Crossed) -> float:
+    """Of two models' shares over the same prompts."""
+    spread = np.sqrt((up.rows**2).sum() * (down.rows**2).sum())
+    together = float((up.rows * down.rows).sum() / spread) if spread > 0 else 0.0
+    return together * float(np.sqrt(up.of_rows * down.of_rows))
 
 
 def _seeds_of_mean(groups: Sequence[np.ndarray]) -> tuple[float, np.ndarray]:

@@ -9,7 +9,7 @@ from emogap.lm.corrections import training_rules
 from emogap.records import CORPUS, read_rows
 from emogap.store.artefacts import Recipe, fingerprint
 from emogap.store.pieces import Piece, Summary
-from emogap.train.rows import block_rows, cut, wrap
+from emogap.train.rows import block_rows, cut, words_by_token, wrap
 from emogap.train.stage import Callbacks, Prepared, Watch, model_pieces, train_stage
 from emogap.train.strategies import Run, base_of, require_data
 
@@ -55,7 +55,8 @@ def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> P
                 f"{path} has no {split} documents; raise the number of stories or set corpus.validation_share"
             )
         counts[split] = len(texts)
-        blocks[split] = cut(wrap(tokenizer, texts), config.clm.block_size, f"{path.name} ({split})")
+        words = words_by_token(tokenizer, texts) if config.clm.marks and split == "train" else None
+        blocks[split] = cut(wrap(tokenizer, texts), config.clm.block_size, f"{path.name} ({split})", words)
         datasets[split] = block_rows(blocks[split], config.clm.boundaries == "closed")
     facts = {
         "sha256": fingerprint(path),
@@ -65,6 +66,8 @@ def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> P
         "validation_tokens": blocks["validation"].ids.size,
         "dropped_tokens": blocks["train"].dropped + blocks["validation"].dropped,
     }
+    if blocks["train"].words is not None:
+        facts["words_an_epoch"] = int(blocks["train"].words.sum())
     positions = {split: blocks[split].positions for split in blocks}
     return Prepared(make_clm_trainer, datasets, facts, positions=positions)
 

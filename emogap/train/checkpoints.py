@@ -1,6 +1,8 @@
-"""Checkpoints of a training that is under way: bound to its recipe, the best and the last one, gone when it is done."""
+"""Checkpoints of a training that is under way: bound to its recipe, the best and the last one, gone when it is done;
+and those that are kept for good, as models, after so many words seen."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,10 @@ from emogap.errors import DiskError
 from emogap.store.artefacts import write_text
 
 _RECIPE = "recipe.sha256"
+_MARKED = "chck_"
+FACTS = "checkpoint.json"
+"""What a checkpoint that is kept says of itself: name, asked (after how many words it was to be), words (how many there
+were), step, validation_loss."""
 
 
 def folder(model: Path) -> Path:
@@ -55,13 +61,40 @@ def read_state(checkpoint: Path) -> dict[str, Any] | None:
         return None
 
 
-def check_disk(place: Path, name: str, parameters: int, trainable: int) -> None:
+def marked(words: int) -> str:
+    """What the checkpoint after so many words is called, as the BabyLM challenge calls them: ``chck_10M``."""
+    for size, letter in ((1_000_000, "M"), (1_000, "K")):
+        if words % size == 0:
+            return f"{_MARKED}{words // size}{letter}"
+    return f"{_MARKED}{words}"
+
+
+def kept(folder: Path) -> list[dict[str, Any]]:
+    """What the checkpoints by words in a folder say of themselves, fewest words first."""
+    found = [json.loads((one / FACTS).read_text(encoding="utf-8")) for one in folder.glob(f"{_MARKED}*")]
+    return sorted(found, key=lambda facts: facts["asked"])
+
+
+def keep_with(model: Path, checkpoints: Path) -> None:
+    """Put the checkpoints by words into the folder of their model; where they were they stay, until it is published."""
+    for one in checkpoints.glob(f"{_MARKED}*"):
+        shutil.copytree(one, model / one.name, copy_function=_same_file)
+
+
+def _same_file(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a disk that has no links
+        shutil.copy2(source, target)
+
+
+def check_disk(place: Path, name: str, parameters: int, trainable: int, marks: int = 0) -> None:
     """Raise ``DiskError`` if a training would fill the disk that ``place`` lies on.
 
-    It fills at most two checkpoints, a third while it is written, and the finished model. A checkpoint holds what is
-    trained and two moments of it (AdamW), all in fp32.
+    It fills at most two checkpoints, a third while it is written, the finished model, and ``marks`` whole models after
+    so many words. A checkpoint holds what is trained and two moments of it (AdamW), all in fp32.
     """
-    needed, free = 3 * 12 * trainable + 4 * parameters, shutil.disk_usage(place).free
+    needed, free = 3 * 12 * trainable + 4 * parameters * (1 + marks), shutil.disk_usage(place).free
     if free < needed:
         raise DiskError(
             f"training {name} needs {needed / 1e9:.1f} GB under {place.parent} and {free / 1e9:.1f} GB are free; "

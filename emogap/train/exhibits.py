@@ -6,11 +6,12 @@ from math import ceil
 from statistics import fmean
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from emogap.config import Config, Task
 from emogap.device import pick_device
@@ -74,6 +75,12 @@ def training_exhibits(config: Config, task: Task) -> Iterator[Shown]:
     yield Exhibit(f"training_{task}", "table", caption, order), summary_table(records)
     yield Exhibit(f"history_{task}", "table", of_history, order + 2), history.dropna(subset=["validation_loss"])
     yield Exhibit(f"curves_{task}", "figure", of_curves, order + 1, alt=alt), figure
+    if len(words := by_words(records)):
+        of_words = f"Loss on held-out text after so many words seen, of each checkpoint that {kind} kept."
+        yield Exhibit(f"words_{task}", "table", of_words, order + 3), words
+        alt = "Held-out loss over words seen on a logarithmic axis, a curve a model."
+        figure = curves_by_words(words, list(config.bases))
+        yield Exhibit(f"words_{task}", "figure", of_words, order + 3, alt=alt), figure
 
 
 def before_after(config: Config, run: Run, prompts: Sequence[str], new_tokens: int = 60) -> pd.DataFrame:
@@ -136,6 +143,30 @@ class LiveCurves:
 def histories(records: list[dict[str, Any]]) -> pd.DataFrame:
     """The histories of several trainings (``read_record``) in one table; without a training it has no row."""
     return pd.concat([recorded_history(record) for record in records]) if records else pd.DataFrame(columns=HISTORY)
+
+
+def by_words(records: list[dict[str, Any]]) -> pd.DataFrame:
+    """model, name, words, step, validation_loss, validation_perplexity: a row for each checkpoint by words seen that
+    trainings kept, with how many words they had seen in fact."""
+    rows = [{"model": record["model"], **one} for record in records for one in record.get("checkpoints", ())]
+    table = pd.DataFrame(rows, columns=["model", "name", "words", "step", "validation_loss"])
+    return table.assign(validation_perplexity=np.exp(table["validation_loss"].astype(float)))
+
+
+def curves_by_words(table: pd.DataFrame, bases: list[str]) -> Figure:
+    """Held-out loss over words seen, a colour a model; from ``by_words``, all of it or a part."""
+    if table.empty:
+        return nothing_figure("no checkpoint was kept by words seen (clm.checkpoints_by_words)")
+    figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
+    models = list(table["model"].unique())
+    colours = model_colours(models, bases)
+    for model in models:
+        own = table[table["model"] == model]
+        axis.plot(own["words"], own["validation_loss"], marker="o", markersize=4, color=colours[model], label=model)
+    axis.set(title="Loss on held-out text", xlabel="words seen", ylabel="nats a token", xscale="log")
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axis.legend(frameon=False)
+    return figure
 
 
 class Pace(NamedTuple):

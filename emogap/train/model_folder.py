@@ -1,6 +1,10 @@
 """The folder of a finished model: its weights, its tokenizer, and the record of its training."""
 
 import json
+import os
+import shutil
+from collections.abc import Iterable
+from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -14,9 +18,11 @@ from emogap.lm.adapters import LowRank, low_rank
 from emogap.lm.hub import with_bases
 from emogap.lm.loading import load_tokenizer
 from emogap.store.artefacts import package_versions, write_json, write_text
+from emogap.train.checkpoints import FACTS
+from emogap.train.strategies import UNTRAINED
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 RECORD = "training.json"
 HISTORY = (
@@ -24,6 +30,45 @@ HISTORY = (
 )  # fmt: skip
 """Columns of the history of a training."""
 TASKS = {"clm": "causal language modelling", "sft": "supervised fine-tuning"}
+
+
+_END = "<|endoftext|>"
+
+
+def write_untrained(folder: Path, size: dict[str, Any], texts: Iterable[str], vocabulary: int, seed: int) -> int:
+    """Write a model of random weights (GPT-2's own initialisation, by the seed) with a byte-level BPE tokenizer that is
+    made of these texts alone; its number of parameters.
+
+    ``size``: a row of ``config.SIZES``; ``vocabulary``: tokens at most, fewer where the texts have no more.
+    """
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, GPT2TokenizerFast, set_seed
+
+    pairs = ByteLevelBPETokenizer()
+    pairs.train_from_iterator(texts, vocab_size=vocabulary, min_frequency=2, special_tokens=[_END], show_progress=False)
+    ends = {"bos_token": _END, "eos_token": _END, "unk_token": None}
+    tokenizer = GPT2TokenizerFast(tokenizer_object=pairs._tokenizer, model_max_length=size["n_positions"], **ends)
+    ids = dict.fromkeys(("bos_token_id", "eos_token_id"), tokenizer.eos_token_id)
+    set_seed(seed)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**size, vocab_size=len(tokenizer), **ids))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return model.num_parameters()
+
+
+def write_checkpoint(
+    folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", lora: Lora, facts: dict[str, Any]
+) -> None:
+    """Write a whole model in the course of its training, adapters merged, in the place of one that is there; the folder
+    appears under its name when it is whole."""
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    whole = deepcopy(model).merge_and_unload() if lora.rank else model
+    whole.save_pretrained(temporary)
+    tokenizer.save_pretrained(temporary)
+    write_json(temporary / FACTS, facts)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(temporary, folder)
 
 
 def with_adapters(model: "PreTrainedModel", lora: Lora) -> "PreTrainedModel":
@@ -135,10 +180,10 @@ def model_card(record: dict[str, Any], is_adapter: bool = False) -> str:
     data, parent = record["data"], record["parent"]
     settings = "\n".join(f"| {key} | {json.dumps(value)} |" for key, value in record["settings"].items())
     asked = "" if record["task"] == "clm" else f"\nIt is asked in this form:\n\n```\n{record['form']}\n```\n"
+    base = f"base_model: {parent['identity'].split('@')[0]}\n" if not parent["name"].endswith(UNTRAINED) else ""
     before = f"\n`{parent['name']}` had been trained before: {parent['inherited']}.\n" if parent["inherited"] else ""
     return f"""---
-base_model: {parent["identity"].split("@")[0]}
-language: en
+{base}language: en
 library_name: {"peft" if is_adapter else "transformers"}
 pipeline_tag: text-generation
 tags: [emotion, emogap]

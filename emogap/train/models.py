@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from emogap.config import Config, HubModel
+from emogap.controls import is_new
 from emogap.errors import UsageError
 from emogap.lm import hub
 from emogap.paths import Home, folder_or_name, is_name
 from emogap.store.artefacts import manifest_path, read_manifest
+from emogap.train.checkpoints import FACTS
 from emogap.train.strategies import model_name, settings_of, untrained
 
 if TYPE_CHECKING:
@@ -36,7 +38,8 @@ class StudyModel:
     train_seed: int
     """The training's seed; 0 for a base, which was not trained here."""
     base: str
-    """The base it comes from; its own name for a base."""
+    """The base it comes from; its own name for a base, and for a strategy that is trained from scratch, which has none
+    and is the base of what is trained from it."""
     key: str
     """What its folder and files are called: the name, with ``.s<seed>`` where a strategy is trained several times."""
     control_of: str = ""
@@ -119,7 +122,8 @@ def measurable(config: Config, models: Sequence[StudyModel]) -> list[StudyModel]
     """Those that can have been trained; where there is none among them, the bases that they were to come from."""
     without = untrained(config)
     there = [model for model in models if model.key not in without]
-    return there or [StudyModel(base, 0, base, base) for base in dict.fromkeys(model.base for model in models)]
+    bases = dict.fromkeys(model.base for model in models if model.base in config.bases)
+    return there or [StudyModel(base, 0, base, base) for base in bases]
 
 
 def not_measured(config: Config, models: Sequence[StudyModel]) -> list[str]:
@@ -147,8 +151,8 @@ def known_models(config: Config) -> list[StudyModel]:
     """All models that the settings speak of, each base followed by what is trained from it."""
     bases = {name: name for name in config.bases}
     for strategy in config.strategies:
-        bases[strategy.name] = bases[strategy.parent]
-    order = list(config.bases)
+        bases[strategy.name] = strategy.name if is_new(strategy) else bases[strategy.parent]
+    order = list(dict.fromkeys(bases.values()))
     names = sorted(bases, key=lambda name: order.index(bases[name]))
     return [model for name in names for model in _trainings(config, name, bases[name])]
 
@@ -160,7 +164,7 @@ def check_known(name: str, known: Collection[str], where: str = "") -> None:
 
 
 def _trainings(config: Config, name: str, base: str) -> list[StudyModel]:
-    if name == base:
+    if name in config.bases:
         return [StudyModel(name, 0, base, name)]
     strategy = next(strategy for strategy in config.strategies if strategy.name == name)
     seeds = settings_of(config, strategy.task).seeds
@@ -203,6 +207,8 @@ def model_identity(home: Home, manifest: dict[str, Any]) -> str:
 def named_models(config: Config, names: Iterable[str]) -> dict[str, HubModel]:
     """Label → model, in the order given; one that is named twice stands once.
 
+    A checkpoint by words of a model of the study is ``NAME/chck_1M``, which is its label too.
+
     Bases and trained models of the study go by their names, whatever folder is called the same (``./NAME`` is that
     folder). A folder, from the working directory, is labelled by its own name; so is a hub id,
     ``owner/name[@revision]``, or ``embedded:name``, by its last part. Raises ``UsageError`` if two different models
@@ -222,6 +228,8 @@ def _named(config: Config, name: str, study: Collection[str]) -> tuple[str, HubM
         return name, config.bases[name]
     if name in study or (is_name(name) and config.home.model(name).is_dir()):
         return name, HubModel(name=str(config.home.require(config.home.model(name))))
+    if all(map(is_name, name.split("/"))) and (config.home.models / name / FACTS).is_file():
+        return name, HubModel(name=str(config.home.models / name))
     folder = Path(folder_or_name(name))
     if folder.is_dir():
         return folder.name, HubModel(name=str(folder))

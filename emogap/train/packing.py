@@ -18,7 +18,7 @@ from transformers import Trainer
 from emogap.device import is_out_of_memory
 from emogap.errors import ModelError, one_line
 from emogap.lm.own_numbers import architecture, not_causal
-from emogap.train.rows import IGNORED, bounds
+from emogap.train.rows import IGNORED, WORDS, bounds
 
 Batch = Mapping[str, Any]
 Document = tuple[int, int, int]
@@ -40,7 +40,10 @@ class InRowsOfTheirOwn:
 
     def __call__(self, rows: list) -> Batch:
         batch = self.collate(rows)
-        return in_rows_of_their_own(batch, self.fill) if "position_ids" in batch else batch
+        if "position_ids" not in batch:
+            return batch
+        counted = {WORDS: batch[WORDS]} if WORDS in batch else {}
+        return {**in_rows_of_their_own(batch, self.fill), **counted}
 
 
 def in_rows_of_their_own(batch: Batch, fill: int) -> Batch:
@@ -153,7 +156,8 @@ def _changed(trainer: Trainer, batch: Batch, row: int, where: slice) -> Batch:
 
 def _logits(trainer: Trainer, batch: Batch) -> torch.Tensor:
     """(rows, tokens, vocabulary), without dropout."""
-    given = trainer._prepare_inputs({name: values for name, values in batch.items() if name != "labels"})
+    beside = ("labels", WORDS)
+    given = trainer._prepare_inputs({name: values for name, values in batch.items() if name not in beside})
     trainer.model.eval()
     with torch.no_grad(), trainer.compute_loss_context_manager():
         return trainer.model(**given).logits.float()

@@ -1,5 +1,6 @@
 """What the trainings learn from, as tokens and labels: blocks cut from a corpus, and records cut to examples."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 IGNORED = -100
 """The label of a token that is not learnt."""
+WORDS = "words"
+"""What a row is given beside its tokens, where words seen are counted: how many words begin in it."""
 _BATCH = 1000
 
 
@@ -31,6 +34,8 @@ class Blocks:
     """(blocks, block length), int64: place within the document, or within its part in this block; 0 begins one."""
     dropped: int
     """Tokens of the last remainder, which fill no block."""
+    words: np.ndarray | None = None
+    """(blocks,), int64: words that begin in each block, where they were counted."""
 
 
 def wrap(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> Iterable[list[int]]:
@@ -42,8 +47,26 @@ def wrap(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> Iterable
             yield begin + ids + end
 
 
-def cut(documents: Iterable[Sequence[int]], length: int, what: str) -> Blocks:
-    """Concatenate and cut. Fewer tokens than a block make one shorter block.
+def words_by_token(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> Iterator[np.ndarray]:
+    """How many words begin in each token of each document, as ``wrap`` gives them: every word counts once, in the token
+    that holds its first character. A word is what white space separates."""
+    begin, end = len(begin_ids(tokenizer)), len(end_ids(tokenizer))
+    for start in range(0, len(texts), _BATCH):
+        batch = list(texts[start : start + _BATCH])
+        encoded = tokenizer(batch, add_special_tokens=False, verbose=False, return_offsets_mapping=True)
+        for text, offsets in zip(batch, encoded["offset_mapping"], strict=True):
+            words = np.zeros(begin + len(offsets) + end, dtype=np.int64)
+            ends = np.maximum.accumulate(np.array([last for _, last in offsets], dtype=np.int64))
+            first = [match.start() for match in re.finditer(r"\S+", text)]
+            places = begin + np.searchsorted(ends, first, side="right")
+            np.add.at(words, np.minimum(places, len(words) - 1), 1)
+            yield words
+
+
+def cut(
+    documents: Iterable[Sequence[int]], length: int, what: str, words: Iterable[np.ndarray] | None = None
+) -> Blocks:
+    """Concatenate and cut. Fewer tokens than a block make one shorter block. ``words``: those that begin in each token.
 
     Raises ``InputError`` naming ``what`` if there are fewer than two tokens, which leave nothing to predict.
     """
@@ -56,7 +79,9 @@ def cut(documents: Iterable[Sequence[int]], length: int, what: str) -> Blocks:
     used = count * length
     sizes = np.array([len(array) for array in arrays])
     starts = np.concatenate([np.cumsum(sizes) - sizes, np.arange(0, used, length)])
-    return Blocks(ids[:used].reshape(count, length), _positions(starts, used).reshape(count, length), len(ids) - used)
+    counted = None if words is None else np.concatenate([*words])[:used].reshape(count, length).sum(axis=1)
+    positions = _positions(starts, used).reshape(count, length)
+    return Blocks(ids[:used].reshape(count, length), positions, len(ids) - used, counted)
 
 
 def _positions(starts: np.ndarray, total: int) -> np.ndarray:
@@ -82,6 +107,7 @@ def block_rows(blocks: Blocks, closed: bool) -> list[dict[str, np.ndarray]]:
     places = blocks.positions if closed else np.arange(blocks.ids.shape[1])
     arrays = {"input_ids": blocks.ids, "labels": np.where(places == 0, IGNORED, blocks.ids)}
     arrays |= {"position_ids": blocks.positions} if closed else {}
+    arrays |= {WORDS: blocks.words} if blocks.words is not None else {}
     return [dict(zip(arrays, row, strict=True)) for row in zip(*arrays.values(), strict=True)]
 
 

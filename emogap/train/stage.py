@@ -18,7 +18,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from emogap import errors
-from emogap.config import Config, Task
+from emogap.config import SIZES, Config, Task
+from emogap.controls import NEW, is_new
 from emogap.device import check_device
 from emogap.errors import MissingInput, TrainingError, UsageError
 from emogap.home_settings import toml
@@ -26,6 +27,7 @@ from emogap.lm.adapters import low_rank_of
 from emogap.lm.hub import LocalModel, identify, is_adapter, study_model
 from emogap.lm.loading import load_causal, load_tokenizer, without_bars
 from emogap.paths import from_root
+from emogap.records import CORPUS, read_rows
 from emogap.store.artefacts import RULE, Draft, Recipe
 from emogap.store.exhibits import Shown, drawing
 from emogap.store.pieces import Piece, Summary, run
@@ -42,14 +44,21 @@ from emogap.train.checks import (
     shared_batches,
     training_device,
 )
-from emogap.train.model_folder import inherited, read_record, rehearse_writing, with_adapters, write_model
+from emogap.train.model_folder import (
+    inherited,
+    read_record,
+    rehearse_writing,
+    with_adapters,
+    write_model,
+    write_untrained,
+)
 from emogap.train.rows import IGNORED, ids_and_labels, padding_share, token_table
-from emogap.train.strategies import Run, nothing_to_train, settings_of, trainable
+from emogap.train.strategies import Run, nothing_to_train, require_data, settings_of, trainable
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    from transformers import TrainerCallback
+    from transformers import PreTrainedTokenizerBase, TrainerCallback
 
     from emogap.train.trainer import History, Setup, StudyTrainer
 
@@ -101,9 +110,9 @@ def _take_over(config: Config, stage: Task) -> None:
     """What a variant has from its parent is taken over before several processes ask whether it is there."""
     for one in trainable(config, stage):
         with suppress(MissingInput):
-            piece = model_piece(config, one)
-            if piece.freshness().state != "fresh":
-                take_over(piece)
+            for piece in _pieces_of(config, one):
+                if piece.freshness().state != "fresh":
+                    take_over(piece)
 
 
 def _launch(processes: int, name: Task, config: Config) -> None:
@@ -161,9 +170,8 @@ def model_pieces(config: Config, stage: Task, watch: Watch | None = None, callba
     """
     models = {}
     for one in trainable(config, stage):
-        piece = model_piece(config, one, watch, callbacks)
-        models[one.name] = piece.path
-        yield piece
+        models[one.name] = config.home.model(one.name)
+        yield from _pieces_of(config, one, watch, callbacks)
     yield drawing(config.home.models, stage, f"tables/training_{stage}", models, partial(_exhibits, config, stage))
 
 
@@ -173,10 +181,46 @@ def _exhibits(config: Config, stage: Task) -> Iterator[Shown]:
     return training_exhibits(config, stage)
 
 
+def _pieces_of(config: Config, run: Run, watch: Watch | None = None, callbacks: Callbacks = ()) -> "Iterator[Model]":
+    """The model folder of a training, before it that of what a training from scratch begins with."""
+    if is_new(run.strategy):
+        yield untrained_piece(config, run)
+    yield model_piece(config, run, watch, callbacks)
+
+
+def untrained_piece(config: Config, run: Run) -> "Model":
+    """The folder of what a training from scratch begins with. Raises ``MissingInput`` if its corpus is not there."""
+    corpus, settings = {"corpus": require_data(config, run.strategy)}, config.flat("clm", "vocabulary")
+    recipe = Recipe("clm", corpus, settings, {"parent": run.strategy.parent}, run.seed)
+    return Model(config.home.model(run.parent), recipe, is_folder=True, make=partial(_make_untrained, config, run))
+
+
+def _make_untrained(config: Config, run: Run, draft: Draft | None) -> None:
+    import torch
+
+    module_of("clm").trainer_arguments(_setup(config, run))  # by which several processes come to know each other
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+    if draft is None:
+        return
+    documents = read_rows(require_data(config, run.strategy), CORPUS)
+    texts = documents.loc[documents["split"] == "train", "text"].tolist()
+    size, vocabulary = SIZES[run.strategy.parent.removeprefix(NEW)], config.clm.vocabulary
+    with without_bars():
+        draft.notes["parameters"] = write_untrained(draft.path, size, texts, vocabulary, run.seed)
+
+
+def _settings(config: Config, task: Task) -> dict[str, Any]:
+    """The settings of a kind of training, without those that it does without: the vocabulary, which shapes what a
+    training from scratch begins with, and checkpoints by words where none are asked for."""
+    idle = {"clm.vocabulary"} | (set() if config.clm.marks else {"clm.checkpoints_by_words"})
+    return {key: value for key, value in config.flat(task).items() if key not in idle}
+
+
 def model_piece(config: Config, run: Run, watch: Watch | None = None, callbacks: Callbacks = ()) -> "Model":
     """The model folder of a training. Raises ``MissingInput`` if its data or its parent is not there."""
     task, own = run.strategy.task, module_of(run.strategy.task).own_recipe(config, run)
-    shaping = {key: value for key, value in config.flat(task).items() if key != f"{task}.seeds"}
+    shaping = {key: value for key, value in _settings(config, task).items() if key != f"{task}.seeds"}
     inputs, identities = own.inputs, own.identities
     if run.parent in config.bases:
         parent = from_root(config.bases[run.parent].name)
@@ -247,13 +291,14 @@ def _train(config: Config, run: Run, draft: Draft | None, watch: Watch | None, c
     set_seed(run.seed)
     model = with_adapters(model, settings.lora)
     parameters = {"parameters": model.num_parameters(), "trainable": model.num_parameters(only_trainable=True)}
+    marks = _reached(config, run, prepared)
     if draft:
-        checkpoints.check_disk(how.checkpoints, run.name, parameters["parameters"], parameters["trainable"])
+        checkpoints.check_disk(how.checkpoints, run.name, *parameters.values(), len(marks))
         rehearse_writing(how.checkpoints, model, parent.path, settings.lora, below)
     show = (lambda history: watch(run.name, history)) if watch else None
     make_trainer = partial(prepared.make_trainer, **prepared.rows)
     plan = Plan(**vars(how), model=model, tokenizer=tokenizer, make_trainer=make_trainer, watch=show)
-    plan.callbacks = callbacks
+    plan.callbacks, plan.marks = callbacks, marks
     outcome = fit(plan)
     if draft is None:
         return
@@ -263,18 +308,36 @@ def _train(config: Config, run: Run, draft: Draft | None, watch: Watch | None, c
         "seed": run.seed,
         "parent": {"name": run.parent, "identity": parent.identity, "inherited": inherits},
         "data": {"name": run.strategy.data, **prepared.facts},
-        "settings": config.flat(run.strategy.task),
+        "settings": _settings(config, run.strategy.task),
         **parameters,
         "perplexity_before": math.exp(outcome.loss_before),
         "perplexity_after": math.exp(outcome.loss_after),
         "form": prepared.form,
         **dataclasses.asdict(outcome),
     }
+    if marks:
+        record["checkpoints"] = checkpoints.kept(how.checkpoints)
     write_model(draft.path, model, parent.path, settings.lora, below, record)
+    checkpoints.keep_with(draft.path, how.checkpoints)
     draft.counts |= {"models": 1, "steps": outcome.steps}
     draft.notes |= {"device": outcome.device, "dtype": outcome.dtype, "perplexity": record["perplexity_after"]}
     if callbacks:
         draft.notes["callbacks"] = [callback_name(one) for one in callbacks]
+
+
+def _reached(config: Config, run: Run, prepared: Prepared) -> list[int]:
+    """The marks that a training can reach before its last step; a line where there are some and it reaches none."""
+    if "words_an_epoch" not in prepared.facts:
+        return []
+    settings, words = config.clm, prepared.facts["words_an_epoch"]
+    epochs = settings.epochs
+    if settings.max_steps > 0:
+        epochs = settings.max_steps * settings.batch_size * settings.accumulation / len(prepared.rows["train"])
+    # A step may be drawn from rows that have more words than others have.
+    marks = [mark for mark in settings.marks if mark <= max(1, math.ceil(epochs)) * words]
+    if not marks and is_main():
+        print(f"{run.name}: no checkpoint by words: {words:,} an epoch, and the first is after {settings.marks[0]:,}")
+    return marks
 
 
 def _setup(config: Config, run: Run) -> "Setup":
@@ -328,6 +391,13 @@ def training_arguments(config: Config, run: Run, everything: bool = False) -> "p
     )
 
 
+def _tokenizer(config: Config, one: Run) -> "PreTrainedTokenizerBase":
+    """The parent's tokenizer; that of a training from scratch is made if it is not there."""
+    if is_new(one.strategy):
+        run("clm", [untrained_piece(config, one)])
+    return load_tokenizer(study_model(config, one.parent).path)
+
+
 def _as_toml(value: Any) -> str:
     """A value as TOML has it; what an object of the library holds."""
     return toml(vars(value) if dataclasses.is_dataclass(value) else getattr(value, "value", value))
@@ -343,7 +413,7 @@ def training_size(config: Config, run: Run) -> "pd.DataFrame":
 
     task, how = run.strategy.task, _setup(config, run)
     settings = how.settings
-    prepared: Prepared = module_of(task).prepare(config, run, load_tokenizer(study_model(config, run.parent).path))
+    prepared: Prepared = module_of(task).prepare(config, run, _tokenizer(config, run))
     lengths = module_of(task).row_lengths(settings, prepared.rows["train"])
     labels = [label for row in prepared.rows["train"] for label in ids_and_labels(row)[1]]
     processes = max(how.processes, settings.processes)
@@ -364,6 +434,7 @@ def training_size(config: Config, run: Run) -> "pd.DataFrame":
         "steps at most": steps,
         "epochs at most": steps / an_epoch,
         "evaluations at most": math.ceil(steps / settings.eval_steps),
+        **({"words an epoch": prepared.facts["words_an_epoch"]} if "words_an_epoch" in prepared.facts else {}),
         "share of padding": 0.0 if getattr(settings, "packing", False) else padding_share(lengths, batch_size),
     }
     if getattr(settings, "packing", False):
@@ -377,7 +448,7 @@ def example(config: Config, run: Run, number: int = 0, split: str = "train") -> 
     ``number``: which row, from 0; ``split``: ``train`` or ``validation``. Loads the parent's tokenizer, not its
     weights. Raises ``UsageError`` for a row that is not there, ``MissingInput`` while data or parent are not there.
     """
-    tokenizer = load_tokenizer(study_model(config, run.parent).path)
+    tokenizer = _tokenizer(config, run)
     prepared: Prepared = module_of(run.strategy.task).prepare(config, run, tokenizer)
     rows = prepared.rows.get(split, [])
     if not 0 <= number < len(rows):

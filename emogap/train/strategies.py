@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emogap.config import Config, HubModel, Strategy, Task, Training
-from emogap.controls import ORIGINAL
+from emogap.controls import ORIGINAL, is_new
 from emogap.errors import MissingInput, UsageError
 from emogap.paths import from_root
 from emogap.records import CORPUS, KEPT, REWRITES, read_rows
 from emogap.text.alpaca import load_records
 from emogap.text.reading import RECORD_ENDINGS
 
+UNTRAINED = ".untrained"
+"""Behind the name of a model that is trained from scratch: what it begins with, random weights and a tokenizer."""
 _BOTH = "training and validation need one each"
 _LARGE = 1 << 16
 """A file of records of so many bytes has two of them."""
@@ -29,7 +31,7 @@ class Run:
     strategy: Strategy
     seed: int
     parent: str
-    """A base, or the name of another run."""
+    """A base, the name of another run, or, of a training from scratch, the model that it begins with."""
 
 
 def settings_of(config: Config, task: Task) -> Training:
@@ -79,10 +81,11 @@ def model_name(config: Config, strategy: Strategy, seed: int) -> str:
 
 
 def base_of(config: Config, strategy: Strategy) -> HubModel:
-    """The model that a strategy comes from in the end, over all parents that are trained here."""
-    while strategy.parent not in config.bases:
+    """The model that a strategy comes from in the end, over all parents that are trained here; ``new:`` and a size
+    where there is none."""
+    while strategy.parent not in config.bases and not is_new(strategy):
         strategy = _strategy(config, strategy.parent)
-    return config.bases[strategy.parent]
+    return HubModel(name=strategy.parent) if is_new(strategy) else config.bases[strategy.parent]
 
 
 def data_file(config: Config, strategy: Strategy) -> Path:
@@ -114,7 +117,7 @@ def _is_file_of_records(strategy: Strategy) -> bool:
 
 
 def _stage_of(config: Config, strategy: Strategy) -> Task:
-    if strategy.task == "sft" or strategy.parent in config.bases:
+    if strategy.task == "sft" or strategy.parent in config.bases or is_new(strategy):
         return strategy.task
     return _stage_of(config, _strategy(config, strategy.parent))
 
@@ -125,6 +128,8 @@ def _strategy(config: Config, name: str) -> Strategy:
 
 def _parent(config: Config, strategy: Strategy, seed: int) -> str:
     """The parent with the same seed; the only one, where the parent has one seed."""
+    if is_new(strategy):
+        return model_name(config, strategy, seed) + UNTRAINED
     if strategy.parent in config.bases:
         return strategy.parent
     parent = _strategy(config, strategy.parent)

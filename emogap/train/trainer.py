@@ -36,13 +36,15 @@ from emogap.errors import TrainingError
 from emogap.store.artefacts import write_json
 from emogap.store.progress import Progress
 from emogap.train import checks
-from emogap.train.checkpoints import last_complete, read_state
+from emogap.train.checkpoints import last_complete, marked, read_state
+from emogap.train.model_folder import write_checkpoint
 from emogap.train.packing import keep_apart, see_only_what_precedes
-from emogap.train.rows import IGNORED
+from emogap.train.rows import IGNORED, WORDS
 
 History = list[dict[str, float]]
 """One entry a step or evaluation: ``step``, ``epoch``, what was spent so far (``seconds``, ``training_seconds``,
-``tokens``, ``slots``) and either ``loss``, ``learning_rate``, ``grad_norm`` or ``eval_loss``."""
+``tokens``, ``slots``, where they are counted ``words``) and either ``loss``, ``learning_rate``, ``grad_norm`` or
+``eval_loss``."""
 
 
 @dataclass
@@ -70,6 +72,10 @@ class Plan(Setup):
     """Called with the history after every evaluation, to draw curves while the model trains."""
     callbacks: Sequence[TrainerCallback | type[TrainerCallback]] = ()
     """Of whoever trains, beside the study's own."""
+    marks: Sequence[int] = ()
+    """After how many words seen the model is kept as it is then, beside the checkpoints."""
+    uses_cache: bool = False
+    """Whether the model keeps a cache, which it does without while it is trained."""
 
 
 @dataclass
@@ -119,6 +125,11 @@ class StudyTrainer(Trainer):
     tokens = 0
     slots = 0
     """Tokens and padding that went through this process's model."""
+    words: int | None = None
+    """Words seen by all processes up to the last step, all parts of an interrupted run together; None where the rows do
+    not say how many they have."""
+    words_of_step = 0
+    """Those of the step that is under way, of this process."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -132,6 +143,8 @@ class StudyTrainer(Trainer):
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         step_started = time.monotonic()
+        if WORDS in inputs:
+            self.words_of_step += int(inputs.pop(WORDS).sum())
         slots = inputs["input_ids"].numel()
         tokens = int(inputs["attention_mask"].sum()) if "attention_mask" in inputs else slots
         loss = super().training_step(model, inputs, *args, **kwargs)
@@ -173,9 +186,34 @@ class StudyTrainer(Trainer):
         return summed / count
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs and self.words is not None:  # every step is logged
+            self._count_words()
         logs |= {"seconds": round(self.seconds, 3), "tokens": self.tokens, "slots": self.slots}
+        logs |= {} if self.words is None else {WORDS: self.words}
         logs["training_seconds"] = round(self.training_seconds, 3)
         super().log(logs, start_time)
+
+    def _count_words(self) -> None:
+        """Take in a step's words; keep the model for each mark that they reach."""
+        counted = torch.tensor([self.words_of_step], dtype=torch.int64, device=self.args.device)
+        before, self.words_of_step = self.words, 0
+        self.words += int(self.accelerator.reduce(counted))
+        if reached := [mark for mark in self.plan.marks if before < mark <= self.words]:
+            with torch.random.fork_rng(devices=[]):  # what is drawn afterwards is what is drawn without it
+                loss = self.validation_loss()
+            if self.args.should_save:
+                self._keep(reached, {"words": self.words, "step": self.state.global_step, "validation_loss": loss})
+
+    def _keep(self, reached: Sequence[int], facts: dict[str, Any]) -> None:
+        config, uses_cache = self.plan.model.config, self.plan.uses_cache
+        if uses_cache:
+            config.use_cache = True
+        for mark in reached:
+            folder = self.plan.checkpoints / marked(mark)
+            named = {"name": folder.name, "asked": mark, **facts}
+            write_checkpoint(folder, self.plan.model, self.plan.tokenizer, self.plan.settings.lora, named)
+        if uses_cache:
+            config.use_cache = False
 
     @property
     def seconds(self) -> float:
@@ -187,6 +225,9 @@ class StudyTrainer(Trainer):
             spent = read_state(checkpoint)["log_history"][-1]
             self.seconds_before, self.training_seconds = spent["seconds"], spent["training_seconds"]
             self.tokens, self.slots = spent["tokens"], spent["slots"]
+            self.words = spent.get(WORDS)
+        elif WORDS in self.train_dataset[0]:
+            self.words = 0
         self.started = time.monotonic()
 
     def end_with(self, checkpoint: Path) -> None:
@@ -337,7 +378,7 @@ def fit(plan: Plan) -> Outcome:
     patience = EarlyStoppingCallback(early_stopping_patience=plan.settings.patience)
     # With a cache, packed rows are not told apart.
     config = plan.model.config
-    uses_cache = getattr(config, "use_cache", None)  # some have none
+    uses_cache = plan.uses_cache = bool(getattr(config, "use_cache", None))  # some have none
     if uses_cache:
         config.use_cache = False
     try:

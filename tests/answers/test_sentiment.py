@@ -35,12 +35,13 @@ def test_counts_alone_print_the_published_percentages(tmp_path, capsys):
     assert list(groups)[:6] == ["model", "row", "positive", "neutral", "negative", "n"]
     shares = [100 * count / 419 for count in (172, 219, 28)]
     assert groups.iloc[0, :6].tolist() == ["gpt2", "positive", *shares, 419], "not rounded"
-    assert cells(groups, VIEW)["positive"][0].startswith("41.05 [")
+    assert groups["positive"].round(2)[0] == 41.05
+    assert cells(groups, VIEW)["positive"][0] == "41.1 [36.4, 45.8]", "to what 419 answers support"
     emotions = pd.read_csv(tmp_path / "out" / "sentiment_emotions.csv").set_index("row")
     assert emotions.loc["joy", ["positive", "neutral", "n"]].round(2).tolist() == [31.35, 68.65, 319]
     assert emotions.loc["love", "negative_low"] < 28 < emotions.loc["love", "negative_high"]
     latex = (tmp_path / "out" / "sentiment_groups.tex").read_text(encoding="utf-8")
-    assert "gpt2 & positive & 41.05 [" in latex
+    assert "gpt2 & positive & 41.1 [" in latex
     assert "sentiment_groups.csv" in capsys.readouterr().out
 
 

@@ -259,6 +259,32 @@ def test_the_names_of_later_releases_are_found_where_there_are_no_others(tmp_pat
     assert names_in(tmp_path / "packed") == ["qed"]
 
 
+SINCE_2024 = {
+    "bnc_spoken": "You want it now?\n", "childes": "*MOT:\tyou want it now ?\n*CHI:\tno .\n",
+    "gutenberg": "= = = PG1 = = =\n\nIt was a dark night.\n", "open_subtitles": "- You came back.\n",
+    "simple_wiki": "= = = April = = =\n\nApril is a month.\n", "switchboard": "A:\tWell, I do.\n",
+}  # fmt: skip
+"""Texts in the forms of the six sources of BabyLM's releases since 2024."""
+
+
+@pytest.mark.parametrize("form", ["{}.train.txt", "{}.train.txt.gz", "train_10M/{}.train"])
+def test_the_sources_since_2024_are_read_in_the_forms_they_come_in(tmp_path, form):
+    for name, text in SINCE_2024.items():
+        if form.endswith(".gz"):
+            write(tmp_path / form.format(name), gzip.compress(text.encode()))
+        elif form.startswith("train_10M"):  # the archive as it was fetched, with the folder in it
+            with zipfile.ZipFile(tmp_path / "train_10M.zip", "a") as archive:
+                archive.writestr(form.format(name), text)
+        else:
+            write(tmp_path / form.format(name), text)
+    sources = find_sources([tmp_path], [".train"])
+    assert [source.name for source in sources] == sorted(SINCE_2024)
+    kept = clean.clean(sources, Process(min_words=0), [])
+    texts = {part.source: part.texts.to_list() for part in kept}
+    assert texts["childes"] == ["*MOT: you want it now?", "*CHI: no."] and texts["switchboard"] == ["A: Well, I do."]
+    assert texts["gutenberg"] == ["= = = PG1 = = =", "It was a dark night."]
+
+
 def test_extensions_in_capitals_and_without_a_point(tmp_path):
     write(tmp_path / "a/one.TRAIN", ELEVEN)
     write(tmp_path / "a/two.Train.GZ", gzip.compress(f"{ELEVEN} two".encode()))

@@ -490,3 +490,26 @@ def test_only_the_corpus_that_another_follows_makes_it_stale(make_config):
     assert before["emotional"] == next(corpus_pieces(config)).recipe.sha256(), "controls change nothing of it"
     changed = make_config(*settings, "corpora=[{ name = 'plain', methods = ['m0'], words = 400 }]")
     assert corpus(changed).made == ["plain.parquet"]
+
+
+def test_every_line_as_it_is_needs_no_story_no_emotion_and_none_of_the_stories_sources(make_config):
+    rows = "corpora=[{ name = 'text', lines = 'all', words = 'as:emotional' }, { name = 'whole', lines = 'all' }]"
+    config = make_config("corpus.factual=[]", "corpus.methods=['m1']", rows)
+    fill(config)
+    texts = [f"a line of seven words, number {n}" for n in range(400)]
+    lines = pd.DataFrame({"id": [f"e:{n}" for n in range(400)], "source": "elsewhere", "text": texts})
+    config.home.lines.parent.mkdir(parents=True, exist_ok=True)
+    lines.to_parquet(config.home.lines)
+    corpus(config)
+    found = side_by_side(config)
+    assert set(found["text"]["source"]) == {"elsewhere"} and set(found["text"]["emotion"]) == {""}
+    assert 0 <= found["emotional"]["words"].sum() - found["text"]["words"].sum() < 7
+    assert len(found["whole"]) == 400 and found["whole"]["split"].eq("validation").mean() == pytest.approx(0.2)
+    recipes = {piece.path.stem: piece.recipe for piece in corpus_pieces(config)}
+    assert recipes["whole"].settings["corpus.lines"] == "all" and set(recipes["whole"].inputs) == {"lines"}
+    assert "corpus.lines" not in recipes["emotional"].settings
+
+
+def test_a_corpus_of_lines_alone_names_no_method(make_config):
+    assert make_config("corpus.methods=[]", "corpus.factual=[]", "corpus.lines=all").corpus.lines == "all"
+    assert make_config("corpus.lines=true").corpus.lines is True

@@ -244,8 +244,8 @@ def test_a_folder_of_ones_own_is_left_alone(home, tmp_path):
 
 
 def test_the_registry_names_what_users_can_ask_for():
-    named = ["babylm-10m", "babylm-100m", "alpaca", "blimp", "blimp-hub", "goemotions", "emobench", "published"]
-    assert list(DATA_SETS) == named
+    named = ["babylm-10m", "babylm-100m", "babylm-2026-10m", "alpaca", "blimp", "blimp-hub"]
+    assert list(DATA_SETS) == [*named, "goemotions", "emobench", "published"]
     with pytest.raises(UsageError, match="unknown data set 'bblm'; choose among babylm-10m"):
         data_set("bblm")
     folders = [known.folder for known in DATA_SETS.values()]

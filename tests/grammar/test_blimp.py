@@ -367,15 +367,15 @@ def test_accuracies_are_numbers_in_the_file_and_side_by_side_where_they_are_read
     assert numbers.loc[("a", "argument_structure"), ["accuracy", "ties", "mean_of_paradigms"]].tolist() == [75, 0, 50]
     assert numbers.loc[("a", "all pairs"), "low"] == pytest.approx(100 * wilson_interval(4.5, 8)[0], rel=1e-12)
     assert shown_table(tmp_path, "blimp_accuracy").to_numpy().tolist() == [
-        ["argument_structure", "4", "75.0 [30, 95]", "100.0 [51, 100]"],
-        ["island_effects", "4", "37.5 [9, 78]", "100.0 [51, 100]"],
-        ["all pairs", "8", "56.2 [26, 83]", "100.0 [68, 100]"],
-        ["mean of phenomena", "8", "56.2 [30, 79]", "100.0 [65, 100]"],
+        ["argument_structure", "4", "75 [30, 95]", "100 [51, 100]"],
+        ["island_effects", "4", "38 [9, 78]", "100 [51, 100]"],
+        ["all pairs", "8", "56 [26, 83]", "100 [68, 100]"],
+        ["mean of phenomena", "8", "56 [27, 82]", "100 [68, 100]"],
         ["ties", "8", "1", "0"],
     ]
     assert shown_table(tmp_path, "blimp_accuracy_paradigms").iloc[-2:, 0].tolist() == ["mean of paradigms", "ties"]
     latex = (tmp_path / "tables" / "blimp_accuracy.tex").read_text(encoding="utf-8")
-    assert "75.0 [30, 95] & 100.0 [51, 100]" in latex
+    assert "75 [30, 95] & 100 [51, 100]" in latex
 
 
 def test_a_model_is_compared_with_its_base_over_the_same_pairs():

@@ -230,7 +230,7 @@ def test_verdicts_are_words_in_the_file_and_marks_where_they_are_read(config, tm
     ]  # fmt: skip
     assert shown_table(tmp_path, "emobench_accuracy").iloc[0].to_dict() == {
         "task": "EA", "way": "listed", "questions": "40", "chance": "25",
-        "above": "100.0 [91, 100] +", "below": "0.0 [0, 9] -", "at": "30.0 [18, 45]",
+        "above": "100.0 [91.2, 100.0] +", "below": "0.0 [0.0, 8.8] -", "at": "30.0 [18.1, 45.4]",
     }  # fmt: skip
 
 

@@ -137,7 +137,7 @@ def test_table_4_from_votes_by_name(tmp_path):
     table = preference.preference_table(preference.read_votes([file]))
     assert table["share"].tolist() == [100 * count / 278 for count in counts.values()]
     assert cells(table, SHARES)["share"].str.split().str[0].tolist() == [
-        "53.2", "23", "10.8", "5", "4.3", "2.2", "0.7", "0.7",
+        "53.2", "23.0", "10.8", "5.0", "4.3", "2.2", "0.7", "0.7",
     ]  # fmt: skip
     assert (table["low"] <= table["share"]).all() and (table["share"] <= table["high"]).all()
     assert table["strength"].round(6).is_monotonic_decreasing and table["strength"].sum() == pytest.approx(0, abs=0.05)
@@ -253,7 +253,7 @@ def test_commands_build_and_analyse(answered, tmp_path, capsys):
     file = tmp_path / "a.csv"
     filled_in(data, key, "a", MODELS[1]).to_csv(file, index=False)
     assert main(["questionnaire", "analyse", str(file), *home]) == 0
-    assert "100 [43.9, 100]" in capsys.readouterr().out
+    assert "100 [44, 100]" in capsys.readouterr().out
     for name in ("tables/preference.csv", "tables/preference.tex", "figures/preference.png"):
         assert (answered.home.evaluation / name).exists()
 

@@ -80,16 +80,16 @@ def test_every_number_has_a_name_that_latex_takes(home, tmp_path):
     numbers = json.loads((tmp_path / "paper" / "numbers.json").read_text())
     name = "EvaluateEffectsTunedBaseGptTwoBabyMinimalPairsChange"
     assert numbers[name] == {
-        "value": -1.25, "low": -3.0, "high": 0.5, "shown": "-1.25 [-3, 0.5]", "table": f"{TABLE}.csv",
+        "value": -1.25, "low": -3.0, "high": 0.5, "shown": "-1.2 [-3.0, 0.5]", "table": f"{TABLE}.csv",
         "column": "change",
         "row": {"comparison": "tuned - base", "model": "gpt2-baby", "measure": "minimal pairs"},
     }  # fmt: skip
     commands = dict(
         re.findall(r"\\newcommand\{\\([A-Za-z]+)\}\{(.*)\}\n", (tmp_path / "paper/numbers.tex").read_text())
     )
-    assert commands[name] == "$-$1.25" and commands[f"{name}Interval"] == "[$-$3, 0.5]"
+    assert commands[name] == "$-$1.2" and commands[f"{name}Interval"] == "[$-$3.0, 0.5]"
     other = "EvaluateEffectsTunedBaseGptTwoInstrMinimalPairs"
-    assert commands[f"{other}Change"] == "1,234" and f"{other}ChangeInterval" not in commands
+    assert commands[f"{other}Change"] == "1,234.5" and f"{other}ChangeInterval" not in commands
     assert commands[f"{other}Pairs"] == "58" and len(commands) == 5
 
 

@@ -43,14 +43,19 @@ def section(html: str, anchor: str) -> str:
     return html.partition(f'<section id="{anchor}">')[2].partition("</section>")[0]
 
 
+def folded(html: str, anchor: str) -> str:
+    return html.partition(f'<details id="{anchor}">')[2].partition("</details>")[0]
+
+
 def test_an_empty_home_is_shown_as_missing_not_as_zeros(page):
     html = page()
     assert "No model has a control here: what emotion did is not separated" in html.partition("<nav")[0]
     for place in PLACES[1:]:
         shown = section(html, place.anchor)
         assert '<span class="state missing">missing</span>' in shown and "Missing: nothing of this place" in shown
-    assert section(html, "run").count("has not run") == len(STAGES) - 1
-    assert ">0<" not in section(html, "run") and section(html, "run").count(">–<") >= 6
+    assert section(html, "run").replace("A dashed box has not run.", "").count("has not run") == len(STAGES) - 1
+    ran = section(html, "run").partition('<details id="differs">')[0]
+    assert ">0<" not in ran and ran.count(">–<") >= 6
     assert "emogap questionnaire build" in section(html, "table-4")
     assert ">33,098<" in section(html, "composition"), "the published number stands there before the run has its own"
 
@@ -60,23 +65,43 @@ def test_the_study_stands_in_its_order_and_what_goes_beyond_it_behind(config, pa
     save(config, "models/training_clm", table, "Curves.")
     save(config, "processed_data/cleaning", table, "Cleaning.")
     save(config, "quantitative_analysis/blimp_accuracy", pd.DataFrame({"phenomenon": ["x"]}), "Grammar.")
-    save(config, "quantitative_analysis/language", table, "Beyond.")
+    save(config, "quantitative_analysis/exclamations", table, "Beyond.")
     html = page()
-    where = [html.index(f">{caption} <") for caption in ("Cleaning.", "Grammar.", "Curves.", "Beyond.")]
+    where = [html.index(f">{caption} <") for caption in ("Cleaning.", "Curves.", "Grammar.", "Beyond.")]
     assert where == sorted(where)
-    assert "Beyond." in section(html, "beyond-evaluate") and "Curves." in section(html, "curves")
+    assert "Beyond." in section(html, "beyond") and "Curves." in section(html, "curves")
     links = [f'href="#{place.anchor}"' for place in PLACES]
     assert [html.count(link) for link in links] == [0] + [1] * (len(links) - 1)
 
 
-def test_with_controls_the_page_leads_with_what_emotion_did(make_config):
+def effects(kind: str = "tuned - control", **changed) -> pd.DataFrame:
+    row = {"comparison": kind, "model": "tiny-baby", "against": "tiny-plain", "measure": "positive answers",
+           "change": 12.34, "low": 3.21, "high": 21.4, "p": 0.01, "p_holm": 0.02}  # fmt: skip
+    return pd.DataFrame([row | changed])
+
+
+def test_the_page_answers_before_it_shows_anything_else(make_config):
     config = make_config("controls=true")
-    save(config, "quantitative_analysis/effects", pd.DataFrame({"comparison": ["tuned - control"]}), "Effects.")
+    save(config, "quantitative_analysis/effects", effects(), "Effects.")
     report(config)
     html = config.home.report.read_text(encoding="utf-8")
-    assert "No model has a control" not in html and "Effects." in section(html, "effect")
-    assert html.index('<section id="effect">') < html.index('<section id="lines">')
-    assert ">original:v1<" in section(html, "table-1"), "what controls are trained on"
+    first = html.partition("<nav")[0]
+    assert "No model has a control" not in first and "Effects." in section(first, "effect")
+    assert "+12.3 [3.2, 21.4] points (tiny-baby against tiny-plain)" in first
+    assert '<a href="#quantitative_analysis-table-effects">' in first
+    assert 'id="quantitative_analysis-table-effects"' in html
+    assert "Profile embedded" in first
+    assert ">original:v1<" in folded(html, "table-1"), "what controls are trained on"
+
+
+def test_what_answers_a_question_is_open_and_the_rest_one_click_behind(config, page):
+    table = pd.DataFrame({"a": ["x"]})
+    save(config, "processed_data/cleaning", table)
+    save(config, "processed_data/emotions_by_source", table, "Sources. And more.")
+    found = section(page(), "lines")
+    assert '<figure id="processed_data-table-cleaning">' in found
+    assert "<summary>Table emotions_by_source: Sources</summary>" in found
+    assert 'href="../processed_data/tables/cleaning.csv"' in found, "its numbers are one click away"
 
 
 def test_every_place_names_stages_and_settings_that_exist_and_no_exhibit_has_two(config):
@@ -95,7 +120,7 @@ def test_generated_text_is_escaped(config, page):
     table = pd.DataFrame({"emotion": ["joy"], "line": ["<img src=x onerror=alert(1)>"], "m1": [story]})
     save(config, "babylm_augment/story_examples", table, "Caption <b>bold</b>.")
     html = page()
-    assert "<script" not in html and "<img src=x" not in html
+    assert html.count("<script") == 1 and "<script>alert" not in html and "<img src=x" not in html
     assert "&lt;script&gt;" in section(html, "methods")
     assert "&lt;b&gt;" in html
 
@@ -105,7 +130,7 @@ def test_figures_are_in_the_page_with_an_alternative_text_and_nothing_is_fetched
     exhibit = Exhibit("lens_s0", "figure", "A curve.", 80, alt="a curve that rises")
     save_figure(config.home.root / "model_analysis", exhibit, figure)
     html = page()
-    assert 'src="data:image/png;base64,' in html
+    assert 'src="data:image/webp;base64,' in html
     assert 'alt="a curve that rises"' in html
     assert "<link" not in html and 'src="http' not in html and "url(http" not in html and "@import" not in html
 
@@ -140,9 +165,9 @@ def test_what_was_run_names_models_files_machine_and_time(config, page, tmp_path
         draft.path.write_text("y")
     config.home.chunk("m1", 0).unlink()  # old chunks may be put away; what they were made of is still told
     html = page()
-    assert "sha256:0123abcd" in section(html, "table-1")
-    assert "mistralai/Mistral-7B-Instruct-v0.1" in section(html, "table-1")
-    files = section(html, "provenance")
+    assert "sha256:0123abcd" in folded(html, "table-1")
+    assert "mistralai/Mistral-7B-Instruct-v0.1" in folded(html, "table-1")
+    files = folded(html, "provenance")
     assert "text.train" in files and manifest["inputs"]["raw"]["sha256"][:16] in files
     assert "chunk_00000" not in files, "what the home made itself was not read from outside"
     assert manifest["machine"] and "cores" in manifest["machine"]
@@ -171,20 +196,42 @@ def test_numbers_gaps_and_intervals():
     )
     cells = to_cells(table)
     assert cells.parts[0].columns == ["method", "share", "words", "positive", "change"]
-    assert cells.parts[0].kinds == ["s", "n", "n", "n", "n"]
+    assert cells.parts[0].kinds == ["s", "n", "n", "i", "i"]
     assert shown(cells) == [
-        ["m1", "0.1235", "1,234,567", "28.57 [7.14, 50]", "-1.5 [-3.25, 0.5]"],
-        ["m2", "–", "5", "3", "2 [1, 3]"],
+        ["m1", "0.1235", "1,234,567", "29 [7, 50]", "-1.5 [-3.2, 0.5]"],
+        ["m2", "–", "5", "3", "2.0 [1.0, 3.0]"],
     ]
 
 
-def test_a_long_table_is_folded_and_a_very_long_one_cut(config, page):
+def test_a_very_long_table_is_cut(config, page):
     many = to_cells(pd.DataFrame({"n": range(ROWS_UNFOLDED + 1)}))
     assert many.is_long and many.left_out == 0
     more = to_cells(pd.DataFrame({"n": range(ROWS_SHOWN + 1)}))
     assert (len(shown(more)), more.left_out) == (ROWS_OF_A_CUT, ROWS_SHOWN + 1 - ROWS_OF_A_CUT)
     save(config, "prompt_analysis/many", pd.DataFrame({"n": range(ROWS_SHOWN + 1)}))
-    assert f"<summary>{ROWS_SHOWN + 1} rows</summary>" in page()
+    assert f"{ROWS_SHOWN + 1 - ROWS_OF_A_CUT} more rows in the file" in page()
+
+
+def test_emotions_stand_in_one_order_in_each_block_and_sums_behind_them():
+    rows = [("a", "all"), ("a", "joy"), ("a", "anger"), ("b", "neutral"), ("b", "admiration"), ("b", "joy")]
+    shown_rows = shown(to_cells(pd.DataFrame(rows, columns=["model", "row"])))
+    assert shown_rows == [
+        ["a", "anger"],
+        ["a", "joy"],
+        ["a", "all"],
+        ["b", "admiration"],
+        ["b", "joy"],
+        ["b", "neutral"],
+    ]
+    as_it_came = [["joy of life"], ["a"]]
+    assert shown(to_cells(pd.DataFrame(as_it_came, columns=["word"]))) == as_it_came
+
+
+def test_no_column_of_a_wide_table_is_left_over_in_a_part_of_its_own():
+    for count in range(5, 14):
+        table = pd.DataFrame({"model": ["a"]} | {f"m{i:02}": ["100.0 [57.1, 100.0]"] for i in range(count)})
+        sizes = [len(part.columns) - 1 for part in to_cells(table).parts]
+        assert len(sizes) == 1 or min(sizes) > 1, sizes
 
 
 def test_a_wide_table_goes_on_in_parts_that_fit_and_keep_the_names_of_rows():
@@ -228,6 +275,7 @@ def test_composition_beside_the_published_one(config):
     table = compared(config, "composition").set_index("")
     assert table.loc["share of story words (%)", ["this run", "published"]].tolist() == [75.0, 72.67]
     assert table.loc["share of story words (%)", "difference"] == pytest.approx(2.33)
+    assert table["difference"].isna().sum() == 4, "a small run's words minus the published corpus's say nothing"
     assert table.loc["words", "published"] == 8929873
 
 
@@ -247,6 +295,7 @@ def test_words_of_stories_beside_table_2_with_their_interval(config):
         "m1: average words", "98.8 [90.0, 107.6]", "97.8", "1"
     ]  # fmt: skip
     assert list(table.index) == [f"m1: {name}" for name in ("average words", "stories", "unique words", "total words")]
+    assert table["difference"].isna().tolist() == [False, True, True, True]
 
 
 def test_a_grid_over_temperatures_is_held_against_table_3(config):
@@ -278,7 +327,7 @@ def test_grammar_of_another_base_is_held_against_what_the_training_changed(confi
     assert found.iloc[0, 5:].tolist() == pytest.approx([76.86 - 78.94, 1.08])
     assert shown_beside(config, "table-6").to_dict("records") == [
         {"phenomenon": "binding", "baby: this run": "-1.0 [-2.0, 0.5]", "baby: published": "-2.08",
-         "baby: difference": "1.08"}
+         "baby: difference": "1.1"}
     ]  # fmt: skip
 
 

@@ -1,11 +1,13 @@
 """The report's pages in a real browser, on the screen and on paper: nothing is cut or overlaps, no script runs."""
 
 import base64
+import re
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
-from browser import browser, downloads  # noqa: F401  (fixtures)
+from browser import browser, downloads, wait_for  # noqa: F401  (fixtures)
+from test_texts import answers
 
 from emogap.paths import Home
 from emogap.report.page import report
@@ -15,7 +17,7 @@ from emogap.store.exhibits import Exhibit, save_figure, save_table
 
 pytestmark = pytest.mark.slow
 
-DESKTOP = 1200
+DESKTOP, NARROW = 1200, 420
 PAPER = 688
 """CSS pixels between the margins of an A4 page: 182 mm."""
 MODELS = [f"gpt2-medium{suffix}" for suffix in ("", "-baby", "-instr", "-baby-instr")] + ["gpt2", "gpt2-baby-instr"]
@@ -47,6 +49,8 @@ LABELS_OUTSIDE = """
         return [...outside, ...on_each_other].map(([text, b]) => text);
     });"""
 
+OPEN_ALL = "document.querySelectorAll('details').forEach(details => details.open = true)"
+
 
 @pytest.fixture
 def home(config) -> Home:
@@ -67,6 +71,7 @@ def home(config) -> Home:
     axes.plot([1, 2], [1, 2])
     exhibit = Exhibit("lens_s0", "figure", "A curve.", 80, alt="a curve that rises")
     save_figure(root / "model_analysis", exhibit, figure)
+    answers(config, {"smollm2-135m": story, "smollm2-135m-baby": "Yes."}, ("admiration", "anger", "joy"))
     report(config)
     return config.home
 
@@ -85,17 +90,59 @@ def show(chrome, page, width: int, paper: bool = False) -> None:
 @pytest.mark.parametrize(("width", "paper"), [(DESKTOP, False), (PAPER, True)])
 def test_nothing_is_cut_and_nothing_overlaps(home, browser, width, paper):  # noqa: F811
     show(browser, home.report, width, paper)
+    browser.execute_script(OPEN_ALL)
     assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     assert browser.execute_script(STICKING_OUT) == []
     assert browser.execute_script(OVERLAPPING) == []
     assert browser.execute_script(LABELS_OUTSIDE) == []
 
 
+def test_a_narrow_window_scrolls_its_tables_and_not_the_page(home, browser):  # noqa: F811
+    show(browser, home.report, NARROW)
+    browser.execute_script(OPEN_ALL)
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_dark_theme_has_light_letters_on_dark(home, browser):  # noqa: F811
+    show(browser, home.report, DESKTOP)
+    scheme = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "screen", "features": scheme})
+    colours = "const s = getComputedStyle(document.body); return [s.color, s.backgroundColor]"
+    ink, paper = (sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in browser.execute_script(colours))
+    assert ink > 600 > 150 > paper
+
+
+def test_a_link_opens_what_it_leads_to_and_print_all_opens_everything(home, browser):  # noqa: F811
+    show(browser, home.report, DESKTOP)
+    table = browser.find_element("id", "quantitative_analysis-table-language")
+    assert not table.get_property("open")
+    browser.execute_script("location.hash = '#quantitative_analysis-table-language'")
+    wait_for(lambda: table.get_property("open"))
+    browser.get(f"file://{home.report}?print=all")
+    assert browser.execute_script("return [...document.querySelectorAll('details')].every(folded => folded.open)")
+
+
+def test_cards_are_filtered_with_the_keyboard(home, browser):  # noqa: F811
+    show(browser, home.report, DESKTOP)
+    deck = browser.find_element("css selector", "#table-5 .deck")
+    shown = "return [...document.querySelectorAll('#table-5 .card')].filter(card => !card.hidden).length"
+    count = deck.find_element("css selector", "output")
+    assert browser.execute_script(shown) == 3 and count.text == "3 of 3 cards"
+    emotion = deck.find_element("css selector", "select[aria-label='Show which emotion']")
+    emotion.send_keys("joy")
+    assert browser.execute_script(shown) == 1 and count.text == "1 of 3 cards"
+    assert "Be joy" in deck.text, "also a card that was folded away"
+
+
 def test_nothing_in_a_text_runs_and_every_picture_is_described(home, browser):  # noqa: F811
     show(browser, home.report, DESKTOP)
+    browser.execute_script(OPEN_ALL)
     assert browser.title == "Emogap: embedded"
-    assert browser.execute_script("return document.scripts.length") == 0
+    assert browser.execute_script("return document.scripts.length") == 1, "the page's own, which alone may run"
     assert '<script>document.title = "hacked"</script><b>bold</b>' in browser.find_element("id", "methods").text
+    another = "Object.assign(document.createElement('script'), {text: 'document.title = 1'})"
+    browser.execute_script(f"document.body.append({another})")
+    assert browser.title == "Emogap: embedded", "another script is refused"
     pictures = browser.execute_script(
         "return [...document.querySelectorAll('img, svg')].map(e => e.alt ?? e.textContent)"
     )
@@ -109,7 +156,7 @@ def test_every_link_of_the_contents_leads_somewhere(home, browser):  # noqa: F81
         "return [...document.querySelectorAll('nav a')].filter(a => !document.querySelector(a.hash)).map(a => a.hash)"
     )
     assert browser.execute_script(dead) == []
-    assert browser.execute_script("return document.querySelectorAll('nav a').length") > 15
+    assert browser.execute_script("return document.querySelectorAll('nav a').length") == 15
 
 
 def test_the_page_asks_no_other_file_and_no_network(home, browser):  # noqa: F811
@@ -120,7 +167,7 @@ def test_the_page_asks_no_other_file_and_no_network(home, browser):  # noqa: F81
 
 def test_printed_pages_hold_every_column_and_every_row(home, browser):  # noqa: F811
     pdfium = pytest.importorskip("pypdfium2", reason="pypdfium2 is not installed")
-    browser.get(f"file://{home.report}")
+    browser.get(f"file://{home.report}?print=all")
     printed = browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True, "printBackground": True})
     document = pdfium.PdfDocument(base64.b64decode(printed["data"]))
     texts = []

@@ -58,7 +58,7 @@ def test_pairs_that_both_share_are_held_against_each_other(two):
     assert row["p"] == row["p_holm"] == pytest.approx(2 * 0.5**11) and row["low"] > 0 and row["verdict"] == BEYOND
     assert "positive answers: not measured in new and old" in reasons
     assert said(table, NAMES).startswith(
-        "Of 1 comparisons over what both runs share, 1 is beyond chance: minimal pairs of m-baby 91.67 ["
+        "Of 1 comparisons over what both runs share, 1 is beyond chance: minimal pairs of m-baby 92 ["
     )
 
 

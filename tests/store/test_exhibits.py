@@ -51,10 +51,30 @@ def test_a_number_is_written_once_and_shown_with_its_interval(tmp_path):
     assert read_table(csv)["share"].tolist() == [100 / 3, 1234.5]
     shown = shown_table(tmp_path, "t")
     assert shown.to_dict("list") == {
-        "model": ["a", "b"], "share": ["33.33 [25, 43.0]", "1,234"], "n": ["1,200", "7"], "p": ["0.0123", "1"],
+        "model": ["a", "b"], "share": ["33.3 [25.0, 43.0]", "1,234.5"], "n": ["1,200", "7"], "p": ["0.0123", "1"],
     }  # fmt: skip
-    assert "33.33 [25, 43.0] & 1,200 & 0.0123" in csv.with_suffix(".tex").read_text(encoding="utf-8")
+    assert "33.3 [25.0, 43.0] & 1,200 & 0.0123" in csv.with_suffix(".tex").read_text(encoding="utf-8")
     assert exhibits(tmp_path)[0].view == view, "it comes back as it was"
+
+
+def column(*rows: tuple[float, float, float], view: View | None = None) -> list[str]:
+    return cells(pd.DataFrame(rows, columns=["x", "low", "high"]), view)["x"].tolist()
+
+
+def test_an_interval_says_how_many_digits_its_value_has():
+    assert column((28.5714, 7.14159, 50.0)) == ["29 [7, 50]"], "half its width is 21"
+    assert column((28.5714, 26.1, 31.2)) == ["28.6 [26.1, 31.2]"], "2.6"
+    assert column((0.123456, 0.11, 0.14)) == ["0.123 [0.110, 0.140]"], "0.015"
+    assert column((123456.0, 120000.0, 127000.0)) == ["123,456 [120,000, 127,000]"]
+    assert column((0.123456, 0.11, 0.14), view=View({"x": 2})) == ["0.12 [0.11, 0.14]"], "no more than is asked for"
+    assert column((5.0, 5.0, 5.0)) == ["5 [5, 5]"], "without a width it says nothing"
+    assert column((28.0, 0.115, 50.876)) == ["28.0 [0.1, 50.9]"], "what leaves out zero does not end there"
+    assert column((1e-7, 5e-8, 2e-7)) == ["1e-07 [5e-08, 2e-07]"]
+
+
+def test_a_column_of_one_size_has_one_number_of_decimals_and_one_of_many_things_its_own():
+    assert column((50.0, 41.0, 59.0), (50.0, 35.0, 65.0)) == ["50.0 [41.0, 59.0]", "50.0 [35.0, 65.0]"]
+    assert column((98.8, 90.0, 107.6), (0.512, 0.49, 0.53)) == ["98.8 [90.0, 107.6]", "0.512 [0.490, 0.530]"]
 
 
 def test_a_long_table_is_shown_wide_and_what_a_model_lacks_as_a_dash():
@@ -69,8 +89,8 @@ def test_a_long_table_is_shown_wide_and_what_a_model_lacks_as_a_dash():
     assert cells(long, view).to_dict("list") == {
         "row": ["x", "y", "ties"],
         "n": ["10", "20", "10"],
-        "a": ["50.0 [40.2, 60] +", "–", "3"],
-        "b": ["25.0", "5.0 [4, 6] below", "4"],
+        "a": ["50.0 [40.2, 60.0] +", "–", "3"],
+        "b": ["25.0", "5.0 [4.0, 6.0] below", "4"],
     }
     assert list(cells(long[:0], view)) == ["row", "n"]
 

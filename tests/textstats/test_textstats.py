@@ -297,7 +297,7 @@ def test_story_stage_writes_the_table_and_its_exhibits(config, models, monkeypat
     assert measured.loc[("average_words", "m1")].tolist() == ends, "numbers in columns of their own, not rounded"
     assert measured.loc[("total_words", "m1"), ["low", "high"]].isna().all()
     shown = shown_table(folder, "measures").set_index("measure")
-    assert shown.loc["average_words", "m1"] == "{:.4g} [{:.4g}, {:.4g}]".format(*ends)
+    assert shown.loc["average_words", "m1"] == "{:.1f} [{:.1f}, {:.1f}]".format(*ends)
     assert shown.loc["texts"].tolist() == ["12", "12"]
     found = read_table(folder / "tables" / "names_and_openings.csv")
     assert found[found["measure"] == "names"].iloc[0][["group", "found", "share"]].tolist() == ["m1", "Lily", 1.0]
