@@ -73,10 +73,11 @@ def _make(config: Config, model: StudyModel, draft: Draft) -> None:
 def plain_text_scores(config: Config, model: StudyModel, passages: Sequence[str]) -> "pd.DataFrame":
     """Scores rows of task ``plain_text``, item the passage's number: ``nats`` (minus the log-probability of the
     passage, as minimal pairs are scored), ``tokens`` and ``characters`` (how many it has)."""
-    from emogap.lm.sentence_scores import SentenceScorer
+    from emogap.lm.score_cache import open_scorer
     from emogap.store.progress import progress
 
-    scorer = SentenceScorer(hub.study_model(config, model.key), device=config.respond.device)
+    options = {"device": config.respond.device, "dtype": "fp32", "token_budget": 2048, "empty_context": "bos"}
+    scorer = open_scorer(hub.study_model(config, model.key), **options)
     with progress(f"plain text, {model.key}", len(passages), "passages") as bar:
         nats = -scorer.scores(passages, bar.advance)
     tokens = [len(scorer.tokenizer(f" {passage}", add_special_tokens=False)["input_ids"]) for passage in passages]

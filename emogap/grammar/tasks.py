@@ -176,9 +176,9 @@ class Task:
         self, config: Config, local: LocalModel, cases: Sequence[Sequence[Case]], label: str
     ) -> tuple["pd.DataFrame", str]:
         """The scores of one model, and the token that stood for the empty context."""
-        from emogap.lm.sentence_scores import SentenceScorer
+        from emogap.lm.score_cache import open_scorer
 
-        scorer = SentenceScorer(local, **self.opened(getattr(config, self.name)))
+        scorer = open_scorer(local, **self.opened(getattr(config, self.name)))
         table = score_cases(scorer, cases, f"{self.title}, {label}", self.unit).assign(task=self.name)
         return table, scorer.tokenizer.decode(scorer.prefix) or "none"
 

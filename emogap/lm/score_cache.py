@@ -7,7 +7,7 @@ and wherever it lies. A run that was killed finds every group that it had finish
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from emogap.paths import cache_dir, cache_folder
 from emogap.store.parts import Arrays
 
 if TYPE_CHECKING:
+    from emogap.lm.hub import LocalModel
     from emogap.lm.sentence_scores import Scored, SentenceScorer
 
 FORM = 1
@@ -73,3 +74,26 @@ def _name(scored: "Sequence[Scored]", mode: str) -> str:
     for ids, start in scored:
         digest.update(np.asarray([len(ids), start, *ids], dtype=np.int64).tobytes())
     return digest.hexdigest()
+
+
+_OPEN: "dict[tuple[object, ...], SentenceScorer]" = {}
+
+
+def open_scorer(local: "LocalModel", **options: Any) -> "SentenceScorer":
+    """The scorer of a model, kept until another is opened or this one closed: what is measured one after the other
+    loads it once. The one before is gone before the next is loaded, so that a device holds one at a time.
+
+    ``options``: those of ``SentenceScorer``, which says what it raises.
+    """
+    from emogap.lm.sentence_scores import SentenceScorer
+
+    key = (local, *sorted(options.items()))
+    if key not in _OPEN:
+        _OPEN.clear()
+        _OPEN[key] = SentenceScorer(local, **options)
+    return _OPEN[key]
+
+
+def close_scorer() -> None:
+    """Let go of the scorer that was opened last."""
+    _OPEN.clear()

@@ -18,6 +18,7 @@ from emogap.grammar.emobench import EMOBENCH
 from emogap.grammar.emobench_exhibits import emobench_drawing
 from emogap.grammar.zero_shot import BABYLM
 from emogap.grammar.zero_shot_tables import zero_shot_drawing
+from emogap.lm.score_cache import close_scorer
 from emogap.records import SCORES, read_rows, write_rows
 from emogap.store.artefacts import Draft, Recipe
 from emogap.store.pieces import Piece, Summary, run
@@ -35,7 +36,7 @@ def evaluate_pieces(config: Config) -> Iterator[Piece]:
     """
     yield from respond_pieces(config)
     yield from _emotion_pieces(config)
-    yield from _score_pieces(config)
+    yield from sorted(_score_pieces(config), key=lambda piece: piece.path.parent.name)  # a model is loaded once
     yield scores_piece(config)
     yield from effects_drawings(config)
     yield from sentiment_drawings(config)
@@ -84,7 +85,10 @@ def evaluate(config: Config) -> Summary:
         task.check_device(config)
     for line in not_measured(config, wanted_models(config)):
         print(line)
-    return run("evaluate", evaluate_pieces(config))
+    try:
+        return run("evaluate", evaluate_pieces(config))
+    finally:
+        close_scorer()
 
 
 def measure_sentiment(config: Config) -> Summary:

@@ -1,6 +1,8 @@
 """Scores of sentences: equal to what the model's own loss says, shared beginnings or not, for both kinds of models."""
 
+import gc
 import hashlib
+import weakref
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from transformers import AutoTokenizer
 from emogap.errors import InputError, ModelError
 from emogap.lm.hub import LocalModel
 from emogap.lm.prefix_trees import batches, grow_trees
+from emogap.lm.score_cache import close_scorer, open_scorer
 from emogap.lm.sentence_scores import SentenceScorer
 
 ALIKE = [
@@ -285,3 +288,14 @@ def test_the_embedded_model_is_scored_the_fastest_way(dtype):
 
     scorer = SentenceScorer(resolve(HubModel(name="embedded:smollm2-135m-instruct")), device="cpu", dtype=dtype)
     assert scorer.reads_head and scorer.together and scorer.shares
+
+
+def test_a_scorer_is_opened_once_and_gone_before_the_next(tmp_path):
+    first, second = (save_tiny_gpt2(tmp_path / name) for name in ("first", "second"))
+    models = [LocalModel(folder, folder.name) for folder in (first, second)]
+    one = open_scorer(models[0], device="cpu")
+    assert open_scorer(models[0], device="cpu") is one and open_scorer(models[0], device="cpu", dtype="bf16") is not one
+    held = weakref.ref(open_scorer(models[1], device="cpu"))
+    close_scorer()
+    gc.collect()
+    assert held() is None
