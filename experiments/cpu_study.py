@@ -270,9 +270,10 @@ def write_tables() -> None:
     own = answers[answers["condition"] == ""]
     judge = config.sentiment.classifiers[0].name
     first = own[own["classifier"] == judge]
-    correct, questions = blimp_tables.correct_pairs(scores), emobench_tables.by_question(scores)
+    of = dict(list(scores.groupby("task")))
+    correct, questions = blimp_tables.correct_pairs(of["blimp"]), emobench_tables.by_question(of["emobench"])
     tables = {
-        "values": values_by_seed(answers, scores, lens),
+        "values": values_by_seed(answers, correct, questions, of["plain_text"], lens),
         "effects": effects(first, correct, questions, lens, pairs),
         "effects_by_group": sentiment.change_table(first, pairs, "group"),
         "effects_by_emotion": sentiment.change_table(first, pairs, "emotion"),
@@ -295,7 +296,9 @@ def _all_rows(name: str) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def values_by_seed(answers: pd.DataFrame, scores: pd.DataFrame, lens: pd.DataFrame) -> pd.DataFrame:
+def values_by_seed(
+    answers: pd.DataFrame, correct: pd.DataFrame, questions: pd.DataFrame, plain: pd.DataFrame, lens: pd.DataFrame
+) -> pd.DataFrame:
     """measure, model, and the value of each training seed."""
     found = groups_of(answers["response_emotion"], "study")
     asked = answers["condition"].map(lambda suffix: "asked" if not suffix else suffix.strip("_"))
@@ -307,8 +310,7 @@ def values_by_seed(answers: pd.DataFrame, scores: pd.DataFrame, lens: pd.DataFra
     own = answers[answers["condition"].eq("") & answers["classifier"].eq(answers["classifier"].iloc[0])]
     tables.append(own.assign(measure="empty answers %", value=100.0 * own["empty"]))
     tables.append(own.assign(measure="words of an answer", value=own["words"]))
-    tables.append(blimp_tables.correct_pairs(scores).assign(measure="minimal pairs %").eval("value = 100 * value"))
-    questions = emobench_tables.by_question(scores)
+    tables.append(correct.assign(measure="minimal pairs %", value=100 * correct["value"]))
     named = "EmoBench " + questions["task"] + " %, " + questions["way"]
     tables.append(questions.assign(measure=named, value=100 * questions["value"]))
     ends = lens[lens["layer"] == lens["layer"].max()]
@@ -317,9 +319,7 @@ def values_by_seed(answers: pd.DataFrame, scores: pd.DataFrame, lens: pd.DataFra
     values = pd.concat(tables).groupby(keys, sort=False)["value"].mean()
     curves = lens.groupby(["model", "train_seed", "layer"])["own"].mean().unstack("layer")
     depths = pd.Series(half_depth(curves.to_numpy()), curves.index)
-    plain = scores[scores["task"] == "plain_text"].pivot_table(
-        index=keys[1:], columns="metric", values="value", aggfunc="sum"
-    )
+    plain = plain.pivot_table(index=keys[1:], columns="metric", values="value", aggfunc="sum")
     more = {"lens, layers to half of it": depths, "plain text, perplexity": np.exp(plain["nats"] / plain["tokens"])}
     return (
         pd.concat([values, *(pd.concat({name: one}, names=keys[:1]) for name, one in more.items())])
