@@ -353,13 +353,8 @@ def _lens_change(ends: pd.DataFrame, pair: Comparison) -> dict[str, Any]:
     after, before = (tasks.array(both.get_group(name)) for name in (pair.model, pair.other))
     change = after[..., 0] - before[..., 0]
     low, high = statistics.mean_interval(change)
-    named = {
-        "comparison": pair.kind,
-        "model": pair.model,
-        "against": pair.other,
-        "measure": "lens, own emotion's words",
-    }
-    return named | {"change": change.mean(), "low": low, "high": high}
+    measured = {"measure": "lens, own emotion's words", "change": change.mean(), "low": low, "high": high}
+    return pair.columns | measured
 
 
 def at_equal_length(answers: pd.DataFrame, pairs: list[Comparison]) -> pd.DataFrame:
@@ -370,9 +365,8 @@ def at_equal_length(answers: pd.DataFrame, pairs: list[Comparison]) -> pd.DataFr
         both = length.pairs(answers, pair.model, pair.other, ["words", "group"])
         said = both[both["words"].gt(0) & both["other_words"].gt(0)]
         for outcome in judges.OUTCOMES:
-            named = {"comparison": pair.kind, "model": pair.model, "against": pair.other, "outcome": outcome}
             counts = {"words": said["words"].mean(), "words_against": said["other_words"].mean(), "pairs": len(said)}
-            rows.append(named | length.at_equal_length(said, outcome) | counts)
+            rows.append(pair.columns | {"outcome": outcome} | length.at_equal_length(said, outcome) | counts)
     return pd.DataFrame(rows)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from emogap.answers.fluency import distinct_share, repeated_share
-from emogap.answers.respond import Condition, conditions, read_responses, responses_path
+from emogap.answers.respond import Condition, answer_files, conditions, read_responses, responses_path
 from emogap.config import Config, HubModel
 from emogap.emotion.classify import classifier_identity
 from emogap.emotions import GROUPINGS, LABELS, NEUTRAL, groups_of
@@ -35,11 +35,10 @@ def emotions_pieces(config: Config) -> list[Piece]:
 
 
 def _emotions_piece(config: Config, condition: Condition) -> Piece:
-    inputs = {f"responses {m.key}": responses_path(config, condition, m) for m in study_models(config)}
     identities = {
         f"classifier {place}": classifier_identity(model) for place, model in enumerate(config.sentiment.classifiers)
     }
-    recipe = Recipe("emotions", inputs=inputs, identities=identities)
+    recipe = Recipe("emotions", inputs=answer_files(config, condition), identities=identities)
     return Piece(emotions_path(config, condition), recipe, make=partial(_make_emotions, config, condition))
 
 
@@ -56,18 +55,24 @@ def _classified(responses: "pd.DataFrame", model: HubModel) -> "pd.DataFrame":
     An empty answer is written as neutral without a score; whoever reads the table takes the neutral away again
     (``read_answers``).
     """
-    from emogap.emotion.classify import load
-    from emogap.store.progress import progress
-
-    classifier = load(model)
     texts = responses.loc[responses["response"] != "", "response"]
-    with progress(f"{model.name} reads", len(texts), "answers") as bar:
-        scores = classifier.scores(texts.tolist(), progress=bar.advance)
+    scores = read_by(model, texts.tolist(), f"{model.name} reads")
     table = responses[ANSWER].assign(classifier=model.name, response_emotion=NEUTRAL, score=np.nan, scores=None)
     table.loc[texts.index, "response_emotion"] = [LABELS[i] for i in scores.argmax(axis=1)]
     table.loc[texts.index, "score"] = scores.max(axis=1)
     table.loc[texts.index, "scores"] = np.array([*scores, None], dtype=object)[:-1]
     return table
+
+
+def read_by(judge: HubModel, texts: list[str], title: str) -> np.ndarray:
+    """What a classifier finds in texts: float32 (texts, 28); without any text it is not loaded."""
+    from emogap.emotion.classify import load
+    from emogap.store.progress import progress
+
+    if not texts:
+        return np.empty((0, len(LABELS)), dtype=np.float32)
+    with progress(title, len(texts), "answers") as bar:
+        return load(judge).scores(texts, progress=bar.advance)
 
 
 def read_answers(config: Config, condition: Condition) -> "pd.DataFrame":

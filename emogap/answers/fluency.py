@@ -76,6 +76,7 @@ def plain_text_scores(config: Config, model: StudyModel, passages: Sequence[str]
     from emogap.lm.score_cache import open_scorer
     from emogap.store.progress import progress
 
+    # As the benchmarks open it where nothing else is set: then all have one.
     options = {"device": config.respond.device, "dtype": "fp32", "token_budget": 2048, "empty_context": "bos"}
     scorer = open_scorer(hub.study_model(config, model.key), **options)
     with progress(f"plain text, {model.key}", len(passages), "passages") as bar:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from emogap.answers.emotions_found import ANSWER
-from emogap.answers.respond import conditions, read_responses, responses_path
+from emogap.answers.respond import answer_files, conditions, read_responses
 from emogap.answers.sentiment import indicators, on_same_prompts
 from emogap.config import Config
 from emogap.emotion.lexicon import VADER, compound_scores, lexicon_identity, polarity
@@ -20,7 +20,7 @@ from emogap.records import EMOTIONS, read_rows, write_rows
 from emogap.store.artefacts import Draft, Recipe
 from emogap.store.pieces import Piece
 from emogap.text.statistics import paired_changes, without_spreads
-from emogap.train.models import Comparison, study_models
+from emogap.train.models import Comparison
 
 OUTCOMES = ["positive", "negative"]
 _AGREEMENT_COLUMNS = [
@@ -35,8 +35,7 @@ def polarity_pieces(config: Config) -> list[Piece]:
     """``polarity.parquet``: what the lexicon finds in the study's own answers; none where it is not asked."""
     if config.sentiment.lexicon == "none":
         return []
-    own = conditions(config)[0]
-    inputs = {f"responses {model.key}": responses_path(config, own, model) for model in study_models(config)}
+    inputs = answer_files(config, conditions(config)[0])
     recipe = Recipe("polarity", inputs=inputs, identities={"lexicon": lexicon_identity()})
     path, make = config.home.evaluation / "polarity.parquet", partial(_make_polarity, config)
     return [Piece(path, recipe, for_drawings=True, make=make)]
@@ -105,7 +104,6 @@ def effects_by_judge(answers: pd.DataFrame, compared: Sequence[Comparison], grou
     parts = dict(list(answers.groupby(["classifier", "model"], sort=False)))
     rows = []
     for pair in compared:
-        named = {"comparison": pair.kind, "model": pair.model, "against": pair.other}
         both = {
             judge: on_same_prompts(parts[judge, pair.model], parts[judge, pair.other], OUTCOMES)
             for judge in answers["classifier"].unique()
@@ -115,5 +113,5 @@ def effects_by_judge(answers: pd.DataFrame, compared: Sequence[Comparison], grou
             for judge, found in changes.items():
                 numbers = {name: 100 * values[place] for name, values in found.items()}
                 row = {"outcome": outcome, "judge": judge, **numbers, "prompts": both[judge][0].shape[1]}
-                rows.append(named | row)
+                rows.append(pair.columns | row)
     return without_spreads(pd.DataFrame(rows, columns=_EFFECT_COLUMNS))

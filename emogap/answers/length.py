@@ -11,8 +11,8 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from emogap.answers.emotions_found import ANSWER
-from emogap.answers.respond import conditions, read_responses, responses_path
+from emogap.answers.emotions_found import ANSWER, read_by
+from emogap.answers.respond import answer_files, conditions, read_responses
 from emogap.answers.sentiment import COLUMN_ORDER, indicators
 from emogap.config import Config
 from emogap.emotion.classify import classifier_identity
@@ -22,7 +22,7 @@ from emogap.store.artefacts import Draft, Recipe
 from emogap.store.pieces import Piece
 from emogap.text.statistics import LEVEL, by_prompt, paired_changes
 from emogap.text.words import first_words, plain_words
-from emogap.train.models import Comparison, comparisons, study_models
+from emogap.train.models import Comparison, comparisons
 
 CUT = [*ANSWER, "words"]
 """The columns that name an answer cut to so many words."""
@@ -34,10 +34,9 @@ FEWEST_PROMPTS = 10
 
 def cut_piece(config: Config) -> Piece:
     """``emotions_cut.parquet``: what the first classifier finds in answers that are cut, a row an answer and length."""
-    own = conditions(config)[0]
     recipe = Recipe(
         "emotions of cut answers",
-        inputs={f"responses {model.key}": responses_path(config, own, model) for model in study_models(config)},
+        inputs=answer_files(config, conditions(config)[0]),
         settings={"comparisons": [f"{pair.model} - {pair.other}" for pair in comparisons(config)]},
         identities={"classifier 0": classifier_identity(config.sentiment.classifiers[0])},
     )
@@ -50,23 +49,12 @@ def _make_cut(config: Config, draft: Draft) -> None:
     cut = cut_answers(answers, comparisons(config))
     cut["text"] = [first_words(text, words) for text, words in zip(cut["response"], cut["words"], strict=True)]
     texts = cut["text"].drop_duplicates()
-    found = pd.DataFrame({"text": texts, "classifier": config.sentiment.classifiers[0].name})
-    scores = _scores(config, texts.tolist())
+    judge = config.sentiment.classifiers[0]
+    found = pd.DataFrame({"text": texts, "classifier": judge.name})
+    scores = read_by(judge, texts.tolist(), f"{judge.name} reads cut answers")
     found = found.assign(response_emotion=[LABELS[i] for i in scores.argmax(axis=1)], score=scores.max(axis=1))
     write_rows(draft.path, cut.merge(found, on="text").drop(columns=["response", "text"]), EMOTIONS)
     draft.counts["cut answers classified"] = len(texts)
-
-
-def _scores(config: Config, texts: list[str]) -> np.ndarray:
-    """float32 (texts, 28); without any text no classifier is loaded."""
-    from emogap.emotion.classify import load
-    from emogap.store.progress import progress
-
-    if not texts:
-        return np.empty((0, len(LABELS)), dtype=np.float32)
-    judge = config.sentiment.classifiers[0]
-    with progress(f"{judge.name} reads cut answers", len(texts), "answers") as bar:
-        return load(judge).scores(texts, progress=bar.advance)
 
 
 def counted(answers: pd.DataFrame) -> pd.DataFrame:
@@ -136,7 +124,7 @@ def length_table(
             "left_out": len(both) - len(said), "empty": wordless[pair.model], "empty_against": wordless[pair.other],
         }  # fmt: skip
         for outcome in outcomes:
-            row = {"comparison": pair.kind, "model": pair.model, "against": pair.other, "outcome": outcome}
+            row = pair.columns | {"outcome": outcome}
             row |= as_is[outcome] | {name.replace("change", "cut"): value for name, value in when_cut[outcome].items()}
             rows.append(row | at_equal_length(said, outcome) | counts)
     return pd.DataFrame(rows, columns=_COLUMNS).rename(columns={"change_low": "low", "change_high": "high"})

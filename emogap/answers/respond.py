@@ -119,6 +119,11 @@ def responses_path(config: Config, condition: Condition, model: StudyModel) -> P
     return config.home.responses(model.key, condition.suffix)
 
 
+def answer_files(config: Config, condition: Condition) -> dict[str, Path]:
+    """For recipes: ``responses <key>`` → the answers of every model that is measured."""
+    return {f"responses {model.key}": responses_path(config, condition, model) for model in study_models(config)}
+
+
 def respond_pieces(config: Config) -> list[Piece]:
     """A table of answers for every model and condition. Raises ``MissingInput`` for a model that is not there."""
     return [_piece(config, c, m) for c in conditions(config) for m in study_models(config)]

@@ -195,7 +195,7 @@ def change_table(
         prompts = after.shape[1]
         if not prompts:
             continue
-        keys = {"comparison": pair.kind, "model": pair.model, "against": pair.other, "row": row}
+        keys = pair.columns | {"row": row}
         changes = statistics.paired_changes(after, before)
         for place, outcome in enumerate(outcomes):
             numbers = {name: 100 * values[place] for name, values in changes.items()}

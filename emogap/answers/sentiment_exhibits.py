@@ -12,7 +12,7 @@ from emogap.answers import sentiment
 from emogap.answers.emotions_found import emotions_path, empty_rule, judged, read_answers
 from emogap.answers.judges import agreement_table, effects_by_judge, polarity_pieces, with_lexicon
 from emogap.answers.length import counted, cut_piece, length_table
-from emogap.answers.respond import conditions, responses_path
+from emogap.answers.respond import answer_files, conditions
 from emogap.config import Config
 from emogap.emotion.lexicon import VADER
 from emogap.emotions import GROUPINGS
@@ -96,7 +96,7 @@ def sentiment_drawings(config: Config) -> Iterator[Drawing]:
     own, *others = conditions(config)
     emotions = {path.stem: path for path in (emotions_path(config, condition) for condition in (own, *others))}
     answers = dict(list(emotions.items())[:1])
-    answers |= {f"responses {model.key}": responses_path(config, own, model) for model in study_models(config)}
+    answers |= answer_files(config, own)
     settings, cached = config.flat("sentiment", "grouping", "bootstrap"), cache(partial(read_answers, config, own))
 
     def one(

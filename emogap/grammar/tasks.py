@@ -264,10 +264,6 @@ def compared_values(
     if (items.groupby(["model", "train_seed"]).size() != len(items[keys].drop_duplicates())).any():
         raise InputError("the models were scored on different items; score them in one call, or on the same list")
     of_model = dict(list(values.groupby("model", sort=False)))
-    rows = [
-        {"comparison": pair.kind, "model": pair.model, "against": pair.other} | row
-        for pair in comparisons
-        for row in compare(of_model[pair.other], of_model[pair.model])
-    ]
+    rows = [pair.columns | row for pair in comparisons for row in compare(of_model[pair.other], of_model[pair.model])]
     table = pd.DataFrame(rows, columns=["comparison", "model", "against", *columns])
     return statistics.without_spreads(table.assign(p_holm=statistics.holm_by(table["comparison"], table["p"])))

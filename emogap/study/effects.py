@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from emogap.answers.emotions_found import emotions_path, judged, read_answers
-from emogap.answers.respond import conditions, responses_path
+from emogap.answers.respond import answer_files, conditions
 from emogap.answers.sentiment import change_table
 from emogap.config import Config
 from emogap.grammar import blimp_tables, emobench_tables
@@ -15,7 +15,7 @@ from emogap.grammar.emobench import EMOBENCH
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View
 from emogap.text.statistics import holm_by
-from emogap.train.models import CONTROLLED, CORRECTED, compared, comparisons, separated, study_models
+from emogap.train.models import CONTROLLED, CORRECTED, compared, comparisons, separated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,8 +35,7 @@ def effects_drawings(config: Config) -> Iterator[Drawing]:
     if not comparisons(config):
         return
     own = conditions(config)[0]
-    inputs = {"emotions": emotions_path(config, own)}
-    inputs |= {f"responses {model.key}": responses_path(config, own, model) for model in study_models(config)}
+    inputs = {"emotions": emotions_path(config, own)} | answer_files(config, own)
     for task in (BLIMP, EMOBENCH):
         inputs |= {f"{key} {task.name}": path for key, path in task.tables(config).items()}
     settings = config.flat("sentiment", "grouping")

@@ -54,6 +54,11 @@ class Comparison:
     other: str
     kind: Kind
 
+    @property
+    def columns(self) -> dict[str, str]:
+        """What names it in a row of a table."""
+        return {"comparison": self.kind, "model": self.model, "against": self.other}
+
 
 def comparisons(config: Config, by: Literal["name", "key"] = "name") -> list[Comparison]:
     """The models that are measured, each against its controls and its base, as far as these are measured too.

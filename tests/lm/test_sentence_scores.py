@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from emogap.errors import InputError, ModelError
 from emogap.lm.hub import LocalModel
 from emogap.lm.prefix_trees import batches, grow_trees
-from emogap.lm.score_cache import close_scorer, open_scorer
+from emogap.lm.score_cache import one_scorer_at_a_time, open_scorer
 from emogap.lm.sentence_scores import SentenceScorer
 
 ALIKE = [
@@ -293,9 +293,15 @@ def test_the_embedded_model_is_scored_the_fastest_way(dtype):
 def test_a_scorer_is_opened_once_and_gone_before_the_next(tmp_path):
     first, second = (save_tiny_gpt2(tmp_path / name) for name in ("first", "second"))
     models = [LocalModel(folder, folder.name) for folder in (first, second)]
-    one = open_scorer(models[0], device="cpu")
-    assert open_scorer(models[0], device="cpu") is one and open_scorer(models[0], device="cpu", dtype="bf16") is not one
-    held = weakref.ref(open_scorer(models[1], device="cpu"))
-    close_scorer()
+    with one_scorer_at_a_time():
+        one = open_scorer(models[0], device="cpu")
+        assert open_scorer(models[0], device="cpu") is one
+        assert open_scorer(models[0], device="cpu", dtype="bf16") is not one
+        held = weakref.ref(open_scorer(models[1], device="cpu"))
+        gc.collect()
+        assert held() is not None
     gc.collect()
     assert held() is None
+    alone = weakref.ref(open_scorer(models[0], device="cpu"))
+    gc.collect()
+    assert alone() is None, "nothing is kept elsewhere"
