@@ -4,12 +4,10 @@ import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from emogap.errors import UsageError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FILE = Path(__file__).with_name("published.toml")
 
@@ -24,9 +22,7 @@ class PublishedTable:
     columns: tuple[str, ...]
     rows: tuple[tuple, ...]
 
-    def frame(self) -> "pd.DataFrame":
-        import pandas as pd
-
+    def frame(self) -> pd.DataFrame:
         return pd.DataFrame(list(self.rows), columns=list(self.columns))
 
 

@@ -49,7 +49,7 @@ def _make_emotions(config: Config, condition: Condition, draft: Draft) -> None:
     draft.counts |= {"answers classified": len(responses) * len(tables)}
 
 
-def _classified(responses: "pd.DataFrame", model: HubModel) -> "pd.DataFrame":
+def _classified(responses: pd.DataFrame, model: HubModel) -> pd.DataFrame:
     """``ANSWER`` columns, classifier, response_emotion, score, and ``scores``: the 28 in the order of ``LABELS``.
 
     An empty answer is written as neutral without a score; whoever reads the table takes the neutral away again
@@ -75,7 +75,7 @@ def read_by(judge: HubModel, texts: list[str], title: str) -> np.ndarray:
         return load(judge).scores(texts, progress=bar.advance)
 
 
-def read_answers(config: Config, condition: Condition) -> "pd.DataFrame":
+def read_answers(config: Config, condition: Condition) -> pd.DataFrame:
     """Answers with the emotion that each classifier found: a row an answer and classifier.
 
     An empty answer shows no emotion: its ``response_emotion`` is missing, as are its ``score`` and ``scores``.
@@ -95,12 +95,12 @@ def empty_rule(tables: Iterable[Path]) -> dict[str, str]:
     return {_EMPTY: "2 (they are in no share)"} if any(map(has_one, filter(Path.is_file, tables))) else {}
 
 
-def judged(config: Config, answers: "pd.DataFrame") -> "pd.DataFrame":
+def judged(config: Config, answers: pd.DataFrame) -> pd.DataFrame:
     """The rows of the first classifier, which is the one whose judgement the tables show."""
     return answers[answers["classifier"] == config.sentiment.classifiers[0].name].reset_index(drop=True)
 
 
-def judgements(answers: "pd.DataFrame", grouping: str) -> "pd.DataFrame":
+def judgements(answers: pd.DataFrame, grouping: str) -> pd.DataFrame:
     """Answers for reading, a row each: model, asked (the emotion), prompt, response, the emotion that each classifier
     found with its score (``joy 0.91``), and the group in which the first one's falls; an empty answer has neither.
 
@@ -148,7 +148,7 @@ def _make_scores(config: Config, model: StudyModel, task: str, read: Callable[[]
     draft.counts["scores"] = len(scores)
 
 
-def sentiment_scores(answers: "pd.DataFrame", grouping: str) -> "pd.DataFrame":
+def sentiment_scores(answers: pd.DataFrame, grouping: str) -> pd.DataFrame:
     """Scores rows of task ``sentiment``: 0 or 1 for each group of the grouping, and whether the emotion asked for is
     the top one (``top1``) or among the first three (``top3``).
 
@@ -159,7 +159,7 @@ def sentiment_scores(answers: "pd.DataFrame", grouping: str) -> "pd.DataFrame":
     return _long(answers, "sentiment", metrics)
 
 
-def asked_is_among_first(answers: "pd.DataFrame", count: int) -> np.ndarray:
+def asked_is_among_first(answers: pd.DataFrame, count: int) -> np.ndarray:
     """Whether the emotion asked for is among the ``count`` highest-scored of each answer; an empty answer has none but
     neutral."""
     found = [
@@ -169,7 +169,7 @@ def asked_is_among_first(answers: "pd.DataFrame", count: int) -> np.ndarray:
     return np.array([asked in labels for asked, labels in zip(answers["instruction_emotion"], found, strict=True)])
 
 
-def text_scores(answers: "pd.DataFrame") -> "pd.DataFrame":
+def text_scores(answers: pd.DataFrame) -> pd.DataFrame:
     """Scores rows of task ``answers``: words, whether finished, whether empty, the share of repeated word triples; and
     over all answers of the model together (item ``all``) the share of different words and word pairs."""
     texts = answers["response"]
@@ -183,14 +183,14 @@ def text_scores(answers: "pd.DataFrame") -> "pd.DataFrame":
     return pd.concat([rows, _over_all(answers, texts.tolist())], ignore_index=True)
 
 
-def _over_all(answers: "pd.DataFrame", texts: Sequence[str]) -> "pd.DataFrame":
+def _over_all(answers: pd.DataFrame, texts: Sequence[str]) -> pd.DataFrame:
     first = answers.iloc[0]
     shared = {"model": first["model"], "train_seed": first["train_seed"], "task": "answers", "item": "all", "sample": 0}
     rows = [shared | {"group": "all", "metric": f"distinct_{n}", "value": distinct_share(texts, n)} for n in (1, 2)]
     return pd.DataFrame(rows).dropna(subset="value")
 
 
-def _long(answers: "pd.DataFrame", task: str, metrics: dict[str, Any]) -> "pd.DataFrame":
+def _long(answers: pd.DataFrame, task: str, metrics: dict[str, Any]) -> pd.DataFrame:
     """One row an answer and metric, in the columns of ``SCORES``."""
     keys = answers[["model", "train_seed", "sample"]].assign(
         task=task, item=answers["prompt_id"], group=answers["instruction_emotion"]

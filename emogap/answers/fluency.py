@@ -70,7 +70,7 @@ def _make(config: Config, model: StudyModel, draft: Draft) -> None:
     draft.counts["passages"] = len(passages)
 
 
-def plain_text_scores(config: Config, model: StudyModel, passages: Sequence[str]) -> "pd.DataFrame":
+def plain_text_scores(config: Config, model: StudyModel, passages: Sequence[str]) -> pd.DataFrame:
     """Scores rows of task ``plain_text``, item the passage's number: ``nats`` (minus the log-probability of the
     passage, as minimal pairs are scored), ``tokens`` and ``characters`` (how many it has)."""
     from emogap.lm.score_cache import open_scorer

@@ -274,7 +274,7 @@ def _answered(row: dict[str, Any], reply: "Reply") -> dict[str, Any]:
     }
 
 
-def read_responses(config: Config, condition: Condition) -> "pd.DataFrame":
+def read_responses(config: Config, condition: Condition) -> pd.DataFrame:
     """The answers of all models under a condition, in the study's order. Raises ``MissingInput``."""
     paths = [responses_path(config, condition, model) for model in study_models(config)]
     return pd.concat([read_rows(config.home.require(path), RESPONSES) for path in paths], ignore_index=True)

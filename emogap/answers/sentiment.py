@@ -8,9 +8,10 @@ same code. Shares are pooled: a row's percentages are those of all its answers t
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from emogap.emotions import GROUPINGS, INDEX, LABELS, group_of, groups_of
 from emogap.errors import InputError
@@ -18,9 +19,6 @@ from emogap.text import statistics
 from emogap.text.forms import Count, Form, Name, check, one_spelling, read_forms
 from emogap.text.reading import format_of, given_file, read_json
 from emogap.train.models import Comparison
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COUNT_COLUMNS = ("model", "instruction_emotion", "response_emotion", "count")
 MOST_ANSWERS = 10_000_000
@@ -49,7 +47,7 @@ class _Counted(Form):
     count: Count
 
 
-def read_counts(path: Path, grouping: str = "study") -> "pd.DataFrame":
+def read_counts(path: Path, grouping: str = "study") -> pd.DataFrame:
     """Read counts of answers and spell them out, a row an answer, each standing for a prompt of its own.
 
     ``response_emotion`` is one of the 28 or already a group of the grouping; ``instruction_emotion`` too, but a row
@@ -57,8 +55,6 @@ def read_counts(path: Path, grouping: str = "study") -> "pd.DataFrame":
     results: a JSON object, emotion asked for → model → emotion found → count. Raises ``MissingInput`` or
     ``InputError``.
     """
-    import pandas as pd
-
     given_file(path, "counts", f"give a CSV file with the columns {', '.join(COUNT_COLUMNS)}")
     counted = _study_counts(path) if format_of(path) == "JSON" else read_forms(path, _Counted)
     spelt = one_spelling(given.model for _, given in counted)
@@ -106,7 +102,7 @@ def _emotion_or_group(name: str, where: str, grouping: str) -> str:
     return lowered
 
 
-def sentiment_table(answers: "pd.DataFrame", by: str, grouping: str = "study") -> "pd.DataFrame":
+def sentiment_table(answers: pd.DataFrame, by: str, grouping: str = "study") -> pd.DataFrame:
     """Percentages of each group among the answers, a row a model and a row of the published tables.
 
     ``by``: ``group`` (Table 5: the emotions asked for, folded into their groups), ``emotion`` (Table 17) or ``all``
@@ -115,8 +111,6 @@ def sentiment_table(answers: "pd.DataFrame", by: str, grouping: str = "study") -
     ``<group>_high`` (see ``statistics``; empty for a single prompt), ``<group>_count``, and, where a model has several
     training seeds, how far prompts and seeds spread, ``<group>_sd_prompts``, ``<group>_sd_seeds``.
     """
-    import pandas as pd
-
     names = list(COLUMN_ORDER[grouping])
     rows = []
     for (model, row), part in _parts(answers, by, grouping):
@@ -136,7 +130,7 @@ def sentiment_table(answers: "pd.DataFrame", by: str, grouping: str = "study") -
     )
 
 
-def _parts(answers: "pd.DataFrame", by: str, grouping: str) -> Iterator[tuple[tuple[str, str], "pd.DataFrame"]]:
+def _parts(answers: pd.DataFrame, by: str, grouping: str) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
     """((model, row), the answers of that row, with 1 or 0 for each group, missing where one is empty), models in their
     order, rows in the tables'."""
     found, asked = groups_of(answers["response_emotion"], grouping), answers["instruction_emotion"]
@@ -155,18 +149,14 @@ def _parts(answers: "pd.DataFrame", by: str, grouping: str) -> Iterator[tuple[tu
     )
 
 
-def indicators(found: "pd.Series", outcomes: Iterable[str]) -> dict[str, "pd.Series"]:
+def indicators(found: pd.Series, outcomes: Iterable[str]) -> dict[str, pd.Series]:
     """Outcome → 1.0 where it was found, 0.0 where another was, missing where none was."""
     return {outcome: found.eq(outcome).astype(float).where(found.notna()) for outcome in outcomes}
 
 
-def on_same_prompts(
-    one: "pd.DataFrame", other: "pd.DataFrame", outcomes: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
+def on_same_prompts(one: pd.DataFrame, other: pd.DataFrame, outcomes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Two models' outcomes (``indicators``) as ``by_prompt`` lays them out, of the prompts to which both say
     something: float64 of shape (outcomes, prompts, training seeds, samples)."""
-    import pandas as pd
-
     both = [part.dropna(subset=outcomes) for part in (one, other)]
     own, others = (pd.MultiIndex.from_frame(part[_PROMPT]).unique() for part in both)
     after, before = (statistics.by_prompt(part, outcomes, _PROMPT, own[own.isin(others)]) for part in both)
@@ -174,8 +164,8 @@ def on_same_prompts(
 
 
 def change_table(
-    answers: "pd.DataFrame", comparisons: Sequence[Comparison], by: str, grouping: str = "study"
-) -> "pd.DataFrame":
+    answers: pd.DataFrame, comparisons: Sequence[Comparison], by: str, grouping: str = "study"
+) -> pd.DataFrame:
     """Models against each other on the same prompts, those to which both say something, in percentage points.
 
     One row a comparison, row and outcome (every group for ``by="group"``; ``positive`` alone for ``by="emotion"``):
@@ -183,8 +173,6 @@ def change_table(
     and of seeds spread (``sd_prompts``, ``sd_seeds``), the paired test's ``p`` (see ``statistics``) and ``p_holm``,
     corrected for all tests of the same kind of comparison.
     """
-    import pandas as pd
-
     parts = dict(_parts(answers, by, grouping))
     outcomes = list(COLUMN_ORDER[grouping]) if by == "group" else ["positive"]
     rows = []
@@ -205,11 +193,9 @@ def change_table(
     return statistics.without_spreads(table.assign(p_holm=statistics.holm_by(table["comparison"], table["p"])))
 
 
-def asked_and_found(answers: "pd.DataFrame") -> "pd.DataFrame":
+def asked_and_found(answers: pd.DataFrame) -> pd.DataFrame:
     """How often each emotion was found where each was asked for: ``model, asked, found, count, share`` (of the answers
     to prompts that asked for it), all 28 × 28 pairs of every model."""
-    import pandas as pd
-
     tables = []
     for model in answers["model"].unique():
         own = answers[answers["model"] == model]
@@ -222,7 +208,7 @@ def asked_and_found(answers: "pd.DataFrame") -> "pd.DataFrame":
     return pd.concat(tables, ignore_index=True)[["model", "asked", "found", "count", "share"]]
 
 
-def shuffled_control(answers: "pd.DataFrame", grouping: str, shuffles: int, seed: int) -> "pd.DataFrame":
+def shuffled_control(answers: pd.DataFrame, grouping: str, shuffles: int, seed: int) -> pd.DataFrame:
     """What the same answers would show if the prompts had asked for other emotions.
 
     The emotions asked for are shuffled over the prompts. Two measures for each model, of answers that say something:
@@ -230,8 +216,6 @@ def shuffled_control(answers: "pd.DataFrame", grouping: str, shuffles: int, seed
     the answers follow the group asked for). ``observed``, the shuffles' mean and central 95 %, and ``p``: the share of
     shuffles that reach what was observed, itself counted (Phipson & Smyth 2010).
     """
-    import pandas as pd
-
     rows, answers = [], answers.dropna(subset="response_emotion")
     for model in answers["model"].unique():
         own = answers[answers["model"] == model]
@@ -260,7 +244,7 @@ def shuffled_control(answers: "pd.DataFrame", grouping: str, shuffles: int, seed
     return pd.DataFrame(rows, columns=columns)
 
 
-def _following(answers: "pd.DataFrame", owner: np.ndarray, grouping: str) -> Callable[[np.ndarray], np.ndarray]:
+def _following(answers: pd.DataFrame, owner: np.ndarray, grouping: str) -> Callable[[np.ndarray], np.ndarray]:
     """The two measures of ``shuffled_control`` as a function of which emotion each prompt asked for."""
     found = answers["response_emotion"].map(INDEX).to_numpy()
     group = np.array([group_of(label, grouping) for label in LABELS])
@@ -278,12 +262,10 @@ def _following(answers: "pd.DataFrame", owner: np.ndarray, grouping: str) -> Cal
     return measure
 
 
-def language_table(scores: "pd.DataFrame") -> "pd.DataFrame":
+def language_table(scores: pd.DataFrame) -> pd.DataFrame:
     """What sentiment alone does not show, a row a model, from the long table of scores: how often the emotion asked for
     is found (in answers that say something: ``n``), whether answers are cut or empty, how varied they are, and how well
     plain text is still predicted."""
-    import pandas as pd
-
     rows, scores = [], of_said(scores)
     for model in scores["model"].unique():
         own = scores[scores["model"] == model]
@@ -305,16 +287,14 @@ def language_table(scores: "pd.DataFrame") -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
-def of_said(scores: "pd.DataFrame") -> "pd.DataFrame":
+def of_said(scores: pd.DataFrame) -> pd.DataFrame:
     """Scores without those of task ``sentiment`` of empty answers: their rows call these neutral."""
-    import pandas as pd
-
     answers = pd.MultiIndex.from_frame(scores[["model", "train_seed", "item", "sample"]])
     is_empty = answers.isin(answers[scores["metric"].eq("empty") & scores["value"].eq(1)])
     return scores[~is_empty | scores["task"].ne("sentiment")]
 
 
-def _plain_text(scores: "pd.DataFrame") -> dict[str, float]:
+def _plain_text(scores: pd.DataFrame) -> dict[str, float]:
     """Perplexity a token of the plain text with its 95 % interval over passages (and seeds), and bits a character,
     which can be compared between models of different tokenizers.
 

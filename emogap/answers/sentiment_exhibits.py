@@ -128,7 +128,7 @@ def _filled(config: Config, text: str, **values: str) -> str:
     return text.format(judge=config.sentiment.classifiers[0].name, drawn=drawn, **values)
 
 
-def _table(config: Config, name: str, table: "pd.DataFrame", **values: str) -> Shown:
+def _table(config: Config, name: str, table: pd.DataFrame, **values: str) -> Shown:
     order, caption = _TABLES[name]
     view = _VIEWS.get(name, VIEW)
     return Exhibit(name, "table", _filled(config, caption, **values), order, view=view), table
@@ -145,25 +145,25 @@ def _bases(config: Config) -> dict[str, str]:
     return {model.name: model.base for model in study_models(config)}
 
 
-def _agreement(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
+def _agreement(config: Config, everyone: pd.DataFrame) -> Iterator[Shown]:
     table = agreement_table(with_lexicon(config, everyone), config.sentiment.grouping)
     yield _table(config, "classifier_agreement", table)
 
 
-def _effects_by_judge(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
+def _effects_by_judge(config: Config, everyone: pd.DataFrame) -> Iterator[Shown]:
     pairs = comparisons(config)
     table = effects_by_judge(with_lexicon(config, everyone), pairs, config.sentiment.grouping)
     yield _table(config, "sentiment_judges", table, **_said(pairs))
 
 
-def _at_equal_length(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
+def _at_equal_length(config: Config, everyone: pd.DataFrame) -> Iterator[Shown]:
     answers, cut = counted(judged(config, everyone)), read_rows(cut_piece(config).path, EMOTIONS)
     pairs = comparisons(config)
     table = length_table(answers, cut, pairs, config.sentiment.grouping)
     yield _table(config, "sentiment_length", table, **_said(pairs))
 
 
-def _shares(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
+def _shares(config: Config, everyone: pd.DataFrame) -> Iterator[Shown]:
     from emogap.answers.sentiment_figures import stacked_groups
 
     answers = judged(config, everyone)
@@ -182,7 +182,7 @@ def _said(pairs: Sequence[Comparison]) -> dict[str, str]:
     return {"what": compared(pairs), "separated": separated(pairs)}
 
 
-def _changes(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
+def _changes(config: Config, everyone: pd.DataFrame) -> Iterator[Shown]:
     from emogap.answers.sentiment_figures import change_per_emotion
 
     answers, pairs, grouping = judged(config, everyone), comparisons(config), config.sentiment.grouping
@@ -194,7 +194,7 @@ def _changes(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
     yield _figure(config, "sentiment_change", change_per_emotion(emotions, groups, list(config.bases)), **said)
 
 
-def _asked_and_found(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
+def _asked_and_found(config: Config, everyone: pd.DataFrame) -> Iterator[Shown]:
     from emogap.answers.sentiment_figures import asked_found_heatmap
 
     answers = judged(config, everyone)
@@ -204,7 +204,7 @@ def _asked_and_found(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown
         yield _figure(config, "asked_and_found", asked_found_heatmap(table, model), model)
 
 
-def _controls(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
+def _controls(config: Config, everyone: pd.DataFrame) -> Iterator[Shown]:
     grouping = config.sentiment.grouping
     tables = []
     for condition in conditions(config):
@@ -218,7 +218,7 @@ def _controls(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
     yield _table(config, "sentiment_shuffled", shuffled)
 
 
-def _language(config: Config, everyone: "pd.DataFrame") -> Iterator[Shown]:
+def _language(config: Config, everyone: pd.DataFrame) -> Iterator[Shown]:
     from emogap.answers.sentiment_figures import language_and_sentiment
 
     answers = judged(config, everyone)

@@ -8,18 +8,15 @@ A pair is decided rightly when the grammatical sentence is the likelier one; a t
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from emogap.config import Config
 from emogap.grammar.minimal_pairs import Pair, load_pairs, read_subset
 from emogap.grammar.tasks import Case, Task
 from emogap.lm.corrections import SENTENCE
 from emogap.paths import from_root
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def chosen_pairs(config: Config) -> list[Pair]:
@@ -45,7 +42,7 @@ def _files(config: Config) -> dict[str, Path]:
     return {name: from_root(file) for name, file in files.items() if file or name == "pairs"}
 
 
-def _counts(table: "pd.DataFrame") -> dict[str, int]:
+def _counts(table: pd.DataFrame) -> dict[str, int]:
     correct = table.loc[table["metric"] == "correct", "value"]
     return {"pairs": len(correct), "ties": int((correct == 0.5).sum())}
 

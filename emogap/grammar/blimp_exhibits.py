@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from emogap.config import Config
 from emogap.grammar import blimp_tables
@@ -13,9 +14,6 @@ from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View, cells
 from emogap.text.statistics import INTERVALS_RULE, what_is_drawn
 from emogap.train.models import CORRECTED, NO_TRAINED, compared, separated
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _ORDERS = {"phenomenon": 70, "paradigm": 74}
 _BESIDE = View({"": 2})
@@ -37,7 +35,7 @@ def _of_study(config: Config) -> Iterator[Shown]:
         yield from _no_differences(blimp_tables.differences(blimp_tables.correct_pairs(found.scores), ()))
 
 
-def _no_differences(table: "pd.DataFrame") -> Iterator[Shown]:
+def _no_differences(table: pd.DataFrame) -> Iterator[Shown]:
     """Bases alone: said in the place of the differences, which the report and the notebook show."""
     from emogap.grammar.figures import differences_figure
 
@@ -60,7 +58,7 @@ def blimp_exhibits(config: Config, found: Measured, published: Path | None = Non
     yield from _beside_published(accuracies, published)
 
 
-def _accuracies(accuracies: "pd.DataFrame", group: str, drawn: str) -> Shown:
+def _accuracies(accuracies: pd.DataFrame, group: str, drawn: str) -> Shown:
     """Seen: a row a group, a column a model, ``84.0 [82.1, 85.9]``; below them the number of ties."""
     caption = (
         "Accuracy on minimal pairs in percent: the share of pairs whose grammatical sentence is the likelier one; ties "
@@ -73,7 +71,7 @@ def _accuracies(accuracies: "pd.DataFrame", group: str, drawn: str) -> Shown:
     return exhibit, _renamed(accuracies, group).rename(columns={"group": group})
 
 
-def _differences(correct: "pd.DataFrame", found: Measured, group: str) -> Iterator[Shown]:
+def _differences(correct: pd.DataFrame, found: Measured, group: str) -> Iterator[Shown]:
     from emogap.grammar.figures import differences_figure
 
     table = _renamed(blimp_tables.differences(correct, found.comparisons), group)
@@ -91,7 +89,7 @@ def _differences(correct: "pd.DataFrame", found: Measured, group: str) -> Iterat
     yield Exhibit(name, "figure", caption, order + 2, alt=alt), figure
 
 
-def _beside_published(accuracies: "pd.DataFrame", file: Path | None) -> Iterator[Shown]:
+def _beside_published(accuracies: pd.DataFrame, file: Path | None) -> Iterator[Shown]:
     """Only where a model of that name was published."""
     table = blimp_tables.beside_published(accuracies, blimp_tables.published_accuracies(file))
     if not table.empty:
@@ -99,7 +97,7 @@ def _beside_published(accuracies: "pd.DataFrame", file: Path | None) -> Iterator
         yield Exhibit("blimp_beside_published", "table", caption, 73, view=_BESIDE), table
 
 
-def _renamed(table: "pd.DataFrame", group: str) -> "pd.DataFrame":
+def _renamed(table: pd.DataFrame, group: str) -> pd.DataFrame:
     """The mean over the groups is called after what the groups are."""
     if group == "phenomenon":
         return table

@@ -6,9 +6,10 @@ Tables are made from whether each pair was decided rightly: columns model, train
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
+import pandas as pd
 from pydantic import Field
 
 from emogap.errors import InputError
@@ -20,21 +21,18 @@ from emogap.text.forms import Form, Name, Number, read_forms
 from emogap.text.reading import given_file
 from emogap.train.models import Comparison
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 ALL, MEAN, PARADIGMS_MEAN = "all pairs", "mean of phenomena", "mean of paradigms"
 PUBLISHED_ITEMS = 57_812
 
 
-def correct_pairs(scores: "pd.DataFrame") -> "pd.DataFrame":
+def correct_pairs(scores: pd.DataFrame) -> pd.DataFrame:
     """model, train_seed, item, group, value of the rows that say whether a pair was decided rightly."""
     columns = ["model", "train_seed", "item", "group", "value"]
     correct = scores.loc[scores["metric"] == "correct", columns].reset_index(drop=True)
     return correct.assign(group=correct["group"].map(_group_name))
 
 
-def by_paradigm(correct: "pd.DataFrame") -> "pd.DataFrame":
+def by_paradigm(correct: pd.DataFrame) -> pd.DataFrame:
     """The same with each pair's paradigm for a group."""
     return correct.assign(group=correct["item"].str.rsplit("/", n=1).str[0].map(_group_name))
 
@@ -44,15 +42,13 @@ def _group_name(group: str) -> str:
     return told_apart(group, (ALL, MEAN, PARADIGMS_MEAN, "ties"), "of the pairs")
 
 
-def accuracies(correct: "pd.DataFrame") -> "pd.DataFrame":
+def accuracies(correct: pd.DataFrame) -> pd.DataFrame:
     """A row a model and group: pairs, paradigms, ties (of a seed, on average), accuracy over the pairs with its
     interval, mean of paradigms.
 
     Two rows more for each model: all pairs together, and the unweighted mean over the groups. Intervals: see
     ``statistics``; that of the mean joins those of the groups.
     """
-    import pandas as pd
-
     rows = []
     for model, of_model in correct.groupby("model", sort=False):
         groups = dict(list(of_model.groupby("group", sort=True)))
@@ -63,14 +59,14 @@ def accuracies(correct: "pd.DataFrame") -> "pd.DataFrame":
     return statistics.without_spreads(pd.DataFrame(rows))
 
 
-def _accuracy_row(model: str, group: str, part: "pd.DataFrame", values: np.ndarray) -> dict[str, Any]:
+def _accuracy_row(model: str, group: str, part: pd.DataFrame, values: np.ndarray) -> dict[str, Any]:
     paradigms = by_paradigm(part).groupby("group")["value"].mean()
     return _counts(model, group, len(values), len(paradigms), part) | tasks.accuracy(values) | {
         "mean_of_paradigms": 100 * paradigms.mean(),
     }  # fmt: skip
 
 
-def _mean_row(model: str, part: "pd.DataFrame", groups: list[np.ndarray]) -> dict[str, Any]:
+def _mean_row(model: str, part: pd.DataFrame, groups: list[np.ndarray]) -> dict[str, Any]:
     low, high = statistics.mean_share_interval(groups)
     paradigms = by_paradigm(part).assign(phenomenon=part["group"]).groupby(["phenomenon", "group"])["value"].mean()
     return _counts(model, MEAN, sum(map(len, groups)), len(paradigms), part) | {
@@ -79,7 +75,7 @@ def _mean_row(model: str, part: "pd.DataFrame", groups: list[np.ndarray]) -> dic
     }  # fmt: skip
 
 
-def _counts(model: str, group: str, pairs: int, paradigms: int, part: "pd.DataFrame") -> dict[str, Any]:
+def _counts(model: str, group: str, pairs: int, paradigms: int, part: pd.DataFrame) -> dict[str, Any]:
     ties = _whole((part["value"] == 0.5).sum() / part["train_seed"].nunique())
     return {"model": model, "group": group, "pairs": pairs, "paradigms": paradigms, "ties": ties}
 
@@ -88,7 +84,7 @@ def _whole(number: float) -> float:
     return int(number) if number == int(number) else float(number)
 
 
-def differences(correct: "pd.DataFrame", comparisons: Sequence[Comparison]) -> "pd.DataFrame":
+def differences(correct: pd.DataFrame, comparisons: Sequence[Comparison]) -> pd.DataFrame:
     """Models against each other over the same pairs: comparison, model, against, group, pairs, gained, lost,
     difference, low, high, p, p_holm; all pairs together and the mean over the groups below the groups (see
     ``tasks.compared_values``).
@@ -99,9 +95,7 @@ def differences(correct: "pd.DataFrame", comparisons: Sequence[Comparison]) -> "
     return tasks.compared_values(correct, comparisons, ["group", "item"], _changes, columns)
 
 
-def _changes(before: "pd.DataFrame", after: "pd.DataFrame") -> list[dict[str, Any]]:
-    import pandas as pd
-
+def _changes(before: pd.DataFrame, after: pd.DataFrame) -> list[dict[str, Any]]:
     old, groups = dict(list(before.groupby("group"))), {}
     for group, new in after.groupby("group", sort=True):
         items = pd.MultiIndex.from_arrays([new["item"].unique()], names=["item"])
@@ -136,14 +130,12 @@ class _Published(Form):
     accuracy: Annotated[Number, Field(ge=0, le=100)]
 
 
-def published_accuracies(file: Path | None = None) -> "pd.DataFrame":
+def published_accuracies(file: Path | None = None) -> pd.DataFrame:
     """model, group, published (percent): from a CSV (model, phenomenon, accuracy), else those the project knows.
 
     The published repository's names of models are read as this project's (``gpt2-babylm-instruction`` is
     ``gpt2-baby-instr``). Raises ``MissingInput`` or ``InputError``.
     """
-    import pandas as pd
-
     if file is None:
         known = published("blimp").frame().melt("phenomenon", var_name="model", value_name="published")
         return known.rename(columns={"phenomenon": "group"})
@@ -162,10 +154,8 @@ def published_accuracies(file: Path | None = None) -> "pd.DataFrame":
     return pd.DataFrame([(*key, value) for key, value in seen.items()], columns=["model", "group", "published"])
 
 
-def beside_published(accuracies: "pd.DataFrame", known: "pd.DataFrame") -> "pd.DataFrame":
+def beside_published(accuracies: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     """model, phenomenon, pairs, accuracy, low, high, published, difference: where both have a number, and the mean."""
-    import pandas as pd
-
     known = known[known["group"] != MEAN]
     means = known.groupby("model", as_index=False)["published"].mean().assign(group=MEAN)
     columns = ["model", "group", "pairs", "accuracy", "low", "high"]

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from emogap.config import Config
 from emogap.grammar import emobench_tables
@@ -12,9 +13,6 @@ from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View, cells
 from emogap.text.statistics import INTERVALS_RULE, LEVEL, what_is_drawn
 from emogap.train.models import CORRECTED, compared, separated
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _ORDER = 76
 _FORM = "Questions in EmoBench's form"
@@ -43,11 +41,9 @@ def emobench_drawing(config: Config) -> Drawing:
     return drawing(folder, "emobench", "tables/emobench_accuracy", inputs, shown, settings, config.seed, once, rules)
 
 
-def study_tables(config: Config) -> "tuple[pd.DataFrame, pd.DataFrame]":
+def study_tables(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Accuracies, and which places of the list were taken (see ``emobench_tables``), of the study's models; empty where
     there was nothing to ask."""
-    import pandas as pd
-
     if not EMOBENCH.is_there(config):
         return pd.DataFrame(), pd.DataFrame()
     scores = EMOBENCH.of_study(config).scores
@@ -62,8 +58,6 @@ def _of_study(config: Config) -> Iterator[Shown]:
 
 
 def _missing(config: Config) -> Shown:
-    import pandas as pd
-
     from emogap.grammar.figures import NO_QUESTIONS
 
     remedy = "emogap fetch emobench, or --set emobench.data=DIR"
@@ -103,7 +97,7 @@ def emobench_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
     yield _figure("emobench_positions", caption, alt, positions_figure(positions, found.bases))
 
 
-def _table(name: str, caption: str, place: int, table: "pd.DataFrame", view: View) -> Shown:
+def _table(name: str, caption: str, place: int, table: pd.DataFrame, view: View) -> Shown:
     return Exhibit(name, "table", caption, _ORDER + place, view=view), table
 
 

@@ -5,16 +5,14 @@ listed are samples of it. Percentages and percentage points.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from emogap.grammar import tasks
 from emogap.text import statistics
 from emogap.train.models import Comparison
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 WAYS = {
     "correct": "listed",
@@ -28,13 +26,11 @@ TASKS = ("EA", "EU-emotion", "EU-cause", "EU-both")
 """In the order in which they are shown."""
 
 
-def by_question(scores: "pd.DataFrame") -> "pd.DataFrame":
+def by_question(scores: pd.DataFrame) -> pd.DataFrame:
     """model, train_seed, task, way, qid, sample (an order of the choices), value (right or not), chance.
 
     ``EU-both`` counts a record of EU as right where emotion and cause are, in each order of the one and of the other.
     """
-    import pandas as pd
-
     kept = scores[scores["metric"].isin([*WAYS, "choices"])]
     names = kept["item"].str.split("/", n=1, expand=True)
     kept = kept.assign(question=names[0], qid=names[1])
@@ -55,13 +51,11 @@ def by_question(scores: "pd.DataFrame") -> "pd.DataFrame":
     return pd.concat([single[columns], both[columns]], ignore_index=True).rename(columns={"question": "task"})
 
 
-def accuracies(questions: "pd.DataFrame") -> "pd.DataFrame":
+def accuracies(questions: pd.DataFrame) -> pd.DataFrame:
     """A row a model, task and way: questions, accuracy with its interval over questions, chance, verdict.
 
     The verdict is ``at chance`` where the interval holds chance, or there is none.
     """
-    import pandas as pd
-
     rows = []
     for (model, task, way), part in questions.groupby(["model", "task", "way"], sort=False):
         values = tasks.array(part.rename(columns={"qid": "item"}))
@@ -72,22 +66,20 @@ def accuracies(questions: "pd.DataFrame") -> "pd.DataFrame":
     return _sorted(statistics.without_spreads(pd.DataFrame(rows)), ["task", "way"])
 
 
-def _sorted(table: "pd.DataFrame", by: list[str]) -> "pd.DataFrame":
+def _sorted(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Tasks in their order, ways in theirs."""
     places = {name: place for place, name in enumerate((*TASKS, *WAYS.values()))}
     return table.sort_values(by, key=lambda column: column.map(places), kind="stable", ignore_index=True)
 
 
-def differences(questions: "pd.DataFrame", comparisons: Sequence[Comparison]) -> "pd.DataFrame":
+def differences(questions: pd.DataFrame, comparisons: Sequence[Comparison]) -> pd.DataFrame:
     """Models against each other over the same questions: comparison, model, against, task, way, questions, difference,
     low, high, p, p_holm (see ``tasks.compared_values``)."""
     columns = ("task", "way", "questions", "difference", "low", "high", "sd_prompts", "sd_seeds", "p")
     return tasks.compared_values(questions, comparisons, ["task", "way", "qid"], _changes, columns)
 
 
-def _changes(before: "pd.DataFrame", after: "pd.DataFrame") -> Iterator[dict[str, Any]]:
-    import pandas as pd
-
+def _changes(before: pd.DataFrame, after: pd.DataFrame) -> Iterator[dict[str, Any]]:
     old = dict(list(before.rename(columns={"qid": "item"}).groupby(["task", "way"])))
     for (task, way), new in after.rename(columns={"qid": "item"}).groupby(["task", "way"], sort=True):
         items = pd.MultiIndex.from_arrays([new["item"].unique()], names=["item"])
@@ -95,12 +87,10 @@ def _changes(before: "pd.DataFrame", after: "pd.DataFrame") -> Iterator[dict[str
         yield {"task": task, "way": way, "questions": len(items)} | tasks.difference(*pair)
 
 
-def positions(scores: "pd.DataFrame") -> "pd.DataFrame":
+def positions(scores: pd.DataFrame) -> pd.DataFrame:
     """How often the choice in each place of the list was taken: model, task, way, choices, position, answers, share,
     expected. Every choice stands in every place equally often, so that a model without a bias takes each place as often
     as any other."""
-    import pandas as pd
-
     keys = ["model", "train_seed", "item", "sample"]
     wide = scores[scores["metric"].isin([*POSITIONS, "choices"])].pivot(index=keys, columns="metric", values="value")
     wide = wide.dropna().astype(int).reset_index()

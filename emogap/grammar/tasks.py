@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from emogap.config import Config, HubModel
 from emogap.device import check_device
@@ -28,8 +29,6 @@ from emogap.text import statistics
 from emogap.train.models import Comparison, StudyModel, comparisons, recipe_parts, study_models, weights
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from emogap.lm.sentence_scores import Scored, SentenceScorer
 
 _CONTEXT = "empty context"
@@ -58,7 +57,7 @@ class Case:
 class Measured:
     """What was measured of some models, whatever they are called."""
 
-    scores: "pd.DataFrame"
+    scores: pd.DataFrame
     """Rows of ``records.SCORES``."""
     comparisons: Sequence[Comparison]
     """Which of them are held against each other."""
@@ -86,7 +85,7 @@ class Task:
     """Name → file or folder that the cases are made from."""
     cases: Callable[[Config], list[list[Case]]]
     """The cases, in parts that are kept together: what a killed run has to do again at most."""
-    counts: Callable[["pd.DataFrame"], dict[str, int]]
+    counts: Callable[[pd.DataFrame], dict[str, int]]
     """What the manifest says of a table of scores."""
     is_there: Callable[[Config], bool] = lambda config: True
     """Whether there is anything to measure; a study does without what is not there."""
@@ -104,7 +103,7 @@ class Task:
         make = partial(self._make, partial(self._of_study_model, config, model))
         return Piece(config.home.task_scores(model.key, self.name), recipe, make=make)
 
-    def _of_study_model(self, config: Config, model: StudyModel) -> tuple["pd.DataFrame", str]:
+    def _of_study_model(self, config: Config, model: StudyModel) -> tuple[pd.DataFrame, str]:
         table, context = self._score(config, hub.study_model(config, model.key), self.cases(config), model.key)
         return table.assign(model=model.name, train_seed=model.train_seed), context
 
@@ -116,7 +115,7 @@ class Task:
         """Raises ``UsageError`` naming the setting, if the device is not there."""
         check_device(getattr(config, self.name).device, f"{self.name}.device")
 
-    def _make(self, score: Callable[[], tuple["pd.DataFrame", Any]], draft: Draft) -> None:
+    def _make(self, score: Callable[[], tuple[pd.DataFrame, Any]], draft: Draft) -> None:
         table, draft.notes[_CONTEXT] = score()
         write_rows(draft.path, table, SCORES)
         draft.counts |= self.counts(table)
@@ -128,8 +127,6 @@ class Task:
 
     def of_study(self, config: Config) -> Measured:
         """The tables of all models of the study; of a model's several training seeds each has its rows."""
-        import pandas as pd
-
         tables = [read_rows(path, SCORES) for path in self.tables(config).values()]
         return Measured(pd.concat(tables, ignore_index=True), comparisons(config), list(config.bases), {})
 
@@ -141,8 +138,6 @@ class Task:
         bases: Sequence[str] = (),
     ) -> Measured:
         """Score with models by name (label → model)."""
-        import pandas as pd
-
         self.check_device(config)
         cases, tables, contexts = self.cases(config), [], {}
         for label, model in models.items():
@@ -164,7 +159,7 @@ class Task:
         for model in models.values():
             identities |= scores_rule(model, self.longest)
 
-        def score() -> tuple["pd.DataFrame", Mapping[str, str]]:
+        def score() -> tuple[pd.DataFrame, Mapping[str, str]]:
             found = self.of_models(config, models, pairs, bases)
             return found.scores, found.contexts
 
@@ -174,7 +169,7 @@ class Task:
 
     def _score(
         self, config: Config, local: LocalModel, cases: Sequence[Sequence[Case]], label: str
-    ) -> tuple["pd.DataFrame", str]:
+    ) -> tuple[pd.DataFrame, str]:
         """The scores of one model, and the token that stood for the empty context."""
         from emogap.lm.score_cache import open_scorer
 
@@ -185,10 +180,8 @@ class Task:
 
 def score_cases(
     scorer: "SentenceScorer", parts: Sequence[Sequence[Case]], label: str, unit: str = "texts"
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """item, sample, group, metric, value of every case. What is finished of a part is kept."""
-    import pandas as pd
-
     from emogap.lm.score_cache import remembered_scores
 
     encoded = [[one for case in part for one in _encoded(scorer, case)] for part in parts]
@@ -219,13 +212,13 @@ DIFFERENCES = View({"difference": 2, "low": 2, "high": 2, "sd_prompts": 2, "sd_s
 """How tables of models against each other are shown."""
 
 
-def array(values: "pd.DataFrame", items: "pd.MultiIndex | None" = None) -> np.ndarray:
+def array(values: pd.DataFrame, items: pd.MultiIndex | None = None) -> np.ndarray:
     """Values of one model, one row an item, training seed and sample: item, train_seed, value → shape (items, seeds,
     samples)."""
     return statistics.by_prompt(values, ["value"], ["item"], items)[0]
 
 
-def seeds(values: "pd.DataFrame") -> int:
+def seeds(values: pd.DataFrame) -> int:
     """How many training seeds the model with the most of them has."""
     return int(values.groupby("model")["train_seed"].nunique().max())
 
@@ -246,20 +239,18 @@ def difference(after: np.ndarray, before: np.ndarray) -> dict[str, float]:
 
 
 def compared_values(
-    values: "pd.DataFrame",
+    values: pd.DataFrame,
     comparisons: Sequence[Comparison],
     keys: list[str],
-    compare: Callable[["pd.DataFrame", "pd.DataFrame"], Iterable[dict[str, Any]]],
+    compare: Callable[[pd.DataFrame, pd.DataFrame], Iterable[dict[str, Any]]],
     columns: Sequence[str],
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """comparison, model, against, what ``compare`` says of the other's and the model's rows (``columns``, ``p`` among
     them), p_holm.
 
     ``values``: model, train_seed, keys, value. ``p_holm`` is corrected over all rows of a kind of comparison. Raises
     ``InputError`` if models were measured on different items.
     """
-    import pandas as pd
-
     items = values[["model", "train_seed", *keys]].drop_duplicates()
     if (items.groupby(["model", "train_seed"]).size() != len(items[keys].drop_duplicates())).any():
         raise InputError("the models were scored on different items; score them in one call, or on the same list")

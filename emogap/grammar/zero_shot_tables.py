@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from emogap.config import Config, HubModel
 from emogap.errors import UsageError
@@ -19,9 +20,6 @@ from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View, cells
 from emogap.text.statistics import INTERVALS_RULE, what_is_drawn
 from emogap.train.models import CORRECTED, compared, separated
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ALL, AVERAGE = "all records", "average"
 ACCURACY, CORRELATION = "accuracy", "correlation with people"
@@ -35,15 +33,13 @@ _CHECKPOINT = re.compile(r"chck_\d+[KM]?")
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
-def subtask_scores(scores: "pd.DataFrame") -> "pd.DataFrame":
+def subtask_scores(scores: pd.DataFrame) -> pd.DataFrame:
     """model, task (the set's folder), group (the subtask), measure, records, chance, score, low, high (percent), ties.
 
     Two rows more for each set that is decided: all its records together, and the unweighted mean over its subtasks. Of
     the wug tests: Spearman's correlation of the first form's probability with the share of people who took it, a mean
     over trainings; it has no interval.
     """
-    import pandas as pd
-
     tables = []
     for task, part in scores.groupby("group", sort=False):
         decided = part["metric"].eq("correct").any()
@@ -55,25 +51,25 @@ def subtask_scores(scores: "pd.DataFrame") -> "pd.DataFrame":
     return pd.concat(tables, ignore_index=True)[columns]
 
 
-def _measured(part: "pd.DataFrame") -> int:
+def _measured(part: pd.DataFrame) -> int:
     return len(part[["model", "train_seed"]].drop_duplicates())
 
 
-def _correct(part: "pd.DataFrame") -> "pd.DataFrame":
+def _correct(part: pd.DataFrame) -> pd.DataFrame:
     """model, train_seed, item, group (the subtask), value of the records of one set."""
     return _by_subtask(part[part["metric"] == "correct"])
 
 
-def _by_subtask(rows: "pd.DataFrame") -> "pd.DataFrame":
+def _by_subtask(rows: pd.DataFrame) -> pd.DataFrame:
     group = rows["item"].str.split("/", n=1).str[1].str.rsplit("/", n=1).str[0]
     return rows[["model", "train_seed", "item", "value"]].assign(group=group)
 
 
-def _named(table: "pd.DataFrame") -> "pd.DataFrame":
+def _named(table: pd.DataFrame) -> pd.DataFrame:
     return table.replace({"group": {blimp_tables.ALL: ALL, blimp_tables.MEAN: AVERAGE}})
 
 
-def _accuracies(part: "pd.DataFrame") -> "pd.DataFrame":
+def _accuracies(part: pd.DataFrame) -> pd.DataFrame:
     """With how many ties there were for the likeliest, over all trainings, whatever they count."""
     table = _named(blimp_tables.accuracies(_correct(part)).rename(columns={"pairs": "records", "accuracy": "score"}))
     tied = _by_subtask(part[part["metric"] == "tied"])
@@ -86,8 +82,7 @@ def _accuracies(part: "pd.DataFrame") -> "pd.DataFrame":
     return table.assign(ties=ties)
 
 
-def _correlations(part: "pd.DataFrame") -> "pd.DataFrame":
-    import pandas as pd
+def _correlations(part: pd.DataFrame) -> pd.DataFrame:
     from scipy.stats import spearmanr
 
     rows = []
@@ -99,11 +94,9 @@ def _correlations(part: "pd.DataFrame") -> "pd.DataFrame":
     return pd.DataFrame(rows).assign(low=np.nan, high=np.nan, ties=np.nan)
 
 
-def differences(found: Measured) -> "pd.DataFrame":
+def differences(found: Measured) -> pd.DataFrame:
     """Models against each other over the same records of each set that is decided: task, and what
     ``blimp_tables.differences`` has, corrected within the set; empty where nothing is compared."""
-    import pandas as pd
-
     parts = found.scores.groupby("group", sort=False)
     tables = [
         _named(blimp_tables.differences(_correct(part), found.comparisons)).assign(task=task)
@@ -173,7 +166,7 @@ def printed(config: Config, found: Measured) -> str:
 # --- what the challenge takes ----------------------------------------------------------------------------------------
 
 
-def export(config: Config, scores: "pd.DataFrame", models: Mapping[str, HubModel], folder: Path) -> list[Path]:
+def export(config: Config, scores: pd.DataFrame, models: Mapping[str, HubModel], folder: Path) -> list[Path]:
     """``<folder>/<model>/main/zero_shot/causal/<task>/<set>/predictions.json`` of every model and set; the files.
 
     ``models``: label → model; one in a folder ``chck_<words>`` is that revision of the model in the folder above. The
@@ -203,7 +196,7 @@ def _place(label: str, model: HubModel) -> str:
     return f"{label.replace('.', '-')}/{revision}"
 
 
-def _predictions(one: EvaluationSet, records: list[Record], part: "pd.DataFrame") -> dict[str, dict[str, Any]]:
+def _predictions(one: EvaluationSet, records: list[Record], part: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Subtask → its predictions, in the order of the records."""
     wide = part.pivot(index="item", columns="metric", values="value")
     logprobs = wide[[f"{LOGPROB}{place}" for place in range(sum(name.startswith(LOGPROB) for name in wide))]]

@@ -1,23 +1,21 @@
 """The report's tables and figures of the lens, drawn from the tables of readings alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from emogap.emotions import LABELS
 from emogap.lens import emotion_lens
 from emogap.lens.reader import MEASURES
 from emogap.store.exhibits import Exhibit, Shown
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 PAGE = 7
 """Positions of a sentence that the report shows."""
 
 
 def lens_exhibits(
-    table: "pd.DataFrame",
-    openings: "pd.DataFrame",
+    table: pd.DataFrame,
+    openings: pd.DataFrame,
     texts: Mapping[str, str],
     bases: dict[str, str],
     known: list[str],
@@ -55,7 +53,7 @@ def _named(family: Sequence[str]) -> str:
     return family[-1]
 
 
-def layers(table: "pd.DataFrame", known: list[str]) -> Iterator[Shown]:
+def layers(table: pd.DataFrame, known: list[str]) -> Iterator[Shown]:
     """The measures of each layer, averaged over positions and texts: a table and a figure."""
     from emogap.lens.figures import layer_curves
 
@@ -76,13 +74,13 @@ def layers(table: "pd.DataFrame", known: list[str]) -> Iterator[Shown]:
     )
 
 
-def emotion_depths(table: "pd.DataFrame", bases: dict[str, str], resamples: int, seed: int) -> "pd.DataFrame":
+def emotion_depths(table: pd.DataFrame, bases: dict[str, str], resamples: int, seed: int) -> pd.DataFrame:
     """At which depth half of the mass on the words of each quantity is there; see ``emotion_lens.depths``."""
     mass = emotion_lens.mass_at_ends(table)
     return emotion_lens.depths(mass, bases, [*emotion_lens.quantities(mass), *LABELS], resamples, seed)
 
 
-def emotions(table: "pd.DataFrame", depths: "pd.DataFrame", bases: dict[str, str], known: list[str]) -> Iterator[Shown]:
+def emotions(table: pd.DataFrame, depths: pd.DataFrame, bases: dict[str, str], known: list[str]) -> Iterator[Shown]:
     """The emotion lens: curves, the map of all emotions, and at which depth half of the mass is there."""
     from emogap.lens.figures import emotion_curves, emotion_map
 
@@ -132,7 +130,7 @@ def emotions(table: "pd.DataFrame", depths: "pd.DataFrame", bases: dict[str, str
         )
 
 
-def words(table: "pd.DataFrame", bases: dict[str, str], known: list[str]) -> Iterator[Shown]:
+def words(table: pd.DataFrame, bases: dict[str, str], known: list[str]) -> Iterator[Shown]:
     """Target words over the layers; nothing where no word is followed."""
     from emogap.lens.figures import word_curves
 
@@ -152,7 +150,7 @@ def words(table: "pd.DataFrame", bases: dict[str, str], known: list[str]) -> Ite
         )
 
 
-def ranks(table: "pd.DataFrame", bases: dict[str, str], texts: Mapping[str, str]) -> Iterator[Shown]:
+def ranks(table: pd.DataFrame, bases: dict[str, str], texts: Mapping[str, str]) -> Iterator[Shown]:
     """The rank view of each text that was continued."""
     from emogap.lens.figures import rank_view
 
@@ -172,14 +170,14 @@ def ranks(table: "pd.DataFrame", bases: dict[str, str], texts: Mapping[str, str]
             )
 
 
-def given(table: "pd.DataFrame") -> "pd.DataFrame":
+def given(table: pd.DataFrame) -> pd.DataFrame:
     """The readings inside the texts as they were given: what comes next is in the text, the same for all models."""
     end = table[table["end"]].groupby("prompt_id")["position"].max()
     return table[table["position"] < table["prompt_id"].map(end)]
 
 
 def heat_maps_of(
-    table: "pd.DataFrame",
+    table: pd.DataFrame,
     bases: dict[str, str],
     prompt_id: str,
     text: str,
@@ -205,7 +203,7 @@ def heat_maps_of(
             yield exhibit, heat_maps(one, measure, first, last)
 
 
-def mean_by_layer(table: "pd.DataFrame") -> "pd.DataFrame":
+def mean_by_layer(table: pd.DataFrame) -> pd.DataFrame:
     """model, layer, and the mean over positions of each measure (the median for the rank, which is heavy-tailed)."""
     wide = table[table["measure"].isin(MEASURES)].pivot_table(
         index=["model", "prompt_id", "layer", "position"], columns="measure", values="value", sort=False

@@ -7,9 +7,10 @@ transformers returns for it has already passed the final norm.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 
 from emogap.device import pick_device, pick_dtype
 from emogap.errors import InputError, ModelError, one_line
@@ -18,9 +19,6 @@ from emogap.lm.generation import continued, end_ids
 from emogap.lm.hub import LocalModel, with_bases
 from emogap.lm.loading import load_causal
 from emogap.lm.own_numbers import close, holds, probe_texts, reads_head_alone, references
-
-if TYPE_CHECKING:
-    import torch
 
 FINAL_NORMS = ("ln_f", "norm", "final_layer_norm", "final_layernorm", "norm_f", "layer_norm")
 """What the norm before the head is called in the families of models (GPT-2, Bloom, Falcon; Llama and its kin; OPT,
@@ -91,8 +89,6 @@ class LogitLens:
 
     def _check_fit(self, local: LocalModel) -> None:
         """Hold the lens against the model's own logits of a few texts."""
-        import torch
-
         probes = probe_texts(self.model, self.tokenizer)
         texts = [torch.tensor(ids, device=self.device) for ids in probes]
         kind = type(self.model).__name__
@@ -122,7 +118,7 @@ class LogitLens:
         """Rows of the lens: the embedding and every block."""
         return self.model.config.get_text_config().num_hidden_layers + 1
 
-    def encode(self, text: str) -> "torch.Tensor":
+    def encode(self, text: str) -> torch.Tensor:
         """Token ids of shape (tokens,), with the marks that the tokenizer itself puts around a text.
 
         Raises ``InputError`` for a text without a token, or with more than the model can read.
@@ -135,12 +131,10 @@ class LogitLens:
             raise InputError(f"the text has {len(ids):,} tokens, and this model reads {limit:,}; shorten it")
         return ids.long()
 
-    def continued(self, ids: "torch.Tensor", new_tokens: int) -> "torch.Tensor":
+    def continued(self, ids: torch.Tensor, new_tokens: int) -> torch.Tensor:
         """The ids followed by the likeliest token, again and again, up to a token that ends a text by the repository's
         ``generation_config.json``, of which nothing else counts. No more tokens than the model can read.
         """
-        import torch
-
         limit = context_length(self.model.config)
         room = min(new_tokens, limit - len(ids)) if limit else new_tokens
         if room < 1:
@@ -192,7 +186,7 @@ class LogitLens:
 
     def read(
         self,
-        texts: Sequence["torch.Tensor"],
+        texts: Sequence[torch.Tensor],
         *,
         starts: Sequence[int] | None = None,
         top_k: int = 5,
@@ -206,8 +200,6 @@ class LogitLens:
         than ``ROWS_AT_ONCE`` distributions over the vocabulary (``GPU_ROWS_AT_ONCE``) are held at one time, beside the
         model's own logits. Raises ``ModelError`` if the last layer's reading is not the model's own output.
         """
-        import torch
-
         starts = starts or [0] * len(texts)
         if len(texts) > 1 and not self._fit_together(texts):
             options = {"top_k": top_k, "words": words, "lists": lists}
@@ -244,16 +236,14 @@ class LogitLens:
     def _rows(self) -> int:
         return ROWS_AT_ONCE if self.device == "cpu" else GPU_ROWS_AT_ONCE
 
-    def _fit_together(self, texts: Sequence["torch.Tensor"]) -> bool:
+    def _fit_together(self, texts: Sequence[torch.Tensor]) -> bool:
         turn = rotary_limit(self.model.config.get_text_config().to_dict())
         return self.together and (turn is None or all(len(ids) <= turn for ids in texts))
 
-    def _columns(self, places: int, ask: "_Question") -> list["torch.Tensor"]:
+    def _columns(self, places: int, ask: "_Question") -> list[torch.Tensor]:
         """Room for the arrays of a ``Reading``, in its order. Results that are stored one by one where they come up
         would lie scattered between the large temporary ones, whose memory could then not be used again. They stay
         where the model is until all is read: each copy from a GPU would wait for it."""
-        import torch
-
         top, words = ask.top_k, len(ask.words)
         lists = 0 if ask.weights is None else ask.weights.shape[1]
         shape = (self.layers, places)
@@ -261,11 +251,9 @@ class LogitLens:
         rest = [torch.empty((*shape, width), device=self.device) for width in (top, words, words, lists)]
         return [torch.empty((*shape, top), dtype=torch.long, device=self.device), rest[0], *numbers, *rest[1:]]
 
-    def _states(self, ids: "torch.Tensor") -> tuple[list["torch.Tensor"], "torch.Tensor"]:
+    def _states(self, ids: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Hidden states (texts, tokens, width) of the embedding and of every block, the last one normed, and the
         model's own logits (texts, tokens, vocabulary)."""
-        import torch
-
         normed: list[torch.Tensor] = []
         watch = self.norm.register_forward_hook(lambda _module, _inputs, output: normed.append(output))
         try:
@@ -282,15 +270,13 @@ class LogitLens:
 
     def _read_span(
         self,
-        hidden: list["torch.Tensor"],
-        logits: "torch.Tensor",
-        targets: "torch.Tensor",
+        hidden: list[torch.Tensor],
+        logits: torch.Tensor,
+        targets: torch.Tensor,
         ask: "_Question",
-        columns: list["torch.Tensor"],
+        columns: list[torch.Tensor],
     ) -> None:
         """Fill in the arrays of a ``Reading`` for some positions: states of shape (positions, width), a layer each."""
-        import torch
-
         # The last hidden state has passed the norm already.
         normed = torch.stack([*(self.norm(state) for state in hidden[:-1]), hidden[-1]])
         last = self.head(normed[-1]).float()
@@ -308,7 +294,7 @@ class LogitLens:
             for column, values in zip(columns, _describe(here, spare, shares, known, targets, ask), strict=True):
                 column[layers] = values
 
-    def _check(self, ours: "torch.Tensor", own: "torch.Tensor") -> None:
+    def _check(self, ours: torch.Tensor, own: torch.Tensor) -> None:
         """The lens must end in the model's own logits."""
         error = (own - ours).abs().max().item()
         if not error <= TOLERANCE * max(1.0, own.abs().max().item()):
@@ -321,27 +307,25 @@ class LogitLens:
 @dataclass(frozen=True)
 class _Question:
     top_k: int
-    words: "torch.Tensor"
-    listed: "torch.Tensor | None"
-    weights: "torch.Tensor | None"
+    words: torch.Tensor
+    listed: torch.Tensor | None
+    weights: torch.Tensor | None
 
 
 def _describe(
-    here: "torch.Tensor",
-    shares: "torch.Tensor",
-    final: "torch.Tensor",
-    final_information: "torch.Tensor",
-    targets: "torch.Tensor",
+    here: torch.Tensor,
+    shares: torch.Tensor,
+    final: torch.Tensor,
+    final_information: torch.Tensor,
+    targets: torch.Tensor,
     ask: _Question,
-) -> list["torch.Tensor"]:
+) -> list[torch.Tensor]:
     """The arrays of a ``Reading`` from log-probabilities of shape (layers, positions, vocabulary).
 
     ``shares``: room of the same shape, which is overwritten. ``final``: probabilities of the last layer, shape
     (positions, vocabulary); ``final_information``: minus their entropy. ``targets``: the tokens that come
     next, shape (positions,), -1 where the text ends.
     """
-    import torch
-
     top = here.topk(ask.top_k, dim=-1)
     torch.exp(here, out=shares)
     mass = here.new_zeros((*here.shape[:2], 0)) if ask.listed is None else shares[..., ask.listed] @ ask.weights
@@ -351,7 +335,7 @@ def _describe(
     of_target = here.gather(-1, targets.clamp(min=0).expand(len(here), -1)[..., None])
     of_words = here[..., ask.words]
 
-    def rank(values: "torch.Tensor") -> "torch.Tensor":
+    def rank(values: torch.Tensor) -> torch.Tensor:
         # Summing truth values is several times slower than summing floats.
         return torch.gt(here, values, out=shares).sum(dim=-1) + 1
 

@@ -43,15 +43,15 @@ class TextReader:
         """Emotion → share of its list's weight whose words are one token in this model's vocabulary."""
         return {name: round(share, 3) for name, share in zip(self._lists.names, self._lists.covered, strict=True)}
 
-    def read_all(self, texts: dict[str, str], label: str, new_tokens: int = 0) -> "pd.DataFrame":
+    def read_all(self, texts: dict[str, str], label: str, new_tokens: int = 0) -> pd.DataFrame:
         """Every position of each text and of as many tokens as the model shall add. ``texts``: prompt id → text."""
         return self._read(texts, label, new_tokens, ends_only=False)
 
-    def read_ends(self, texts: dict[str, str], label: str) -> "pd.DataFrame":
+    def read_ends(self, texts: dict[str, str], label: str) -> pd.DataFrame:
         """The last position of each text: what would come next."""
         return self._read(texts, label, 0, ends_only=True)
 
-    def _read(self, texts: dict[str, str], label: str, new_tokens: int, ends_only: bool) -> "pd.DataFrame":
+    def _read(self, texts: dict[str, str], label: str, new_tokens: int, ends_only: bool) -> pd.DataFrame:
         tables = []
         with progress(label, len(texts), "texts") as bar:
             for batch in self._batches(texts, new_tokens):
@@ -81,7 +81,7 @@ class TextReader:
             batch.append((prompt_id, ids, len(given) - 1))
         yield batch
 
-    def _table(self, reading: "Reading", texts: list[str], end: int) -> "pd.DataFrame":
+    def _table(self, reading: "Reading", texts: list[str], end: int) -> pd.DataFrame:
         layers, positions, k = reading.top_ids.shape
         known, places = np.unique(reading.top_ids, return_inverse=True)
         tops = np.array(self.opened.token_texts(known), dtype=object)[places.reshape(reading.top_ids.shape)]

@@ -168,15 +168,15 @@ def _make(config: Config, model: StudyModel, draft: Draft) -> None:
     draft.notes["listed_weight_in_vocabulary"] = reader.coverage
 
 
-def readings(config: Config) -> "pd.DataFrame":
+def readings(config: Config) -> pd.DataFrame:
     """All readings of the sentences in the home, one table. Raises ``MissingInput``."""
     return _tables(config, [_sentences_piece(config, model) for model in lens_models(config)])
 
 
-def opening_readings(config: Config) -> "pd.DataFrame":
+def opening_readings(config: Config) -> pd.DataFrame:
     """All readings of the openings in the home, one table. Raises ``MissingInput``."""
     return _tables(config, [_openings_piece(config, model) for model in lens_models(config)])
 
 
-def _tables(config: Config, artefacts: Sequence[Artefact]) -> "pd.DataFrame":
+def _tables(config: Config, artefacts: Sequence[Artefact]) -> pd.DataFrame:
     return pd.concat([read_rows(config.home.require(a.path), LENS) for a in artefacts], ignore_index=True)

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from emogap.config import Config
 from emogap.errors import UsageError
@@ -14,19 +15,14 @@ from emogap.records import LENS, write_rows
 from emogap.store.exhibits import show
 from emogap.train.models import named_models
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 READINGS = "readings.parquet"
 _STRONGEST = 3
 
 
 def read_models(
     models: dict[str, hub.LocalModel], texts: dict[str, str], words: Sequence[str], top_k: int, new_tokens: int
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """Readings of all texts through each model, one after the other, in long form (``records.LENS``)."""
-    import pandas as pd
-
     from emogap.lens.logit_lens import LogitLens
 
     tables = []
@@ -86,7 +82,7 @@ def _check_measure(measure: str, words: Sequence[str]) -> None:
         raise UsageError(f"--measure '{measure}' is unknown; choose among {', '.join(known)}")
 
 
-def what_follows(table: "pd.DataFrame", prompt_id: str, model: str) -> str:
+def what_follows(table: pd.DataFrame, prompt_id: str, model: str) -> str:
     """What the model would say at the end of a text, and on which emotions' words it lays most."""
     end = table[(table["prompt_id"] == prompt_id) & (table["model"] == model) & table["end"]]
     end = end[end["layer"] == end["layer"].max()]
@@ -107,7 +103,7 @@ class LiveLens:
         self._readers: dict[str, TextReader] = {}
         self.names = [model.key for model in lens_models(config)]
 
-    def read(self, name: str, text: str) -> "pd.DataFrame":
+    def read(self, name: str, text: str) -> pd.DataFrame:
         """Readings of every position of one text through one model. Raises ``MissingInput`` or ``InputError``."""
         from emogap.lens.logit_lens import LogitLens
 

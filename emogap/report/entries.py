@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from emogap.paths import Home
 from emogap.store.exhibits import DPI, Exhibit, exhibits, read_table
 from emogap.study.stages import STAGES
 
 if TYPE_CHECKING:
-    import pandas as pd
     from markupsafe import Markup
 
     from emogap.report.tables import Cells
@@ -77,10 +78,10 @@ def exhibit_file(folder: Path, exhibit: Exhibit) -> Path:
     return folder / f"{exhibit.kind}s" / f"{exhibit.name}{suffix}"
 
 
-def reader(home: Home) -> "Callable[[str], pd.DataFrame | None]":
+def reader(home: Home) -> Callable[[str], pd.DataFrame | None]:
     """Reads ``<folder>/<name>``, the table ``<folder>/tables/<name>.csv`` of a home; None where it is not there."""
 
-    def read(name: str) -> "pd.DataFrame | None":
+    def read(name: str) -> pd.DataFrame | None:
         folder, _, table = name.rpartition("/")
         file = home.root / folder / "tables" / f"{table}.csv"
         return read_table(file) if file.exists() else None

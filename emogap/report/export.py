@@ -7,7 +7,9 @@ import re
 import unicodedata
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from emogap.errors import InputError, MissingInput
 from emogap.paths import Home
@@ -17,9 +19,6 @@ from emogap.store.exhibits import DPI, NAMES, Exhibit, exhibits, read_table
 from emogap.store.latex import PREAMBLE, latex, latex_number, to_latex
 from emogap.store.views import MISSING, View, cells, intervals
 from emogap.study.stages import STAGES
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COLUMN, PAGE, TURNED = WIDTHS = 3.3, 6.9, 8.6
 """Inches: one of two columns, both, and a page turned by a quarter, which is also as high as a figure may be."""
@@ -74,7 +73,7 @@ def export(home: Home, folder: Path) -> Delivery:
     return deliver(folder, files)
 
 
-def caption(exhibit: Exhibit, table: "pd.DataFrame | None") -> str:
+def caption(exhibit: Exhibit, table: pd.DataFrame | None) -> str:
     """What is seen, the number of cases, what is in brackets. ``table``: itself, or the one that a figure shows."""
     said = [exhibit.caption.rstrip()]
     if table is None or table.empty:
@@ -150,7 +149,7 @@ def scaled_pdf(file: Path, width: float) -> bytes:
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
 
-def numbers_of(source: str, table: "pd.DataFrame", view: View | None) -> list[dict[str, Any]]:
+def numbers_of(source: str, table: pd.DataFrame, view: View | None) -> list[dict[str, Any]]:
     """A record a number of a table: ``value``, ``low`` and ``high`` where it has an interval, ``shown`` as people read
     it, and where it stands: ``table`` (``source``), ``row``, ``column``."""
     if len(table) > MOST_ROWS:
@@ -168,7 +167,7 @@ def numbers_of(source: str, table: "pd.DataFrame", view: View | None) -> list[di
     ]
 
 
-def _keys(table: "pd.DataFrame") -> list[str]:
+def _keys(table: pd.DataFrame) -> list[str]:
     """The columns that tell a table's rows apart: those of names; where these do not suffice, other texts and whole
     numbers."""
     keys = [name for name in table if name in NAMES - _TEXTS]
@@ -180,7 +179,7 @@ def _keys(table: "pd.DataFrame") -> list[str]:
     return keys
 
 
-def is_number(column: "pd.Series") -> bool:
+def is_number(column: pd.Series) -> bool:
     from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
     return is_numeric_dtype(column) and not is_bool_dtype(column)

@@ -1,6 +1,8 @@
 """What was run, told from a home's manifests and settings: stages, models, data, files. Table 1 of the study."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from emogap.config import Config
 from emogap.fetch.registry import DATA_SETS
@@ -8,9 +10,6 @@ from emogap.paths import Home, from_root
 from emogap.store.artefacts import home_manifests, made_fingerprint
 from emogap.study.state import StageState
 from emogap.train.models import study_models
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 HASH_CHARACTERS = 16
 
@@ -37,7 +36,7 @@ def readable_time(stamp: str) -> str:
     return stamp.replace("T", " ").removesuffix("+00:00")
 
 
-def in_one_line(config: Config, sizes: "pd.DataFrame", manifests: list[dict[str, Any]]) -> str:
+def in_one_line(config: Config, sizes: pd.DataFrame, manifests: list[dict[str, Any]]) -> str:
     """What was run: profile, models, texts, device, time."""
     known = sizes.dropna(subset="this run")
     texts = ", ".join(f"{count:,} {what}" for what, count in zip(known[""], known["this run"], strict=True))

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Union
 
+import pandas as pd
+
 from emogap.errors import InputError, MissingInput
 from emogap.store.artefacts import Draft, Freshness, Recipe, write_json, write_text
 from emogap.store.latex import to_latex
@@ -19,7 +21,6 @@ from emogap.store.pieces import Piece
 from emogap.store.views import View, cells
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.figure import Figure
 
 CAPTIONS = "captions.json"
@@ -56,11 +57,11 @@ class Exhibit:
     """For a table: how its numbers are shown, where that is not as they come."""
 
 
-Shown = tuple[Exhibit, Union["pd.DataFrame", "Figure"]]
+Shown = tuple[Exhibit, Union[pd.DataFrame, "Figure"]]
 """An exhibit and what is on it."""
 
 
-def save_table(folder: Path, exhibit: Exhibit, table: "pd.DataFrame") -> Path:
+def save_table(folder: Path, exhibit: Exhibit, table: pd.DataFrame) -> Path:
     """Write ``tables/<name>.csv`` and ``.tex`` under a stage's folder and register them; the CSV's path."""
     csv = folder / "tables" / f"{exhibit.name}.csv"
     write_text(csv, table.to_csv(index=False))
@@ -69,11 +70,9 @@ def save_table(folder: Path, exhibit: Exhibit, table: "pd.DataFrame") -> Path:
     return csv
 
 
-def read_table(csv: Path) -> "pd.DataFrame":
+def read_table(csv: Path) -> pd.DataFrame:
     """A table that the project wrote. Names and texts come back as they were (``NAMES``), also ``1.10``, ``007`` and
     ``NA``; in the other columns an empty cell is a missing number."""
-    import pandas as pd
-
     columns = pd.read_csv(csv, nrows=0).columns
     # In a corpus's composition the values of the dimensions kind, source, emotion are names; asked are its shares.
     names = (NAMES | {"value"}) - {"asked"} if "dimension" in columns else NAMES
@@ -127,13 +126,13 @@ def _exhibit(entry: dict[str, Any]) -> Exhibit:
     return replace(exhibit, view=View.read(**exhibit.view)) if exhibit.view else exhibit
 
 
-def read_tables(folder: Path) -> dict[str, "pd.DataFrame"]:
+def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
     """Name → table, of all that are registered in a stage's folder. Raises ``InputError`` if that is damaged."""
     names = [exhibit.name for exhibit in exhibits(folder) if exhibit.kind == "table"]
     return {name: read_table(folder / "tables" / f"{name}.csv") for name in names}
 
 
-def shown_table(folder: Path, name: str) -> "pd.DataFrame":
+def shown_table(folder: Path, name: str) -> pd.DataFrame:
     """A table that is registered in a stage's folder, as people read it, all cells texts; its CSV has the numbers.
 
     Raises ``MissingInput`` if there is none of that name.

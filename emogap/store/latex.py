@@ -1,12 +1,10 @@
 """Tables and texts for LaTeX: to the letter, booktabs, what is too wide in parts, what is too long over pages."""
 
 import re
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from emogap.store.views import View, are_numbers, balanced, cells
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PREAMBLE = r"\usepackage{booktabs,longtable,graphicx}"
 """What a document needs that takes in these tables, and figures."""
@@ -39,7 +37,7 @@ def latex_number(text: str) -> str:
     )
 
 
-def to_latex(table: "pd.DataFrame", view: View | None, caption: str | None = None, label: str = "") -> str:
+def to_latex(table: pd.DataFrame, view: View | None, caption: str | None = None, label: str = "") -> str:
     """A table as people read it: numbers flush right, long texts wrapped, columns that do not fit side by side in a
     further part below. It floats (across both columns where it is wide); one that is longer than a page runs on
     (``longtable``), and one without a caption stands where it is."""
@@ -57,16 +55,16 @@ def to_latex(table: "pd.DataFrame", view: View | None, caption: str | None = Non
     return f"\\begin{{{kind}}}\n\\centering{_SMALL}\n{title}\\smallskip\n\n{below}\\end{{{kind}}}\n"
 
 
-def _widths(shown: "pd.DataFrame") -> dict[str, int]:
+def _widths(shown: pd.DataFrame) -> dict[str, int]:
     return {name: min(max(map(len, [str(name), *shown[name]])), WRAPPED) + 2 for name in shown}
 
 
-def _height(shown: "pd.DataFrame") -> int:
+def _height(shown: pd.DataFrame) -> int:
     """Lines of all rows, long texts wrapped."""
     return sum(max(-(-len(cell) // WRAPPED) for cell in row) for row in shown.itertuples(index=False))
 
 
-def _parts(shown: "pd.DataFrame") -> list[list[str]]:
+def _parts(shown: pd.DataFrame) -> list[list[str]]:
     """Columns that fit side by side, in parts of about equal width; short texts before the first number, which name
     rows, are in each, as far as they leave room for others."""
     widths, keys = _widths(shown), []
@@ -81,7 +79,7 @@ def _parts(shown: "pd.DataFrame") -> list[list[str]]:
     return [[*keys, *(others[place] for place in group)] for group in groups]
 
 
-def _tabular(shown: "pd.DataFrame", title: str | None = None) -> str:
+def _tabular(shown: pd.DataFrame, title: str | None = None) -> str:
     """``title``: stands at the head of one that runs on over pages."""
     widths, numbers = _widths(shown), {name: len(shown) > 0 and are_numbers(shown[name]) for name in shown}
     wrapped = [name for name in shown if widths[name] == WRAPPED + 2]

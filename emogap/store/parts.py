@@ -4,6 +4,7 @@ Both are on the disk when they are added, and both are bound to what shapes them
 mixed in. What a killed run has finished, the next one finds.
 """
 
+import numpy as np
 import hashlib
 import json
 import os
@@ -16,9 +17,6 @@ from typing import TYPE_CHECKING, Any
 from emogap.errors import InputError
 from emogap.store.artefacts import write_json
 from emogap.store.locks import lock
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _BINDING = "binding.json"
 
@@ -120,15 +118,11 @@ class Arrays:
     def has(self, key: str) -> bool:
         return self._file(key).exists()
 
-    def read(self, key: str) -> "np.ndarray":
-        import numpy as np
-
+    def read(self, key: str) -> np.ndarray:
         return np.load(self._file(key), allow_pickle=False)
 
-    def put(self, key: str, array: "np.ndarray") -> None:
+    def put(self, key: str, array: np.ndarray) -> None:
         """Keep an array; it is on the disk when this returns."""
-        import numpy as np
-
         file = self._file(key)
         temporary = file.with_name(f".{key}.tmp-{os.getpid()}")
         with temporary.open("wb") as handle:

@@ -10,9 +10,10 @@ from html import escape
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
     from IPython.display import HTML
     from pandas.io.formats.style import Styler
 
@@ -59,14 +60,12 @@ def told_apart(name: str, fixed: Collection[str], kind: str) -> str:
     return name + ending if bare in fixed else name
 
 
-def cells(table: "pd.DataFrame", view: View | None = None) -> "pd.DataFrame":
+def cells(table: pd.DataFrame, view: View | None = None) -> pd.DataFrame:
     """The table as people read it, all cells texts: a value with the ends of its interval, a dash for what is missing.
 
     Three columns ``x, x_low, x_high`` (or ``x, low, high``) become one, ``84 [77, 91]``, rounded to what the interval
     supports (``_decimals``); digits of the view bound that, they add none.
     """
-    import pandas as pd
-
     view = view or View()
     shown = {name: [_number(value, view, name) for value in table[name]] for name in table}
     texts = pd.DataFrame(shown, index=table.index, dtype=object)
@@ -101,17 +100,17 @@ def balanced(widths: Sequence[int], room: int) -> list[list[int]]:
     return groups
 
 
-def intervals(table: "pd.DataFrame") -> dict[str, tuple[str, str]]:
+def intervals(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
     """Column of a value → the columns that hold the ends of its interval."""
     return {name: (low, high) for name, low, high in _estimates(table)}
 
 
-def are_numbers(texts: "pd.Series") -> bool:
+def are_numbers(texts: pd.Series) -> bool:
     """Whether all cells of a column are numbers, or dashes for such."""
     return bool(texts.str.match(r"^([-−\d.,]+(e[-+]\d+)?( \[.*\])?( [-+])?|-?inf|–)$").all())
 
 
-def _estimates(table: "pd.DataFrame") -> Iterator[tuple[str, str, str]]:
+def _estimates(table: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
     """The names of a value and of its ends; columns of texts, or of counts, only happen to be called like these."""
     from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
@@ -123,7 +122,7 @@ def _estimates(table: "pd.DataFrame") -> Iterator[tuple[str, str, str]]:
             yield three
 
 
-def _with_intervals(numbers: "np.ndarray", view: View, names: tuple[str, str, str]) -> list[str]:
+def _with_intervals(numbers: np.ndarray, view: View, names: tuple[str, str, str]) -> list[str]:
     """A text a row of (value, low, high). In a column of one size, whose rows differ by a decimal at most, all have as
     many as the narrowest interval supports, so that numbers stand below each other."""
     supported = [_decimals(high - low, view.digits.get(names[0], view.digits.get(""))) for _, low, high in numbers]
@@ -144,9 +143,7 @@ def _decimals(width: float, digits: int | str | None) -> int | None:
     return supported if supported <= _MOST_DECIMALS else None
 
 
-def _estimate(numbers: "np.ndarray", view: View, names: tuple[str, str, str], decimals: int | None) -> str:
-    import numpy as np
-
+def _estimate(numbers: np.ndarray, view: View, names: tuple[str, str, str], decimals: int | None) -> str:
     if decimals is None:
         value = _number(numbers[0], view, names[0])
         ends = [_number(end, view, name, ".3g") for end, name in zip(numbers[1:], names[1:], strict=True)]
@@ -159,9 +156,6 @@ def _estimate(numbers: "np.ndarray", view: View, names: tuple[str, str, str], de
 
 def _number(value: Any, view: View, column: str, general: str = ".4g") -> str:
     """A number as people read it, a missing one as a dash."""
-    import numpy as np
-    import pandas as pd
-
     if pd.isna(value) or value == "":
         return MISSING
     if isinstance(value, bool) or not isinstance(value, Real):
@@ -175,9 +169,7 @@ def _number(value: Any, view: View, column: str, general: str = ".4g") -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:{general}}"
 
 
-def _wide(texts: "pd.DataFrame", view: View) -> "pd.DataFrame":
-    import pandas as pd
-
+def _wide(texts: pd.DataFrame, view: View) -> pd.DataFrame:
     lines: dict[tuple[str, ...], dict[str, str]] = {}
     last: dict[str, str] = {}
     headings = list(view.rows)
@@ -212,7 +204,7 @@ def whole(text: str) -> "HTML":
     return HTML(f'<div style="{style}">{escape(text)}</div>')
 
 
-def texts(table: "pd.DataFrame") -> "Styler":
+def texts(table: pd.DataFrame) -> "Styler":
     """A table for reading: its texts whole, wrapped and with their line breaks, numbers rounded to two digits, lists
     with commas. Where it is wider than the page, its first column stays while the others are scrolled.
 

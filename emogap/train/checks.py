@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+import numpy as np
+
 from emogap.config import Training
 from emogap.device import pick_device
 from emogap.errors import InputError, ModelError, UsageError, one_line
@@ -14,7 +16,6 @@ from emogap.lm.attention_reach import context_length
 from emogap.train.rows import IGNORED, bounds
 
 if TYPE_CHECKING:
-    import numpy as np
     from transformers import PreTrainedModel, TrainingArguments
 
 LENGTH = {"clm": "block_size", "sft": "max_length"}
@@ -202,8 +203,6 @@ def check_rows(
     Raises ``UsageError`` if the model cannot read as many tokens at once, ``ModelError`` for a token that it does not
     know, ``InputError`` for rows in which there is nothing to predict.
     """
-    import numpy as np
-
     setting = f"{task}.{LENGTH[task]}"
     longest, largest = [], pad_id
     for split, rows in splits.items():
@@ -231,10 +230,8 @@ def check_rows(
     return list(map(int, longest))
 
 
-def _texts(row: Mapping[str, Any]) -> "list[np.ndarray]":
+def _texts(row: Mapping[str, Any]) -> list[np.ndarray]:
     """The tokens of each document in a row."""
-    import numpy as np
-
     ids = np.asarray(row["input_ids"])
     if "position_ids" in row:
         return [ids[begin:end] for begin, end in bounds(row["position_ids"])]

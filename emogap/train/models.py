@@ -3,7 +3,9 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import pandas as pd
 
 from emogap.config import Config, HubModel
 from emogap.controls import is_new
@@ -13,9 +15,6 @@ from emogap.paths import Home, folder_or_name, is_name
 from emogap.store.artefacts import manifest_path, read_manifest
 from emogap.train.checkpoints import FACTS
 from emogap.train.strategies import model_name, settings_of, untrained
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NO_TRAINED = "There is no model that was trained from a base, and so none to hold against its base"
 NOT_SEPARATED = (
@@ -91,7 +90,7 @@ def _same_seed(model: StudyModel, other: StudyModel, models: Sequence[StudyModel
     return model.train_seed == other.train_seed or sum(one.name == other.name for one in models) == 1
 
 
-def as_compared(table: "pd.DataFrame") -> "pd.DataFrame":
+def as_compared(table: pd.DataFrame) -> pd.DataFrame:
     """A table of comparisons with its columns ``comparison`` and ``against``, also one that was written before there
     were controls: then every model was held against its ``base``."""
     return table if "comparison" in table else table.rename(columns={"base": "against"}).assign(comparison=TUNED)

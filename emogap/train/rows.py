@@ -8,12 +8,12 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from emogap.errors import InputError
 from emogap.lm.answer_form import AnswerForm, begin_ids, end_ids
 
 if TYPE_CHECKING:
-    import pandas as pd
     from IPython.display import HTML
     from transformers import PreTrainedTokenizerBase
 
@@ -145,7 +145,7 @@ class Preflight:
 
 
 def encode(
-    rows: "pd.DataFrame", form: AnswerForm, tokenizer: "PreTrainedTokenizerBase", max_length: int, loss_on: str
+    rows: pd.DataFrame, form: AnswerForm, tokenizer: "PreTrainedTokenizerBase", max_length: int, loss_on: str
 ) -> Iterator[TrainingRow]:
     """Tokens and labels of every record (columns ``id, instruction, input, output``), cut at ``max_length``."""
     for row in rows.itertuples():
@@ -206,13 +206,12 @@ def token_table(
     labels: Sequence[int],
     tokenizer: "PreTrainedTokenizerBase",
     positions: Sequence[int] | None = None,
-) -> "pd.DataFrame":
+) -> pd.DataFrame:
     """A row a token: ``place, document, id, text, special, learnt``.
 
     ``text``: what the token adds to the text; of a character of several tokens, all of it with the last. ``document``:
     counted from 1, by ``positions`` within it, where 0 begins one. ``learnt``: whether the loss counts it.
     """
-    import pandas as pd
     from tokenizers.decoders import DecodeStream
 
     stream = DecodeStream(skip_special_tokens=False)
@@ -229,7 +228,7 @@ def token_table(
     )
 
 
-def as_seen(tokens: "pd.DataFrame") -> "HTML":
+def as_seen(tokens: pd.DataFrame) -> "HTML":
     """A row's tokens (``token_table``) as a text for a notebook: grey is what the loss does not count, framed a special
     token; a line stands between documents."""
     from IPython.display import HTML
@@ -243,7 +242,7 @@ def as_seen(tokens: "pd.DataFrame") -> "HTML":
     return HTML("".join(page))
 
 
-def _runs(tokens: "pd.DataFrame") -> Iterator[tuple[tuple[bool, bool], str]]:
+def _runs(tokens: pd.DataFrame) -> Iterator[tuple[tuple[bool, bool], str]]:
     """(special, learnt) and the text of tokens in a row that are alike; a special token stands by itself."""
     alike = zip(tokens["special"], tokens["learnt"], tokens["place"].where(tokens["special"], -1), strict=True)
     for (special, learnt, _), part in groupby(zip(alike, tokens["text"], strict=True), lambda pair: pair[0]):

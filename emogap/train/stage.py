@@ -17,6 +17,9 @@ from multiprocessing import get_context
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
 from emogap import errors
 from emogap.config import SIZES, Config, Task
 from emogap.controls import NEW, is_new
@@ -56,8 +59,6 @@ from emogap.train.rows import IGNORED, ids_and_labels, padding_share, token_tabl
 from emogap.train.strategies import Run, nothing_to_train, require_data, settings_of, trainable
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
     from transformers import PreTrainedTokenizerBase, TrainerCallback
 
     from emogap.train.trainer import History, Setup, StudyTrainer
@@ -81,7 +82,7 @@ class Prepared:
     """The form in which the model is asked (SFT)."""
     said: str = ""
     """What is printed of the rows before the first step."""
-    positions: Mapping[str, "np.ndarray"] = field(default_factory=dict)
+    positions: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Split → (rows, tokens): place within its document, where a row may hold several (CLM)."""
 
 
@@ -356,15 +357,13 @@ def _announce(run: Run, parent: LocalModel) -> str:
     return inherits
 
 
-def training_arguments(config: Config, run: Run, everything: bool = False) -> "pd.DataFrame":
+def training_arguments(config: Config, run: Run, everything: bool = False) -> pd.DataFrame:
     """argument, value, published, from: what Trainer (SFT: SFTTrainer) is given for a training, before it begins.
 
     Read off the very object that training uses. ``value`` and ``published`` are as TOML has them; ``from`` is the
     setting, or ``the study`` for what is the same in every training. ``everything``: also the library's defaults. With
     several processes it is what each of them gets. Raises ``UsageError`` for settings that could not be trained with.
     """
-    import pandas as pd
-
     task, how = run.strategy.task, _setup(config, run)
     how.processes = max(how.processes, how.settings.processes)
     arguments = module_of(task).trainer_arguments(how)
@@ -403,14 +402,12 @@ def _as_toml(value: Any) -> str:
     return toml(vars(value) if dataclasses.is_dataclass(value) else getattr(value, "value", value))
 
 
-def training_size(config: Config, run: Run) -> "pd.DataFrame":
+def training_size(config: Config, run: Run) -> pd.DataFrame:
     """quantity, value: rows, tokens, steps and padding of a training, counted from its data before it begins.
 
     Steps are those without stopping early. Padding is what batches drawn at random have on average. Loads the parent's
     tokenizer, not its weights. Raises ``MissingInput`` while the data or the parent are not there, ``InputError``.
     """
-    import pandas as pd
-
     task, how = run.strategy.task, _setup(config, run)
     settings = how.settings
     prepared: Prepared = module_of(task).prepare(config, run, _tokenizer(config, run))
@@ -442,7 +439,7 @@ def training_size(config: Config, run: Run) -> "pd.DataFrame":
     return pd.DataFrame({"quantity": found.keys(), "value": pd.Series(found.values(), dtype=object)})
 
 
-def example(config: Config, run: Run, number: int = 0, split: str = "train") -> "pd.DataFrame":
+def example(config: Config, run: Run, number: int = 0, split: str = "train") -> pd.DataFrame:
     """One training row as the model sees it, a token a row; see ``token_table``. ``as_seen`` shows it as text.
 
     ``number``: which row, from 0; ``split``: ``train`` or ``validation``. Loads the parent's tokenizer, not its
