@@ -7,7 +7,7 @@ from emogap.corpus.compile import corpus_pieces
 from emogap.corpus.composition import pools
 from emogap.corpus.log import composition
 from emogap.errors import UsageError
-from emogap.grammar.blimp_exhibits import blimp_exhibits
+from emogap.grammar.blimp_tables import blimp_exhibits
 from emogap.grammar.tasks import Measured
 from emogap.preference.questionnaire import Votes, build_questionnaire, prompts_table
 from emogap.records import RESPONSES, write_rows

@@ -91,7 +91,7 @@ def _add(
 
 def _blimp(arguments: argparse.Namespace) -> None:
     from emogap.grammar.blimp import BLIMP
-    from emogap.grammar.blimp_exhibits import blimp_exhibits, printed
+    from emogap.grammar.blimp_tables import blimp_exhibits, printed
     from emogap.grammar.zero_shot import is_evaluation
 
     config = config_from(arguments)
@@ -122,7 +122,7 @@ def _zero_shot(arguments: argparse.Namespace, config: "Config", folder: Path) ->
 
 def _emobench(arguments: argparse.Namespace) -> None:
     from emogap.grammar.emobench import EMOBENCH
-    from emogap.grammar.emobench_exhibits import emobench_exhibits, printed
+    from emogap.grammar.emobench_tables import emobench_exhibits, printed
 
     _measure(EMOBENCH, config_from(arguments), arguments, printed, emobench_exhibits)
 

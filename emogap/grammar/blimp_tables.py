@@ -4,7 +4,8 @@ Tables are made from whether each pair was decided rightly: columns model, train
 (the phenomenon), value (0, 0.5 for a tie, 1). Percentages and percentage points.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,14 +13,19 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from emogap.config import Config
 from emogap.errors import InputError
 from emogap.grammar import tasks
+from emogap.grammar.blimp import BLIMP
+from emogap.grammar.tasks import DIFFERENCES, Measured, seeds
 from emogap.published import published
-from emogap.store.views import told_apart
+from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
+from emogap.store.views import View, cells, told_apart
 from emogap.text import statistics
 from emogap.text.forms import Form, Name, Number, read_forms
 from emogap.text.reading import given_file
-from emogap.train.models import Comparison
+from emogap.text.statistics import INTERVALS_RULE, what_is_drawn
+from emogap.train.models import CORRECTED, NO_TRAINED, Comparison, compared, separated
 
 ALL, MEAN, PARADIGMS_MEAN = "all pairs", "mean of phenomena", "mean of paradigms"
 PUBLISHED_ITEMS = 57_812
@@ -96,10 +102,7 @@ def differences(correct: pd.DataFrame, comparisons: Sequence[Comparison]) -> pd.
 
 
 def _changes(before: pd.DataFrame, after: pd.DataFrame) -> list[dict[str, Any]]:
-    old, groups = dict(list(before.groupby("group"))), {}
-    for group, new in after.groupby("group", sort=True):
-        items = pd.MultiIndex.from_arrays([new["item"].unique()], names=["item"])
-        groups[group] = tasks.array(new, items), tasks.array(old[group], items)
+    groups = tasks.paired(before, after, "group")
     everything = tuple(np.concatenate(values) for values in zip(*groups.values(), strict=True))
     parts = {group: _gains(*pair) | tasks.difference(*pair) for group, pair in (groups | {ALL: everything}).items()}
     parts[MEAN] = _gains(*everything) | _mean_difference(list(groups.values()))
@@ -169,3 +172,99 @@ def what_differs(pairs: int) -> str:
         f"The published accuracies are those of BabyLM 2023's filtered items ({PUBLISHED_ITEMS:,} pairs), ours those "
         f"of {pairs:,} pairs; another list of items gives other numbers."
     )
+
+
+# --- what is seen ----------------------------------------------------------------------------------------------------
+
+_OF = {"phenomenon": ("", 70, MEAN), "paradigm": ("_paradigms", 74, PARADIGMS_MEAN)}
+"""What the groups are → the end of their exhibits' names, the place in the report, what their mean is called."""
+_BESIDE = View({"": 2})
+_TESTS = f"exact paired test over the pairs, p also corrected {CORRECTED}"
+
+
+def blimp_drawing(config: Config) -> Drawing:
+    """The study's: every model it measures, each against its controls and its base."""
+    settings, shown = config.flat("blimp", "paradigms"), partial(_of_study, config)
+    folder, lead, inputs = config.home.evaluation, "tables/blimp_accuracy", BLIMP.tables(config)
+    return drawing(folder, "blimp", lead, inputs, shown, settings, optional=["tables/blimp_accuracy_numbers"],
+                   rules=INTERVALS_RULE)  # fmt: skip
+
+
+def _of_study(config: Config) -> Iterator[Shown]:
+    from emogap.grammar.figures import differences_figure
+
+    found = BLIMP.of_study(config)
+    yield from blimp_exhibits(config, found)
+    if not found.comparisons:  # said in the place of the differences, which the report and the notebook show
+        name, said, table = "blimp_differences", f"{NO_TRAINED}.", differences(correct_pairs(found.scores), ())
+        yield Exhibit(name, "table", said, 72), table.rename(columns={"group": "phenomenon"})
+        yield Exhibit(name, "figure", said, 72, alt=NO_TRAINED), differences_figure(table, [])
+
+
+def blimp_exhibits(config: Config, found: Measured, published: Path | None = None) -> Iterator[Shown]:
+    """Tables and figures of any scores."""
+    correct = correct_pairs(found.scores)
+    yield _accuracies(correct, "phenomenon")
+    yield from _differences(correct, found, "phenomenon")
+    if config.blimp.paradigms:
+        yield _accuracies(by_paradigm(correct), "paradigm")
+        yield from _differences(by_paradigm(correct), found, "paradigm")
+    table = beside_published(accuracies(correct), published_accuracies(published))
+    if not table.empty:  # a model of that name was published
+        caption = "Beside the published accuracies, in percent. " + what_differs(int(table["pairs"].max()))
+        yield Exhibit("blimp_beside_published", "table", caption, 73, view=_BESIDE), table
+
+
+def _accuracies(correct: pd.DataFrame, group: str) -> Shown:
+    """Seen: a row a group, a column a model, ``84.0 [82.1, 85.9]``; below them the number of ties."""
+    caption = (
+        "Accuracy on minimal pairs in percent: the share of pairs whose grammatical sentence is the likelier one; ties "
+        f"count one half. 95 % intervals (Wilson's) {what_is_drawn(seeds(correct), 'pairs')}."
+    )
+    known = BLIMP.name if group == "phenomenon" else None
+    digits = {"accuracy": ".1f", "low": ".0f", "high": ".0f"}
+    view = View(digits, (group, "pairs"), "model", ("accuracy",), below=("ties", ALL))
+    ending, order, _ = _OF[group]
+    exhibit = Exhibit(f"blimp_accuracy{ending}", "table", caption, order, published=known, view=view)
+    return exhibit, _named(accuracies(correct), group)
+
+
+def _differences(correct: pd.DataFrame, found: Measured, group: str) -> Iterator[Shown]:
+    from emogap.grammar.figures import differences_figure
+
+    table = _named(differences(correct, found.comparisons), group)
+    if table.empty:
+        return
+    ending, order, _ = _OF[group]
+    what, unless = compared(found.comparisons), separated(found.comparisons)
+    ends = f"95 % intervals (Newcombe's, paired) {what_is_drawn(seeds(correct), 'pairs')}"
+    caption = f"Difference in accuracy over the same pairs, in percentage points. {what}; {ends}; {_TESTS}.{unless}"
+    yield Exhibit(f"blimp_differences{ending}", "table", caption, order + 2, view=DIFFERENCES), table
+    caption = f"Differences in accuracy on minimal pairs, by {group}; {ends}. {what}.{unless}"
+    alt = f"a panel a kind of comparison; for each {group}, points with intervals around a zero line"
+    figure = differences_figure(table, found.bases)
+    yield Exhibit(f"blimp_differences{ending}", "figure", caption, order + 2, alt=alt), figure
+
+
+def _named(table: pd.DataFrame, group: str) -> pd.DataFrame:
+    """With its groups, and the mean over them, called after what they are."""
+    return table.replace({"group": {MEAN: _OF[group][2]}}).rename(columns={"group": group})
+
+
+def printed(config: Config, found: Measured, published: Path | None = None) -> str:
+    """What the command line shows: accuracies side by side, ties, and what changed from the base over all pairs."""
+    correct = correct_pairs(found.scores)
+    exhibit, table = _accuracies(correct, "phenomenon")
+    parts = [cells(table, exhibit.view).to_string(index=False)]
+    changed = differences(correct, found.comparisons)
+    tests = changed["comparison"].value_counts()
+    for row in changed[changed["group"].isin([ALL, MEAN])].itertuples():
+        parts.append(tasks.told(row, row.group, f"for {tests[row.comparison]} comparisons"))
+    parts.append(
+        f"Accuracy in percent with 95 % intervals {what_is_drawn(seeds(correct), 'pairs')}; a tie counts one half. "
+        f"Empty context of the first token: {', '.join(dict.fromkeys(found.contexts.values()))}"
+    )
+    beside = beside_published(accuracies(correct), published_accuracies(published))
+    if not beside.empty:
+        parts += [cells(beside, _BESIDE).to_string(index=False), what_differs(int(beside["pairs"].max()))]
+    return "\n\n".join(parts)

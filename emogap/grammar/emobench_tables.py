@@ -5,14 +5,21 @@ listed are samples of it. Percentages and percentage points.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from emogap.config import Config
 from emogap.grammar import tasks
+from emogap.grammar.emobench import EMOBENCH
+from emogap.grammar.tasks import DIFFERENCES, Measured, seeds
+from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
+from emogap.store.views import View, cells
 from emogap.text import statistics
-from emogap.train.models import Comparison
+from emogap.text.statistics import INTERVALS_RULE, LEVEL, what_is_drawn
+from emogap.train.models import CORRECTED, Comparison, compared, separated
 
 WAYS = {
     "correct": "listed",
@@ -80,11 +87,9 @@ def differences(questions: pd.DataFrame, comparisons: Sequence[Comparison]) -> p
 
 
 def _changes(before: pd.DataFrame, after: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    old = dict(list(before.rename(columns={"qid": "item"}).groupby(["task", "way"])))
-    for (task, way), new in after.rename(columns={"qid": "item"}).groupby(["task", "way"], sort=True):
-        items = pd.MultiIndex.from_arrays([new["item"].unique()], names=["item"])
-        pair = tasks.array(new, items), tasks.array(old[task, way], items)
-        yield {"task": task, "way": way, "questions": len(items)} | tasks.difference(*pair)
+    models = (values.rename(columns={"qid": "item"}) for values in (before, after))
+    for (task, way), pair in tasks.paired(*models, ["task", "way"]).items():
+        yield {"task": task, "way": way, "questions": len(pair[0])} | tasks.difference(*pair)
 
 
 def positions(scores: pd.DataFrame) -> pd.DataFrame:
@@ -105,3 +110,104 @@ def positions(scores: pd.DataFrame) -> pd.DataFrame:
                 for place, share in enumerate(shares, start=1)
             ]  # fmt: skip
     return _sorted(pd.DataFrame(rows), ["task"])
+
+
+# --- what is seen ----------------------------------------------------------------------------------------------------
+
+
+_ORDER = 76
+_FORM = "Questions in EmoBench's form"
+_VIEW = View(
+    {"accuracy": ".1f", "low": ".0f", "high": ".0f", "chance": 1},
+    rows=("task", "way", "questions", "chance"),
+    columns="model",
+    values=("accuracy",),
+    behind="verdict",
+    marks={"above chance": "+", "at chance": "", "below chance": "-"},
+)
+"""A row a task and way, a column a model: ``31 [25, 38]``, with a plus above chance and a minus below it."""
+_POSITIONS = View({"": 2})
+_WAYS = (
+    "the choices listed in several orders or not listed, scored by their log-probability or by that per character of "
+    "the choice"
+)
+
+
+def emobench_drawing(config: Config) -> Drawing:
+    """The study's: every model it measures, each against its controls and its base; where there was nothing to ask,
+    that."""
+    shown = partial(_of_study, config)
+    folder, inputs, settings = config.home.evaluation, EMOBENCH.tables(config), config.flat("sentiment", "bootstrap")
+    once, rules = ["tables/emobench_accuracy_numbers"], INTERVALS_RULE if EMOBENCH.is_there(config) else {}
+    return drawing(folder, "emobench", "tables/emobench_accuracy", inputs, shown, settings, config.seed, once, rules)
+
+
+def study_tables(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Accuracies, and which places of the list were taken, of the study's models; empty where there was nothing to
+    ask."""
+    if not EMOBENCH.is_there(config):
+        return pd.DataFrame(), pd.DataFrame()
+    scores = EMOBENCH.of_study(config).scores
+    return accuracies(by_question(scores)), positions(scores)
+
+
+def _of_study(config: Config) -> Iterator[Shown]:
+    if EMOBENCH.is_there(config):
+        yield from emobench_exhibits(config, EMOBENCH.of_study(config))
+        return
+    from emogap.grammar.figures import NO_QUESTIONS
+
+    remedy = "emogap fetch emobench, or --set emobench.data=DIR"
+    table = pd.DataFrame([{"missing": f"EA.jsonl and EU.jsonl in {config.emobench.data}", "remedy": remedy}])
+    yield Exhibit("emobench_accuracy", "table", NO_QUESTIONS, _ORDER), table
+
+
+def emobench_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
+    """Tables and figures of any scores."""
+    from emogap.grammar.figures import accuracy_figure, positions_figure
+
+    questions, places = by_question(found.scores), positions(found.scores)
+    shares, changed = accuracies(questions), differences(questions, found.comparisons)
+    drawn = f"95 % intervals {what_is_drawn(seeds(questions), 'questions')}"
+    caption = (
+        f"{_FORM}, accuracy in percent with {drawn}: {_WAYS}; + above chance, - below it, unmarked: the interval holds "
+        "chance."
+    )
+    yield Exhibit("emobench_accuracy", "table", caption, _ORDER, view=_VIEW), shares
+    caption = f"{_FORM}: accuracy by task and way of asking, with {drawn}; the line is chance."
+    alt = "A panel a task, a row a way of asking, a point with an interval for each model, a dashed line at chance."
+    yield Exhibit("emobench_accuracy", "figure", caption, _ORDER, alt=alt), accuracy_figure(shares, found.bases)
+    if not changed.empty:
+        caption = (
+            f"{_FORM}: differences over the same questions, in percentage points. {compared(found.comparisons)}; "
+            f"paired {drawn}; paired test, p also corrected {CORRECTED}.{separated(found.comparisons)}"
+        )
+        yield Exhibit("emobench_differences", "table", caption, _ORDER + 2, view=DIFFERENCES), changed
+    caption = (
+        f"{_FORM}: how often each place of the list was taken, in percent. Over all orders each choice stands in each "
+        "place once, so that only the place itself can make a difference."
+    )
+    yield Exhibit("emobench_positions", "table", caption, _ORDER + 3, view=_POSITIONS), places
+    alt = "A panel a task, lines over the places of the list, one a model, a dashed line where there is no bias."
+    yield Exhibit("emobench_positions", "figure", caption, _ORDER + 3, alt=alt), positions_figure(places, found.bases)
+
+
+def printed(config: Config, found: Measured) -> str:
+    """What the command line shows: accuracy beside chance, and the place in the list that each model likes most."""
+    questions, places = by_question(found.scores), positions(found.scores)
+    liked = places.loc[places.groupby(["model", "task", "way", "choices"], sort=False)["share"].idxmax()]
+    heading = "Place in the list that was taken most often (the first of those that tie)"
+    parts = [
+        cells(accuracies(questions), _VIEW).to_string(index=False),
+        f"Accuracy in percent with 95 % intervals {what_is_drawn(seeds(questions), 'questions')} ({_WAYS}); "
+        "+ above chance, - below it.",
+        f"{heading}:\n{cells(liked, _POSITIONS).to_string(index=False)}",
+    ]
+    changed = differences(questions, found.comparisons)
+    if not changed.empty:
+        told = int((changed["p_holm"] < 1 - LEVEL).sum())
+        parts.append(
+            f"{compared(found.comparisons)}: {told} of {len(changed)} differences have a corrected p below "
+            f"{1 - LEVEL:.2f} (--tables writes them all)"
+        )
+    return "\n\n".join(parts)

@@ -238,6 +238,23 @@ def difference(after: np.ndarray, before: np.ndarray) -> dict[str, float]:
     return {"difference": numbers.pop("change"), **numbers, "p": statistics.paired_p(after, before)}
 
 
+def paired(before: pd.DataFrame, after: pd.DataFrame, by: str | list[str]) -> dict[Any, tuple[np.ndarray, np.ndarray]]:
+    """Group → the values of two models over the same items (``array``), the later one's first."""
+    old, found = dict(list(before.groupby(by))), {}
+    for group, new in after.groupby(by, sort=True):
+        items = pd.MultiIndex.from_arrays([new["item"].unique()], names=["item"])
+        found[group] = array(new, items), array(old[group], items)
+    return found
+
+
+def told(row: Any, what: str, corrected: str) -> str:
+    """A row of differences as the command line says it."""
+    return (
+        f"{row.model} - {row.against}, {what}: {row.difference:+.2f} points [{row.low:+.2f}, {row.high:+.2f}], "
+        f"p = {row.p:.2g} ({row.p_holm:.2g} corrected {corrected})"
+    )
+
+
 def compared_values(
     values: pd.DataFrame,
     comparisons: Sequence[Comparison],

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pandas as pd
 from emogap.config import Config, HubModel
 from emogap.errors import UsageError
 from emogap.grammar import blimp_tables
-from emogap.grammar.tasks import DIFFERENCES, Measured, seeds
+from emogap.grammar.tasks import DIFFERENCES, Measured, seeds, told
 from emogap.grammar.zero_shot import BABYLM, LOGPROB, EvaluationSet, Record, chosen_sets
 from emogap.store.artefacts import write_text
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
@@ -43,16 +42,13 @@ def subtask_scores(scores: pd.DataFrame) -> pd.DataFrame:
     tables = []
     for task, part in scores.groupby("group", sort=False):
         decided = part["metric"].eq("correct").any()
-        choices = part["metric"].str.startswith(LOGPROB).groupby(part["item"]).sum() / _measured(part)
+        models = len(part[["model", "train_seed"]].drop_duplicates())
+        choices = part["metric"].str.startswith(LOGPROB).groupby(part["item"]).sum() / models
         table = _accuracies(part) if decided else _correlations(part)
         chance = 100 * float((1 / choices).mean()) if decided else np.nan
         tables.append(table.assign(task=task, measure=ACCURACY if decided else CORRELATION, chance=chance))
     columns = ["model", "task", "group", "measure", "records", "chance", "score", "low", "high", "ties"]
     return pd.concat(tables, ignore_index=True)[columns]
-
-
-def _measured(part: pd.DataFrame) -> int:
-    return len(part[["model", "train_seed"]].drop_duplicates())
 
 
 def _correct(part: pd.DataFrame) -> pd.DataFrame:
@@ -114,13 +110,9 @@ def differences(found: Measured) -> pd.DataFrame:
 
 def zero_shot_drawing(config: Config) -> Drawing:
     """The study's: every model it measures, each against its controls and its base."""
-    shown = partial(_of_study, config)
+    shown = lambda: zero_shot_exhibits(config, BABYLM.of_study(config))  # noqa: E731
     folder, inputs, settings = config.home.evaluation, BABYLM.tables(config), config.flat("babylm", "convention")
     return drawing(folder, "babylm", "tables/babylm_scores", inputs, shown, settings, rules=INTERVALS_RULE)
-
-
-def _of_study(config: Config) -> Iterator[Shown]:
-    yield from zero_shot_exhibits(config, BABYLM.of_study(config))
 
 
 def zero_shot_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
@@ -155,10 +147,7 @@ def printed(config: Config, found: Measured) -> str:
     parts = [cells(table, exhibit.view).to_string(index=False), exhibit.caption]
     changed = differences(found)
     for row in changed[changed["group"] == AVERAGE].itertuples() if len(changed) else ():
-        parts.append(
-            f"{row.model} - {row.against}, {row.task}: {row.difference:+.2f} points [{row.low:+.2f}, {row.high:+.2f}], "
-            f"p = {row.p:.2g} ({row.p_holm:.2g} corrected within the set)"
-        )
+        parts.append(told(row, row.task, "within the set"))
     left = chosen_sets(config)[1]
     return "\n\n".join([*parts, f"left out: {', '.join(left)}"] if left else parts)
 

@@ -4,7 +4,6 @@ Both are on the disk when they are added, and both are bound to what shapes them
 mixed in. What a killed run has finished, the next one finds.
 """
 
-import numpy as np
 import hashlib
 import json
 import os
@@ -12,7 +11,9 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from emogap.errors import InputError
 from emogap.store.artefacts import write_json

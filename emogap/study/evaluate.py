@@ -13,9 +13,9 @@ from emogap.answers.sentiment_exhibits import sentiment_drawings
 from emogap.config import Config
 from emogap.device import check_device
 from emogap.grammar.blimp import BLIMP
-from emogap.grammar.blimp_exhibits import blimp_drawing
+from emogap.grammar.blimp_tables import blimp_drawing
 from emogap.grammar.emobench import EMOBENCH
-from emogap.grammar.emobench_exhibits import emobench_drawing
+from emogap.grammar.emobench_tables import emobench_drawing
 from emogap.grammar.zero_shot import BABYLM
 from emogap.grammar.zero_shot_tables import zero_shot_drawing
 from emogap.lm.score_cache import one_scorer_at_a_time

@@ -152,7 +152,7 @@ def readable_by_theirs(folder: Path, copy: Path) -> Path:
 
 
 def test_scores_and_decisions_of_a_real_model(their_code, make_config, real_data, tmp_path):
-    from emogap.grammar.minimal_pairs import load_pairs
+    from emogap.grammar.blimp import load_pairs
     from emogap.lm.hub import resolve
 
     folder = readable_by_theirs(resolve(HubModel(name="embedded:smollm2-135m-instruct")).path, tmp_path / "smollm2")

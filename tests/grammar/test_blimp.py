@@ -15,10 +15,9 @@ from emogap.commands.cli import main
 from emogap.config import HubModel
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.grammar import blimp_tables
-from emogap.grammar.blimp import BLIMP, pair_cases
-from emogap.grammar.blimp_exhibits import blimp_drawing, blimp_exhibits
+from emogap.grammar.blimp import BLIMP, Pair, load_pairs, pair_cases, phenomena, read_subset
+from emogap.grammar.blimp_tables import blimp_drawing, blimp_exhibits
 from emogap.grammar.figures import differences_figure
-from emogap.grammar.minimal_pairs import Pair, load_pairs, phenomena, read_subset
 from emogap.grammar.tasks import Measured, score_cases
 from emogap.lm.hub import LocalModel
 from emogap.lm.score_cache import remembered_scores

@@ -11,9 +11,8 @@ from tiny_models import save_tiny_gpt2
 from emogap.commands.cli import main
 from emogap.errors import InputError
 from emogap.grammar import emobench_tables
-from emogap.grammar.emobench import EMOBENCH, question_cases
-from emogap.grammar.emobench_exhibits import emobench_drawing, emobench_exhibits
-from emogap.grammar.emobench_questions import Question, listing, load_questions, load_wording
+from emogap.grammar.emobench import EMOBENCH, Question, listing, load_questions, load_wording, question_cases
+from emogap.grammar.emobench_tables import emobench_drawing, emobench_exhibits
 from emogap.grammar.tasks import Measured, score_cases
 from emogap.lm.sentence_scores import Scored
 from emogap.paths import from_root

@@ -25,9 +25,9 @@ from emogap.answers.respond import load_prompts
 from emogap.answers.sentiment import read_counts
 from emogap.commands.cli import main
 from emogap.errors import EmogapError, InputError, MissingInput
+from emogap.grammar.blimp import load_pairs, read_subset
 from emogap.grammar.blimp_tables import published_accuracies
-from emogap.grammar.emobench_questions import load_questions
-from emogap.grammar.minimal_pairs import load_pairs, read_subset
+from emogap.grammar.emobench import load_questions
 from emogap.lens.emotion_words import load_emotion_words
 from emogap.lens.stage import load_openings, load_sentences
 from emogap.preference.questionnaire import read_votes

@@ -17,7 +17,7 @@ import numpy as np
 from emogap.commands.options import Parser, a_model, a_path
 from emogap.config import HubModel
 from emogap.errors import UsageError
-from emogap.grammar.minimal_pairs import Pair, load_pairs
+from emogap.grammar.blimp import Pair, load_pairs
 from emogap.lm.hub import LocalModel, is_adapter, resolve
 from emogap.lm.loading import load_causal
 from emogap.lm.score_cache import scored_in_groups
