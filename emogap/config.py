@@ -794,7 +794,7 @@ class Config(Section):
         ``value`` and ``published`` are as TOML has them, ``published`` is empty where the study does not say. Raises
         ``UsageError`` for a name that is none.
         """
-        from emogap.settings_shown import settings_table
+        from emogap.published import settings_table
 
         fields = {".".join(key): field_at(key) for key in setting_keys()}
         return settings_table(self.model_dump(mode="json"), fields, sections)

@@ -16,7 +16,7 @@ from emogap.errors import UsageError
 from emogap.lens.stage import lens_models
 from emogap.paths import ROOT
 from emogap.records import CORPUS, PROCESSED, REWRITES, STORIES, read_rows, write_rows
-from emogap.report.tables import to_cells
+from emogap.report.entries import to_cells
 from emogap.store.exhibits import Exhibit, drawing, exhibits, read_table
 from emogap.store.pieces import run
 from emogap.study.stages import STAGES

@@ -140,7 +140,7 @@ def test_code_in_a_model_repository_is_not_run_and_nobody_is_asked(load, with_co
 def test_code_in_a_chat_template_stays_in_its_sandbox(code, harmless):
     from transformers import AutoTokenizer
 
-    from emogap.lm.engines.chat_format import ChatFormat
+    from emogap.lm.engines.engine import ChatFormat
 
     tokenizer = AutoTokenizer.from_pretrained(harmless)
     tokenizer.chat_template = code

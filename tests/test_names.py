@@ -11,7 +11,7 @@ from emogap.grammar.blimp_tables import blimp_exhibits
 from emogap.grammar.tasks import Measured
 from emogap.preference.questionnaire import Votes, build_questionnaire, prompts_table
 from emogap.records import RESPONSES, write_rows
-from emogap.report.tables import to_cells
+from emogap.report.entries import to_cells
 from emogap.store.exhibits import read_table
 from emogap.store.views import View, cells, told_apart
 from emogap.stories.outcomes import _side_by_side

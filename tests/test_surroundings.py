@@ -11,9 +11,8 @@ import pytest
 
 from emogap import paths
 from emogap.babylm.process import emotions_by_source
-from emogap.commands import config_from
+from emogap.commands import a_model, a_path, config_from
 from emogap.commands.cli import build_parser, main
-from emogap.commands.options import a_model, a_path
 from emogap.errors import DiskError, UsageError
 from emogap.paths import ROOT, cache_dir, cache_folder, choose_home, folder_or_name, from_root, given_path
 from emogap.study import runner

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
-from emogap.commands.options import Parser
+from emogap.commands import Parser
 from emogap.errors import UsageError
 
 

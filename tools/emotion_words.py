@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from emogap.commands.options import Parser, a_path
+from emogap.commands import Parser, a_path
 from emogap.emotions import LABELS
 from emogap.errors import MissingInput
-from emogap.lens.emotion_words import WORDS
+from emogap.lens.reader import WORDS
 from emogap.store.artefacts import fingerprint, write_json
 from emogap.text.comparison import log_odds
 from emogap.text.word_counts import PRESETS

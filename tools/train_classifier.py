@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.metrics import f1_score
 
-from emogap.commands.options import Parser, a_path
+from emogap.commands import Parser, a_path
 from emogap.device import cpu_has_bf16
 from emogap.emotion.classifier import (
     MINILM,

@@ -1,21 +1,96 @@
 """A playground for the notebook: type an instruction, see the models' answers side by side with their emotions."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
 import numpy as np
 
+from emogap.answers.respond import answer, conditions, load_prompts, open_model, read_responses
 from emogap.config import Config, Sampling
 from emogap.emotions import INDEX, LABELS, group_of
-from emogap.errors import EmogapError, MissingInput
+from emogap.errors import EmogapError, MissingInput, UsageError
+from emogap.records import row_seed
 from emogap.store.style import GROUP_COLOURS
+from emogap.train.models import check_known, study_models
 
-if TYPE_CHECKING:
-    from emogap.answers.live import Answer
 
-Ask = Callable[[str, str, str, int, Sampling], "Answer"]
+@dataclass(frozen=True)
+class Answer:
+    """One model's answer."""
+
+    model: str
+    text: str
+    finished: bool
+    scores: np.ndarray | None
+    """float32 (28,), in the order of ``LABELS``; None for an empty answer."""
+
+
+class LiveModels:
+    """The study's models and the judging classifier, each loaded when it is first asked and kept.
+
+    All models of an embedded or GPT-2 study together fit in a few GiB.
+    """
+
+    def __init__(self, config: Config):
+        self._config = config
+        self._models = {model.key: model for model in study_models(config)}
+        self._prompts = {(p.instruction, p.input): p.id for p in load_prompts(config.respond.prompts)}
+        self._engines = {}
+        self._classifier = None
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._models)
+
+    def ask(
+        self, name: str, instruction: str, input: str = "", draw: int = 0, sampling: Sampling | None = None
+    ) -> Answer:
+        """One model's answer in the form of fine-tuning. Another ``draw`` is another answer, the same one repeats; to
+        a prompt of the study, draw 0 has the seed of the study's first answer, and so on. ``sampling``: the study's if
+        not given.
+
+        Raises ``UsageError`` for an empty instruction or an unknown model, ``MissingInput`` for one not trained yet.
+        """
+        check_known(name, self.names)
+        if not instruction.strip():
+            raise UsageError("the instruction is empty; type one")
+        if name not in self._engines:
+            self._engines[name] = open_model(self._config, self._models[name])
+        row = {
+            "model": name,
+            "prompt_id": "playground",
+            "sample": draw,
+            "instruction": instruction,
+            "input": input,
+            "seed": self._seed(instruction, input, draw),
+        }
+        answered = answer(self._config, self._engines[name], [row], sampling or self._config.respond.sampling)[0]
+        text = answered["response"]
+        return Answer(name, text, answered["finished"], self._read(text) if text else None)
+
+    def _seed(self, instruction: str, input: str, draw: int) -> int:
+        prompt = self._prompts.get((instruction, input))
+        if prompt:
+            return row_seed(self._config.seed, f"{prompt}/{draw}", "respond")
+        return row_seed(self._config.seed, f"{instruction}\x1f{input}\x1f{draw}", "playground")
+
+    def _read(self, text: str) -> np.ndarray:
+        from emogap.emotion.classify import load
+
+        if self._classifier is None:
+            self._classifier = load(self._config.sentiment.classifiers[0])
+        return self._classifier.scores([text])[0]
+
+    def close(self) -> None:
+        """Give the models' memory back."""
+        for engine in self._engines.values():
+            engine.close()
+        self._engines.clear()
+
+
+Ask = Callable[[str, str, str, int, Sampling], Answer]
 """(model, instruction, input, draw, sampling) → its answer."""
 _ROW = {"flex_flow": "row wrap"}
 SHOWN = 4
@@ -24,9 +99,6 @@ SHOWN = 4
 
 def playground(config: Config) -> widgets.VBox:
     """The playground with the models of the study. A model is loaded when it is first asked."""
-    from emogap.answers.live import LiveModels
-    from emogap.answers.respond import load_prompts
-
     live = LiveModels(config)
     examples: dict[str, tuple[str, str]] = {}
     for prompt in load_prompts(config.respond.prompts):
@@ -37,8 +109,6 @@ def playground(config: Config) -> widgets.VBox:
 def first_emotion(config: Config, examples: Mapping[str, tuple[str, str]]) -> str:
     """The first emotion to whose prompt every model of the home had something to say; the first of all where there are
     no answers yet."""
-    from emogap.answers.respond import conditions, read_responses
-
     try:
         answers = read_responses(config, conditions(config)[0])
     except MissingInput:
@@ -109,7 +179,7 @@ def _sampling_fields(sampling: Sampling) -> dict[str, widgets.Widget]:
     }
 
 
-def answer_card(answer: "Answer", asked: str) -> str:
+def answer_card(answer: Answer, asked: str) -> str:
     """One answer as HTML: its text, its strongest emotions as bars, and the emotion asked for wherever it stands."""
     text = escape(answer.text) if answer.text else "<i>an empty answer</i>"
     cut = "" if answer.finished else ' <span title="cut at the limit">…</span>'
@@ -122,7 +192,7 @@ def answer_card(answer: "Answer", asked: str) -> str:
     )
 
 
-def _shown(answer: "Answer", asked: str) -> list[str]:
+def _shown(answer: Answer, asked: str) -> list[str]:
     """The highest-scored labels, and the one asked for if it is not among them."""
     first = [LABELS[i] for i in np.argsort(-answer.scores, kind="stable")[:SHOWN]]
     return first if asked in first else [*first, asked]

@@ -250,7 +250,7 @@ def as_asked(config: Config, prompt: Prompt) -> pd.DataFrame:
 
     Raises ``ModelError`` or ``MissingInput`` if a model cannot be had.
     """
-    from emogap.lm.engines.chat_format import ChatFormat
+    from emogap.lm.engines.engine import ChatFormat
     from emogap.lm.loading import load_tokenizer
 
     row = {"prompt_id": prompt.id, "sample": 0, "instruction": prompt.instruction, "input": prompt.input, "seed": 0}

@@ -1,4 +1,7 @@
-"""The command line, a module a topic. Each has ``register(commands)``, which adds parsers and imports nothing heavy."""
+"""The command line, a module a topic. Each has ``register(commands)``, which adds parsers and imports nothing heavy.
+
+Here stands what all command lines of the project share, also those of ``tools/``.
+"""
 
 import argparse
 from collections.abc import Mapping
@@ -6,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from emogap.config import Config, load_config
+from emogap.errors import UsageError
+from emogap.paths import folder_or_name, given_path
 from emogap.study.stages import stage
 
 Commands = argparse._SubParsersAction
@@ -67,3 +72,28 @@ def run_stage(name: str, arguments: argparse.Namespace) -> None:
     for line in made_otherwise(config, name):
         print(line)
     print(stage(name).run(config))
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes options by their full names only: an abbreviation would mean another option once that is added."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **{"allow_abbrev": False, **options})
+
+
+def a_path(text: str) -> Path:
+    """The type of every option that takes a path: from the working directory, where a setting's is from the root."""
+    try:
+        return given_path(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def a_model(text: str) -> str:
+    """The type of an option that takes a model or a classifier: a folder (from the working directory) or a name."""
+    from emogap.emotion.classifier import MINILM, TFIDF
+
+    try:
+        return text if text in (MINILM, TFIDF) else folder_or_name(text)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -7,11 +7,11 @@ import sys
 from importlib import import_module
 
 from emogap import __version__
-from emogap.commands.options import Parser
+from emogap.commands import Parser
 from emogap.errors import EmogapError, UsageError
 from emogap.paths import given_path, is_utf8
 
-TOPICS = ("study", "data", "generate", "evaluate", "grammar", "lens", "tools")
+TOPICS = ("study", "data", "generate", "evaluate", "tools")
 """Modules of ``emogap.commands``, in the order of ``emogap --help``."""
 GONE = {
     "push": "hf upload OWNER/NAME HOME/models/MODEL --private",

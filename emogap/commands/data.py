@@ -2,8 +2,7 @@
 
 import argparse
 
-from emogap.commands import Commands, add_run_options, add_setting, add_stage, config_from, run_stage
-from emogap.commands.options import a_model, a_path
+from emogap.commands import Commands, a_model, a_path, add_run_options, add_setting, add_stage, config_from, run_stage
 
 
 def register(commands: Commands) -> None:

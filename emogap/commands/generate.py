@@ -3,8 +3,7 @@
 import argparse
 from pathlib import Path
 
-from emogap.commands import Commands, add_run_options, add_stage, config_from
-from emogap.commands.options import a_path
+from emogap.commands import Commands, a_path, add_run_options, add_stage, config_from
 
 
 def register(commands: Commands) -> None:

@@ -2,8 +2,7 @@
 
 import argparse
 
-from emogap.commands import Commands, add_run_options, config_from, run_stage
-from emogap.commands.options import a_path
+from emogap.commands import Commands, a_path, add_run_options, config_from, run_stage
 from emogap.study.stages import stage
 
 

@@ -20,17 +20,34 @@ from emogap.lens.figures import (
     slice_label,
     slices,
 )
+from emogap.lens.logit_lens import LogitLens
+from emogap.lens.reader import TextReader
+from emogap.lens.stage import lens_models, load_sentences
+from emogap.lm import hub
 
 Read = Callable[[str, str], pd.DataFrame]
 """(model, text) → its readings in long form."""
 _ALONE = "(alone)"
 
 
+class LiveLens:
+    """The study's models of ``lens.models``, each opened when it is first read through, and kept."""
+
+    def __init__(self, config: Config):
+        self._config = config
+        self._readers: dict[str, TextReader] = {}
+        self.names = [model.key for model in lens_models(config)]
+
+    def read(self, name: str, text: str) -> pd.DataFrame:
+        """Readings of every position of one text through one model. Raises ``MissingInput`` or ``InputError``."""
+        if name not in self._readers:
+            opened = LogitLens(hub.study_model(self._config, name))
+            self._readers[name] = TextReader(opened, self._config.lens.words, self._config.lens.top_k)
+        return self._readers[name].read_all({"text": text}, f"logit lens, {name}").assign(model=name)
+
+
 def lens_widget(config: Config) -> widgets.VBox:
     """The widget with the study's models and sentences. A model is loaded when it is first read through."""
-    from emogap.lens.stage import load_sentences
-    from emogap.lens.text_lens import LiveLens
-
     live = LiveLens(config)
     sentences = {text[:60]: text for text in load_sentences(config.lens.sentences)}
     return build(live.names, sentences, live.read, config.lens.words)

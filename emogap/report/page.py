@@ -5,29 +5,37 @@ nothing.
 """
 
 import json
+import textwrap
 from base64 import b64encode
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import Any
 
 from emogap.config import Config, load_config
 from emogap.home_settings import parent_of
 from emogap.paths import Home
 from emogap.published import PublishedTable, published
-from emogap.report import facts
-from emogap.report.entries import HERE, Entry, exhibit_file, exhibit_folders, home_entries, reader, render
+from emogap.report import comparison, facts, texts
+from emogap.report.answer import answer
+from emogap.report.comparison import Difference
+from emogap.report.entries import (
+    HERE,
+    Cells,
+    Entry,
+    exhibit_file,
+    exhibit_folders,
+    home_entries,
+    reader,
+    render,
+    to_cells,
+)
 from emogap.report.pair import report_pair
 from emogap.report.study_order import PLACES, Place, place_of
 from emogap.store.artefacts import Draft, Recipe, home_manifests, package_versions, sha256_text
 from emogap.store.exhibits import CAPTIONS, exhibits
 from emogap.store.pieces import Piece, Summary, run
 from emogap.study.state import StageState, inspect_all
-
-if TYPE_CHECKING:
-    from emogap.report.comparison import Difference
-    from emogap.report.tables import Cells
-    from emogap.report.texts import Deck
 
 TEMPLATES = ("report.html.j2", "report_parts.html.j2", "report.js")
 KINDS = ("data", "size", "method")
@@ -39,7 +47,7 @@ class PublishedCells:
     """A published table ready for the page."""
 
     table: PublishedTable
-    cells: "Cells"
+    cells: Cells
 
 
 @dataclass(frozen=True)
@@ -52,10 +60,10 @@ class Filled:
     why: str
     entries: list[Entry]
     published: list[PublishedCells]
-    comparison: "Cells | None"
+    comparison: Cells | None
     differs: dict[str, list[str]] = field(default_factory=dict)
     """Kind of difference to the published set-up (data, size, method) → names of settings."""
-    deck: "Deck | None" = None
+    deck: texts.Deck | None = None
     templates: list[tuple[str, str, str]] = field(default_factory=list)
     """(method or version, file, text) of prompts."""
 
@@ -101,14 +109,9 @@ def _make(config: Config, draft: Draft) -> None:
 
 
 def _page(config: Config, states: list[StageState], entries: list[Entry]) -> str:
-    from emogap.report import comparison, texts
-    from emogap.report.answer import answer
-    from emogap.report.tables import to_cells
-    from emogap.study import workflow
-
     manifests = list(home_manifests(config.home).values())
     theirs = load_config(comparison.PUBLISHED_PROFILE, config.home.root)
-    boxes, arrows = workflow.workflow(states)
+    boxes, arrows = _workflow(states)
     differences = comparison.differences(config)
     sizes = comparison.sizes(states)
     effect, *places = _places(config, states, entries, differences)
@@ -126,7 +129,7 @@ def _page(config: Config, states: list[StageState], entries: list[Entry]) -> str
         beyond=[entry for entry in entries if place_of(entry.name) is None],
         boxes=boxes,
         arrows=arrows,
-        drawing=workflow,
+        drawing={"WIDTH": WIDTH, "HEIGHT": HEIGHT, "BOX_WIDTH": BOX_WIDTH, "BOX_HEIGHT": BOX_HEIGHT},
         sizes=to_cells(sizes),
         difference_rows=[(d.kind, d.key, d.ours, d.theirs) for d in differences],
         models=facts.models(config, theirs, manifests),
@@ -142,18 +145,14 @@ def _page(config: Config, states: list[StageState], entries: list[Entry]) -> str
 
 
 def _places(
-    config: Config, states: list[StageState], entries: list[Entry], differences: "list[Difference]"
+    config: Config, states: list[StageState], entries: list[Entry], differences: list[Difference]
 ) -> list[Filled]:
-    from emogap.report.comparison import compare, view
-    from emogap.report.tables import to_cells
-    from emogap.report.texts import decks, templates
-
     state_of = {state.stage.name: state for state in states}
-    read, cards, prompts = reader(config.home), decks(config), templates(config)
+    read, cards, prompts = reader(config.home), texts.decks(config), texts.templates(config)
     filled = []
     for place in PLACES:
         own = sorted((e for e in entries if place_of(e.name) is place), key=lambda e: place.rank(e.name))
-        compared = compare(place, read)
+        compared = comparison.compare(place, read)
         state = state_of[place.stages[0]]
         filled.append(
             Filled(
@@ -162,7 +161,7 @@ def _places(
                 "; ".join(state.reasons),
                 own,
                 [PublishedCells(published(key), to_cells(published(key).frame())) for key in place.published],
-                None if compared is None else to_cells(compared, view(place)),
+                None if compared is None else to_cells(compared, comparison.view(place)),
                 _differs(place, differences),
                 cards.get(place.anchor),
                 prompts.get(place.anchor, []),
@@ -171,7 +170,7 @@ def _places(
     return filled
 
 
-def _differs(place: Place, differences: "list[Difference]") -> dict[str, list[str]]:
+def _differs(place: Place, differences: list[Difference]) -> dict[str, list[str]]:
     kinds = {kind: [d.name for d in differences if d.kind == kind and d.name in place.shaped_by] for kind in KINDS}
     return {kind: list(dict.fromkeys(names)) for kind, names in kinds.items() if names}
 
@@ -185,3 +184,32 @@ def _place_state(state: StageState, own: list[Entry]) -> str:
 
 def _manifests_sha(home: Home) -> str:
     return sha256_text(json.dumps(list(home_manifests(home).values()), sort_keys=True))
+
+
+# --- the workflow as a drawing, laid out for the page's width; the template draws it ---------------------------------
+
+
+WIDTH, BOX_WIDTH, BOX_HEIGHT = 940, 210, 74
+LINE = 26
+"""Characters that fit a box."""
+_ROW, _COLUMN = 104, 240
+_CELLS = {
+    "process": (1, 0), "augment": (1, 1), "corpus": (1, 2), "babylm-stats": (0, 2), "rewrite": (2, 2), "clm": (1, 3),
+    "sft": (2, 4), "alpaca-stats": (3, 3), "evaluate": (1, 5), "lens": (0, 5),
+}  # fmt: skip
+"""Stage → (column, row)."""
+HEIGHT = _ROW * (1 + max(row for _, row in _CELLS.values()))
+
+
+def _workflow(states: list[StageState]) -> tuple[list[dict[str, Any]], list[dict[str, int]]]:
+    """A box a stage, ``x`` and ``y`` its upper left corner, and arrows from the lower edge of one to the upper edge of
+    another."""
+    boxes = {}
+    for state in states:
+        column, row = _CELLS[state.stage.name]
+        place = {"x": column * _COLUMN, "y": row * _ROW + 2, "lines": textwrap.wrap(state.stage.title, LINE)}
+        boxes[state.stage.name] = {"name": state.stage.name, "state": state.state, **place}
+    ends = [(boxes[before], boxes[state.stage.name]) for state in states for before in state.stage.after]
+    half = BOX_WIDTH // 2
+    arrows = [{"x1": a["x"] + half, "y1": a["y"] + BOX_HEIGHT, "x2": b["x"] + half, "y2": b["y"]} for a, b in ends]
+    return list(boxes.values()), arrows

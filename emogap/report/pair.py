@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 from emogap.errors import MissingInput
 from emogap.paths import Home
-from emogap.report.entries import Entry, home_entries, render
+from emogap.report.entries import PART_CHARACTERS, Entry, home_entries, render
 from emogap.report.facts import read_from_outside
 from emogap.report.study_order import PLACES, place_of
-from emogap.report.tables import PART_CHARACTERS
 from emogap.store.artefacts import home_manifests, write_text
 from emogap.store.views import MISSING
 from emogap.text.statistics import what_is_drawn
@@ -45,7 +44,7 @@ def report_pair(first: Home, second: Home) -> str:
     Raises ``MissingInput`` for an empty home.
     """
     from emogap.report import run_changes
-    from emogap.report.tables import to_cells
+    from emogap.report.entries import to_cells
 
     homes = (first, second)
     for home in homes:

@@ -19,8 +19,7 @@ from emogap.home_settings import parent_of
 from emogap.lens.stage import wanted_lens_models
 from emogap.records import CORPUS, KEPT, REWRITES, STORIES, RowType, read_rows
 from emogap.store.artefacts import Freshness, verify
-from emogap.store.pieces import run
-from emogap.store.variants import take_over
+from emogap.store.pieces import run, take_over
 from emogap.study.stages import STAGES, Stage, stage
 from emogap.train.models import not_measured, wanted_models
 from emogap.train.strategies import nothing_to_train

@@ -33,8 +33,7 @@ from emogap.paths import from_root
 from emogap.records import CORPUS, read_rows
 from emogap.store.artefacts import RULE, Draft, Recipe
 from emogap.store.exhibits import Shown, drawing
-from emogap.store.pieces import Piece, Summary, run
-from emogap.store.variants import take_over
+from emogap.store.pieces import Piece, Summary, run, take_over
 from emogap.train import checkpoints
 from emogap.train.checks import (
     SETTING_OF,

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from emogap.config import Config, HubModel, Writer
 from emogap.errors import ModelError
 from emogap.lm.attention_reach import context_length
-from emogap.lm.engines.chat_format import ChatFormat
-from emogap.lm.engines.engine import Conversation, Reply
+from emogap.lm.engines.engine import ChatFormat, Conversation, Reply
 from emogap.lm.engines.vllm_engine import reserved_context
 from emogap.lm.hub import describe, packaged_file, resolve
 from emogap.lm.loading import check_causal, load_tokenizer, read_config

@@ -7,8 +7,7 @@ from browser import browser, downloads, wait_for  # noqa: F401 (fixtures)
 from jupyter_lab import lab_address, lab_is_ready
 
 from emogap.answers import live, respond
-from emogap.answers.live import Answer, LiveModels
-from emogap.answers.playground import answer_card, build, first_emotion
+from emogap.answers.playground import Answer, LiveModels, answer_card, build, first_emotion
 from emogap.answers.respond import conditions
 from emogap.config import Sampling
 from emogap.emotions import INDEX
@@ -119,7 +118,7 @@ def test_live_models_are_loaded_once_and_repeat_themselves(make_config, monkeypa
 
 CELL = """
 import numpy as np
-from emogap.answers.live import Answer
+from emogap.answers.playground import Answer
 from emogap.answers.playground import build
 ask = lambda model, instruction, input, draw, sampling: Answer(
     model, f"{model} heard: {instruction}", True, np.linspace(0, 1, 28, dtype=np.float32)

@@ -27,7 +27,7 @@ from emogap.config import Process, load_config
 from emogap.emotions import INDEX, LABELS
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.records import PROCESSED, read_rows
-from emogap.report.tables import to_cells
+from emogap.report.entries import to_cells
 from emogap.store import artefacts
 from emogap.store.artefacts import read_manifest
 from emogap.store.exhibits import exhibits, read_table

@@ -121,7 +121,7 @@ def tokenizer(name: str) -> Any:
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
 
-    from emogap.lens.emotion_words import load_emotion_words
+    from emogap.lens.reader import load_emotion_words
 
     listed = [f" {word}" for words in load_emotion_words().values() for word in words] * 2
     marks = ["<s>", "<pad>", "</s>"] if name == ROBERTA else ["<|endoftext|>"]

@@ -19,7 +19,7 @@ from emogap.lens.emotion_lens import (
     quantities,
     shift_statements,
 )
-from emogap.lens.emotion_words import WORDS, load_emotion_words
+from emogap.lens.reader import WORDS, load_emotion_words
 from tools.emotion_words import emotion_words, make_emotion_words, usage
 
 N = 300

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Genera
 
 from emogap.errors import ModelError
 from emogap.lm.attention_reach import context_length
-from emogap.lm.engines.chat_format import end_tokens
+from emogap.lm.engines.engine import end_tokens
 from emogap.lm.loading import load_causal, load_encoder
 
 

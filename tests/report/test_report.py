@@ -12,10 +12,9 @@ from emogap.commands.cli import main
 from emogap.config import load_config
 from emogap.paths import Home
 from emogap.report import comparison
-from emogap.report.entries import reader
+from emogap.report.entries import PART_CHARACTERS, ROWS_OF_A_CUT, ROWS_SHOWN, ROWS_UNFOLDED, reader, to_cells
 from emogap.report.page import report
 from emogap.report.study_order import PLACES, place_of
-from emogap.report.tables import PART_CHARACTERS, ROWS_OF_A_CUT, ROWS_SHOWN, ROWS_UNFOLDED, to_cells
 from emogap.store.artefacts import Artefact, Recipe
 from emogap.store.exhibits import Exhibit, save_figure, save_table
 from emogap.store.views import View, cells

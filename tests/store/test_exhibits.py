@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 
 from emogap.errors import MissingInput
-from emogap.report.entries import reader
-from emogap.report.tables import to_cells
+from emogap.report.entries import reader, to_cells
 from emogap.store.exhibits import CAPTIONS, Exhibit, exhibits, read_table, read_tables, save_table, shown_table
 from emogap.store.views import View, cells
 

@@ -28,7 +28,7 @@ from emogap.errors import EmogapError, InputError, MissingInput
 from emogap.grammar.blimp import load_pairs, read_subset
 from emogap.grammar.blimp_tables import published_accuracies
 from emogap.grammar.emobench import load_questions
-from emogap.lens.emotion_words import load_emotion_words
+from emogap.lens.reader import load_emotion_words
 from emogap.lens.stage import load_openings, load_sentences
 from emogap.preference.questionnaire import read_votes
 from emogap.store.artefacts import RULE

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from emogap.commands.options import Parser, a_model, a_path
+from emogap.commands import Parser, a_model, a_path
 from emogap.config import HubModel
 from emogap.errors import UsageError
 from emogap.grammar.blimp import Pair, load_pairs

@@ -7,7 +7,7 @@ import numpy as np
 
 from emogap.babylm.clean import Report, clean
 from emogap.babylm.raw import find_sources
-from emogap.commands.options import Parser, a_model, a_path
+from emogap.commands import Parser, a_model, a_path
 from emogap.config import HubModel, Process
 from emogap.device import cpu_has_bf16
 from emogap.emotion.classifier import EncoderClassifier

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from emogap.babylm.clean import Report, clean
 from emogap.babylm.raw import Source
-from emogap.commands.options import Parser, a_path
+from emogap.commands import Parser, a_path
 from emogap.config import Process
 from emogap.paths import ROOT
 from emogap.text.near_duplicates import text_key

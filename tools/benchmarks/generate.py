@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from emogap.commands.options import Parser, a_model
+from emogap.commands import Parser, a_model
 from emogap.config import HubModel, Sampling, Writer
 from emogap.errors import ModelError
-from emogap.lm.engines.chat_format import ChatFormat, end_tokens
-from emogap.lm.engines.engine import Conversation, Engine, Reply
+from emogap.lm.engines.engine import ChatFormat, Conversation, Engine, Reply, end_tokens
 from emogap.lm.engines.open_engine import open_engine
 from emogap.lm.hub import LocalModel, resolve
 from emogap.paths import ROOT

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 
 from emogap.answers.respond import load_prompts
-from emogap.commands.options import Parser, a_model
+from emogap.commands import Parser, a_model
 from emogap.config import HubModel, load_config
 from emogap.errors import UsageError
 from emogap.lens.logit_lens import LogitLens

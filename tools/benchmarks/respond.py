@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from emogap.answers.respond import conversation, load_prompts
-from emogap.commands.options import Parser, a_model
+from emogap.commands import Parser, a_model
 from emogap.config import Config, HubModel, Sampling, load_config
 from emogap.device import pick_device, pick_dtype
 from emogap.errors import UsageError
@@ -81,7 +81,7 @@ def _library(local: LocalModel, asked: Sequence[Conversation], sampling: Samplin
     """What one would write by hand: ``generate`` on one prompt after the other."""
     import torch
 
-    from emogap.lm.engines.chat_format import ChatFormat
+    from emogap.lm.engines.engine import ChatFormat
     from emogap.lm.loading import load_causal
 
     device = pick_device(device)

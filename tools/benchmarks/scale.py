@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from emogap.commands.options import Parser, a_model
+from emogap.commands import Parser, a_model
 from emogap.config import HubModel, Scale
 from emogap.emotion.classify import Scoring, open_scorer
 from emogap.errors import EmogapError, UsageError

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emogap.commands.options import Parser, a_model
+from emogap.commands import Parser, a_model
 from emogap.config import Clm, HubModel, Sft
 from emogap.paths import ROOT
 from tools.bench import print_timings, ratio, time_in_turn

@@ -23,8 +23,7 @@ from anyio.from_thread import start_blocking_portal
 
 from emogap.config import Sampling
 from emogap.errors import ModelError, UsageError
-from emogap.lm.engines.chat_format import fold_system, plain_text
-from emogap.lm.engines.engine import Conversation, Finish, Reply
+from emogap.lm.engines.engine import Conversation, Finish, Reply, fold_system, plain_text
 
 URL = "OPENAI_BASE_URL"
 KEY = "OPENAI_API_KEY"

@@ -15,8 +15,7 @@ from emogap.config import Sampling
 from emogap.device import is_out_of_memory, pick_device, pick_dtype
 from emogap.errors import one_line
 from emogap.lm.attention_reach import context_length, rotary_limit
-from emogap.lm.engines.chat_format import ChatFormat, end_tokens
-from emogap.lm.engines.engine import Conversation, Reply, failed, without_room
+from emogap.lm.engines.engine import ChatFormat, Conversation, Reply, end_tokens, failed, without_room
 from emogap.lm.engines.row_batch import Row, RowBatch, common_prefix, penalise, sample_tokens, uniforms
 from emogap.lm.engines.slot_check import decoding_mode
 from emogap.lm.generation import continued

@@ -27,8 +27,7 @@ from emogap.config import Sampling, Writer
 from emogap.device import pick_device, pick_dtype
 from emogap.errors import ModelError
 from emogap.lm.attention_reach import context_length
-from emogap.lm.engines.chat_format import ChatFormat, end_tokens
-from emogap.lm.engines.engine import Conversation, Reply, without_room
+from emogap.lm.engines.engine import ChatFormat, Conversation, Reply, end_tokens, without_room
 from emogap.lm.engines.server_engine import ServerEngine
 from emogap.lm.hub import LocalModel
 from emogap.lm.loading import load_tokenizer, read_config

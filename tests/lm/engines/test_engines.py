@@ -19,8 +19,7 @@ from transformers import (
 
 from emogap.config import HubModel, Sampling, Writer
 from emogap.errors import ModelError, UsageError
-from emogap.lm.engines.chat_format import ChatFormat, fold_system
-from emogap.lm.engines.engine import Conversation
+from emogap.lm.engines.engine import ChatFormat, Conversation, fold_system
 from emogap.lm.engines.open_engine import open_engine
 from emogap.lm.engines.row_batch import penalise, sample_tokens, uniforms
 from emogap.lm.engines.transformers_engine import TransformersEngine
