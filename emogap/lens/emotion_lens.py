@@ -113,32 +113,22 @@ def depths(mass: Mass, bases: dict[str, str], wanted: Sequence[str], resamples: 
     """
     rows = []
     for quantity in wanted:
-        texts = len(mass.of(mass.models[0], quantity))
-        draws = _draws(texts, resamples, seed)
-        found = {}
-        for model in mass.models:
-            values = mass.of(model, quantity)
-            point = float(half_depth(values.mean(axis=0)))
-            found[model] = (point, half_depth(draws @ values))
-        for model in mass.models:
-            point, resampled = found[model]
-            low, high = resampled_interval(resampled, texts)
-            row = {"model": model, "quantity": quantity, "texts": texts}
-            values = mass.of(model, quantity)
-            row |= {"final_mass": values[:, -1].mean(), "layers": values.shape[1] - 1}
-            row |= {"half_depth": point, "low": low, "high": high, "base": bases[model]}
-            if bases[model] != model:
-                base_point, base_resampled = found[bases[model]]
-                shift_low, shift_high = resampled_interval(resampled - base_resampled, texts)
-                row |= {"shift": point - base_point, "shift_low": shift_low, "shift_high": shift_high}
+        values = {model: mass.of(model, quantity) for model in mass.models}
+        texts = len(values[mass.models[0]])
+        draws = np.random.default_rng(seed).multinomial(texts, np.full(texts, 1 / texts), resamples) / texts
+        points = {model: float(half_depth(own.mean(axis=0))) for model, own in values.items()}
+        resampled = {model: half_depth(draws @ own) for model, own in values.items()}
+        for model, own in values.items():
+            base = bases[model]
+            low, high = resampled_interval(resampled[model], texts)
+            row = {"model": model, "quantity": quantity, "texts": texts, "final_mass": own[:, -1].mean()}
+            row |= {"layers": own.shape[1] - 1, "half_depth": points[model], "low": low, "high": high, "base": base}
+            if base != model:
+                shift_low, shift_high = resampled_interval(resampled[model] - resampled[base], texts)
+                row |= {"shift": points[model] - points[base], "shift_low": shift_low, "shift_high": shift_high}
             rows.append(row)
     columns = ["model", "quantity", "texts", "final_mass", "layers", "half_depth", "low", "high"]
     return pd.DataFrame(rows, columns=[*columns, "base", "shift", "shift_low", "shift_high"])
-
-
-def _draws(texts: int, resamples: int, seed: int) -> np.ndarray:
-    """Weights of shape (resamples, texts): how often each text was drawn, as a share."""
-    return np.random.default_rng(seed).multinomial(texts, np.full(texts, 1 / texts), resamples) / texts
 
 
 def shift_statements(table: pd.DataFrame) -> list[str]:
@@ -152,13 +142,13 @@ def shift_statements(table: pd.DataFrame) -> list[str]:
     what = "their own emotion" if first == OWN else "any emotion"
     return [
         f"{row.model}: half of the final mass on the words of {what} is there at layer {row.half_depth:.1f} of "
-        f"{row.layers} ({row.base}: {row.half_depth - row.shift:.1f}). {_verdict(row)} ({_texts(row.texts)}). "
+        f"{row.layers} ({row.base}: {row.half_depth - row.shift:.1f}). {_verdict(row)} ({so_many_texts(row.texts)}). "
         f"The final mass is {row.final_mass:.2%} ({row.base}: {masses[row.base]:.2%})."
         for row in rows.itertuples()
     ]
 
 
-def _texts(count: int) -> str:
+def so_many_texts(count: int) -> str:
     return "1 text" if count == 1 else f"{count} texts"
 
 

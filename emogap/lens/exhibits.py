@@ -16,30 +16,33 @@ PAGE = 7
 def lens_exhibits(
     table: pd.DataFrame,
     openings: pd.DataFrame,
+    depths: pd.DataFrame,
     texts: Mapping[str, str],
     bases: dict[str, str],
     known: list[str],
-    resamples: int,
-    seed: int,
+    measure: str = "rank",
+    last_positions: int = PAGE,
 ) -> Iterator[Shown]:
-    """Every table and figure of the stage.
+    """Every table and figure.
 
-    ``table``: readings of the sentences ``texts`` (prompt id → text); ``openings``: of the openings. ``bases``: model →
-    its base; ``known``: the bases, in the order of their colours.
+    ``table``: readings of ``texts`` (prompt id → text); ``openings``: of the openings; ``depths``: what
+    ``emotion_depths`` says of these. ``bases``: model → its base; ``known``: the bases, in the order of their colours.
+    Of each text the heat maps show the ``measure`` at its end, ``last_positions``; notebook and command show the rest,
+    slice by slice.
     """
     yield from layers(table, known)
-    depths = emotion_depths(openings, bases, resamples, seed)
     yield from emotions(openings, depths, bases, known)
     yield from words(openings, bases, known)
     yield from ranks(table, bases, texts)
+    inside = given(table)
     for prompt_id, text in texts.items():
-        # In the report the end of each sentence; notebook and command show the rest, slice by slice.
-        one = table[table["prompt_id"] == prompt_id]
-        yield from heat_maps_of(given(one), bases, prompt_id, text, "rank", PAGE)
+        one = inside[inside["prompt_id"] == prompt_id]
+        yield from heat_maps_of(one, bases, prompt_id, text, measure, last_positions)
 
 
 def families(models: Sequence[str], bases: Mapping[str, str]) -> list[list[str]]:
     """Models that are drawn together: each tuned model behind its base; a base alone where nothing was tuned from it.
+    The figures are called by the last one, which they are about.
 
     ``bases``: model → its base, itself for a base. A tuned model whose base is not among the models stands alone.
     """
@@ -48,30 +51,18 @@ def families(models: Sequence[str], bases: Mapping[str, str]) -> list[list[str]]
     return tuned + [[model] for model in models if model not in drawn]
 
 
-def _named(family: Sequence[str]) -> str:
-    """The end of a figure's name: the model that it is about."""
-    return family[-1]
-
-
 def layers(table: pd.DataFrame, known: list[str]) -> Iterator[Shown]:
     """The measures of each layer, averaged over positions and texts: a table and a figure."""
     from emogap.lens.figures import layer_curves
 
-    yield (
-        Exhibit("by_layer", "table", "Measures of each layer: means over all positions, of the rank the median.", 80),
-        mean_by_layer(table),
+    caption = "Measures of each layer: means over all positions, of the rank the median."
+    yield Exhibit("by_layer", "table", caption, 80), mean_by_layer(table)
+    caption = (
+        "From layer to layer: entropy, distance from the last layer, and rank of the next token (mean over positions; "
+        "bands: 95 % interval of the mean over texts, Student's t)."
     )
-    yield (
-        Exhibit(
-            "by_layer",
-            "figure",
-            "From layer to layer: entropy, distance from the last layer, and rank of the next token "
-            "(mean over positions; bands: 95 % interval of the mean over texts, Student's t).",
-            81,
-            alt="three line plots over the layers, a line a model",
-        ),
-        layer_curves(table, known),
-    )
+    alt = "three line plots over the layers, a line a model"
+    yield Exhibit("by_layer", "figure", caption, 81, alt=alt), layer_curves(table, known)
 
 
 def emotion_depths(table: pd.DataFrame, bases: dict[str, str], resamples: int, seed: int) -> pd.DataFrame:
@@ -85,49 +76,29 @@ def emotions(table: pd.DataFrame, depths: pd.DataFrame, bases: dict[str, str], k
     from emogap.lens.figures import emotion_curves, emotion_map
 
     mass = emotion_lens.mass_at_ends(table)
-    wanted = emotion_lens.quantities(mass)
-    statements = " ".join(emotion_lens.shift_statements(depths))
-    yield (
-        Exhibit(
-            "emotion_depth",
-            "table",
-            "The layer from which on half of the final mass on an emotion's words is there, with 95 % intervals over "
-            f"resampled texts, and the shift against the base model in layers (negative: earlier). {statements}",
-            82,
-        ),
-        depths.round(
-            {"final_mass": 5} | dict.fromkeys(("half_depth", "low", "high", "shift", "shift_low", "shift_high"), 2)
-        ),
+    caption = (
+        "The layer from which on half of the final mass on an emotion's words is there, with 95 % intervals over "
+        "resampled texts, and the shift against the base model in layers (negative: earlier). "
+        f"{' '.join(emotion_lens.shift_statements(depths))}"
     )
-    curves = emotion_lens.curves(mass, wanted)
+    digits = {"final_mass": 5} | dict.fromkeys(("half_depth", "low", "high", "shift", "shift_low", "shift_high"), 2)
+    yield Exhibit("emotion_depth", "table", caption, 82), depths.round(digits)
+    curves = emotion_lens.curves(mass, emotion_lens.quantities(mass))
     every = emotion_lens.curves(mass, LABELS)
-    yield (
-        Exhibit("emotion_mass", "table", "Mean probability mass on emotions' words, layer by layer.", 83),
-        every.assign(**{n: every[n].map(lambda value: float(f"{value:.3g}")) for n in ("mean", "low", "high")}),
-    )
+    rounded = every.assign(**{n: every[n].map(lambda value: float(f"{value:.3g}")) for n in ("mean", "low", "high")})
+    yield Exhibit("emotion_mass", "table", "Mean probability mass on emotions' words, layer by layer.", 83), rounded
     for family in families(mass.models, bases):
-        caption = f"{' and '.join(family)}: the words of an emotion, layer by layer"
-        yield (
-            Exhibit(
-                f"emotion_curves_{_named(family)}",
-                "figure",
-                f"{caption}. Probability mass on the weighted words of the text's own emotion as the next word, mean "
-                "over the texts with 95 % intervals (Student's t).",
-                82,
-                alt="line plots over the layers, a line a model",
-            ),
-            emotion_curves(curves, depths, family, known),
+        title = f"{' and '.join(family)}: the words of an emotion, layer by layer"
+        caption = (
+            f"{title}. Probability mass on the weighted words of the text's own emotion as the next word, mean over "
+            "the texts with 95 % intervals (Student's t)."
         )
-        yield (
-            Exhibit(
-                f"emotion_map_{_named(family)}",
-                "figure",
-                f"{caption}: all emotions, mean over all {len(mass.prompt_ids)} texts.",
-                83,
-                alt="heat maps of emotions against layers",
-            ),
-            emotion_map(every, family),
-        )
+        alt = "line plots over the layers, a line a model"
+        exhibit = Exhibit(f"emotion_curves_{family[-1]}", "figure", caption, 82, alt=alt)
+        yield exhibit, emotion_curves(curves, depths, family, known)
+        caption = f"{title}: all emotions, mean over all {len(mass.prompt_ids)} texts."
+        alt = "heat maps of emotions against layers"
+        yield Exhibit(f"emotion_map_{family[-1]}", "figure", caption, 83, alt=alt), emotion_map(every, family)
 
 
 def words(table: pd.DataFrame, bases: dict[str, str], known: list[str]) -> Iterator[Shown]:
@@ -137,37 +108,28 @@ def words(table: pd.DataFrame, bases: dict[str, str], known: list[str]) -> Itera
     if not table["measure"].eq("word_probability").any():
         return
     for family in families(list(dict.fromkeys(table["model"])), bases):
-        yield (
-            Exhibit(
-                f"words_{_named(family)}",
-                "figure",
-                f"{' and '.join(family)}: probability and rank of target words as the next word at the end of the "
-                "texts, layer by layer (mean over the texts, 95 % intervals, Student's t).",
-                84,
-                alt="line plots over the layers, a column a word",
-            ),
-            word_curves(table, family, known),
+        caption = (
+            f"{' and '.join(family)}: probability and rank of target words as the next word at the end of the texts, "
+            "layer by layer (mean over the texts, 95 % intervals, Student's t)."
         )
+        alt = "line plots over the layers, a column a word"
+        yield Exhibit(f"words_{family[-1]}", "figure", caption, 84, alt=alt), word_curves(table, family, known)
 
 
 def ranks(table: pd.DataFrame, bases: dict[str, str], texts: Mapping[str, str]) -> Iterator[Shown]:
     """The rank view of each text that was continued."""
     from emogap.lens.figures import rank_view
 
+    alt = "a heat map of layers against generated tokens for each model"
     for prompt_id, text in texts.items():
         one = table[(table["prompt_id"] == prompt_id) & table["generated"]]
+        caption = (
+            f"“{text[:120]}”, continued: rank of each token that the model wrote, by layer (1: the layer's first "
+            "choice). Below the token before it, above the token itself."
+        )
         for family in families(list(dict.fromkeys(one["model"])), bases):
-            yield (
-                Exhibit(
-                    f"lens_ranks_{prompt_id}_{_named(family)}",
-                    "figure",
-                    f"“{text[:120]}”, continued: rank of each token that the model wrote, by layer "
-                    "(1: the layer's first choice). Below the token before it, above the token itself.",
-                    85,
-                    alt="a heat map of layers against generated tokens for each model",
-                ),
-                rank_view(one[one["model"].isin(family)]),
-            )
+            exhibit = Exhibit(f"lens_ranks_{prompt_id}_{family[-1]}", "figure", caption, 85, alt=alt)
+            yield exhibit, rank_view(one[one["model"].isin(family)])
 
 
 def given(table: pd.DataFrame) -> pd.DataFrame:
@@ -192,15 +154,13 @@ def heat_maps_of(
         one = table[table["model"].isin(family)]
         width = PAIR_POSITIONS if len(family) > 1 else SINGLE_POSITIONS
         for first, last in slices(positions[-last_positions:], width):
-            exhibit = Exhibit(
-                f"lens_{prompt_id}_{measure.replace(':', '-')}_{_named(family)}_{first:04d}",
-                "figure",
+            caption = (
                 f"“{text[:120]}”, positions {first} to {last}. Colour: {measure_label(measure)}. In a cell stands the "
-                "layer's first choice, below the token it follows, above the token that comes next.",
-                86,
-                alt="a heat map of layers against positions for each model",
+                "layer's first choice, below the token it follows, above the token that comes next."
             )
-            yield exhibit, heat_maps(one, measure, first, last)
+            name = f"lens_{prompt_id}_{measure.replace(':', '-')}_{family[-1]}_{first:04d}"
+            alt = "a heat map of layers against positions for each model"
+            yield Exhibit(name, "figure", caption, 86, alt=alt), heat_maps(one, measure, first, last)
 
 
 def mean_by_layer(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """Figures of the logit lens and of the emotion lens. All are sized to be printed as they are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import matplotlib.pyplot as plt
@@ -13,6 +13,7 @@ from matplotlib.colors import CenteredNorm, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from emogap.lens.emotion_lens import so_many_texts
 from emogap.store.style import EMOTION_ORDER, SEQUENTIAL, model_colours, use_style
 from emogap.text.statistics import mean_interval
 
@@ -265,36 +266,29 @@ def layer_curves(table: pd.DataFrame, bases: list[str]) -> Figure:
     }
     figure, axes = plt.subplots(1, len(measures), figsize=(9, 3.2), layout="constrained")
     for ax, (measure, label) in zip(axes, measures.items(), strict=True):
-        chosen = table[table["measure"] == measure].assign(value=_on_scale(measure))
+        chosen = table[table["measure"] == measure]
+        chosen = chosen.assign(value=np.log(chosen["value"])) if measure == "rank" else chosen
         per_text = chosen.groupby(["model", "prompt_id", "layer"])["value"].mean()
         for model in models:
-            over = per_text[model].unstack("layer")
-            lines = (over.mean(), *mean_interval(over.to_numpy().T[:, :, None]))
-            values, low, high = (_back(measure, part) for part in lines)
-            ax.plot(values.index, values, color=colours[model], label=model)
-            ax.fill_between(values.index, low, high, color=colours[model], alpha=0.2, linewidth=0)
+            _line_with_band(ax, per_text[model].unstack("layer"), colours[model], model, measure == "rank")
         ax.set_xlabel("layer (0: embedding)")
         ax.set_ylabel(label)
         if measure != "entropy":
             ax.set_yscale("symlog" if measure == "kl_to_final" else "log")
             ax.set_ylim(bottom=0 if measure == "kl_to_final" else 1)
     axes[0].legend(frameon=False)
-    title = f"Entropy, distance and rank, layer by layer ({_texts(table['prompt_id'].nunique())})"
+    title = f"Entropy, distance and rank, layer by layer ({so_many_texts(table['prompt_id'].nunique())})"
     figure.suptitle(title, x=0.01, ha="left")
     return figure
 
 
-def _texts(count: int) -> str:
-    return f"{count} text" if count == 1 else f"{count} texts"
-
-
-def _on_scale(measure: str):
-    """Ranks are averaged on a logarithmic scale, where one outlier does not decide the mean."""
-    return lambda frame: np.log(frame["value"]) if measure == "rank" else frame["value"]
-
-
-def _back(measure: str, values: pd.Series) -> pd.Series:
-    return np.exp(values) if measure == "rank" else values
+def _line_with_band(ax: Axes, values: pd.DataFrame, colour: str, label: str, are_logarithms: bool) -> None:
+    """The mean over texts (rows) of each layer (column) with its 95 % band. Ranks are averaged as logarithms, so that
+    one outlier does not decide the mean."""
+    lines = (values.mean(), *mean_interval(values.to_numpy().T[:, :, None]))
+    mean, low, high = (np.exp(line) for line in lines) if are_logarithms else lines
+    ax.plot(values.columns, mean, color=colour, label=label)
+    ax.fill_between(values.columns, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
 def emotion_curves(curves: pd.DataFrame, depths: pd.DataFrame, models: Sequence[str], bases: list[str]) -> Figure:
@@ -321,7 +315,7 @@ def emotion_curves(curves: pd.DataFrame, depths: pd.DataFrame, models: Sequence[
             ax.plot(line["layer"], line["mean"], color=colours[model], label=model)
             ax.fill_between(line["layer"], line["low"], line["high"], color=colours[model], alpha=0.2, linewidth=0)
             ax.plot(at["half_depth"], at["final_mass"] / 2, marker="o", markersize=5, color=colours[model])
-        ax.set_title(f"{quantity} ({_texts(int(line['texts'].iloc[0]))})")
+        ax.set_title(f"{quantity} ({so_many_texts(int(line['texts'].iloc[0]))})")
         ax.set_xlabel("layer (0: embedding)")
     axes[0, 0].set_yscale("log")
     axes[0, 0].set_ylim(_FLOOR, 1)
@@ -391,7 +385,9 @@ def word_curves(table: pd.DataFrame, models: Sequence[str], bases: Sequence[str]
             ax = axes[row, column]
             for model in models:
                 rows = ends[(ends["model"] == model) & (ends["measure"] == measure) & (ends["token"] == word)]
-                _line_with_band(ax, rows, measure, colours[model], model)
+                values = rows.pivot(index="prompt_id", columns="layer", values="value")
+                is_rank = measure == "word_rank"
+                _line_with_band(ax, np.log(values) if is_rank else values, colours[model], model, is_rank)
             ax.set_yscale("log")
         axes[0, column].set_ylim(_FLOOR, 1)
         axes[0, column].set_title(f"'{word}'")
@@ -400,20 +396,5 @@ def word_curves(table: pd.DataFrame, models: Sequence[str], bases: Sequence[str]
     axes[1, 0].set_ylabel("mean rank (geometric)")
     axes[1, 0].set_ylim(bottom=1)
     axes[0, 0].legend(frameon=False)
-    figure.suptitle(f"Target words as the next word ({_texts(ends['prompt_id'].nunique())})", x=0.01, ha="left")
+    figure.suptitle(f"Target words as the next word ({so_many_texts(ends['prompt_id'].nunique())})", x=0.01, ha="left")
     return figure
-
-
-def _line_with_band(ax: Axes, rows: pd.DataFrame, measure: str, colour: str, label: str) -> None:
-    values = rows.pivot(index="prompt_id", columns="layer", values="value")
-    numbers = np.log(values.to_numpy()) if measure == "word_rank" else values.to_numpy()
-    low, high = mean_interval(numbers.T[:, :, None])
-    lines = (numbers.mean(axis=0), low, high)
-    mean, low, high = (np.exp(line) for line in lines) if measure == "word_rank" else lines
-    ax.plot(values.columns, mean, color=colour, label=label)
-    ax.fill_between(values.columns, low, high, color=colour, alpha=0.2, linewidth=0)
-
-
-def slice_label(texts: Mapping[int, str], first: int, last: int) -> str:
-    """What a slice is called where one is chosen: its positions and how it begins."""
-    return f"{first}-{last} {''.join(texts[i] for i in range(first, last + 1))[:40]}"

@@ -8,8 +8,8 @@ import pandas as pd
 
 from emogap.config import Config
 from emogap.errors import InputError, UsageError
-from emogap.lens import exhibits as lens_exhibits
 from emogap.lens.emotion_lens import shift_statements
+from emogap.lens.exhibits import emotion_depths, given, lens_exhibits
 from emogap.lens.reader import WORDS, TextReader
 from emogap.lm import hub
 from emogap.lm.corrections import continuation_rule
@@ -110,10 +110,9 @@ def lens(config: Config) -> Summary:
 
 
 def _exhibits(config: Config) -> Iterator[Shown]:
-    bases = compared_with(config)
-    texts, known = sentences(config), list(config.bases)
-    resamples, seed = config.lens.bootstrap, config.seed
-    return lens_exhibits.lens_exhibits(readings(config), opening_readings(config), texts, bases, known, resamples, seed)
+    bases, openings = compared_with(config), opening_readings(config)
+    depths = emotion_depths(openings, bases, config.lens.bootstrap, config.seed)
+    return lens_exhibits(readings(config), openings, depths, sentences(config), bases, list(config.bases))
 
 
 def compared_with(config: Config) -> dict[str, str]:
@@ -222,22 +221,15 @@ def lens_of_texts(
     table = read_models(models, texts, settings.words, settings.top_k, settings.new_tokens)
     out.mkdir(parents=True, exist_ok=True)
     write_rows(out / READINGS, table, LENS)
-    shown = list(models)
-    bases = dict.fromkeys(shown, shown[0])
-    known = shown[:1]
-    depths = lens_exhibits.emotion_depths(table, bases, settings.bootstrap, config.seed)
-    show(out, lens_exhibits.layers(table, known))
-    show(out, lens_exhibits.emotions(table, depths, bases, known))
-    show(out, lens_exhibits.words(table, bases, known))
-    show(out, lens_exhibits.ranks(table, bases, texts))
-    inside, lines = lens_exhibits.given(table), []
-    for prompt_id, text in texts.items():
-        one = inside[inside["prompt_id"] == prompt_id]
-        show(out, lens_exhibits.heat_maps_of(one, bases, prompt_id, text, measure, positions))
-        count = one["position"].nunique()
+    bases = dict.fromkeys(models, next(iter(models)))
+    depths = emotion_depths(table, bases, settings.bootstrap, config.seed)
+    show(out, lens_exhibits(table, table, depths, texts, bases, list(models)[:1], measure, positions))
+    inside, lines = given(table), []
+    for prompt_id in texts:
+        count = inside.loc[inside["prompt_id"] == prompt_id, "position"].nunique()
         if count > positions:
             lines.append(f"{prompt_id}: the last {positions} of {count} positions are drawn; --positions N draws more")
-        lines += [f"{prompt_id} {model}: {what_follows(table, prompt_id, model)}" for model in shown]
+        lines += [f"{prompt_id} {model}: {what_follows(table, prompt_id, model)}" for model in models]
     return [*lines, *shift_statements(depths), f"{out}: {READINGS}, tables/ and figures/ written"]
 
 

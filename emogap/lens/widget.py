@@ -17,7 +17,6 @@ from emogap.lens.figures import (
     SINGLE_POSITIONS,
     heat_maps,
     measure_label,
-    slice_label,
     slices,
 )
 from emogap.lens.logit_lens import LogitLens
@@ -107,8 +106,11 @@ def build(models: Sequence[str], sentences: Mapping[str, str], read: Read, words
 
 
 def _parts(table: pd.DataFrame, width: int) -> list[tuple[str, tuple[int, int]]]:
+    """The slices, each called by its positions and how it begins."""
     texts = table.drop_duplicates("position").set_index("position")["input"].to_dict()
-    return [(slice_label(texts, first, last), (first, last)) for first, last in slices(list(texts), width)]
+    ends = slices(list(texts), width)
+    begins = ["".join(texts[place] for place in range(first, last + 1))[:40] for first, last in ends]
+    return [(f"{first}-{last} {text}", (first, last)) for (first, last), text in zip(ends, begins, strict=True)]
 
 
 def _png(table: pd.DataFrame, measure: str, first: int, last: int) -> bytes:

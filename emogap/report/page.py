@@ -111,7 +111,7 @@ def _make(config: Config, draft: Draft) -> None:
 def _page(config: Config, states: list[StageState], entries: list[Entry]) -> str:
     manifests = list(home_manifests(config.home).values())
     theirs = load_config(comparison.PUBLISHED_PROFILE, config.home.root)
-    boxes, arrows = _workflow(states)
+    boxes, arrows = workflow(states)
     differences = comparison.differences(config)
     sizes = comparison.sizes(states)
     effect, *places = _places(config, states, entries, differences)
@@ -201,7 +201,7 @@ _CELLS = {
 HEIGHT = _ROW * (1 + max(row for _, row in _CELLS.values()))
 
 
-def _workflow(states: list[StageState]) -> tuple[list[dict[str, Any]], list[dict[str, int]]]:
+def workflow(states: list[StageState]) -> tuple[list[dict[str, Any]], list[dict[str, int]]]:
     """A box a stage, ``x`` and ``y`` its upper left corner, and arrows from the lower edge of one to the upper edge of
     another."""
     boxes = {}

@@ -6,7 +6,7 @@ import pytest
 from browser import browser, downloads, wait_for  # noqa: F401 (fixtures)
 from jupyter_lab import lab_address, lab_is_ready
 
-from emogap.answers import live, respond
+from emogap.answers import playground, respond
 from emogap.answers.playground import Answer, LiveModels, answer_card, build, first_emotion
 from emogap.answers.respond import conditions
 from emogap.config import Sampling
@@ -102,7 +102,7 @@ class SeedEngine:
 
 def test_live_models_are_loaded_once_and_repeat_themselves(make_config, monkeypatch):
     opened = []
-    monkeypatch.setattr(live, "open_model", lambda config, model: opened.append(model.key) or SeedEngine())
+    monkeypatch.setattr(playground, "open_model", lambda config, model: opened.append(model.key) or SeedEngine())
     monkeypatch.setattr(LiveModels, "_read", lambda self, text: np.zeros(28, dtype=np.float32))
     models = LiveModels(make_config())
     first, again, other = (models.ask("smollm2-135m", "Sing.", draw=draw).text for draw in (0, 0, 1))

@@ -12,13 +12,13 @@ from emogap.commands.cli import main
 from emogap.config import load_config
 from emogap.paths import Home
 from emogap.report import comparison
+from emogap.report import page as report_page
 from emogap.report.entries import PART_CHARACTERS, ROWS_OF_A_CUT, ROWS_SHOWN, ROWS_UNFOLDED, reader, to_cells
 from emogap.report.page import report
 from emogap.report.study_order import PLACES, place_of
 from emogap.store.artefacts import Artefact, Recipe
 from emogap.store.exhibits import Exhibit, save_figure, save_table
 from emogap.store.views import View, cells
-from emogap.study import workflow
 from emogap.study.stages import STAGES
 from emogap.study.state import inspect_all
 
@@ -358,13 +358,15 @@ def test_sizes_leave_what_was_not_counted_empty(config):
 
 
 def test_the_workflow_draws_every_stage_once_and_no_box_on_another(config):
-    boxes, arrows = workflow.workflow([s for s in inspect_all(config) if s.stage.name != "report"])
-    assert [box.name for box in boxes] == [stage.name for stage in STAGES[:-1]]
-    assert len({(box.x, box.y) for box in boxes}) == len(boxes)
+    boxes, arrows = report_page.workflow([s for s in inspect_all(config) if s.stage.name != "report"])
+    assert [box["name"] for box in boxes] == [stage.name for stage in STAGES[:-1]]
+    assert len({(box["x"], box["y"]) for box in boxes}) == len(boxes)
     assert all(
-        box.x + workflow.BOX_WIDTH <= workflow.WIDTH and box.y + workflow.BOX_HEIGHT <= workflow.HEIGHT for box in boxes
+        box["x"] + report_page.BOX_WIDTH <= report_page.WIDTH
+        and box["y"] + report_page.BOX_HEIGHT <= report_page.HEIGHT
+        for box in boxes
     )
-    assert all(arrow.y1 < arrow.y2 for arrow in arrows), "a stage stands below those that it reads from"
+    assert all(arrow["y1"] < arrow["y2"] for arrow in arrows), "a stage stands below those that it reads from"
 
 
 # --- two runs --------------------------------------------------------------------------------------------------------
