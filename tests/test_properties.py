@@ -425,19 +425,19 @@ def test_masks_cover_the_question_and_nothing_of_the_answer(tokenizer, rows, max
     form = load_answer_form("prompts/answer/sft.txt")
     table = pd.DataFrame(rows, columns=["instruction", "input", "output"]).assign(id="r")
     for row, (instruction, more, output) in zip(encode(table, form, tokenizer, max_length, loss_on), rows, strict=True):
-        question = form.question_ids(tokenizer, instruction, more)
-        assert len(row.ids) == len(row.labels) <= max_length
-        assert all(label in (-100, token) for label, token in zip(row.labels, row.ids, strict=True))
-        hidden = min(len(question), len(row.ids)) if loss_on == "response" else 1  # nothing precedes the first token
-        assert row.labels == [-100] * hidden + row.ids[hidden:]
-        assert row.ids[: len(question)] == question[: len(row.ids)]
-        if row.truncated:
-            assert len(row.ids) == max_length
+        question, ids = form.question_ids(tokenizer, instruction, more), row["input_ids"]
+        assert len(ids) == len(row["labels"]) <= max_length
+        assert all(label in (-100, token) for label, token in zip(row["labels"], ids, strict=True))
+        hidden = min(len(question), len(ids)) if loss_on == "response" else 1  # nothing precedes the first token
+        assert row["labels"] == [-100] * hidden + ids[hidden:]
+        assert ids[: len(question)] == question[: len(ids)]
+        if row["truncated"]:
+            assert len(ids) == max_length
         else:
-            assert row.ids[-1] == tokenizer.eos_token_id
-            answer = tokenizer.decode(row.ids[len(question) : -1], clean_up_tokenization_spaces=False)
+            assert ids[-1] == tokenizer.eos_token_id
+            answer = tokenizer.decode(ids[len(question) : -1], clean_up_tokenization_spaces=False)
             assert answer == f" {output.strip()}"
-        assert show_mask(row, tokenizer).count("⟦") - tokenizer.decode(row.ids).count("⟦") == (hidden < len(row.ids))
+        assert show_mask(row, tokenizer).count("⟦") - tokenizer.decode(ids).count("⟦") == (hidden < len(ids))
 
 
 # --- statistics ------------------------------------------------------------------------------------------------------

@@ -196,13 +196,14 @@ def _link(source: Path, target: Path) -> None:
     """Link a file or a folder's files; a copy where the file system links nothing."""
     temporary = target.with_name(f".{target.name}.tmp-{os.getpid()}")
     if source.is_dir():
-        shutil.copytree(source, temporary, copy_function=_link_file)
+        shutil.copytree(source, temporary, copy_function=link_file)
     else:
-        _link_file(source, temporary)
+        link_file(source, temporary)
     os.replace(temporary, target)
 
 
-def _link_file(source: str | Path, target: str | Path) -> None:
+def link_file(source: str | Path, target: str | Path) -> None:
+    """Both are the same file on the disk; a copy where that cannot be."""
     try:
         os.link(source, target)
     except OSError:  # another disk, or a file system without links

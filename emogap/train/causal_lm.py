@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from emogap.config import Clm, Config
+from emogap.config import Config
 from emogap.errors import InputError
 from emogap.lm.corrections import training_rules
 from emogap.records import CORPUS, read_rows
@@ -79,11 +79,6 @@ def trainer_arguments(setup: "Setup") -> "TrainingArguments":
     from emogap.train.trainer import arguments_for
 
     return arguments_for(setup, TrainingArguments)
-
-
-def row_lengths(settings: Clm, rows: list[dict[str, Any]]) -> list[int]:
-    """Tokens of each row that goes through the model."""
-    return [len(row["input_ids"]) for row in rows]
 
 
 def make_clm_trainer(

@@ -2,13 +2,13 @@
 and those that are kept for good, as models, after so many words seen."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 from emogap.errors import DiskError
 from emogap.store.artefacts import write_text
+from emogap.store.pieces import link_file
 
 _RECIPE = "recipe.sha256"
 _MARKED = "chck_"
@@ -78,14 +78,7 @@ def kept(folder: Path) -> list[dict[str, Any]]:
 def keep_with(model: Path, checkpoints: Path) -> None:
     """Put the checkpoints by words into the folder of their model; where they were they stay, until it is published."""
     for one in checkpoints.glob(f"{_MARKED}*"):
-        shutil.copytree(one, model / one.name, copy_function=_same_file)
-
-
-def _same_file(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # a disk that has no links
-        shutil.copy2(source, target)
+        shutil.copytree(one, model / one.name, copy_function=link_file)
 
 
 def check_disk(place: Path, name: str, parameters: int, trainable: int, marks: int = 0) -> None:

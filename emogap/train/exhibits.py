@@ -1,6 +1,6 @@
 """The course of trainings, from the records in the model folders: tables, figures, curves while they train, pace."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from math import ceil
 from statistics import fmean
@@ -25,30 +25,22 @@ from emogap.store.style import model_colours, nothing_figure, use_style
 from emogap.train.model_folder import HISTORY, TASKS, history_table, read_record, recorded_history
 from emogap.train.strategies import Run, nothing_to_train, settings_of, trainable
 
-_SUMMARY = (
-    "model", "parent", "data", "rows", "steps", "best step", "perplexity before", "perplexity after", "seconds",
-    "tokens/s",
-)  # fmt: skip
-
 
 def summary_table(records: list[dict[str, Any]]) -> pd.DataFrame:
     """One row a model: what it started from, how long it was trained, and validation perplexity before and after."""
-    rows = [
-        {
-            "model": record["model"],
-            "parent": record["parent"]["name"],
-            "data": record["data"]["name"],
-            "rows": record["data"]["train_rows"],
-            "steps": record["steps"],
-            "best step": record["best_step"],
-            "perplexity before": round(record["perplexity_before"], 2),
-            "perplexity after": round(record["perplexity_after"], 2),
-            "seconds": round(record["seconds"]),
-            "tokens/s": round(record["tokens_per_second"]),
-        }
-        for record in records
-    ]
-    return pd.DataFrame(rows, columns=_SUMMARY)
+    columns: dict[str, Callable[[dict[str, Any]], Any]] = {
+        "model": lambda record: record["model"],
+        "parent": lambda record: record["parent"]["name"],
+        "data": lambda record: record["data"]["name"],
+        "rows": lambda record: record["data"]["train_rows"],
+        "steps": lambda record: record["steps"],
+        "best step": lambda record: record["best_step"],
+        "perplexity before": lambda record: round(record["perplexity_before"], 2),
+        "perplexity after": lambda record: round(record["perplexity_after"], 2),
+        "seconds": lambda record: round(record["seconds"]),
+        "tokens/s": lambda record: round(record["tokens_per_second"]),
+    }
+    return pd.DataFrame({name: [value(record) for record in records] for name, value in columns.items()})
 
 
 def training_exhibits(config: Config, task: Task) -> Iterator[Shown]:
@@ -128,7 +120,6 @@ class LiveCurves:
 
     def __call__(self, model: str, history: list[dict[str, float]]) -> None:
         from IPython.display import display
-        from matplotlib import pyplot as plt
 
         use_style()
         self._histories[model] = history_table(model, history)

@@ -15,7 +15,7 @@ import pandas as pd
 from emogap.config import Lora
 from emogap.errors import DiskError, ModelError, one_line
 from emogap.lm.adapters import LowRank, low_rank
-from emogap.lm.hub import with_bases
+from emogap.lm.hub import settings_in, with_bases
 from emogap.lm.loading import load_tokenizer
 from emogap.store.artefacts import package_versions, write_json, write_text
 from emogap.train.checkpoints import FACTS
@@ -157,12 +157,8 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
     A file of that name that other software wrote is no such record.
     """
-    file = folder / RECORD
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) and record.get("task") in TASKS and "perplexity_after" in record else None
+    record = settings_in(folder / RECORD)
+    return record if record.get("task") in TASKS and "perplexity_after" in record else None
 
 
 def inherited(record: dict[str, Any]) -> str:

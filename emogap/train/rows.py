@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -112,17 +112,6 @@ def block_rows(blocks: Blocks, closed: bool) -> list[dict[str, np.ndarray]]:
 
 
 @dataclass(frozen=True)
-class TrainingRow:
-    """A record as the model is given it."""
-
-    id: str
-    ids: list[int]
-    labels: list[int]
-    """Equal to ``ids`` where the token is learnt, else -100; the first has nothing that it could be learnt from."""
-    truncated: bool
-
-
-@dataclass(frozen=True)
 class Preflight:
     """What is known of the rows before any step."""
 
@@ -146,39 +135,38 @@ class Preflight:
 
 def encode(
     rows: pd.DataFrame, form: AnswerForm, tokenizer: "PreTrainedTokenizerBase", max_length: int, loss_on: str
-) -> Iterator[TrainingRow]:
-    """Tokens and labels of every record (columns ``id, instruction, input, output``), cut at ``max_length``."""
+) -> Iterator[dict[str, Any]]:
+    """What a model is given of every record (columns ``id, instruction, input, output``), cut at ``max_length``:
+    ``input_ids`` and ``labels``; beside them the ``id``, and whether it was ``truncated``.
+
+    Labels are equal to the ids where the token is learnt, else -100; the first has nothing to be learnt from.
+    """
     for row in rows.itertuples():
         example = form.example(tokenizer, row.instruction, row.input or "", row.output)
         start = max(example.answer_start, 1) if loss_on == "response" else 1
         labels = [IGNORED] * start + example.ids[start:]
-        yield TrainingRow(row.id, example.ids[:max_length], labels[:max_length], len(example.ids) > max_length)
+        given = {"input_ids": example.ids[:max_length], "labels": labels[:max_length]}
+        yield {"id": row.id, **given, "truncated": len(example.ids) > max_length}
 
 
-def preflight(rows: list[TrainingRow], tokenizer: "PreTrainedTokenizerBase") -> Preflight:
+def preflight(rows: list[dict[str, Any]], tokenizer: "PreTrainedTokenizerBase") -> Preflight:
     """Look at the rows before training. Raises ``InputError`` naming the rows that have no token to learn."""
-    empty = [row.id for row in rows if all(label == IGNORED for label in row.labels)]
+    empty = [row["id"] for row in rows if all(label == IGNORED for label in row["labels"])]
     if empty:
         shown = ", ".join(empty[:5]) + ("…" if len(empty) > 5 else "")
         raise InputError(
             f"{len(empty)} of {len(rows)} rows have no token to learn, their question fills sft.max_length ({shown}); "
             "raise sft.max_length or take these records out"
         )
-    tokens = sum(len(row.ids) for row in rows)
+    tokens = sum(len(row["input_ids"]) for row in rows)
     return Preflight(
         rows=len(rows),
-        truncated_share=sum(row.truncated for row in rows) / len(rows),
-        without_end_share=sum(row.ids[-1] != tokenizer.eos_token_id for row in rows) / len(rows),
+        truncated_share=sum(row["truncated"] for row in rows) / len(rows),
+        without_end_share=sum(row["input_ids"][-1] != tokenizer.eos_token_id for row in rows) / len(rows),
         tokens=tokens,
-        learnt_share=sum(label != IGNORED for row in rows for label in row.labels) / tokens,
+        learnt_share=sum(label != IGNORED for row in rows for label in row["labels"]) / tokens,
         example=show_mask(rows[0], tokenizer),
     )
-
-
-def ids_and_labels(row: TrainingRow | Mapping[str, Sequence[int]]) -> tuple[list[int], list[int]]:
-    """Tokens and labels of a row of either kind of training."""
-    ids, labels = (row.ids, row.labels) if isinstance(row, TrainingRow) else (row["input_ids"], row["labels"])
-    return list(map(int, ids)), list(map(int, labels))
 
 
 def padding_share(lengths: Sequence[int], batch_size: int) -> float:
@@ -256,10 +244,10 @@ def _span(special: bool, learnt: bool, text: str) -> str:
     return f'<span style="{style}">{escape(text)}</span>'
 
 
-def show_mask(row: TrainingRow, tokenizer: "PreTrainedTokenizerBase") -> str:
+def show_mask(row: Mapping[str, Sequence[int]], tokenizer: "PreTrainedTokenizerBase") -> str:
     """The row decoded, with what is learnt between ⟦ and ⟧."""
-    parts = []
-    for learnt, places in groupby(range(len(row.ids)), lambda place: row.labels[place] != IGNORED):
-        text = tokenizer.decode([row.ids[place] for place in places])
+    parts, ids = [], row["input_ids"]
+    for learnt, places in groupby(range(len(ids)), lambda place: row["labels"][place] != IGNORED):
+        text = tokenizer.decode([ids[place] for place in places])
         parts.append(f"⟦{text}⟧" if learnt else text)
     return "".join(parts)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -15,7 +15,7 @@ from emogap.records import KEPT, REWRITES, read_rows, row_seed
 from emogap.store.artefacts import Recipe, fingerprint
 from emogap.store.pieces import Piece, Summary
 from emogap.text.alpaca import FIELDS, load_records
-from emogap.train.rows import TrainingRow, encode, preflight
+from emogap.train.rows import encode, preflight
 from emogap.train.stage import Callbacks, Prepared, Watch, model_pieces, train_stage
 from emogap.train.strategies import Run, base_of, learns_originals, require_data
 
@@ -104,7 +104,7 @@ def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> P
         "train_rows": len(train),
         "validation_rows": len(validation),
         "preflight": {name: asdict(found) for name, found in seen.items()},
-        "validation_ids": sorted(row.id for row in validation),
+        "validation_ids": sorted(row["id"] for row in validation),
     }
     rows = {"train": train, "validation": validation}
     return Prepared(make_sft_trainer, rows, facts, form.render("…", "…"), said=f"{run.name}: {seen['train']}")
@@ -130,10 +130,8 @@ def trainer_arguments(setup: "Setup") -> "TrainingArguments":
     )
 
 
-def row_lengths(settings: Sft, rows: list[TrainingRow]) -> list[int]:
-    """Tokens of each row that goes through the model, after packing where there is any."""
-    if not settings.packing:
-        return [len(row.ids) for row in rows]
+def packed_lengths(settings: Sft, rows: list[dict[str, Any]]) -> list[int]:
+    """Tokens of each row that goes through the model after packing."""
     from trl import pack_dataset
 
     with _no_bars():
@@ -142,7 +140,7 @@ def row_lengths(settings: Sft, rows: list[TrainingRow]) -> list[int]:
 
 
 def make_sft_trainer(
-    plan: "Plan", callbacks: "list[TrainerCallback]", train: list[TrainingRow], validation: list[TrainingRow]
+    plan: "Plan", callbacks: "list[TrainerCallback]", train: list[dict[str, Any]], validation: list[dict[str, Any]]
 ) -> "StudyTrainer":
     """TRL's SFTTrainer with the study's own loop around it, over rows that are cut and labelled already.
 
@@ -183,8 +181,8 @@ def _no_bars() -> Iterator[None]:
         enable_progress_bars()
 
 
-def as_dataset(rows: list[TrainingRow]) -> "Dataset":
+def as_dataset(rows: list[dict[str, Any]]) -> "Dataset":
     """The rows as TRL reads them."""
     from datasets import Dataset
 
-    return Dataset.from_dict({"input_ids": [row.ids for row in rows], "labels": [row.labels for row in rows]})
+    return Dataset.from_dict({name: [row[name] for row in rows] for name in ("input_ids", "labels")})

@@ -54,7 +54,7 @@ from emogap.train.model_folder import (
     write_model,
     write_untrained,
 )
-from emogap.train.rows import IGNORED, ids_and_labels, padding_share, token_table
+from emogap.train.rows import IGNORED, padding_share, token_table
 from emogap.train.strategies import Run, nothing_to_train, require_data, settings_of, trainable
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Prepared:
     make_trainer: Callable[..., "StudyTrainer"]
     """From a plan, callbacks, and the rows of ``train`` and ``validation``."""
     rows: dict[str, list]
-    """Split → rows, as ``ids_and_labels`` reads them."""
+    """Split → rows, each with ``input_ids`` and ``labels``."""
     facts: dict[str, Any]
     """For the record: at least ``sha256`` of the data, ``train_rows`` and ``validation_rows``."""
     form: str = ""
@@ -410,15 +410,16 @@ def training_size(config: Config, run: Run) -> pd.DataFrame:
     task, how = run.strategy.task, _setup(config, run)
     settings = how.settings
     prepared: Prepared = module_of(task).prepare(config, run, _tokenizer(config, run))
-    lengths = module_of(task).row_lengths(settings, prepared.rows["train"])
-    labels = [label for row in prepared.rows["train"] for label in ids_and_labels(row)[1]]
+    train, packs = prepared.rows["train"], getattr(settings, "packing", False)
+    lengths = module_of(task).packed_lengths(settings, train) if packs else [len(row["input_ids"]) for row in train]
+    labels = [label for row in train for label in row["labels"]]
     processes = max(how.processes, settings.processes)
     batch_size, accumulation = shared_batches(task, settings, processes)
     whole = math.floor if settings.trainer.get("dataloader_drop_last") else math.ceil
     an_epoch = max(1, math.ceil(whole(len(lengths) / (batch_size * processes)) / accumulation))
     steps = settings.max_steps if settings.max_steps > 0 else math.ceil(settings.epochs * an_epoch)
     found = {
-        "rows to train on": len(prepared.rows["train"]),
+        "rows to train on": len(train),
         "rows held out": len(prepared.rows["validation"]),
         "rows through the model": len(lengths),
         "tokens to train on": sum(lengths),
@@ -431,9 +432,9 @@ def training_size(config: Config, run: Run) -> pd.DataFrame:
         "epochs at most": steps / an_epoch,
         "evaluations at most": math.ceil(steps / settings.eval_steps),
         **({"words an epoch": prepared.facts["words_an_epoch"]} if "words_an_epoch" in prepared.facts else {}),
-        "share of padding": 0.0 if getattr(settings, "packing", False) else padding_share(lengths, batch_size),
+        "share of padding": 0.0 if packs else padding_share(lengths, batch_size),
     }
-    if getattr(settings, "packing", False):
+    if packs:
         found["share of the rows that is filled"] = sum(lengths) / (settings.max_length * len(lengths))
     return pd.DataFrame({"quantity": found.keys(), "value": pd.Series(found.values(), dtype=object)})
 
@@ -451,4 +452,5 @@ def example(config: Config, run: Run, number: int = 0, split: str = "train") -> 
         there = ", ".join(f"{len(found):,} {name}" for name, found in prepared.rows.items())
         raise UsageError(f"{run.name} has no {split} row {number}; it has {there} rows, counted from 0")
     positions = prepared.positions[split][number] if split in prepared.positions else None
-    return token_table(*ids_and_labels(rows[number]), tokenizer, positions)
+    ids, labels = (list(map(int, rows[number][name])) for name in ("input_ids", "labels"))
+    return token_table(ids, labels, tokenizer, positions)

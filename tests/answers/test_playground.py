@@ -6,7 +6,7 @@ import pytest
 from browser import browser, downloads, wait_for  # noqa: F401 (fixtures)
 from jupyter_lab import lab_address, lab_is_ready
 
-from emogap.answers import playground, respond
+from emogap.answers import playground
 from emogap.answers.playground import Answer, LiveModels, answer_card, build, first_emotion
 from emogap.answers.respond import conditions
 from emogap.config import Sampling
@@ -74,7 +74,7 @@ def test_the_first_prompt_is_one_that_every_model_has_answered(make_config, monk
         rows = [("joy", "Yes.", "m1"), ("joy", said[0], "m2"), ("love", said[1], "m1"), ("love", said[1], "m2")]
         return pd.DataFrame(rows, columns=["instruction_emotion", "response", "model"])
 
-    monkeypatch.setattr(respond, "read_responses", read)
+    monkeypatch.setattr(playground, "read_responses", read)
     assert first_emotion(make_config(), {"joy": ("Sing.", ""), "love": ("Write.", "")}) == first
 
 

@@ -29,7 +29,6 @@ from emogap.train.causal_lm import clm, clm_pieces
 from emogap.train.exhibits import ask, before_after, training_exhibits
 from emogap.train.rows import (
     IGNORED,
-    TrainingRow,
     as_seen,
     block_rows,
     cut,
@@ -316,12 +315,12 @@ def form():
 
 def test_masks_round_trip(form, tokenizer):
     for row in encode(sft_rows(4), form, tokenizer, 128, "response"):
-        learnt = [label for label in row.labels if label != IGNORED]
+        learnt = [label for label in row["labels"] if label != IGNORED]
         assert tokenizer.decode(learnt).strip() in {f"{sentence}<|endoftext|>" for sentence in SENTENCES}
-        assert [i for i, label in zip(row.ids, row.labels, strict=True) if label != IGNORED] == learnt
-        assert not row.truncated
+        assert [i for i, label in zip(row["input_ids"], row["labels"], strict=True) if label != IGNORED] == learnt
+        assert not row["truncated"]
     (whole, *_) = encode(sft_rows(1), form, tokenizer, 128, "text")
-    assert whole.labels == [IGNORED, *whole.ids[1:]]
+    assert whole["labels"] == [IGNORED, *whole["input_ids"][1:]]
 
 
 def test_the_preflight_shows_the_mask_and_counts_what_is_cut(form, tokenizer):
@@ -329,7 +328,7 @@ def test_the_preflight_shows_the_mask_and_counts_what_is_cut(form, tokenizer):
     found = preflight(rows, tokenizer)
     assert found.example.endswith(f"Response:⟦ {SENTENCES[0]}<|endoftext|>⟧")
     assert found.truncated_share == found.without_end_share == 0
-    lengths = sorted(len(row.ids) for row in rows)
+    lengths = sorted(len(row["input_ids"]) for row in rows)
     found = preflight(list(encode(sft_rows(4), form, tokenizer, lengths[2], "response")), tokenizer)
     assert lengths[2] < lengths[3] and found.truncated_share == found.without_end_share == 0.25
 
@@ -342,7 +341,7 @@ def test_rows_without_a_label_stop_the_run_by_name(study):
 def test_mask_of_several_parts_is_shown(tokenizer):
     ids = tokenizer("The old dog")["input_ids"]
     labels = [IGNORED, *ids[1:-1], IGNORED]
-    shown = show_mask(TrainingRow("x", ids, labels, False), tokenizer)
+    shown = show_mask({"input_ids": ids, "labels": labels}, tokenizer)
     assert shown.replace("⟦", "").replace("⟧", "") == "The old dog" and shown.count("⟦") == 1
 
 

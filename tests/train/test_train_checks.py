@@ -14,7 +14,7 @@ from emogap.lm import corrections
 from emogap.store.artefacts import RULE
 from emogap.train import checks, packing
 from emogap.train.causal_lm import make_clm_trainer, trainer_arguments
-from emogap.train.rows import IGNORED, TrainingRow, block_rows, cut, wrap
+from emogap.train.rows import IGNORED, block_rows, cut, wrap
 from emogap.train.sft import make_sft_trainer
 from emogap.train.stage import module_of
 from emogap.train.trainer import Plan, Setup, fit
@@ -82,10 +82,7 @@ def clm_rows(tokenizer, texts, block_size, closed):
 
 def sft_rows(tokenizer, texts, hidden=1):
     """Whole texts as rows; ``hidden`` tokens at their beginning are not learnt."""
-    return [
-        TrainingRow(str(i), ids, [IGNORED] * hidden + ids[hidden:], False)
-        for i, ids in enumerate(wrap(tokenizer, texts))
-    ]
+    return [{"input_ids": ids, "labels": [IGNORED] * hidden + ids[hidden:]} for ids in wrap(tokenizer, texts)]
 
 
 def trained(folder, model, tokenizer, task, train, validation, **settings):

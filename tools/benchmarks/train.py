@@ -151,7 +151,7 @@ def _real_token_shares(tokenizer: "PreTrainedTokenizerBase", batch_size: int) ->
     records["id"] = [str(number) for number in range(len(records))]
     settings = Sft()
     rows = list(encode(records, load_answer_form(settings.template), tokenizer, settings.max_length, "response"))
-    real = sum(len(row.ids) for row in rows)
+    real = sum(len(row["input_ids"]) for row in rows)
     shares = {}
     for packing in (False, True):
         dataset = pack_dataset(as_dataset(rows), settings.max_length, "bfd") if packing else as_dataset(rows)
