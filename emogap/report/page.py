@@ -12,11 +12,14 @@ from functools import partial
 from hashlib import sha256
 from typing import Any
 
+import pandas as pd
+
 from emogap.config import Config, load_config
+from emogap.fetch.registry import DATA_SETS
 from emogap.home_settings import parent_of
-from emogap.paths import Home
+from emogap.paths import Home, from_root
 from emogap.published import PublishedTable, published
-from emogap.report import comparison, facts, texts
+from emogap.report import comparison, texts
 from emogap.report.answer import answer
 from emogap.report.comparison import Difference
 from emogap.report.entries import (
@@ -32,10 +35,18 @@ from emogap.report.entries import (
 )
 from emogap.report.pair import report_pair
 from emogap.report.study_order import PLACES, Place, place_of
-from emogap.store.artefacts import Draft, Recipe, home_manifests, package_versions, sha256_text
+from emogap.store.artefacts import (
+    Draft,
+    Recipe,
+    home_manifests,
+    package_versions,
+    read_from_outside,
+    sha256_text,
+)
 from emogap.store.exhibits import CAPTIONS, exhibits
 from emogap.store.pieces import Piece, Summary, run
 from emogap.study.state import StageState, inspect_all
+from emogap.train.models import study_models
 
 TEMPLATES = ("report.html.j2", "report_parts.html.j2", "report.js")
 KINDS = ("data", "size", "method")
@@ -123,7 +134,7 @@ def _page(config: Config, states: list[StageState], entries: list[Entry]) -> str
         script_sha=b64encode(sha256(script.encode()).digest()).decode(),
         colours=texts.colours(config),
         sentences=answer(config, reader(config.home)),
-        in_one_line=facts.in_one_line(config, sizes, manifests),
+        in_one_line=_in_one_line(config, sizes, manifests),
         effect=effect,
         places=places,
         beyond=[entry for entry in entries if place_of(entry.name) is None],
@@ -132,11 +143,11 @@ def _page(config: Config, states: list[StageState], entries: list[Entry]) -> str
         drawing={"WIDTH": WIDTH, "HEIGHT": HEIGHT, "BOX_WIDTH": BOX_WIDTH, "BOX_HEIGHT": BOX_HEIGHT},
         sizes=to_cells(sizes),
         difference_rows=[(d.kind, d.key, d.ours, d.theirs) for d in differences],
-        models=facts.models(config, theirs, manifests),
+        models=_models(config, theirs, manifests),
         trained=[(s.name, s.parent, s.task, s.data, s.control_of) for s in config.strategies],
-        data=facts.data(config, theirs),
-        files=facts.read_from_outside(config.home),
-        runs=[facts.stage_row(state) for state in states],
+        data=_read_data(config, theirs),
+        files=read_from_outside(config.home),
+        runs=[_stage_row(state) for state in states],
         empty=[(state.stage.name, line) for state in states for line in state.empty],
         commits=sorted({(m["git_commit"] or "outside git")[:12] for m in manifests}),
         packages=package_versions(),
@@ -213,3 +224,80 @@ def workflow(states: list[StageState]) -> tuple[list[dict[str, Any]], list[dict[
     half = BOX_WIDTH // 2
     arrows = [{"x1": a["x"] + half, "y1": a["y"] + BOX_HEIGHT, "x2": b["x"] + half, "y2": b["y"]} for a, b in ends]
     return list(boxes.values()), arrows
+
+
+# --- what was run, told from a home's manifests and settings. Table 1 of the study ------------------------------------
+
+
+def _stage_row(state: StageState) -> tuple[str, ...]:
+    """Stage, state, counts, seconds of work, when it was begun."""
+    counts = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in state.counts.items())
+    started = _readable_time(min((m["started"] for m in state.manifests), default="–"))
+    seconds = f"{state.seconds:,.0f} s" if state.manifests else "–"
+    said = counts or "; ".join(state.empty) or "has not run"
+    return state.stage.name, state.state, said, seconds, started
+
+
+def _readable_time(stamp: str) -> str:
+    """A manifest's time (ISO 8601, UTC) as people read it."""
+    return stamp.replace("T", " ").removesuffix("+00:00")
+
+
+def _in_one_line(config: Config, sizes: pd.DataFrame, manifests: list[dict[str, Any]]) -> str:
+    """What was run: profile, models, texts, device, time."""
+    known = sizes.dropna(subset="this run")
+    texts = ", ".join(f"{count:,} {what}" for what, count in zip(known[""], known["this run"], strict=True))
+    bases = ", ".join(model.name for model in config.bases.values())
+    measured = f"{len({model.name for model in study_models(config)})} models from {bases}"
+    machines = "; ".join(sorted({manifest.get("machine", "a machine not recorded") for manifest in manifests}))
+    took = f"{sum(manifest['seconds'] for manifest in manifests) / 60:,.0f} minutes of work on {machines}"
+    begun = _readable_time(min((manifest["started"] for manifest in manifests), default=""))[:10]
+    parts = [f"Profile {config.profile}, seed {config.seed}", measured, texts, *([took, begun] if manifests else [])]
+    return " · ".join(part for part in parts if part)
+
+
+def _models(config: Config, theirs: Config, manifests: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
+    """(role, model, revision or hash, model of the published set-up).
+
+    The revision is what was resolved when the model was used; of one not used yet, what the settings say.
+    """
+    identities = {identity for manifest in manifests for identity in manifest["identities"].values()}
+
+    def revision(name: str, named: str) -> str:
+        found = [identity.rpartition("@")[2] for identity in identities if identity.startswith(f"{name}@")]
+        return found[0] if found else named
+
+    their_bases = ", ".join(model.name for model in theirs.bases.values())
+    their_classifier = theirs.process.classifier.name
+    named = [
+        *(("base", model, their_bases) for model in config.bases.values()),
+        ("writer", config.writer.model, theirs.writer.model.name),
+        ("classifier of the lines", config.process.classifier, their_classifier),
+        *(("judge of the answers", judge, their_classifier) for judge in config.sentiment.classifiers),
+    ]
+    return [(role, model.name, revision(model.name, model.revision), published) for role, model, published in named]
+
+
+def _read_data(config: Config, theirs: Config) -> list[tuple[str, str, str]]:
+    """(role, where it is read from, data of the published set-up)."""
+    published = _data_paths(theirs)
+    return [
+        (role, ", ".join(paths), ", ".join(dict.fromkeys(map(_data_title, published[role]))))
+        for role, paths in _data_paths(config).items()
+    ]
+
+
+def _data_paths(config: Config) -> dict[str, list[str]]:
+    return {
+        "text": config.process.raw_dirs,
+        "factual text": config.corpus.factual,
+        "instructions and answers": [config.rewrite.records],
+        "prompts": [config.respond.prompts],
+        "minimal pairs": [config.blimp.data],
+    }
+
+
+def _data_title(path: str) -> str:
+    """What the registry calls the data set that a path under ``data/raw/`` belongs to."""
+    found = [known.title for known in DATA_SETS.values() if from_root(path).is_relative_to(known.destination)]
+    return found[0] if found else path

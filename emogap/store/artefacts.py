@@ -256,6 +256,18 @@ def home_manifests(home: Home) -> dict[Path, dict[str, Any]]:
     return {path: read_manifest(path) for path in paths}
 
 
+HASH_CHARACTERS = 16
+"""So much of a hash is shown."""
+
+
+def read_from_outside(home: Home) -> list[tuple[str, str]]:
+    """(file, beginning of its hash) of all that a home's artefacts were made from and that is none of them."""
+    manifests = home_manifests(home)
+    own = {made_fingerprint(manifest) for manifest in manifests.values()}
+    entries = [entry for manifest in manifests.values() for entry in manifest["inputs"].values()]
+    return sorted({e["path"]: e["sha256"][:HASH_CHARACTERS] for e in entries if e["sha256"] not in own}.items())
+
+
 def verify(path: Path) -> None:
     """Hash the artefact at ``path`` again. Raises ``InputError`` if a byte differs from what its manifest says."""
     for name, expected in read_manifest(path)["files"].items():

@@ -8,8 +8,7 @@ import pytest
 
 from emogap.paths import Home
 from emogap.records import SCORES, write_rows
-from emogap.report.pair import report_pair
-from emogap.report.run_changes import ALONE, BEYOND, SAME, WITHIN, changes, said
+from emogap.report.pair import ALONE, BEYOND, SAME, WITHIN, changes, report_pair, said
 from emogap.store.artefacts import Artefact, Recipe
 
 NAMES = ("new", "old")
