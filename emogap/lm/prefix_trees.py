@@ -19,7 +19,7 @@ ROW_TEXTS = 4
 
 @dataclass
 class Tree:
-    """One row of a batch."""
+    """One row of a batch. Sequences are added in lexicographic order: a new one branches off from the one before."""
 
     limit: int
     """Nodes after which no further sequence is taken in."""
@@ -36,6 +36,10 @@ class Tree:
     """Numbers of the sequences in this row."""
     paths: list[list[int]] = field(default_factory=list)
     """For each of them, the edges whose log-probabilities add up to its score."""
+    last: Sequence[int] = ()
+    """The sequence that was added last, and its nodes and edges."""
+    last_nodes: list[int] = field(default_factory=list)
+    last_edges: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -48,38 +52,26 @@ class Tree:
                 seen[node] |= seen[parent]
         return seen
 
-
-class _Grower:
-    """Adds sequences, in lexicographic order, to a tree: a new one branches off from the one before."""
-
-    def __init__(self, first: Sequence[int], limit: int | None):
-        size = max(ROW_NODES, ROW_TEXTS * len(first))
-        self.tree = Tree(size if limit is None else min(size, limit))
-        self._ids: Sequence[int] = ()
-        self._nodes: list[int] = []
-        self._edges: list[int] = []
-
     def has_room(self, ids: Sequence[int]) -> bool:
-        new = len(ids) - 1 - min(shared_tokens(ids, self._ids), len(self._nodes))
-        return not self.tree.sequences or len(self.tree) + new <= self.tree.limit
+        new = len(ids) - 1 - min(shared_tokens(ids, self.last), len(self.last_nodes))
+        return len(self) + new <= self.limit
 
     def add(self, number: int, ids: Sequence[int], start: int) -> None:
-        shared, tree = shared_tokens(ids, self._ids), self.tree
+        shared = shared_tokens(ids, self.last)
         # The last token of the sequence before may be shared, but it was made an edge and no node.
-        self._nodes = self._nodes[:shared]
-        self._edges = self._edges[: max(shared - 1, 0)]
-        for depth in range(len(self._nodes), len(ids) - 1):
-            tree.parents.append(self._nodes[-1] if self._nodes else -1)
-            tree.tokens.append(ids[depth])
-            tree.depths.append(depth)
-            self._nodes.append(len(tree) - 1)
-        for depth in range(len(self._edges), len(ids) - 1):
-            tree.edge_nodes.append(self._nodes[depth])
-            tree.edge_tokens.append(ids[depth + 1])
-            self._edges.append(len(tree.edge_nodes) - 1)
-        tree.sequences.append(number)
-        tree.paths.append(self._edges[start - 1 : len(ids) - 1])
-        self._ids = ids
+        nodes, edges = self.last_nodes[:shared], self.last_edges[: max(shared - 1, 0)]
+        for depth in range(len(nodes), len(ids) - 1):
+            self.parents.append(nodes[-1] if nodes else -1)
+            self.tokens.append(ids[depth])
+            self.depths.append(depth)
+            nodes.append(len(self) - 1)
+        for depth in range(len(edges), len(ids) - 1):
+            self.edge_nodes.append(nodes[depth])
+            self.edge_tokens.append(ids[depth + 1])
+            edges.append(len(self.edge_nodes) - 1)
+        self.sequences.append(number)
+        self.paths.append(edges[start - 1 : len(ids) - 1])
+        self.last, self.last_nodes, self.last_edges = ids, nodes, edges
 
 
 def grow_trees(
@@ -91,13 +83,12 @@ def grow_trees(
     sequences share.
     """
     trees: list[Tree] = []
-    grower: _Grower | None = None
     for number in sorted(range(len(sequences)), key=lambda number: sequences[number]):
         ids = sequences[number]
-        if grower is None or not share or not grower.has_room(ids):
-            grower = _Grower(ids, limit)
-            trees.append(grower.tree)
-        grower.add(number, ids, starts[number])
+        if not (trees and share and trees[-1].has_room(ids)):
+            size = max(ROW_NODES, ROW_TEXTS * len(ids))
+            trees.append(Tree(size if limit is None else min(size, limit)))
+        trees[-1].add(number, ids, starts[number])
     return trees
 
 

@@ -185,11 +185,6 @@ def exhibit_folders(home: Home) -> list[Path]:
     return list(dict.fromkeys(home.root / stage.folder for stage in STAGES if stage.name != "report"))
 
 
-def exhibit_file(folder: Path, exhibit: Exhibit) -> Path:
-    suffix = ".csv" if exhibit.kind == "table" else ".png"
-    return folder / f"{exhibit.kind}s" / f"{exhibit.name}{suffix}"
-
-
 def reader(home: Home) -> Callable[[str], pd.DataFrame | None]:
     """Reads ``<folder>/<name>``, the table ``<folder>/tables/<name>.csv`` of a home; None where it is not there."""
 
@@ -202,11 +197,11 @@ def reader(home: Home) -> Callable[[str], pd.DataFrame | None]:
 
 
 def _entry(home: Home, folder: Path, exhibit: Exhibit) -> Entry:
-    file = exhibit_file(folder, exhibit)
+    file = exhibit.file(folder)
     return Entry(
         exhibit=exhibit,
         anchor=f"{folder.name}-{exhibit.kind}-{exhibit.name}",
-        name=f"{folder.name}/{exhibit.kind}s/{exhibit.name}",
+        name=f"{folder.name}/{exhibit.key}",
         source=home.relative(file.with_suffix(".csv" if exhibit.kind == "table" else ".pdf")),
         cells=to_cells(read_table(file), exhibit.view) if exhibit.kind == "table" else None,
         image=_data_address(file) if exhibit.kind == "figure" else None,

@@ -13,7 +13,7 @@ import pandas as pd
 
 from emogap.errors import InputError, MissingInput
 from emogap.paths import Home
-from emogap.report.entries import exhibit_file, exhibit_folders
+from emogap.report.entries import exhibit_folders
 from emogap.share.outgoing import Delivery, deliver
 from emogap.store.exhibits import DPI, NAMES, Exhibit, exhibits, read_table
 from emogap.store.latex import PREAMBLE, latex, latex_number, to_latex
@@ -48,8 +48,8 @@ def export(home: Home, folder: Path) -> Delivery:
     long: set[str] = set()
     for place in exhibit_folders(home):
         for exhibit in exhibits(place):
-            file = exhibit_file(place, exhibit)
-            name = f"{place.name}/{exhibit.kind}s/{exhibit.name}"
+            file = exhibit.file(place)
+            name = f"{place.name}/{exhibit.key}"
             if exhibit.kind == "table":
                 table = read_table(file)
                 long |= {name} if len(table) > MOST_ROWS else set()

@@ -26,7 +26,6 @@ from emogap.report.entries import (
     HERE,
     Cells,
     Entry,
-    exhibit_file,
     exhibit_folders,
     home_entries,
     reader,
@@ -93,8 +92,7 @@ def report_pieces(config: Config) -> list[Piece]:
     for folder in exhibit_folders(config.home):
         if (folder / CAPTIONS).exists():
             inputs[config.home.relative(folder / CAPTIONS)] = folder / CAPTIONS
-        for exhibit in exhibits(folder):
-            file = exhibit_file(folder, exhibit)
+        for file in [exhibit.file(folder) for exhibit in exhibits(folder)]:
             inputs[config.home.relative(file)] = file
     templates = "".join((HERE / name).read_text(encoding="utf-8") for name in TEMPLATES)
     identities = {"template": sha256_text(templates), "manifests": _manifests_sha(config.home)}

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Protocol
+from typing import Any
 
 from emogap.config import Scale
 from emogap.errors import DiskError, EmogapError, ModelError, UsageError
@@ -52,20 +52,12 @@ CONNECT_SECONDS = 10
 """How long the head of a cluster may take to answer."""
 
 
-class Workers(Protocol):
-    """Whoever does the pieces."""
-
-    def description(self) -> Any:
-        """What they are loaded as."""
-
-    def run(self, pieces: Iterable[Any], on_done: Callable[[Any, Any], None]) -> None:
-        """Have every piece done once; ``on_done(piece, result)`` hears of each, here, as it is finished."""
-
-
 @contextmanager
-def workers(scale: Scale, open_worker: OpenAnywhere, advance: Advance, size: Size) -> Iterator[Workers]:
+def workers(scale: Scale, open_worker: OpenAnywhere, advance: Advance, size: Size) -> "Iterator[Here | _There]":
     """The workers that the settings name, begun when they are first needed and gone at the end of the block.
 
+    ``description()`` is what they are loaded as; ``run(pieces, on_done)`` has every piece done once, of each of which
+    ``on_done(piece, result)`` hears, here, as it is finished.
     ``advance`` hears of what is done: in this process as the worker reports it, else by the ``size`` of each piece.
     """
     if scale.executor == "plain":

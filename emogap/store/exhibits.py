@@ -56,6 +56,15 @@ class Exhibit:
     view: View | None = None
     """For a table: how its numbers are shown, where that is not as they come."""
 
+    @property
+    def key(self) -> str:
+        """``tables/<name>`` or ``figures/<name>``."""
+        return f"{self.kind}s/{self.name}"
+
+    def file(self, folder: Path) -> Path:
+        """Its CSV, or PNG, under a stage's folder; its LaTeX, or PDF, lies beside."""
+        return folder / f"{self.key}{'.csv' if self.kind == 'table' else '.png'}"
+
 
 Shown = tuple[Exhibit, Union[pd.DataFrame, "Figure"]]
 """An exhibit and what is on it."""
@@ -63,7 +72,7 @@ Shown = tuple[Exhibit, Union[pd.DataFrame, "Figure"]]
 
 def save_table(folder: Path, exhibit: Exhibit, table: pd.DataFrame) -> Path:
     """Write ``tables/<name>.csv`` and ``.tex`` under a stage's folder and register them; the CSV's path."""
-    csv = folder / "tables" / f"{exhibit.name}.csv"
+    csv = exhibit.file(folder)
     write_text(csv, table.to_csv(index=False))
     write_text(csv.with_suffix(".tex"), to_latex(table, exhibit.view, exhibit.caption))
     _register(folder, exhibit)
@@ -88,7 +97,7 @@ def save_figure(folder: Path, exhibit: Exhibit, figure: "Figure") -> Path:
     """Write ``figures/<name>.png`` and ``.pdf``, register them, close the figure; the PNG's path."""
     import matplotlib.pyplot as plt
 
-    png = folder / "figures" / f"{exhibit.name}.png"
+    png = exhibit.file(folder)
     png.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(png, dpi=DPI, bbox_inches="tight")
     # Without a fixed date a figure drawn from the same table would differ at every run.
@@ -98,14 +107,14 @@ def save_figure(folder: Path, exhibit: Exhibit, figure: "Figure") -> Path:
     return png
 
 
-def _withdraw(folder: Path, kinds: str, name: str) -> None:
+def _withdraw(folder: Path, gone: str) -> None:
     file = folder / CAPTIONS
-    if f"{kinds}/{name}" not in _entries(file):
+    if gone not in _entries(file):
         return
     with lock(file, wait=True):
-        write_json(file, {key: entry for key, entry in _entries(file).items() if key != f"{kinds}/{name}"})
-    for suffix in (".csv", ".tex") if kinds == "tables" else (".png", ".pdf"):
-        (folder / kinds / f"{name}{suffix}").unlink(missing_ok=True)
+        write_json(file, {key: entry for key, entry in _entries(file).items() if key != gone})
+    for suffix in (".csv", ".tex") if gone.startswith("tables/") else (".png", ".pdf"):
+        (folder / f"{gone}{suffix}").unlink(missing_ok=True)
 
 
 def exhibits(folder: Path) -> list[Exhibit]:
@@ -128,8 +137,8 @@ def _exhibit(entry: dict[str, Any]) -> Exhibit:
 
 def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
     """Name → table, of all that are registered in a stage's folder. Raises ``InputError`` if that is damaged."""
-    names = [exhibit.name for exhibit in exhibits(folder) if exhibit.kind == "table"]
-    return {name: read_table(folder / "tables" / f"{name}.csv") for name in names}
+    tables = [exhibit for exhibit in exhibits(folder) if exhibit.kind == "table"]
+    return {exhibit.name: read_table(exhibit.file(folder)) for exhibit in tables}
 
 
 def shown_table(folder: Path, name: str) -> pd.DataFrame:
@@ -137,10 +146,10 @@ def shown_table(folder: Path, name: str) -> pd.DataFrame:
 
     Raises ``MissingInput`` if there is none of that name.
     """
-    found = [exhibit for exhibit in exhibits(folder) if (exhibit.kind, exhibit.name) == ("table", name)]
+    found = [exhibit for exhibit in exhibits(folder) if exhibit.key == f"tables/{name}"]
     if not found:
         raise MissingInput(f"{folder} has no table {name}; run the stage that makes it")
-    return cells(read_table(folder / "tables" / f"{name}.csv"), found[0].view)
+    return cells(read_table(found[0].file(folder)), found[0].view)
 
 
 def show(folder: Path, shown: Iterable[Shown]) -> list[str]:
@@ -148,7 +157,7 @@ def show(folder: Path, shown: Iterable[Shown]) -> list[str]:
     names = []
     for exhibit, content in shown:
         (save_table if exhibit.kind == "table" else save_figure)(folder, exhibit, content)
-        names.append(f"{exhibit.kind}s/{exhibit.name}")
+        names.append(exhibit.key)
     return names
 
 
@@ -177,8 +186,8 @@ class Drawing(Piece):
     def _stands(self) -> bool:
         """Whether it is registered without a manifest, as all exhibits once were, is no older than its inputs, and no
         rule has changed since."""
-        folder, (kind, name) = self.path.parent, self.lead.split("/")
-        file = folder / kind / f"{name}.{'csv' if kind == 'tables' else 'png'}"
+        folder = self.path.parent
+        file = folder / f"{self.lead}.{'csv' if self.lead.startswith('tables/') else 'png'}"
         if not file.exists() or self.lead not in _entries(folder / CAPTIONS) or self.recipe.identities:
             return False
         inputs = self.recipe.inputs.values()
@@ -206,7 +215,7 @@ def drawing(
     def make(draft: Draft) -> None:
         names = show(folder, _with_last(draw(), lead))
         for gone in {*draft.artefact.names(), *optional} - {*names}:
-            _withdraw(folder, *gone.split("/", 1))
+            _withdraw(folder, gone)
         write_text(draft.path, "".join(f"{one}\n" for one in names))
 
     recipe = Recipe(f"drawing {name}", dict(inputs), dict(settings or {}), dict(rules or {}), seed=seed)
@@ -216,11 +225,11 @@ def drawing(
 def _with_last(shown: Iterable[Shown], last: str) -> Iterator[Shown]:
     """What is shown, one of them after all others."""
     kept = []
-    for exhibit, content in shown:
-        if f"{exhibit.kind}s/{exhibit.name}" == last:
-            kept.append((exhibit, content))
+    for one in shown:
+        if one[0].key == last:
+            kept.append(one)
         else:
-            yield exhibit, content
+            yield one
     yield from kept
 
 
@@ -228,7 +237,7 @@ def _register(folder: Path, exhibit: Exhibit) -> None:
     file = folder / CAPTIONS
     with lock(file, wait=True):  # two stages, or two runs, may draw into one folder at once
         entries = _entries(file)
-        entries[f"{exhibit.kind}s/{exhibit.name}"] = asdict(exhibit)
+        entries[exhibit.key] = asdict(exhibit)
         write_json(file, dict(sorted(entries.items())))
 
 
