@@ -231,6 +231,12 @@ class Process(Section):
     """Threads that clean; 0 is one a core."""
 
 
+def _all_known(what: str, names: list[str], templates: dict[str, str]) -> None:
+    for name in names:
+        if name not in templates:
+            raise ValueError(f"{what} '{name}' has no template; known: {', '.join(templates)}")
+
+
 STORY_TEMPLATES = {method: f"prompts/stories/{method}.txt" for method in ("m1", "m2", "m3", PLAIN)}
 REWRITE_TEMPLATES = {version: f"prompts/rewrites/{version}.txt" for version in ("v1", "v2", "v3")}
 
@@ -256,16 +262,11 @@ class Augment(Section):
     sampling: Sampling = Sampling(**SAMPLINGS["published-stories"])
     gates: Gates = Gates()
 
-    @field_validator("templates", mode="before")
-    @classmethod
-    def _add_templates(cls, given: dict[str, str]) -> dict[str, str]:
-        return STORY_TEMPLATES | given
+    _add_templates = field_validator("templates", mode="before")(lambda given: STORY_TEMPLATES | given)
 
     @model_validator(mode="after")
     def _each_method_has_a_template(self) -> "Augment":
-        for method in self.methods:
-            if method not in self.templates:
-                raise ValueError(f"method '{method}' has no template; known: {', '.join(self.templates)}")
+        _all_known("method", self.methods, self.templates)
         return self
 
 
@@ -359,16 +360,11 @@ class Rewrite(Section):
     sampling: Sampling = Sampling(**SAMPLINGS["published-rewrites-report"])
     gates: RewriteGates = RewriteGates()
 
-    @field_validator("templates", mode="before")
-    @classmethod
-    def _add_templates(cls, given: dict[str, str]) -> dict[str, str]:
-        return REWRITE_TEMPLATES | given
+    _add_templates = field_validator("templates", mode="before")(lambda given: REWRITE_TEMPLATES | given)
 
     @model_validator(mode="after")
     def _each_version_has_a_template(self) -> "Rewrite":
-        for version in self.versions:
-            if version not in self.templates:
-                raise ValueError(f"version '{version}' has no template; known: {', '.join(self.templates)}")
+        _all_known("version", self.versions, self.templates)
         return self
 
 

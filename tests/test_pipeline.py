@@ -142,7 +142,7 @@ def test_the_report_shows_every_exhibit_and_only_people_are_missing(home, config
     assert "has not run" not in page.replace("A dashed box has not run.", "")
     missing = re.findall(r'<a href="#([\w-]+)">[^<]*</a> <span class="state missing">', page)
     assert missing == ["table-4"], "people's preference: nobody has been asked"
-    folders = dict.fromkeys(stage.exhibits_folder(config) for stage in STAGES[:-1])
+    folders = dict.fromkeys(home / stage.folder for stage in STAGES[:-1])
     for folder in folders:
         shown = exhibits(folder)
         assert shown, f"{folder} has no exhibit"

@@ -1,6 +1,6 @@
 """The emotion that classifiers find in each answer: ``emotions.parquet``, and the scores made from it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from emogap.answers.fluency import distinct_share, repeated_share
+from emogap.answers.fluency import distinct_share, in_long_form, repeated_share
 from emogap.answers.respond import Condition, answer_files, conditions, read_responses, responses_path
 from emogap.config import Config, HubModel
 from emogap.emotion.classify import classifier_identity
@@ -29,17 +29,13 @@ def emotions_path(config: Config, condition: Condition) -> Path:
     return config.home.evaluation / f"emotions{condition.suffix}.parquet"
 
 
-def emotions_pieces(config: Config) -> list[Piece]:
+def emotions_pieces(config: Config) -> Iterator[Piece]:
     """A table of emotions for every condition: all models, all classifiers."""
-    return [_emotions_piece(config, condition) for condition in conditions(config)]
-
-
-def _emotions_piece(config: Config, condition: Condition) -> Piece:
-    identities = {
-        f"classifier {place}": classifier_identity(model) for place, model in enumerate(config.sentiment.classifiers)
-    }
-    recipe = Recipe("emotions", inputs=answer_files(config, condition), identities=identities)
-    return Piece(emotions_path(config, condition), recipe, make=partial(_make_emotions, config, condition))
+    judges = enumerate(config.sentiment.classifiers)
+    identities = {f"classifier {place}": classifier_identity(model) for place, model in judges}
+    for condition in conditions(config):
+        recipe = Recipe("emotions", inputs=answer_files(config, condition), identities=identities)
+        yield Piece(emotions_path(config, condition), recipe, make=partial(_make_emotions, config, condition))
 
 
 def _make_emotions(config: Config, condition: Condition, draft: Draft) -> None:
@@ -195,5 +191,4 @@ def _long(answers: pd.DataFrame, task: str, metrics: dict[str, Any]) -> pd.DataF
     keys = answers[["model", "train_seed", "sample"]].assign(
         task=task, item=answers["prompt_id"], group=answers["instruction_emotion"]
     )
-    tables = [keys.assign(metric=metric, value=np.asarray(values, dtype=float)) for metric, values in metrics.items()]
-    return pd.concat(tables, ignore_index=True)
+    return in_long_form(keys, metrics)

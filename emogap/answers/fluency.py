@@ -4,7 +4,7 @@ A model that always says something joyful scores well on sentiment and badly her
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -50,18 +50,15 @@ def read_passages(path: str | Path) -> list[str]:
     return reading.read_passages(file)
 
 
-def plain_text_pieces(config: Config) -> list[Piece]:
+def plain_text_pieces(config: Config) -> Iterator[Piece]:
     """``plain_text`` scores of every model."""
-    return [_piece(config, model) for model in study_models(config)]
-
-
-def _piece(config: Config, model: StudyModel) -> Piece:
-    parts = recipe_parts(config, model)
-    parts["identities"] |= scores_rule(weights(config, model), PASSAGE)
-    parts["inputs"]["plain text"] = from_root(config.sentiment.plain_text)
-    parts["identities"] |= passages_rule(from_root(config.sentiment.plain_text))
-    path = config.home.task_scores(model.key, "plain_text")
-    return Piece(path, Recipe("plain_text", **parts), make=partial(_make, config, model))
+    file = from_root(config.sentiment.plain_text)
+    for model in study_models(config):
+        parts = recipe_parts(config, model)
+        parts["inputs"]["plain text"] = file
+        parts["identities"] |= scores_rule(weights(config, model), PASSAGE) | passages_rule(file)
+        path = config.home.task_scores(model.key, "plain_text")
+        yield Piece(path, Recipe("plain_text", **parts), make=partial(_make, config, model))
 
 
 def _make(config: Config, model: StudyModel, draft: Draft) -> None:
@@ -86,5 +83,10 @@ def plain_text_scores(config: Config, model: StudyModel, passages: Sequence[str]
     keys = pd.DataFrame({"item": [f"{number:03d}" for number in range(len(passages))]}).assign(
         model=model.name, train_seed=model.train_seed, task="plain_text", sample=0, group="plain text"
     )
+    return in_long_form(keys, metrics)
+
+
+def in_long_form(keys: pd.DataFrame, metrics: Mapping[str, Sequence[float]]) -> pd.DataFrame:
+    """The columns of ``SCORES``: the keys once for each metric with its values."""
     tables = [keys.assign(metric=metric, value=np.asarray(values, dtype=float)) for metric, values in metrics.items()]
     return pd.concat(tables, ignore_index=True)

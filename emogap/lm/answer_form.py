@@ -38,10 +38,6 @@ class AnswerForm:
         input_block = f"Input: {input.strip()}\n" if input.strip() else ""
         return self.template.fill(instruction=instruction.strip(), input_block=input_block).rstrip()
 
-    def render_answered(self, instruction: str, input: str, answer: str) -> str:
-        """The text of a question with its answer, without BOS and EOS."""
-        return f"{self.render(instruction, input)} {answer.strip()}"
-
     def question_ids(self, tokenizer: "PreTrainedTokenizerBase", instruction: str, input: str = "") -> list[int]:
         """The tokens that a model is asked with: BOS, where the model has one, and the question."""
         return begin_ids(tokenizer) + _ids(tokenizer, self.render(instruction, input))

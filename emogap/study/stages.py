@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 
 from emogap.config import Config
 from emogap.errors import UsageError
@@ -35,9 +34,6 @@ class Stage:
 
     def pieces(self, config: Config) -> Iterable[Piece]:
         return self._load(f"{self.function}_pieces")(config)
-
-    def exhibits_folder(self, config: Config) -> Path:
-        return config.home.root / self.folder
 
     def _load(self, name: str) -> Callable:
         return getattr(import_module(self.module), name)

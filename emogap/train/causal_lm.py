@@ -1,6 +1,6 @@
 """Causal language modelling on the corpus: documents between BOS and EOS, concatenated, cut into blocks."""
 
-from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from emogap.config import Config
@@ -8,9 +8,8 @@ from emogap.errors import InputError
 from emogap.lm.corrections import training_rules
 from emogap.records import CORPUS, read_rows
 from emogap.store.artefacts import Recipe, fingerprint
-from emogap.store.pieces import Piece, Summary
 from emogap.train.rows import block_rows, cut, words_by_token, wrap
-from emogap.train.stage import Callbacks, Prepared, Watch, model_pieces, train_stage
+from emogap.train.stage import Prepared, model_pieces, train_stage
 from emogap.train.strategies import Run, base_of, require_data
 
 if TYPE_CHECKING:
@@ -19,20 +18,10 @@ if TYPE_CHECKING:
     from emogap.train.trainer import Plan, Setup, StudyTrainer
 
 
-def clm_pieces(config: Config) -> Iterator[Piece]:
-    """The models of this stage. Raises ``MissingInput`` while a corpus or a parent is not there."""
-    return model_pieces(config, "clm")
-
-
-def clm(config: Config, watch: Watch | None = None, callbacks: Callbacks = ()) -> Summary:
-    """Train every such model that is not fresh. ``watch`` hears of the history at every evaluation.
-
-    ``callbacks``: Trainer's, beside the study's own; the manifests of the models that are trained name them.
-
-    Raises ``MissingInput``, ``InputError``, ``ModelError``, ``TrainingError``, ``UsageError``, ``DiskError``,
-    ``LockHeld``.
-    """
-    return train_stage(config, "clm", watch, callbacks)
+clm_pieces = partial(model_pieces, "clm")
+"""From the settings, the models of this stage. Raises ``MissingInput`` while a corpus or a parent is not there."""
+clm = partial(train_stage, "clm")
+"""From the settings (and ``watch``, ``callbacks``), train every such model that is not fresh; see ``train_stage``."""
 
 
 def own_recipe(config: Config, run: Run) -> Recipe:

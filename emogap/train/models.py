@@ -154,25 +154,20 @@ def wanted_models(config: Config) -> list[StudyModel]:
 def known_models(config: Config) -> list[StudyModel]:
     """All models that the settings speak of, each base followed by what is trained from it."""
     bases = {name: name for name in config.bases}
-    for strategy in config.strategies:
-        bases[strategy.name] = strategy.name if is_new(strategy) else bases[strategy.parent]
+    trainings = {name: [StudyModel(name, 0, name, name)] for name in config.bases}
+    for one in config.strategies:
+        base = bases[one.name] = one.name if is_new(one) else bases[one.parent]
+        seeds = {seed: model_name(config, one, seed) for seed in settings_of(config, one.task).seeds}
+        trainings[one.name] = [StudyModel(one.name, seed, base, key, one.control_of) for seed, key in seeds.items()]
     order = list(dict.fromkeys(bases.values()))
     names = sorted(bases, key=lambda name: order.index(bases[name]))
-    return [model for name in names for model in _trainings(config, name, bases[name])]
+    return [model for name in names for model in trainings[name]]
 
 
 def check_known(name: str, known: Collection[str], where: str = "") -> None:
     """Raises ``UsageError`` naming the models of the study, if ``name`` is none of them."""
     if name not in known:
         raise UsageError(f"{where}'{name}' is no model of the study; choose among {', '.join(known)}")
-
-
-def _trainings(config: Config, name: str, base: str) -> list[StudyModel]:
-    if name in config.bases:
-        return [StudyModel(name, 0, base, name)]
-    strategy = next(strategy for strategy in config.strategies if strategy.name == name)
-    seeds = settings_of(config, strategy.task).seeds
-    return [StudyModel(name, seed, base, model_name(config, strategy, seed), strategy.control_of) for seed in seeds]
 
 
 def recipe_parts(config: Config, model: StudyModel) -> dict[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,10 +14,9 @@ from emogap.lm.answer_form import load_answer_form
 from emogap.lm.corrections import training_rules
 from emogap.records import KEPT, REWRITES, read_rows, row_seed
 from emogap.store.artefacts import Recipe, fingerprint
-from emogap.store.pieces import Piece, Summary
 from emogap.text.alpaca import FIELDS, load_records
 from emogap.train.rows import encode, preflight
-from emogap.train.stage import Callbacks, Prepared, Watch, model_pieces, train_stage
+from emogap.train.stage import Prepared, model_pieces, train_stage
 from emogap.train.strategies import Run, base_of, learns_originals, require_data
 
 if TYPE_CHECKING:
@@ -30,20 +30,10 @@ _PACKING = "bfd"
 """How TRL packs: best fit first."""
 
 
-def sft_pieces(config: Config) -> Iterator[Piece]:
-    """The models of this stage. Raises ``MissingInput`` while rewrites or a parent are not there."""
-    return model_pieces(config, "sft")
-
-
-def sft(config: Config, watch: Watch | None = None, callbacks: Callbacks = ()) -> Summary:
-    """Train every such model that is not fresh. ``watch`` hears of the history at every evaluation.
-
-    ``callbacks``: Trainer's, beside the study's own; the manifests of the models that are trained name them.
-
-    Raises ``MissingInput``, ``InputError``, ``ModelError``, ``TrainingError``, ``UsageError``, ``DiskError``,
-    ``LockHeld``.
-    """
-    return train_stage(config, "sft", watch, callbacks)
+sft_pieces = partial(model_pieces, "sft")
+"""From the settings, the models of this stage. Raises ``MissingInput`` while rewrites or a parent are not there."""
+sft = partial(train_stage, "sft")
+"""From the settings (and ``watch``, ``callbacks``), train every such model that is not fresh; see ``train_stage``."""
 
 
 def own_recipe(config: Config, run: Run) -> Recipe:

@@ -85,8 +85,13 @@ class Prepared:
     """Split → (rows, tokens): place within its document, where a row may hold several (CLM)."""
 
 
-def train_stage(config: Config, stage: Task, watch: Watch | None = None, callbacks: Callbacks = ()) -> Summary:
-    """Train every model of a stage that is not fresh and has something to learn from; draw their curves."""
+def train_stage(stage: Task, config: Config, watch: Watch | None = None, callbacks: Callbacks = ()) -> Summary:
+    """Train every model of a stage that is not fresh and has something to learn from; draw their curves.
+
+    ``watch`` hears of the history at every evaluation. ``callbacks``: Trainer's, beside the study's own; the manifests
+    of the models that are trained name them. Raises ``MissingInput``, ``InputError``, ``ModelError``,
+    ``TrainingError``, ``UsageError``, ``DiskError``, ``LockHeld``.
+    """
     settings = settings_of(config, stage)
     check_device(settings.device, f"{stage}.device")
     check_callbacks(stage, callbacks, max(settings.processes, process_count()))
@@ -98,7 +103,7 @@ def train_stage(config: Config, stage: Task, watch: Watch | None = None, callbac
     if is_main():
         for line in nothing_to_train(config, stage):
             print(line)
-    pieces = model_pieces(config, stage, watch, callbacks)
+    pieces = model_pieces(stage, config, watch, callbacks)
     summary = run(stage, (piece for piece in pieces if is_main() or not piece.is_drawing))
     if is_main():
         for model in models:  # left by a kill between publishing and clearing up
@@ -146,7 +151,7 @@ def _fork(processes: int, name: Task, config: Config) -> None:
     # Port 0: whichever is free, so that two trainings on one machine do not meet.
     try:
         notebook_launcher(
-            train_stage, (config, name), num_processes=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0"
+            train_stage, (name, config), num_processes=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0"
         )
     except ChildFailedError as error:
         raise _first_error(error) from None
@@ -162,7 +167,7 @@ def _first_error(error: Any) -> Exception:
     return error_type(message) if own else RuntimeError(str(error))
 
 
-def model_pieces(config: Config, stage: Task, watch: Watch | None = None, callbacks: Callbacks = ()) -> Iterator[Piece]:
+def model_pieces(stage: Task, config: Config, watch: Watch | None = None, callbacks: Callbacks = ()) -> Iterator[Piece]:
     """The models of a stage, each when those before it are there, which it may start from; at last their tables and
     figures.
 

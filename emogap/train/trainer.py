@@ -353,10 +353,8 @@ def _current(device: str) -> AbstractContextManager:
     return torch.accelerator.device_index(index) if index else nullcontext()
 
 
-@cache
-def _say_once(line: str) -> None:
-    """Print a line that holds for all models of a stage only for the first of them."""
-    print(line)
+_say_once = cache(print)
+"""Prints a line that holds for all models of a stage only for the first of them."""
 
 
 def _precision(plan: Setup, device: str) -> dict[str, bool]:

@@ -151,7 +151,7 @@ def test_loss_and_gradient_of_examples_are_means_over_what_is_predicted(tmp_path
     """Rows of very different lengths in the batches of one step: a mean of the batches' means would be another one."""
     model = tiny_model(kind, tokenizer)
     rows = sft_rows(tokenizer, [SENTENCES[0], SENTENCES[1][:9], SENTENCES[2] * 2, SENTENCES[3][:12]], hidden)
-    loss, norm = by_hand(model, [row.ids for row in rows], [row.labels for row in rows])
+    loss, norm = by_hand(model, [row["input_ids"] for row in rows], [row["labels"] for row in rows])
     outcome, _ = trained(tmp_path, model, tokenizer, "sft", rows, rows, batch_size=1, accumulation=4)
     assert outcome.history[0]["loss"] == pytest.approx(loss, rel=1e-5)
     assert outcome.history[0]["grad_norm"] == pytest.approx(norm, rel=1e-4)
@@ -189,8 +189,8 @@ def test_closed_documents_are_learnt_and_measured_as_if_each_stood_alone(tmp_pat
 def test_packed_examples_are_learnt_and_measured_as_if_each_stood_alone(tmp_path, tokenizer, kind):
     model = tiny_model(kind, tokenizer)
     rows, held_out = sft_rows(tokenizer, SENTENCES), sft_rows(tokenizer, SENTENCES[:3], hidden=5)
-    loss, norm = by_hand(model, [row.ids for row in rows])
-    before, _ = by_hand(model, [row.ids for row in held_out], [row.labels for row in held_out])
+    loss, norm = by_hand(model, [row["input_ids"] for row in rows])
+    before, _ = by_hand(model, [row["input_ids"] for row in held_out], [row["labels"] for row in held_out])
     outcome, trainer = trained(
         tmp_path, model, tokenizer, "sft", rows, held_out, packing=True, max_length=128, batch_size=2
     )
@@ -211,7 +211,7 @@ def test_adapters_do_not_hide_that_documents_see_each_other(tmp_path, tokenizer,
         expected, _ = by_hand(base, parts_of(rows))
     else:
         rows, settings = sft_rows(tokenizer, SENTENCES), {"packing": True, "max_length": 128}
-        expected, _ = by_hand(base, [row.ids for row in rows])
+        expected, _ = by_hand(base, [row["input_ids"] for row in rows])
     model = with_adapters(base, Lora(rank=2, dropout=0.0))
     outcome, _ = trained(tmp_path, model, tokenizer, task, rows, rows, **settings)
     assert outcome.loss_before == pytest.approx(expected, rel=1e-5)
