@@ -132,13 +132,10 @@ KINDS = (
         "entity_tracking", _Entities, lambda r: [Candidate(r.before + option, option) for option in r.options],
         lambda r, file: f"{file}_{r.operations}_ops",
     ),
-    Kind(
-        "wug_adj", _Wug, lambda r: _sentences(*r.sentences.split("\t")), lambda r, file: "wug_adj",
-        people=lambda r: r.ratio, file="adj",
-    ),
-    Kind(
-        "wug_past", _Wug, lambda r: _sentences(*r.sentences.split("\t")), lambda r, file: "wug_past",
-        people=lambda r: r.ratio, file="past",
+    *(
+        Kind(name, _Wug, lambda r: _sentences(*r.sentences.split("\t")), lambda r, file, name=name: name,
+             people=lambda r: r.ratio, file=name.removeprefix("wug_"))
+        for name in ("wug_adj", "wug_past")
     ),
 )  # fmt: skip
 

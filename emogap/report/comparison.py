@@ -108,7 +108,7 @@ def _story_words(read: Read) -> pd.DataFrame | None:
     names = {"average_words": "average_words", "texts": "stories", "unique_words": "unique_words",
              "total_words": "total_words"}  # fmt: skip
     amounts = [theirs_name.replace("_", " ") for theirs_name in names.values() if theirs_name != "average_words"]
-    table = _long(
+    table = _beside(
         (
             f"{method}: {theirs_name.replace('_', ' ')}",
             ours.loc[method, name],
@@ -118,6 +118,8 @@ def _story_words(read: Read) -> pd.DataFrame | None:
         for method in ours.index.intersection(theirs.index)
         for name, theirs_name in names.items()
     )
+    if table is None:
+        return None
     return _without_differences(table, table[""].str.endswith(tuple(f": {amount}" for amount in amounts)))
 
 
@@ -134,7 +136,7 @@ def _rewrite_words(read: Read) -> pd.DataFrame | None:
             what = f"{cell.template}, {cell.setting}: average words"
             average = theirs.loc[float(found[1]), "average_words"]
             rows.append((what, cell.average_words, cell.low, cell.high, average))
-    return _long(rows) if rows else None
+    return _beside(rows)
 
 
 def _composition(read: Read) -> pd.DataFrame | None:
@@ -151,7 +153,7 @@ def _composition(read: Read) -> pd.DataFrame | None:
         ("words of factual text", words.get("factual", 0), theirs["factual_words"]),
         ("words", words.sum(), theirs["words"]),
     ]
-    table = _long((what, ours, MISSING, MISSING, known) for what, ours, known in rows)
+    table = _beside((what, ours, MISSING, MISSING, known) for what, ours, known in rows)
     return _without_differences(table, table[""] != rows[0][0])
 
 
@@ -162,7 +164,7 @@ def _preference(read: Read) -> pd.DataFrame | None:
     theirs = published("preference").frame().set_index("model")["share"]
     own = table[table["model"].isin(theirs.index)]
     rows = [(r.model, r.share, r.low, r.high, theirs[r.model]) for r in own.itertuples()]
-    return _long(rows) if rows else None
+    return _beside(rows)
 
 
 _PAIR = ("gpt2-medium", "gpt2-medium-baby-instr")
@@ -193,7 +195,7 @@ def _sentiment(read: Read, by: str) -> pd.DataFrame | None:
              change.loc[r.row, r.outcome])
             for r in changes.itertuples() if r.model.endswith("-baby-instr") and r.row in change.index
         ]  # fmt: skip
-    return _long(rows) if rows else None
+    return _beside(rows)
 
 
 def _grammar(read: Read) -> pd.DataFrame | None:
@@ -213,7 +215,7 @@ def _changes(changes: pd.DataFrame, accuracies: pd.DataFrame) -> pd.DataFrame | 
             kind = change.model.removeprefix(change.against + "-")
             known = theirs.loc[change.phenomenon, trained] - theirs.loc[change.phenomenon, "gpt2"]
             rows.append((change.phenomenon, kind, change.difference, change.low, change.high, known))
-    return _beside(rows, "phenomenon", "training") if rows else None
+    return _beside(rows, "phenomenon", "training")
 
 
 def _against_bases(table: pd.DataFrame | None) -> pd.DataFrame | None:
@@ -235,14 +237,11 @@ _COMPARISONS: dict[str, Callable[[Read], pd.DataFrame | None]] = {
 }
 
 
-def _long(rows: Iterable[tuple[str, float, float, float, float]]) -> pd.DataFrame:
-    """A row for each (what, the run's value, the ends of its interval, the published value), with the difference."""
-    return _beside(rows, "")
-
-
-def _beside(rows: Iterable[tuple], *names: str) -> pd.DataFrame:
-    table = pd.DataFrame(list(rows), columns=[*names, "this run", "low", "high", "published"])
-    return table.assign(difference=table["this run"] - table["published"])
+def _beside(rows: Iterable[tuple], *names: str) -> pd.DataFrame | None:
+    """A row for each (what, the run's value, the ends of its interval, the published value), with the difference; None
+    without any. ``names``: of the columns that say what, where it is not one without a name."""
+    table = pd.DataFrame(list(rows), columns=[*(names or ("",)), "this run", "low", "high", "published"])
+    return None if table.empty else table.assign(difference=table["this run"] - table["published"])
 
 
 def _without_differences(table: pd.DataFrame, amounts: pd.Series) -> pd.DataFrame:

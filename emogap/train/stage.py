@@ -44,7 +44,6 @@ from emogap.train.checks import (
     is_main,
     process_count,
     shared_batches,
-    training_device,
 )
 from emogap.train.model_folder import (
     inherited,
@@ -284,7 +283,6 @@ def _train(config: Config, run: Run, draft: Draft | None, watch: Watch | None, c
     settings = settings_of(config, run.strategy.task)
     check_settings(run.strategy.task, settings, process_count())
     check_tracker(run.strategy.task, settings.report_to)
-    training_device(run.strategy.task, settings)
     module_of(run.strategy.task).trainer_arguments(how)
     parent = study_model(config, run.parent)
     inherits = _announce(run, parent)
