@@ -16,6 +16,7 @@ from emogap.emotions import GROUPINGS, LABELS, NEUTRAL, groups_of
 from emogap.records import EMOTIONS, SCORES, read_rows, write_rows
 from emogap.store.artefacts import RULE, Draft, Recipe, remembered
 from emogap.store.pieces import Piece
+from emogap.store.progress import progress
 from emogap.text.words import column_texts, spelling_rule
 from emogap.train.models import StudyModel, study_models
 
@@ -63,7 +64,6 @@ def _classified(responses: pd.DataFrame, model: HubModel) -> pd.DataFrame:
 def read_by(judge: HubModel, texts: list[str], title: str) -> np.ndarray:
     """What a classifier finds in texts: float32 (texts, 28); without any text it is not loaded."""
     from emogap.emotion.classify import load
-    from emogap.store.progress import progress
 
     if not texts:
         return np.empty((0, len(LABELS)), dtype=np.float32)

@@ -14,10 +14,12 @@ import pandas as pd
 from emogap.config import Config
 from emogap.lm import hub
 from emogap.lm.corrections import PASSAGE, scores_rule
+from emogap.lm.score_cache import open_scorer
 from emogap.paths import from_root
 from emogap.records import SCORES, write_rows
 from emogap.store.artefacts import Draft, Recipe
 from emogap.store.pieces import Piece
+from emogap.store.progress import progress
 from emogap.text import reading
 from emogap.text.reading import given_file, passages_rule
 from emogap.text.words import MARKS, distinct_n, ngrams, plain
@@ -70,9 +72,6 @@ def _make(config: Config, model: StudyModel, draft: Draft) -> None:
 def plain_text_scores(config: Config, model: StudyModel, passages: Sequence[str]) -> pd.DataFrame:
     """Scores rows of task ``plain_text``, item the passage's number: ``nats`` (minus the log-probability of the
     passage, as minimal pairs are scored), ``tokens`` and ``characters`` (how many it has)."""
-    from emogap.lm.score_cache import open_scorer
-    from emogap.store.progress import progress
-
     # As the benchmarks open it where nothing else is set: then all have one.
     options = {"device": config.respond.device, "dtype": "fp32", "token_budget": 2048, "empty_context": "bos"}
     scorer = open_scorer(hub.study_model(config, model.key), **options)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -18,18 +18,19 @@ from emogap.config import Config, Sampling
 from emogap.device import check_device
 from emogap.errors import InputError, ModelError
 from emogap.lm import hub
+from emogap.lm.answer_form import load_answer_form
 from emogap.lm.corrections import replies_rule
+from emogap.lm.engines.engine import ChatFormat, Conversation, Engine, Reply
+from emogap.lm.loading import load_tokenizer
 from emogap.paths import from_root
 from emogap.records import RESPONSES, read_rows, row_seed, write_rows
 from emogap.store.artefacts import Draft, Recipe
 from emogap.store.parts import Rows
 from emogap.store.pieces import Piece, Summary, run
+from emogap.store.progress import progress
 from emogap.text.forms import Label, check
 from emogap.text.reading import given_file, quoted, read_json
 from emogap.train.models import StudyModel, recipe_parts, study_models, weights
-
-if TYPE_CHECKING:
-    from emogap.lm.engines.engine import Conversation, Engine, Reply
 
 CALL_BATCHES = 4
 """Batches given to the engine at a time, so that its slots stay filled; what a kill can cost."""
@@ -189,8 +190,6 @@ def _answer_rows(
     config: Config, condition: Condition, model: StudyModel, rows: list[dict[str, Any]], journal: Rows
 ) -> str:
     """Answer the rows that the journal does not hold yet, batch by batch; the identity of the model that did."""
-    from emogap.store.progress import progress
-
     engine = open_model(config, model)
     try:
         with progress(f"{model.key} answers{condition.suffix.replace('_', ', ')}", len(rows), "answers") as bar:
@@ -205,7 +204,7 @@ def _answer_rows(
         engine.close()
 
 
-def open_model(config: Config, model: StudyModel) -> "Engine":
+def open_model(config: Config, model: StudyModel) -> Engine:
     """An engine with a model of the study loaded. Raises ``ModelError`` or ``MissingInput`` if it cannot be had."""
     from emogap.lm.engines.transformers_engine import TransformersEngine
 
@@ -219,9 +218,7 @@ def open_model(config: Config, model: StudyModel) -> "Engine":
     )
 
 
-def answer(
-    config: Config, engine: "Engine", rows: Sequence[dict[str, Any]], sampling: Sampling
-) -> list[dict[str, Any]]:
+def answer(config: Config, engine: Engine, rows: Sequence[dict[str, Any]], sampling: Sampling) -> list[dict[str, Any]]:
     """The rows with their answers: the text after the prompt, up to the model's end mark.
 
     ``finished`` is false where the answer was cut at ``max_new_tokens``.
@@ -230,11 +227,8 @@ def answer(
     return [row | _answered(row, reply) for row, reply in zip(rows, replies, strict=True)]
 
 
-def conversation(config: Config, row: dict[str, Any]) -> "Conversation":
+def conversation(config: Config, row: dict[str, Any]) -> Conversation:
     """A row as the engine is asked it: the form of fine-tuning, as plain text."""
-    from emogap.lm.answer_form import load_answer_form
-    from emogap.lm.engines.engine import Conversation
-
     text = load_answer_form(config.sft.template).render(row["instruction"], row["input"])
     return Conversation(
         id=f"{row['prompt_id']}/{row['sample']}",
@@ -250,9 +244,6 @@ def as_asked(config: Config, prompt: Prompt) -> pd.DataFrame:
 
     Raises ``ModelError`` or ``MissingInput`` if a model cannot be had.
     """
-    from emogap.lm.engines.engine import ChatFormat
-    from emogap.lm.loading import load_tokenizer
-
     row = {"prompt_id": prompt.id, "sample": 0, "instruction": prompt.instruction, "input": prompt.input, "seed": 0}
     asked, readers = conversation(config, row), {}
     for model in study_models(config):
@@ -263,7 +254,7 @@ def as_asked(config: Config, prompt: Prompt) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["models", "tokens", "text"])
 
 
-def _answered(row: dict[str, Any], reply: "Reply") -> dict[str, Any]:
+def _answered(row: dict[str, Any], reply: Reply) -> dict[str, Any]:
     if reply.finish == "error":
         raise ModelError(f"{row['model']}: the answer to prompt {row['prompt_id']} failed: {reply.error}")
     return {

@@ -3,6 +3,8 @@
 import argparse
 
 from emogap.commands import Commands, a_model, a_path, add_run_options, add_setting, add_stage, config_from, run_stage
+from emogap.config import HubModel, Scale
+from emogap.errors import UsageError
 
 
 def register(commands: Commands) -> None:
@@ -85,7 +87,6 @@ def _threshold(word: str) -> float | str:
 
 
 def _classify(arguments: argparse.Namespace) -> None:
-    from emogap.config import HubModel, Scale
     from emogap.emotion.classify import classify_file
 
     summary = classify_file(
@@ -167,8 +168,6 @@ def _add_statistics(
 
 
 def _describe(stage: str, arguments: argparse.Namespace) -> None:
-    from emogap.errors import UsageError
-
     if not arguments.files:
         for option in ("column", "group", "preset", "out"):
             if getattr(arguments, option):

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from emogap.commands import Commands, a_path, add_run_options, add_stage, config_from
+from emogap.paths import given_path
 
 
 def register(commands: Commands) -> None:
@@ -39,7 +40,6 @@ def _register_grid(commands: Commands) -> None:
 
 
 def _grid(arguments: argparse.Namespace) -> None:
-    from emogap.paths import given_path
     from emogap.trial.grid import make_grid, parse_vary
     from emogap.trial.grid_exhibits import show_grid
 

@@ -3,6 +3,9 @@
 import argparse
 
 from emogap.commands import Commands, a_path, add_run_options, config_from, run_stage
+from emogap.config import forget
+from emogap.errors import UsageError
+from emogap.home_settings import kept, parent_of, toml
 from emogap.study.stages import stage
 
 
@@ -99,9 +102,6 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _settings(arguments: argparse.Namespace) -> None:
-    from emogap.config import forget
-    from emogap.home_settings import kept, toml
-
     config = config_from(arguments)
     if arguments.forget is not None:
         for key in forget(config, arguments.forget):
@@ -119,7 +119,6 @@ def _settings(arguments: argparse.Namespace) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> None:
-    from emogap.home_settings import kept, parent_of
     from emogap.study.state import inspect_all, verify_all
 
     config = config_from(arguments)
@@ -144,8 +143,6 @@ def _doctor(arguments: argparse.Namespace) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> None:
-    from emogap.errors import UsageError
-
     if arguments.gone is not None:
         raise UsageError(
             "--calibrate, --rates and --only are gone: prices come from what was done; give --from HOME, a home that "
@@ -171,8 +168,6 @@ def _datasheet(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from emogap.errors import UsageError
-
     if len(arguments.homes) > 2:
         raise UsageError(f"--home is given {len(arguments.homes)} times; one run, or two side by side")
     if len(arguments.homes) == 2:

@@ -20,6 +20,7 @@ from emogap.errors import InputError
 from emogap.lm import hub
 from emogap.lm.corrections import scores_rule
 from emogap.lm.hub import LocalModel
+from emogap.lm.score_cache import open_scorer, remembered_scores
 from emogap.records import SCORES, read_rows, write_rows
 from emogap.store.artefacts import Draft, Recipe
 from emogap.store.pieces import Piece, run
@@ -171,8 +172,6 @@ class Task:
         self, config: Config, local: LocalModel, cases: Sequence[Sequence[Case]], label: str
     ) -> tuple[pd.DataFrame, str]:
         """The scores of one model, and the token that stood for the empty context."""
-        from emogap.lm.score_cache import open_scorer
-
         scorer = open_scorer(local, **self.opened(getattr(config, self.name)))
         table = score_cases(scorer, cases, f"{self.title}, {label}", self.unit).assign(task=self.name)
         return table, scorer.tokenizer.decode(scorer.prefix) or "none"
@@ -182,8 +181,6 @@ def score_cases(
     scorer: "SentenceScorer", parts: Sequence[Sequence[Case]], label: str, unit: str = "texts"
 ) -> pd.DataFrame:
     """item, sample, group, metric, value of every case. What is finished of a part is kept."""
-    from emogap.lm.score_cache import remembered_scores
-
     encoded = [[one for case in part for one in _encoded(scorer, case)] for part in parts]
     with progress(label, len({one for part in encoded for one in part}), unit) as bar:
         found = np.concatenate(remembered_scores(scorer, encoded, bar.advance))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from emogap.config import Config
+from emogap.emotions import check_label
 from emogap.errors import InputError, UsageError
 from emogap.lens.emotion_lens import shift_statements
 from emogap.lens.exhibits import emotion_depths, given, lens_exhibits
@@ -234,7 +235,6 @@ def lens_of_texts(
 
 
 def _check_measure(measure: str, words: Sequence[str]) -> None:
-    from emogap.emotions import check_label
     from emogap.lens.figures import CELL_MEASURES
 
     kind, _, name = measure.partition(":")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from emogap.errors import ModelError, one_line
+from emogap.lm.adapters import PREFIX, merge
 from emogap.lm.hub import describe, with_bases
 
 if TYPE_CHECKING:
@@ -181,8 +182,6 @@ def _weights(
             f"{folder} is an adapter, which cannot be merged into {quantization} weights; load it without quantization"
         )
     from peft.utils.save_and_load import load_peft_weights
-
-    from emogap.lm.adapters import PREFIX, merge
 
     brought = {key.removeprefix(PREFIX) for adapter in adapters for key in load_peft_weights(adapter, device="cpu")}
     model = _whole(whole, auto, torch.float32, brought, options)

@@ -17,6 +17,7 @@ from emogap.report.entries import exhibit_folders
 from emogap.share.outgoing import Delivery, deliver
 from emogap.store.exhibits import DPI, NAMES, Exhibit, exhibits, read_table
 from emogap.store.latex import PREAMBLE, latex, latex_number, to_latex
+from emogap.store.style import TYPE
 from emogap.store.views import MISSING, View, cells, intervals
 from emogap.study.stages import STAGES
 
@@ -96,8 +97,6 @@ def figure_files(png: Path, name: str, title: str) -> tuple[dict[str, bytes], st
     drawn here.
     """
     from PIL import Image
-
-    from emogap.store.style import TYPE
 
     with Image.open(png) as image:
         drawn, scaled = image.width / DPI, BytesIO()

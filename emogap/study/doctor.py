@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from emogap.config import Config, HubModel
+from emogap.device import pick_device, pick_dtype
 from emogap.emotion.classifier import MODELS
 from emogap.emotion.lexicon import lexicon_identity
 from emogap.errors import ModelError
+from emogap.lm.engines.vllm_engine import check_installed
 from emogap.lm.hub import ADAPTER, packaged_file
 from emogap.paths import from_root
 from emogap.store.artefacts import package_versions
@@ -30,8 +32,6 @@ def examine(config: Config) -> Iterator[str]:
 
 
 def _vllm(config: Config) -> str:
-    from emogap.lm.engines.vllm_engine import check_installed
-
     try:
         return f"started by {check_installed(config.writer)[0]}"
     except ModelError as error:
@@ -41,8 +41,6 @@ def _vllm(config: Config) -> str:
 def _device() -> Iterator[str]:
     import psutil
     import torch
-
-    from emogap.device import pick_device, pick_dtype
 
     device = pick_device()
     memory = psutil.virtual_memory()

@@ -13,6 +13,7 @@ from emogap.grammar import blimp_tables, emobench_tables
 from emogap.grammar.blimp import BLIMP
 from emogap.grammar.emobench import EMOBENCH
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
+from emogap.store.style import model_colours, use_style
 from emogap.store.views import View
 from emogap.text.statistics import holm_by
 from emogap.train.models import CONTROLLED, CORRECTED, compared, comparisons, separated
@@ -80,8 +81,6 @@ def effects_figure(table: pd.DataFrame) -> "Figure":
     """A panel a measure, a row a comparison in its model's colour, those against controls on top; from ``effects``, all
     of it or a part."""
     import matplotlib.pyplot as plt
-
-    from emogap.store.style import model_colours, use_style
 
     use_style()
     measures = list(dict.fromkeys(table["measure"]))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from emogap.config import Config
+from emogap.device import pick_device, pick_dtype
 from emogap.store.artefacts import home_manifests
 from emogap.store.progress import clock
 from emogap.store.views import cells, texts, whole  # noqa: F401 (for notebooks)
@@ -67,8 +68,6 @@ def after(config: Config, stage: str) -> None:
 
 
 def _computes_on(config: Config, section: str) -> str:
-    from emogap.device import pick_device, pick_dtype
-
     chosen = getattr(config, section)
     if section == "writer" and chosen.engine != "transformers":
         return f"the writer is run by {chosen.engine}"

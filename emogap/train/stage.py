@@ -34,6 +34,7 @@ from emogap.records import CORPUS, read_rows
 from emogap.store.artefacts import RULE, Draft, Recipe
 from emogap.store.exhibits import Shown, drawing
 from emogap.store.pieces import Piece, Summary, run, take_over
+from emogap.stories.writing import close_kept_engine
 from emogap.train import checkpoints
 from emogap.train.checks import (
     SETTING_OF,
@@ -263,8 +264,6 @@ class Model(Piece):
 
 
 def _make(config: Config, run: Run, watch: Watch | None, callbacks: Callbacks, draft: Draft | None) -> None:
-    from emogap.stories.writing import close_kept_engine
-
     close_kept_engine()
     folder = checkpoints.folder(config.home.model(run.name))
     if draft:
