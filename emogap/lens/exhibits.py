@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pandas as pd
 
 from emogap.emotions import LABELS
-from emogap.lens import emotion_lens
+from emogap.lens import emotion_lens, figures
 from emogap.lens.reader import MEASURES
 from emogap.store.exhibits import Exhibit, Shown
 
@@ -53,8 +53,6 @@ def families(models: Sequence[str], bases: Mapping[str, str]) -> list[list[str]]
 
 def layers(table: pd.DataFrame, known: list[str]) -> Iterator[Shown]:
     """The measures of each layer, averaged over positions and texts: a table and a figure."""
-    from emogap.lens.figures import layer_curves
-
     caption = "Measures of each layer: means over all positions, of the rank the median."
     yield Exhibit("by_layer", "table", caption, 80), mean_by_layer(table)
     caption = (
@@ -62,7 +60,7 @@ def layers(table: pd.DataFrame, known: list[str]) -> Iterator[Shown]:
         "bands: 95 % interval of the mean over texts, Student's t)."
     )
     alt = "three line plots over the layers, a line a model"
-    yield Exhibit("by_layer", "figure", caption, 81, alt=alt), layer_curves(table, known)
+    yield Exhibit("by_layer", "figure", caption, 81, alt=alt), figures.layer_curves(table, known)
 
 
 def emotion_depths(table: pd.DataFrame, bases: dict[str, str], resamples: int, seed: int) -> pd.DataFrame:
@@ -73,8 +71,6 @@ def emotion_depths(table: pd.DataFrame, bases: dict[str, str], resamples: int, s
 
 def emotions(table: pd.DataFrame, depths: pd.DataFrame, bases: dict[str, str], known: list[str]) -> Iterator[Shown]:
     """The emotion lens: curves, the map of all emotions, and at which depth half of the mass is there."""
-    from emogap.lens.figures import emotion_curves, emotion_map
-
     mass = emotion_lens.mass_at_ends(table)
     caption = (
         "The layer from which on half of the final mass on an emotion's words is there, with 95 % intervals over "
@@ -95,16 +91,14 @@ def emotions(table: pd.DataFrame, depths: pd.DataFrame, bases: dict[str, str], k
         )
         alt = "line plots over the layers, a line a model"
         exhibit = Exhibit(f"emotion_curves_{family[-1]}", "figure", caption, 82, alt=alt)
-        yield exhibit, emotion_curves(curves, depths, family, known)
+        yield exhibit, figures.emotion_curves(curves, depths, family, known)
         caption = f"{title}: all emotions, mean over all {len(mass.prompt_ids)} texts."
         alt = "heat maps of emotions against layers"
-        yield Exhibit(f"emotion_map_{family[-1]}", "figure", caption, 83, alt=alt), emotion_map(every, family)
+        yield Exhibit(f"emotion_map_{family[-1]}", "figure", caption, 83, alt=alt), figures.emotion_map(every, family)
 
 
 def words(table: pd.DataFrame, bases: dict[str, str], known: list[str]) -> Iterator[Shown]:
     """Target words over the layers; nothing where no word is followed."""
-    from emogap.lens.figures import word_curves
-
     if not table["measure"].eq("word_probability").any():
         return
     for family in families(list(dict.fromkeys(table["model"])), bases):
@@ -113,13 +107,11 @@ def words(table: pd.DataFrame, bases: dict[str, str], known: list[str]) -> Itera
             "layer by layer (mean over the texts, 95 % intervals, Student's t)."
         )
         alt = "line plots over the layers, a column a word"
-        yield Exhibit(f"words_{family[-1]}", "figure", caption, 84, alt=alt), word_curves(table, family, known)
+        yield Exhibit(f"words_{family[-1]}", "figure", caption, 84, alt=alt), figures.word_curves(table, family, known)
 
 
 def ranks(table: pd.DataFrame, bases: dict[str, str], texts: Mapping[str, str]) -> Iterator[Shown]:
     """The rank view of each text that was continued."""
-    from emogap.lens.figures import rank_view
-
     alt = "a heat map of layers against generated tokens for each model"
     for prompt_id, text in texts.items():
         one = table[(table["prompt_id"] == prompt_id) & table["generated"]]
@@ -129,7 +121,7 @@ def ranks(table: pd.DataFrame, bases: dict[str, str], texts: Mapping[str, str]) 
         )
         for family in families(list(dict.fromkeys(one["model"])), bases):
             exhibit = Exhibit(f"lens_ranks_{prompt_id}_{family[-1]}", "figure", caption, 85, alt=alt)
-            yield exhibit, rank_view(one[one["model"].isin(family)])
+            yield exhibit, figures.rank_view(one[one["model"].isin(family)])
 
 
 def given(table: pd.DataFrame) -> pd.DataFrame:
@@ -147,20 +139,18 @@ def heat_maps_of(
     last_positions: int,
 ) -> Iterator[Shown]:
     """Layers × positions of one text, a figure a slice, for its last so many positions."""
-    from emogap.lens.figures import PAIR_POSITIONS, SINGLE_POSITIONS, heat_maps, measure_label, slices
-
     positions = sorted(table["position"].unique().tolist())
     for family in families(list(dict.fromkeys(table["model"])), bases):
         one = table[table["model"].isin(family)]
-        width = PAIR_POSITIONS if len(family) > 1 else SINGLE_POSITIONS
-        for first, last in slices(positions[-last_positions:], width):
+        width = figures.PAIR_POSITIONS if len(family) > 1 else figures.SINGLE_POSITIONS
+        for first, last in figures.slices(positions[-last_positions:], width):
             caption = (
-                f"“{text[:120]}”, positions {first} to {last}. Colour: {measure_label(measure)}. In a cell stands the "
-                "layer's first choice, below the token it follows, above the token that comes next."
+                f"“{text[:120]}”, positions {first} to {last}. Colour: {figures.measure_label(measure)}. In a cell stands "
+                "the layer's first choice, below the token it follows, above the token that comes next."
             )
             name = f"lens_{prompt_id}_{measure.replace(':', '-')}_{family[-1]}_{first:04d}"
             alt = "a heat map of layers against positions for each model"
-            yield Exhibit(name, "figure", caption, 86, alt=alt), heat_maps(one, measure, first, last)
+            yield Exhibit(name, "figure", caption, 86, alt=alt), figures.heat_maps(one, measure, first, last)
 
 
 def mean_by_layer(table: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,6 @@ from emogap.config import Config
 from emogap.emotions import check_label
 from emogap.errors import InputError, UsageError
 from emogap.lens.emotion_lens import shift_statements
-from emogap.lens.exhibits import emotion_depths, given, lens_exhibits
 from emogap.lens.reader import WORDS, TextReader
 from emogap.lm import hub
 from emogap.lm.corrections import continuation_rule
@@ -111,6 +110,8 @@ def lens(config: Config) -> Summary:
 
 
 def _exhibits(config: Config) -> Iterator[Shown]:
+    from emogap.lens.exhibits import emotion_depths, lens_exhibits  # with matplotlib, which most commands do without
+
     bases, openings = compared_with(config), opening_readings(config)
     depths = emotion_depths(openings, bases, config.lens.bootstrap, config.seed)
     return lens_exhibits(readings(config), openings, depths, sentences(config), bases, list(config.bases))
@@ -216,6 +217,8 @@ def lens_of_texts(
     ``names``: the first is the base, with which each of the others is compared. ``measure``: the colour of the heat
     maps. ``positions``: how many of a text's last positions are drawn. Raises what opening and reading raise.
     """
+    from emogap.lens.exhibits import emotion_depths, given, lens_exhibits
+
     _check_measure(measure, config.lens.words)
     models = {label: hub.resolve(model) for label, model in named_models(config, names).items()}
     settings = config.lens
