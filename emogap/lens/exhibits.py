@@ -145,8 +145,8 @@ def heat_maps_of(
         width = figures.PAIR_POSITIONS if len(family) > 1 else figures.SINGLE_POSITIONS
         for first, last in figures.slices(positions[-last_positions:], width):
             caption = (
-                f"“{text[:120]}”, positions {first} to {last}. Colour: {figures.measure_label(measure)}. In a cell stands "
-                "the layer's first choice, below the token it follows, above the token that comes next."
+                f"“{text[:120]}”, positions {first} to {last}. Colour: {figures.measure_label(measure)}. In a cell "
+                "stands the layer's first choice, below the token it follows, above the token that comes next."
             )
             name = f"lens_{prompt_id}_{measure.replace(':', '-')}_{family[-1]}_{first:04d}"
             alt = "a heat map of layers against positions for each model"
