@@ -11,14 +11,7 @@ import pandas as pd
 from emogap.config import Config
 from emogap.emotions import LABELS
 from emogap.errors import EmogapError
-from emogap.lens.figures import (
-    CELL_MEASURES,
-    PAIR_POSITIONS,
-    SINGLE_POSITIONS,
-    heat_maps,
-    measure_label,
-    slices,
-)
+from emogap.lens import figures
 from emogap.lens.logit_lens import LogitLens
 from emogap.lens.reader import TextReader
 from emogap.lens.stage import lens_models, load_sentences
@@ -60,9 +53,9 @@ def build(models: Sequence[str], sentences: Mapping[str, str], read: Read, words
     base = widgets.Dropdown(options=list(models), description="base")
     other = widgets.Dropdown(options=[_ALONE, *models], value=models[1] if len(models) > 1 else _ALONE,
                              description="beside it")  # fmt: skip
-    named = [*CELL_MEASURES, *(f"emotion:{label}" for label in LABELS), *(f"word:{word}" for word in words)]
+    named = [*figures.CELL_MEASURES, *(f"emotion:{label}" for label in LABELS), *(f"word:{word}" for word in words)]
     measure = widgets.Dropdown(
-        options=[(measure_label(name), name) for name in named], description="colour", layout=wide
+        options=[(figures.measure_label(name), name) for name in named], description="colour", layout=wide
     )
     part = widgets.Dropdown(options=[], description="positions", layout=wide)
     button = widgets.Button(description="Read", button_style="primary")
@@ -82,7 +75,7 @@ def build(models: Sequence[str], sentences: Mapping[str, str], read: Read, words
                 state.value = f"{escape(name)} is being read …"
                 tables.append(read(name, text.value))
             shown.clear()  # until the new slices stand there, nothing is drawn
-            part.options = _parts(tables[0], PAIR_POSITIONS if len(pair) > 1 else SINGLE_POSITIONS)
+            part.options = _parts(tables[0], figures.PAIR_POSITIONS if len(pair) > 1 else figures.SINGLE_POSITIONS)
             part.index = 0
             shown["table"] = pd.concat(tables, ignore_index=True)
             draw()
@@ -108,13 +101,13 @@ def build(models: Sequence[str], sentences: Mapping[str, str], read: Read, words
 def _parts(table: pd.DataFrame, width: int) -> list[tuple[str, tuple[int, int]]]:
     """The slices, each called by its positions and how it begins."""
     texts = table.drop_duplicates("position").set_index("position")["input"].to_dict()
-    ends = slices(list(texts), width)
+    ends = figures.slices(list(texts), width)
     begins = ["".join(texts[place] for place in range(first, last + 1))[:40] for first, last in ends]
     return [(f"{first}-{last} {text}", (first, last)) for (first, last), text in zip(ends, begins, strict=True)]
 
 
 def _png(table: pd.DataFrame, measure: str, first: int, last: int) -> bytes:
-    figure = heat_maps(table, measure, first, last)
+    figure = figures.heat_maps(table, measure, first, last)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=120, bbox_inches="tight")
     plt.close(figure)

@@ -35,25 +35,7 @@ from emogap.store.artefacts import RULE, Draft, Recipe
 from emogap.store.exhibits import Shown, drawing
 from emogap.store.pieces import Piece, Summary, run, take_over
 from emogap.stories.writing import close_kept_engine
-from emogap.train import checkpoints
-from emogap.train.checks import (
-    SETTING_OF,
-    callback_name,
-    check_callbacks,
-    check_settings,
-    check_tracker,
-    is_main,
-    process_count,
-    shared_batches,
-)
-from emogap.train.model_folder import (
-    inherited,
-    read_record,
-    rehearse_writing,
-    with_adapters,
-    write_model,
-    write_untrained,
-)
+from emogap.train import checkpoints, checks, model_folder
 from emogap.train.rows import IGNORED, padding_share, token_table
 from emogap.train.strategies import Run, nothing_to_train, require_data, settings_of, trainable
 
@@ -94,18 +76,18 @@ def train_stage(stage: Task, config: Config, watch: Watch | None = None, callbac
     """
     settings = settings_of(config, stage)
     check_device(settings.device, f"{stage}.device")
-    check_callbacks(stage, callbacks, max(settings.processes, process_count()))
+    checks.check_callbacks(stage, callbacks, max(settings.processes, checks.process_count()))
     models = trainable(config, stage)
     if models and settings.processes > 1 and "WORLD_SIZE" not in os.environ:
-        check_settings(stage, settings, settings.processes)
+        checks.check_settings(stage, settings, settings.processes)
         _take_over(config, stage)
         _launch(settings.processes, stage, config)
-    if is_main():
+    if checks.is_main():
         for line in nothing_to_train(config, stage):
             print(line)
     pieces = model_pieces(stage, config, watch, callbacks)
-    summary = run(stage, (piece for piece in pieces if is_main() or not piece.is_drawing))
-    if is_main():
+    summary = run(stage, (piece for piece in pieces if checks.is_main() or not piece.is_drawing))
+    if checks.is_main():
         for model in models:  # left by a kill between publishing and clearing up
             shutil.rmtree(checkpoints.folder(config.home.model(model.name)), ignore_errors=True)
     return summary
@@ -212,7 +194,7 @@ def _make_untrained(config: Config, run: Run, draft: Draft | None) -> None:
     texts = documents.loc[documents["split"] == "train", "text"].tolist()
     size, vocabulary = SIZES[run.strategy.parent.removeprefix(NEW)], config.clm.vocabulary
     with without_bars():
-        draft.notes["parameters"] = write_untrained(draft.path, size, texts, vocabulary, run.seed)
+        draft.notes["parameters"] = model_folder.write_untrained(draft.path, size, texts, vocabulary, run.seed)
 
 
 def _settings(config: Config, task: Task) -> dict[str, Any]:
@@ -254,7 +236,7 @@ class Model(Piece):
         """The draft; None in processes other than the first, which alone writes it. All leave it together."""
         import torch
 
-        if is_main():
+        if checks.is_main():
             with super().making() as draft:
                 yield draft
         else:
@@ -280,23 +262,23 @@ def _train(config: Config, run: Run, draft: Draft | None, watch: Watch | None, c
 
     how = _setup(config, run)
     settings = settings_of(config, run.strategy.task)
-    check_settings(run.strategy.task, settings, process_count())
-    check_tracker(run.strategy.task, settings.report_to)
+    checks.check_settings(run.strategy.task, settings, checks.process_count())
+    checks.check_tracker(run.strategy.task, settings.report_to)
     module_of(run.strategy.task).trainer_arguments(how)
     parent = study_model(config, run.parent)
     inherits = _announce(run, parent)
     below = low_rank_of(parent.path) if settings.lora.keeps_adapter else None
     model, tokenizer = load_causal(parent.path)
     prepared: Prepared = module_of(run.strategy.task).prepare(config, run, tokenizer)
-    if is_main() and prepared.said:
+    if checks.is_main() and prepared.said:
         print(prepared.said)
     set_seed(run.seed)
-    model = with_adapters(model, settings.lora)
+    model = model_folder.with_adapters(model, settings.lora)
     parameters = {"parameters": model.num_parameters(), "trainable": model.num_parameters(only_trainable=True)}
     marks = _reached(config, run, prepared)
     if draft:
         checkpoints.check_disk(how.checkpoints, run.name, *parameters.values(), len(marks))
-        rehearse_writing(how.checkpoints, model, parent.path, settings.lora, below)
+        model_folder.rehearse_writing(how.checkpoints, model, parent.path, settings.lora, below)
     show = (lambda history: watch(run.name, history)) if watch else None
     make_trainer = partial(prepared.make_trainer, **prepared.rows)
     plan = Plan(**vars(how), model=model, tokenizer=tokenizer, make_trainer=make_trainer, watch=show)
@@ -319,12 +301,12 @@ def _train(config: Config, run: Run, draft: Draft | None, watch: Watch | None, c
     }
     if marks:
         record["checkpoints"] = checkpoints.kept(how.checkpoints)
-    write_model(draft.path, model, parent.path, settings.lora, below, record)
+    model_folder.write_model(draft.path, model, parent.path, settings.lora, below, record)
     checkpoints.keep_with(draft.path, how.checkpoints)
     draft.counts |= {"models": 1, "steps": outcome.steps}
     draft.notes |= {"device": outcome.device, "dtype": outcome.dtype, "perplexity": record["perplexity_after"]}
     if callbacks:
-        draft.notes["callbacks"] = [callback_name(one) for one in callbacks]
+        draft.notes["callbacks"] = [checks.callback_name(one) for one in callbacks]
 
 
 def _reached(config: Config, run: Run, prepared: Prepared) -> list[int]:
@@ -337,7 +319,7 @@ def _reached(config: Config, run: Run, prepared: Prepared) -> list[int]:
         epochs = settings.max_steps * settings.batch_size * settings.accumulation / len(prepared.rows["train"])
     # A step may be drawn from rows that have more words than others have.
     marks = [mark for mark in settings.marks if mark <= max(1, math.ceil(epochs)) * words]
-    if not marks and is_main():
+    if not marks and checks.is_main():
         print(f"{run.name}: no checkpoint by words: {words:,} an epoch, and the first is after {settings.marks[0]:,}")
     return marks
 
@@ -351,9 +333,9 @@ def _setup(config: Config, run: Run) -> "Setup":
 
 def _announce(run: Run, parent: LocalModel) -> str:
     """Say what the model starts from; what its parent was trained on, empty for a base."""
-    record = read_record(parent.path)
-    inherits = inherited(record) if record else ""
-    if is_main():
+    record = model_folder.read_record(parent.path)
+    inherits = model_folder.inherited(record) if record else ""
+    if checks.is_main():
         print(f"{run.name} starts from {inherits or parent.identity}")
     return inherits
 
@@ -376,12 +358,12 @@ def training_arguments(config: Config, run: Run, everything: bool = False) -> pd
         name, value = argument.name, getattr(arguments, argument.name)
         if name in how.settings.trainer:
             source = f"{task}.trainer"
-        elif name in SETTING_OF:
-            source = f"{task}.{SETTING_OF[name]}"
+        elif name in checks.SETTING_OF:
+            source = f"{task}.{checks.SETTING_OF[name]}"
         else:
             source = "the study" if value != getattr(plain, name) else "default of the library"
         if everything or source != "default of the library":
-            published = said.get(f"{task}.{SETTING_OF.get(name)}", "")
+            published = said.get(f"{task}.{checks.SETTING_OF.get(name)}", "")
             if name in ("bf16", "fp16") and published:
                 published = toml(toml(name) == published)
             rows.append((name, _as_toml(value), published, source))
@@ -416,7 +398,7 @@ def training_size(config: Config, run: Run) -> pd.DataFrame:
     lengths = module_of(task).packed_lengths(settings, train) if packs else [len(row["input_ids"]) for row in train]
     labels = [label for row in train for label in row["labels"]]
     processes = max(how.processes, settings.processes)
-    batch_size, accumulation = shared_batches(task, settings, processes)
+    batch_size, accumulation = checks.shared_batches(task, settings, processes)
     whole = math.floor if settings.trainer.get("dataloader_drop_last") else math.ceil
     an_epoch = max(1, math.ceil(whole(len(lengths) / (batch_size * processes)) / accumulation))
     steps = settings.max_steps if settings.max_steps > 0 else math.ceil(settings.epochs * an_epoch)
