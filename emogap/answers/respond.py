@@ -7,6 +7,7 @@ instruction.
 
 import re
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -190,18 +191,15 @@ def _answer_rows(
     config: Config, condition: Condition, model: StudyModel, rows: list[dict[str, Any]], journal: Rows
 ) -> str:
     """Answer the rows that the journal does not hold yet, batch by batch; the identity of the model that did."""
-    engine = open_model(config, model)
-    try:
-        with progress(f"{model.key} answers{condition.suffix.replace('_', ', ')}", len(rows), "answers") as bar:
-            bar.advance(len(journal.rows))
-            step = CALL_BATCHES * config.respond.batch_size
-            for start in range(len(journal.rows), len(rows), step):
-                batch = rows[start : start + step]
-                journal.append(answer(config, engine, batch, condition.sampling))
-                bar.advance(len(batch))
+    title = f"{model.key} answers{condition.suffix.replace('_', ', ')}"
+    with closing(open_model(config, model)) as engine, progress(title, len(rows), "answers") as bar:
+        bar.advance(len(journal.rows))
+        step = CALL_BATCHES * config.respond.batch_size
+        for start in range(len(journal.rows), len(rows), step):
+            batch = rows[start : start + step]
+            journal.append(answer(config, engine, batch, condition.sampling))
+            bar.advance(len(batch))
         return engine.identity
-    finally:
-        engine.close()
 
 
 def open_model(config: Config, model: StudyModel) -> Engine:

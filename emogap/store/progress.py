@@ -3,8 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -43,14 +42,9 @@ class Progress:
         os.replace(temporary, self._file)
 
 
-@contextmanager
-def progress(label: str, total: int, unit: str) -> Iterator[Progress]:
+def progress(label: str, total: int, unit: str) -> AbstractContextManager[Progress]:
     """A bar that is closed at the end of the block."""
-    bar = Progress(label, total, unit)
-    try:
-        yield bar
-    finally:
-        bar.close()
+    return closing(Progress(label, total, unit))
 
 
 def clock(seconds: float) -> str:
