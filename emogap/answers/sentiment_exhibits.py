@@ -141,10 +141,6 @@ def _figure(config: Config, name: str, figure: "Figure", model: str = "", **valu
     return Exhibit(name, "figure", caption, order, alt=alt), figure
 
 
-def _bases(config: Config) -> dict[str, str]:
-    return {model.name: model.base for model in study_models(config)}
-
-
 def _agreement(config: Config, everyone: pd.DataFrame) -> Iterator[Shown]:
     table = agreement_table(with_lexicon(config, everyone), config.sentiment.grouping)
     yield _table(config, "classifier_agreement", table)
@@ -226,7 +222,8 @@ def _language(config: Config, everyone: pd.DataFrame) -> Iterator[Shown]:
     language = sentiment.language_table(scores)
     positive = sentiment.sentiment_table(answers, "all", config.sentiment.grouping)
     yield _table(config, "language", language)
-    yield _figure(config, "language", language_and_sentiment(positive, language, _bases(config)))
+    bases = {model.name: model.base for model in study_models(config)}
+    yield _figure(config, "language", language_and_sentiment(positive, language, bases))
 
 
 def _language_files(config: Config) -> dict[str, Path]:

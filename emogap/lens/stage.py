@@ -1,6 +1,6 @@
 """Inside the models: the logit lens of a base model beside that of what was trained from it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from emogap.lm.corrections import continuation_rule
 from emogap.lm.hub import study_model
 from emogap.paths import from_root
 from emogap.records import LENS, read_rows, write_rows
-from emogap.store.artefacts import Artefact, Draft, Recipe
+from emogap.store.artefacts import Draft, Recipe
 from emogap.store.exhibits import Shown, drawing, show
 from emogap.store.pieces import Piece, Summary, run
 from emogap.text.forms import Label, Text, check
@@ -172,16 +172,17 @@ def _make(config: Config, model: StudyModel, draft: Draft) -> None:
 
 def readings(config: Config) -> pd.DataFrame:
     """All readings of the sentences in the home, one table. Raises ``MissingInput``."""
-    return _tables(config, [_sentences_piece(config, model) for model in lens_models(config)])
+    return _tables(config, _sentences_piece)
 
 
 def opening_readings(config: Config) -> pd.DataFrame:
     """All readings of the openings in the home, one table. Raises ``MissingInput``."""
-    return _tables(config, [_openings_piece(config, model) for model in lens_models(config)])
+    return _tables(config, _openings_piece)
 
 
-def _tables(config: Config, artefacts: Sequence[Artefact]) -> pd.DataFrame:
-    return pd.concat([read_rows(config.home.require(a.path), LENS) for a in artefacts], ignore_index=True)
+def _tables(config: Config, piece_of: Callable[[Config, StudyModel], Piece]) -> pd.DataFrame:
+    paths = [config.home.require(piece_of(config, model).path) for model in lens_models(config)]
+    return pd.concat([read_rows(path, LENS) for path in paths], ignore_index=True)
 
 
 # --- any texts and any models: what ``emogap lens --model … --text …`` does -------------------------------------------

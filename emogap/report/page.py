@@ -18,7 +18,7 @@ from emogap.config import Config, load_config
 from emogap.fetch.registry import DATA_SETS
 from emogap.home_settings import parent_of
 from emogap.paths import Home, from_root
-from emogap.published import PublishedTable, published
+from emogap.published import published
 from emogap.report import comparison, texts
 from emogap.report.answer import answer
 from emogap.report.comparison import Difference
@@ -53,14 +53,6 @@ KINDS = ("data", "size", "method")
 
 
 @dataclass(frozen=True)
-class PublishedCells:
-    """A published table ready for the page."""
-
-    table: PublishedTable
-    cells: Cells
-
-
-@dataclass(frozen=True)
 class Filled:
     """A place of the study with what this run has for it."""
 
@@ -69,7 +61,8 @@ class Filled:
     """``fresh``, ``stale``, ``incomplete`` or ``missing``; what has not run is shown as missing, never as zeros."""
     why: str
     entries: list[Entry]
-    published: list[PublishedCells]
+    published: list[dict[str, Any]]
+    """Of each published table itself (``table``) and its ``cells``."""
     comparison: Cells | None
     differs: dict[str, list[str]] = field(default_factory=dict)
     """Kind of difference to the published set-up (data, size, method) → names of settings."""
@@ -149,7 +142,7 @@ def _page(config: Config, states: list[StageState], entries: list[Entry]) -> str
         empty=[(state.stage.name, line) for state in states for line in state.empty],
         commits=sorted({(m["git_commit"] or "outside git")[:12] for m in manifests}),
         packages=package_versions(),
-        cost=PublishedCells(published("cost"), to_cells(published("cost").frame())),
+        cost=_published("cost"),
     )
 
 
@@ -169,7 +162,7 @@ def _places(
                 _place_state(state, own),
                 "; ".join(state.reasons),
                 own,
-                [PublishedCells(published(key), to_cells(published(key).frame())) for key in place.published],
+                [_published(key) for key in place.published],
                 None if compared is None else to_cells(compared, comparison.view(place)),
                 _differs(place, differences),
                 cards.get(place.anchor),
@@ -177,6 +170,11 @@ def _places(
             )
         )
     return filled
+
+
+def _published(key: str) -> dict[str, Any]:
+    table = published(key)
+    return {"table": table, "cells": to_cells(table.frame())}
 
 
 def _differs(place: Place, differences: list[Difference]) -> dict[str, list[str]]:

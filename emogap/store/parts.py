@@ -48,10 +48,6 @@ class Rows:
             self._write(rows, "a")
         self.rows.extend(rows)
 
-    def discard(self) -> None:
-        """To be called once what the rows are for is published."""
-        self.path.unlink()
-
     @contextmanager
     def _held(self) -> Iterator[None]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
