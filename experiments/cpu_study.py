@@ -4,7 +4,7 @@
 them into ``runs/cpu-study/texts/``, and takes one model after another from its training to its measured rows, which
 are small files under ``results/cpu-study/models/``: numbers, and no text. A model whose rows are there, made from the
 same data and settings, is not trained again, so that a fresh clone goes on where the files end. ``--models N`` stops
-after so many. Behind each model the tables of all that are there are written beside ``models/``; ``--tables`` does
+after so many, ``--seed N`` takes those of one seed. Behind each model the tables of all that are there are written beside ``models/``; ``--tables`` does
 that alone.
 """
 
@@ -76,6 +76,9 @@ class One:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", type=int, default=0, metavar="N", help="stop after so many models (0: all)")
+    parser.add_argument(
+        "--seed", type=int, choices=SEEDS, help="only models of this training seed: processes share them"
+    )
     parser.add_argument("--tables", action="store_true", help="write the tables of what is measured, and stop")
     arguments = parser.parse_args()
     if "EMOGAP_TEST_DATA" not in os.environ:
@@ -83,7 +86,9 @@ def main() -> int:
     data = Path(os.environ["EMOGAP_TEST_DATA"])
     prepare_texts(data)
     write_tables()
-    missing = [one for one in models(data) if not arguments.tables and not is_measured(one)]
+    missing = [] if arguments.tables else [one for one in models(data) if not is_measured(one)]
+    if arguments.seed is not None:
+        missing = [one for one in missing if one.seed == arguments.seed]
     for one in missing[: arguments.models or None]:
         measure(one)
         write_tables()
