@@ -87,7 +87,7 @@ def asked_found_heatmap(table: pd.DataFrame, model: str) -> Figure:
     figure.colorbar(image, ax=axis, label="answers to these prompts, %", shrink=0.8)
     hits = own.loc[own["asked"] == own["found"], "count"].sum()
     total = own["count"].sum()
-    axis.set_title(f"{model}: {hits} of {total} answers carry the emotion asked for")
+    axis.set_title(f"{model}: emotion asked for ranked first in {hits} of {total} answers")
     return figure
 
 

@@ -227,7 +227,7 @@ def texts(table: "pd.DataFrame") -> "Styler":
         table[name] = [", ".join(map(str, cell)) if is_list_like(cell) else cell for cell in table[name]]
     lines = [name for name in words if len(table) and are_numbers(table[name].astype(str))]
     counts = [name for name in table if is_float_dtype(table[name]) and (table[name].dropna() % 1 == 0).all()]
-    wrapped = {"white-space": "pre-wrap", "max-width": "44em"}
+    wrapped = {"white-space": "pre-wrap", "overflow-wrap": "break-word", "max-width": "44em"}
     shown = table.style if len(table) else table.style.set_caption("no rows")
     return (
         shown.hide(axis="index")
