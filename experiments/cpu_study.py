@@ -4,8 +4,8 @@
 them into ``runs/cpu-study/texts/``, and takes one model after another from its training to its measured rows, which
 are small files under ``results/cpu-study/models/``: numbers, and no text. A model whose rows are there, made from the
 same data and settings, is not trained again, so that a fresh clone goes on where the files end. ``--models N`` stops
-after so many, ``--seed N`` takes those of one seed. Behind each model the tables of all that are there are written
-beside ``models/``; ``--tables`` does that alone.
+after so many; models named (``smollm2-135m-instr.s1``) are taken alone. Behind each model the tables of all that are
+there are written beside ``models/``; ``--tables`` does that alone.
 """
 
 import argparse
@@ -88,8 +88,9 @@ def main() -> int:
     prepare_texts(data)
     write_tables()
     missing = [] if arguments.tables else [one for one in models(data) if not is_measured(one)]
-    if arguments.seed is not None:
-        missing = [one for one in missing if one.seed == arguments.seed]
+    if arguments.only:
+        by_name = {one.folder.name: one for one in missing}
+        missing = [by_name[name] for name in arguments.only if name in by_name]
     for one in missing[: arguments.models or None]:
         measure(one)
         write_tables()
