@@ -77,9 +77,7 @@ class One:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", type=int, default=0, metavar="N", help="stop after so many models (0: all)")
-    parser.add_argument(
-        "--seed", type=int, choices=SEEDS, help="only models of this training seed: processes share them"
-    )
+    parser.add_argument("only", nargs="*", metavar="MODEL", help="these alone, in this order: processes share the work")
     parser.add_argument("--tables", action="store_true", help="write the tables of what is measured, and stop")
     arguments = parser.parse_args()
     if "EMOGAP_TEST_DATA" not in os.environ:
