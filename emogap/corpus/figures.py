@@ -13,7 +13,7 @@ from matplotlib.ticker import EngFormatter
 from emogap.corpus.composition import VALIDATION
 from emogap.corpus.log import composition_rows
 from emogap.store.exhibits import Exhibit, Shown
-from emogap.store.style import EMOTION_ORDER, nothing_figure, use_style
+from emogap.store.style import EMOTION_ORDER, TYPE, nothing_figure, use_style
 
 _TRAIN, _HELD_OUT = "#0072b2", "#56b4e9"
 
@@ -99,6 +99,6 @@ def _bars(axis: Axes, rows: pd.DataFrame) -> None:
     axis.barh(rows["value"], train, color=_TRAIN, label="training")
     axis.barh(rows["value"], rows["validation_words"], left=train, color=_HELD_OUT, hatch="////", label="held out")
     for value, words in zip(rows["value"], rows["words"], strict=True):
-        axis.annotate(f" {words:,}", (words, value), va="center", fontsize="small")
+        axis.annotate(f" {words:,}", (words, value), va="center", fontsize=TYPE)
     axis.margins(x=0.25, y=0.03)
     axis.grid(axis="y", visible=False)

@@ -288,6 +288,7 @@ def _line_with_band(ax: Axes, values: pd.DataFrame, colour: str, label: str, are
     lines = (values.mean(), *mean_interval(values.to_numpy().T[:, :, None]))
     mean, low, high = (np.exp(line) for line in lines) if are_logarithms else lines
     ax.plot(values.columns, mean, color=colour, label=label)
+    low = np.maximum(low, _FLOOR)  # a band down to 0 has no place on a logarithmic axis
     ax.fill_between(values.columns, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
@@ -313,7 +314,8 @@ def emotion_curves(curves: pd.DataFrame, depths: pd.DataFrame, models: Sequence[
             line = curves[(curves["model"] == model) & (curves["quantity"] == quantity)]
             at = depths[(depths["model"] == model) & (depths["quantity"] == quantity)].iloc[0]
             ax.plot(line["layer"], line["mean"], color=colours[model], label=model)
-            ax.fill_between(line["layer"], line["low"], line["high"], color=colours[model], alpha=0.2, linewidth=0)
+            low = line["low"].clip(lower=_FLOOR)
+            ax.fill_between(line["layer"], low, line["high"], color=colours[model], alpha=0.2, linewidth=0)
             ax.plot(at["half_depth"], at["final_mass"] / 2, marker="o", markersize=5, color=colours[model])
         ax.set_title(f"{quantity} ({so_many_texts(int(line['texts'].iloc[0]))})")
         ax.set_xlabel("layer (0: embedding)")

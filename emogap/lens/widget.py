@@ -41,7 +41,7 @@ class LiveLens:
 def lens_widget(config: Config) -> widgets.VBox:
     """The widget with the study's models and sentences. A model is loaded when it is first read through."""
     live = LiveLens(config)
-    sentences = {text[:60]: text for text in load_sentences(config.lens.sentences)}
+    sentences = {text: text for text in load_sentences(config.lens.sentences)}
     return build(live.names, sentences, live.read, config.lens.words)
 
 

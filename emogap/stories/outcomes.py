@@ -134,7 +134,7 @@ def emotions_figure(table: pd.DataFrame) -> "Figure":
     """A point with its interval a method, from ``emotions_found``."""
     import matplotlib.pyplot as plt
 
-    from emogap.store.style import METHOD_COLOURS, nothing_figure, use_style
+    from emogap.store.style import METHOD_COLOURS, PERCENT, nothing_figure, use_style
 
     if table.empty:
         return nothing_figure("No emotion was measured: no story was kept.")
@@ -147,7 +147,7 @@ def emotions_figure(table: pd.DataFrame) -> "Figure":
     names = [f"{method}, asked for {asked} (n = {n})" for method, asked, n in table.iloc[:, :3].to_numpy()]
     axes.set_yticks(range(len(table)), names)
     axes.set_ylim(len(table) - 0.5, -0.5)
-    axes.set_xlim(0, 100)
+    axes.set_xlim(PERCENT)
     axes.set_xlabel(f"stories in which the line's emotion is found (score {FOUND_AT:g} or more), %")
     axes.grid(axis="y", visible=False)
     axes.set_title("Emotion in the stories, by what was asked for")
@@ -300,7 +300,7 @@ def outcome_shares(table: pd.DataFrame, by: str, what: str) -> "Figure":
     import matplotlib.pyplot as plt
     import seaborn as sns
 
-    from emogap.store.style import nothing_figure, use_style
+    from emogap.store.style import TYPE, ink_on, nothing_figure, use_style
 
     if table.empty:
         return nothing_figure(f"There are no {what} yet.")
@@ -317,7 +317,7 @@ def outcome_shares(table: pd.DataFrame, by: str, what: str) -> "Figure":
         values = list(shares[outcome] * 100)
         bars = axes.barh(names, values, left=left, color=colours[outcome], label=outcome.replace("_", " "))
         labels = [f"{value:.0f}" if value >= 100 * _SMALLEST_LABEL else "" for value in values]
-        axes.bar_label(bars, labels, label_type="center", fontsize=8)
+        axes.bar_label(bars, labels, label_type="center", fontsize=TYPE, color=ink_on(colours[outcome]))
         left = [start + value for start, value in zip(left, values, strict=True)]
     axes.invert_yaxis()
     axes.set_xlim(0, 100)

@@ -131,7 +131,7 @@ def _crossed(values: np.ndarray) -> _Crossed:
         of_error = (rest**2).sum(axis=(-2, -1)) / freedom / cells
     several = seeds > 1
     return _Crossed(
-        mean, prompts, seeds, samples.max(axis=(-2, -1)), samples.sum(axis=(-2, -1)), known.any(axis=-1), rows, of_rows,
+        mean, prompts, seeds, samples.max(axis=(-2, -1), initial=0), samples.sum(axis=(-2, -1)), known.any(axis=-1), rows, of_rows,
         np.where(several, of_seeds, 0), np.where(several, of_error, 0),
     )  # fmt: skip
 
@@ -384,6 +384,16 @@ def proportion(successes: float, trials: int) -> Estimate:
     """A share of independent cases with that interval; a single case has none."""
     low, high = wilson_interval(successes, trials) if trials > 1 else (np.nan, np.nan)
     return Estimate(successes / trials, low, high)
+
+
+def rank_correlation_interval(correlation: float, cases: int) -> tuple[float, float]:
+    """95 % interval of Spearman's correlation: Fisher's z with the variance of Bonett and Wright (2000). NaN for fewer
+    than four cases, and where all are in order or against it: their z is no number."""
+    if cases < 4 or abs(correlation) >= 1:
+        return np.nan, np.nan
+    half = Z * np.sqrt((1 + correlation**2 / 2) / (cases - 3))
+    low, high = np.tanh(np.arctanh(correlation) + half * np.array([-1, 1]))
+    return float(low), float(high)
 
 
 def paired_p(after: np.ndarray, before: np.ndarray) -> float:
