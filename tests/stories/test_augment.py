@@ -14,7 +14,7 @@ from emogap.errors import InputError, MissingInput, UsageError
 from emogap.lm.engines.engine import Reply
 from emogap.store.exhibits import exhibits
 from emogap.stories import augment as stories
-from emogap.stories.outcomes import emotion_said, for_reading, outcome_shares, story_examples, story_outcomes
+from emogap.stories.outcomes import emotion_said, for_reading, outcome_shares, story_outcomes
 
 
 @pytest.fixture
@@ -288,26 +288,19 @@ def test_shares_per_method_and_reason_are_saved_and_drawn(make_config, engine, c
     stories.augment(config)
     assert "m1: kept 3 (75%), too_short 1 (25%)" in capsys.readouterr().out
     shown = exhibits(config.home.root / "babylm_augment")
-    assert [(e.name, e.kind) for e in shown] == [
-        ("story_outcomes", "table"), ("story_outcomes", "figure"), ("story_examples", "table")
-    ]  # fmt: skip
+    assert [(e.name, e.kind) for e in shown] == [("story_outcomes", "table"), ("story_outcomes", "figure")]
     assert (
         "kept: m1 3 of 4, m2 4 of 4, m3 3 of 4. The emotion asked for is found (score 0.5 or more) in 10 of 10 kept"
         in (shown[0].caption)
     )
-    beside = pd.read_csv(config.home.stories / "tables" / "story_examples.csv")
-    assert list(beside.columns) == ["emotion", "line", "m1", "m2", "m3"] and len(beside) == 4
-    assert (beside == "(none was kept)").sum().sum() == 2  # lines that all methods keep come first
-    assert not (beside[:2] == "(none was kept)").any(axis=None)
 
 
 def test_a_damaged_chunk_is_named_where_outcomes_are_counted(config):
     chunk = config.home.chunk("m1", 0)
     chunk.parent.mkdir(parents=True)
     chunk.write_bytes(b"no table")
-    for read in (story_outcomes, story_examples):
-        with pytest.raises(InputError, match=r"chunk_00000.parquet cannot be read as Parquet .*; delete it and rerun"):
-            read(config.home)
+    with pytest.raises(InputError, match=r"chunk_00000.parquet cannot be read as Parquet .*; delete it and rerun"):
+        story_outcomes(config.home)
 
 
 @pytest.mark.parametrize(
