@@ -8,7 +8,7 @@ from emogap.config import Config, load_config
 from emogap.emotions import LABELS
 from emogap.errors import UsageError
 from emogap.paths import from_root
-from emogap.stories.augment import ask_texts, chunk_ends
+from emogap.stories.augment import Stories, chunk_ends
 
 BASE = "smollm2-135m"
 
@@ -156,4 +156,4 @@ def test_without_an_emotion_asked_for_a_template_is_refused_but_that_of_m0(make_
     file = tmp_path / "mine.txt"
     file.write_text("Tell of: {context}")
     with pytest.raises(UsageError, match=r"mine.txt: the placeholder \{emotion\} or \{emotions\} is missing"):
-        ask_texts(make_config(f"augment.templates.mine={file}", "augment.methods=['mine']"), "mine", 1)
+        Stories(make_config(f"augment.templates.mine={file}", "augment.methods=['mine']")).way("mine")

@@ -30,14 +30,14 @@ from emogap.corpus.composition import (
     take,
     word_budget,
 )
-from emogap.corpus.log import InputFile, composition, render
+from emogap.corpus.log import InputFile, composition, composition_exhibits, corpora_exhibits, render
 from emogap.corpus.wiki import layout_of, read_articles, said_articles, wiki_file
 from emogap.emotions import LABELS, NEUTRAL
 from emogap.errors import MissingInput, UsageError
 from emogap.paths import MAKERS, chunk_numbers, from_root
 from emogap.records import CORPUS, KEPT, PROCESSED, ROWS_AT_ONCE, STORIES, read_rows, stream_rows, to_arrow
 from emogap.store.artefacts import RULE, Draft, Recipe, content_hashes, portable, remembered, write_json, write_text
-from emogap.store.exhibits import Shown, drawing
+from emogap.store.exhibits import drawing
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
 from emogap.store.views import told_apart
@@ -63,18 +63,6 @@ def corpus(config: Config) -> Summary:
     return run("corpus", corpus_pieces(config))
 
 
-def _exhibits(path: Path, ending: str) -> "Iterator[Shown]":
-    from emogap.corpus.figures import composition_exhibits
-
-    return composition_exhibits(path, ending)
-
-
-def _side_by_side(paths: list[Path]) -> "Iterator[Shown]":
-    from emogap.corpus.figures import corpora_exhibits
-
-    return corpora_exhibits(paths)
-
-
 def corpus_pieces(config: Config) -> Iterator[Piece]:
     """The corpora, each when those before it are there, and what is seen of them.
 
@@ -86,11 +74,11 @@ def corpus_pieces(config: Config) -> Iterator[Piece]:
         ending = f"_{own.name}" if paths else ""
         paths.append(path)
         yield Piece(path, _recipe(config, own), make=partial(_make, config, own))
-        name, lead, shown = f"corpus{ending}", f"tables/composition{ending}", partial(_exhibits, path, ending)
-        yield drawing(path.parent, name, lead, {"corpus": path}, shown)
+        lead, draw = f"tables/composition{ending}", partial(composition_exhibits, path, ending)
+        yield drawing(path.parent, f"corpus{ending}", lead, {"corpus": path}, draw)
     if len(paths) > 1:
         inputs = {path.stem: path for path in paths}
-        yield drawing(path.parent, "corpora", "tables/corpora", inputs, partial(_side_by_side, paths))
+        yield drawing(path.parent, "corpora", "tables/corpora", inputs, partial(corpora_exhibits, paths))
 
 
 def _recipe(config: Config, own: Corpus) -> Recipe:

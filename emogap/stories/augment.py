@@ -245,14 +245,6 @@ def in_turn(lines: pd.DataFrame, run_seed: int) -> pd.DataFrame:
     return keyed.sort_values(["_round", "_emotion"]).drop(columns=["_shuffled", "_emotion", "_round"])
 
 
-def ask_texts(config: Config, method: str, count: int) -> list[str]:
-    """The prompts of a method for the first lines, as text: for looking at, without a model."""
-    stories = Stories(config)
-    way = stories.way(method)
-    asks = [stories.ask(line, way) for line in stories.first(count)]
-    return ["\n\n".join(message["content"] for message in ask.messages) for ask in asks]
-
-
 def story_ask(line: Line, method: str, template: Template, examples: Examples, run_seed: int) -> Ask:
     """What is asked about one line. What is drawn (genre, main character, examples) comes from the line's own seed.
 
@@ -276,7 +268,7 @@ def story_ask(line: Line, method: str, template: Template, examples: Examples, r
     prompt = template.text
     if template.placeholders & _EXAMPLES:
         two = drawn.sample(_enough(line.emotion, template, examples), 2)
-        worked = [_render(line.emotion, example) for example in two]
+        worked = [f"{line.emotion}: {example['context']}\nStory: {example['story']}" for example in two]
         values |= {"example_1": worked[0], "example_2": worked[1]}
         prompt = "\n".join([prompt, *worked])
     messages = template.messages(**values, genre=genre, character=character)
@@ -290,7 +282,3 @@ def _enough(emotion: str, template: Template, examples: Examples) -> list[dict[s
     if len(found) < 2:
         raise UsageError(f"{template.source} needs two examples of '{emotion}'; augment.examples has {len(found)}")
     return found
-
-
-def _render(emotion: str, example: Mapping[str, str]) -> str:
-    return f"{emotion}: {example['context']}\nStory: {example['story']}"

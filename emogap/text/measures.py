@@ -12,8 +12,7 @@ import pandas as pd
 
 from emogap.text.statistics import Estimate, by_prompt, mean, paired_interval, proportion
 from emogap.text.word_counts import STOP_WORDS
-from emogap.text.word_lists import is_rare
-from emogap.text.words import distinct_n, ngrams, plain, plain_words
+from emogap.text.words import distinct_n, is_rare, ngrams, plain, plain_words
 
 BLOCK_WORDS = 5000
 """Distinct-n falls as text grows, so it is measured on blocks of equally many words."""

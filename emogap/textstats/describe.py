@@ -19,8 +19,7 @@ from emogap.store.exhibits import read_table
 from emogap.store.progress import progress
 from emogap.text import measures
 from emogap.text.statistics import Estimate, Z, mean, proportion
-from emogap.text.word_lists import unsuitable_words
-from emogap.text.words import plain
+from emogap.text.words import plain, unsuitable_words
 from emogap.textstats.scan import Job, Scan, scan
 
 Tables = dict[str, pd.DataFrame]

@@ -14,8 +14,7 @@ import pandas as pd
 
 from emogap.errors import ModelError
 from emogap.store.progress import progress
-from emogap.text.nltk_words import sentence_splitter
-from emogap.text.word_counts import WordCount, count_words
+from emogap.text.word_counts import WordCount, count_words, sentence_splitter
 from emogap.text.words import plain
 
 _BATCH = 250

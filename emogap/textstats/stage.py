@@ -21,8 +21,7 @@ from emogap.store.exhibits import Shown, drawing, read_table, show
 from emogap.store.pieces import Piece, Summary, run
 from emogap.text.statistics import INTERVALS_RULE
 from emogap.text.word_counts import PRESETS, REWRITE_PRESETS, STORY_PRESETS
-from emogap.text.word_lists import common_release, unsuitable_release
-from emogap.text.words import spelling_rule
+from emogap.text.words import common_release, spelling_rule, unsuitable_release
 from emogap.textstats.describe import (
     describe,
     suitability,

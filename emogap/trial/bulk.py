@@ -15,7 +15,7 @@ from emogap.store.progress import clock
 from emogap.stories import augment, rewrite
 from emogap.stories.texts import Texts
 from emogap.text.reading import read_text
-from emogap.trial.trials import Trial, called, texts_of
+from emogap.trial.preview import Trial, called, texts_of
 
 
 def bulk_config(texts: Texts, name: str, template: Path, sampling: Sampling, count: int) -> Config:

@@ -23,7 +23,7 @@ from emogap.store.progress import progress
 from emogap.stories.judging import judging_recipe
 from emogap.stories.rows import tallied
 from emogap.stories.texts import Texts, Way
-from emogap.trial.trials import sampling_of, texts_of, try_out
+from emogap.trial.preview import sampling_of, texts_of, try_out
 
 MIN_LINES, MAX_LINES = 2, 5000
 """Over one line there is no interval; of more than 5,000 not all pairs are compared."""

@@ -5,9 +5,10 @@ is not there yet, once in a kernel; with ``writer.engine=server`` it is never lo
 """
 
 import difflib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import ipywidgets as widgets
 
@@ -16,12 +17,11 @@ from emogap.emotions import LABELS, NEUTRAL
 from emogap.errors import EmogapError, UsageError
 from emogap.records import KEPT
 from emogap.store.style import DIFFERENCE_COLOURS, VERDICT_COLOURS
-from emogap.stories.rows import SAME, Row, raw_beside
+from emogap.stories.rows import SAME, raw_beside
 from emogap.stories.texts import Source, Texts, Way
 from emogap.text.reading import read_text
 from emogap.trial.bulk import as_command, bulk_config, cost, run_bulk, save_template
-from emogap.trial.preview import described
-from emogap.trial.trials import Trial, chosen, sampling_of, texts_of, try_out
+from emogap.trial.preview import Trial, chosen, described, sampling_of, texts_of, try_out
 
 LINES_SHOWN = 200
 OF_THE_LINE = "of the line"
@@ -30,6 +30,7 @@ NONE = "none"
 _WIDE = widgets.Layout(width="98%")
 _LABEL_WHOLE = {"style": {"description_width": "initial"}, "layout": widgets.Layout(width="auto", max_width="16em")}
 _HALF = widgets.Layout(width="49%")
+_REPLIES = Path(__file__).with_name("replies.html.j2")
 
 
 def studio(config: Config, stage: str = "augment") -> widgets.VBox:
@@ -279,43 +280,14 @@ def _diff_line(line: str) -> str:
 
 def replies_html(sources: Sequence[Source], trials: Sequence[Trial], titles: Sequence[str]) -> str:
     """The replies of all ways side by side, a row a line; ``titles``: what stands over each way's column."""
-    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
-    rows = []
-    for place, source in enumerate(sources):
-        cells = "".join(_cell(source, trial.way.name, trial.rows[place], trial.fresh) for trial in trials)
-        line = f"<b>{escape(source.emotion)}</b><br>{escape(source.text)}"
-        rows.append(f'<tr><td style="{_TOP}">{line}</td>{cells}</tr>')
-    return (
-        '<table class="emogap-replies" style="width:98%;border-collapse:collapse;table-layout:fixed">'
-        f'<tr><th style="width:20%">line</th>{head}</tr>{"".join(rows)}</table>'
-    )
+    from jinja2 import Environment
 
+    def of_line(place: int, source: Source) -> Iterator[tuple[dict[str, Any], bool]]:
+        for trial in trials:
+            row = trial.rows[place]
+            shown = described(source, trial.way.name, row)
+            yield shown | {"raw": raw_beside(row.answer.reply, shown["text"])}, row.id in trial.fresh
 
-_TOP = (
-    "vertical-align:top;text-align:left;padding:.5em;border-top:1px solid #bbb;line-height:1.35;white-space:normal;"
-    "overflow-wrap:anywhere"
-)
-
-
-def _cell(source: Source, name: str, row: Row, written: Collection[str]) -> str:
-    shown = described(source, name, row)
-    colour = VERDICT_COLOURS[shown["verdict"] == KEPT]
-    text = _as_html(shown["text"]) or f"<i>{'nothing to keep' if row.answer.reply.strip() else 'an empty reply'}</i>"
-    raw = raw_beside(row.answer.reply, shown["text"])
-    raw = "" if raw == SAME else f"<details open><summary>the raw reply</summary>{_as_html(raw)}</details>"
-    alike = f", similarity {shown['similarity']:.2f}" if "similarity" in shown else ""
-    fresh = "" if row.id in written else ", was there"
-    facts = (
-        f"{source.emotion} {shown['score']:.2f} (found: {shown['found']}){alike}, {shown['words']} words, "
-        f"{shown['seconds']:.1f} s{fresh}"
-    )
-    notes = f"<br>{escape(shown['notes'])}" if shown["notes"] else ""
-    return (
-        f'<td style="{_TOP}">{text}{raw}<br><span style="color:{colour}"><b>{escape(shown["verdict"])}</b></span> '
-        f"<small>{escape(facts)}{notes}</small></td>"
-    )
-
-
-def _as_html(text: str) -> str:
-    """The text of a reply with its line breaks."""
-    return escape(text.strip()).replace("\n", "<br>")
+    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_REPLIES.read_text("utf-8"))
+    rows = [(source, list(of_line(place, source))) for place, source in enumerate(sources)]
+    return page.render(rows=rows, titles=titles, colours=VERDICT_COLOURS, kept=KEPT, same=SAME)

@@ -8,8 +8,9 @@ import shutil
 import pandas as pd
 import pytest
 
-from emogap.corpus import figures as corpus_figures
+from emogap.corpus import compile as compiling
 from emogap.corpus.compile import corpus, corpus_pieces
+from emogap.corpus.log import composition_figure
 from emogap.corpus.wiki import layout_of, read_articles
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.records import CORPUS, PROCESSED, STORIES, read_rows, write_rows
@@ -57,7 +58,7 @@ def fill(config, lines: int = 60, methods=("m1", "m2", "m3")) -> None:
 def undrawn(monkeypatch, request):
     """Figures take longer than all the rest; one test draws."""
     if request.node.name != "test_composition_is_shown":
-        monkeypatch.setattr(corpus_figures, "composition_exhibits", lambda *_: [])
+        monkeypatch.setattr(compiling, "composition_exhibits", lambda *_: [])
 
 
 @pytest.fixture
@@ -408,11 +409,11 @@ def test_the_figure_is_drawn_from_its_table_or_a_part_of_it():
         ("source", "b", 40, 0.4),
     ]
     table = pd.DataFrame(rows, columns=["dimension", "value", "words", "share"]).assign(validation_words=10)
-    figure = corpus_figures.composition(table)
+    figure = composition_figure(table)
     assert figure.get_suptitle() == "Words: 30 (30%) of factual text, 70 (70%) of stories"
-    part = corpus_figures.composition(table[table["dimension"] == "source"])
+    part = composition_figure(table[table["dimension"] == "source"])
     assert part.get_suptitle() == "Words" and len(part.axes) == 1
-    assert "no document" in corpus_figures.composition(table[:0]).texts[0].get_text()
+    assert "no document" in composition_figure(table[:0]).texts[0].get_text()
 
 
 # --- corpora of controls ---------------------------------------------------------------------------------------------

@@ -198,12 +198,19 @@ def test_a_changed_template_writes_beside_the_old_rows(make_config, engine, tmp_
     assert set(chunk(config)["prompt_sha"]).isdisjoint(set(pd.read_parquet(kept_aside[0])["prompt_sha"]))
 
 
+def prompts(config, method: str) -> list[str]:
+    """What a method asks about every line."""
+    kind = stories.Stories(config)
+    asks = [kind.ask(one, kind.way(method)) for one in kind.first(27)]
+    return ["\n\n".join(message["content"] for message in ask.messages) for ask in asks]
+
+
 def test_a_template_of_ones_own(make_config, engine, tmp_path):
     mine = tmp_path / "mine.txt"
     mine.write_text("{genre}, {character}: {emotions} / {context}")
     config = make_config(*SMALL, "augment.methods=['mine']", f"augment.templates.mine={mine}")
     save_lines(config, ["fear"] * 2)
-    assert stories.ask_texts(config, "mine", 1)[0].endswith(": fear, love / " + line(0, "fear")["text"])
+    assert prompts(config, "mine")[0].endswith(": fear, love / " + line(0, "fear")["text"])
     stories.augment(config)
     assert chunk(config, "mine")["genre"].isin(stories.GENRES).all()
 
@@ -264,7 +271,7 @@ def test_the_shipped_prompts_serve_every_emotion(make_config):
     config = make_config("augment.lines=0")
     save_lines(config, [label for label in LABELS if label != "neutral"])
     for method in ("m1", "m2", "m3"):
-        texts = stories.ask_texts(config, method, 27)
+        texts = prompts(config, method)
         assert len(set(texts)) == 27
         assert all("{" not in text for text in texts)
 

@@ -9,7 +9,7 @@ import pytest
 
 from emogap.commands.cli import main
 from emogap.errors import MissingInput
-from emogap.text import word_lists
+from emogap.text import words
 from emogap.text.measures import encode, rare_shares
 from emogap.textstats.describe import suitability
 from emogap.textstats.figures import suitability as drawn
@@ -87,11 +87,11 @@ def test_what_a_text_was_made_from_is_read_beside_it(tmp_path):
 
 def test_a_list_that_is_not_installed_is_named(monkeypatch):
     def missing(package: str) -> str:
-        raise word_lists.PackageNotFoundError(package)
+        raise words.PackageNotFoundError(package)
 
-    monkeypatch.setattr(word_lists, "version", missing)
+    monkeypatch.setattr(words, "version", missing)
     with pytest.raises(MissingInput, match="the package wordfreq is not installed; pip install -r requirements.txt"):
-        word_lists.common_release()
+        words.common_release()
 
 
 @pytest.mark.slow

@@ -20,8 +20,7 @@ from emogap.store import exhibits as store
 from emogap.store.exhibits import exhibits, read_table, shown_table
 from emogap.text import measures as text_measures
 from emogap.text import statistics
-from emogap.text.nltk_words import sentence_splitter, word_tokenizer
-from emogap.text.word_counts import PRESETS, STOP_WORDS, count_words
+from emogap.text.word_counts import PRESETS, STOP_WORDS, count_words, sentence_splitter, word_tokenizer
 from emogap.textstats import describe, figures
 from emogap.textstats import stage as textstats
 from emogap.textstats.scan import Capitals, Job, Scan, scan, scan_batch
