@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pandas as pd
@@ -13,20 +13,17 @@ from emogap.config import Augment, Config
 from emogap.controls import PLAIN
 from emogap.emotions import INDEX, LABELS, NEUTRAL, check_label
 from emogap.errors import UsageError
-from emogap.paths import chunk_numbers, from_root
+from emogap.paths import chunk_numbers
 from emogap.records import PROCESSED, STORIES, count_rows, read_rows, row_seed
 from emogap.store.artefacts import Recipe, fingerprint, sha256_text
 from emogap.store.pieces import Piece, Summary
 from emogap.stories import judging
 from emogap.stories.gates import STORY_GATES
-from emogap.stories.judging import Judging
 from emogap.stories.outcomes import story_drawing
 from emogap.stories.rows import Ask, StoryAsked
 from emogap.stories.texts import OWN, Source, Texts, Way, given_part
 from emogap.stories.writing_stage import WrittenPiece, run_writing, written_piece
-from emogap.text.templates import StoryExample, Template, load_examples
-
-Examples = Mapping[str, list[dict[str, str]]]
+from emogap.text.templates import Examples, StoryExample, Template
 
 _EXAMPLES = frozenset({"example_1", "example_2"})
 _EMOTIONS = frozenset({"emotion", "emotions"})
@@ -52,18 +49,7 @@ class Stories(Texts):
 
     stage, written, counted, ways, amount, row_type = "augment", "stories", "lines", "methods", "lines", STORIES
     placeholders = ("emotions", "emotion", "context", "genre", "character", "example_1", "example_2")
-
-    def __init__(self, config: Config):
-        super().__init__(config)
-        self.tried = config.home.tried_stories
-
-    @property
-    def judging(self) -> Judging:
-        return Judging(STORY_GATES, self.settings.gates, self.config.process.classifier)
-
-    @property
-    def examples_file(self) -> Path:
-        return from_root(self.settings.examples)
+    worked, gates = ("examples", StoryExample), STORY_GATES
 
     def made_from(self) -> tuple[dict[str, Path], dict[str, str]]:
         return {"babylm_filtered": self.config.home.filtered}, {}
@@ -104,17 +90,13 @@ class Stories(Texts):
         return template
 
     def ask(self, source: Line, way: Way) -> Ask:
-        return story_ask(source, way.name, way.template, self._examples, self.config.seed)
+        return story_ask(source, way.name, way.template, self.examples, self.config.seed)
 
     def check_examples(self) -> None:
         emotions = sorted({labels[0] for labels in chosen_lines(self.config)["emotions"]})
         for template in map(self.template, self.names):
             for emotion in emotions if template.placeholders & _EXAMPLES else ():
-                _enough(emotion, template, self._examples)
-
-    @cached_property
-    def _examples(self) -> Examples:
-        return load_examples(self.settings.examples, StoryExample)
+                _enough(emotion, template, self.examples)
 
 
 def augment(config: Config) -> Summary:

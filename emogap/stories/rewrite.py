@@ -19,15 +19,12 @@ from emogap.store.artefacts import Draft, Recipe, fingerprint, sha256_text
 from emogap.store.pieces import Piece, Summary
 from emogap.stories.first_cleaning import cleaning_rule
 from emogap.stories.gates import REWRITE_GATES
-from emogap.stories.judging import Judging
 from emogap.stories.outcomes import rewrite_drawing
 from emogap.stories.rows import Ask, RewriteAsked, Row
 from emogap.stories.texts import OWN, Source, Texts, Way, given_part
 from emogap.stories.writing_stage import WrittenPiece, run_writing, written_piece
 from emogap.text.alpaca import FIELDS, Cleaned, Record, clean, is_file, load_records, select
-from emogap.text.templates import SeedRewrite, Template, load_examples
-
-Seeds = Mapping[str, list[dict[str, str]]]
+from emogap.text.templates import Examples, SeedRewrite, Template
 
 
 @dataclass(frozen=True)
@@ -42,18 +39,7 @@ class Rewrites(Texts):
 
     stage, written, counted, ways, amount, row_type = "rewrite", "rewrites", "records", "versions", "count", REWRITES
     placeholders = ("emotion", "instruction", "input", "output", "emotion_example", "seed_1", "seed_2", "seed_3")
-
-    def __init__(self, config: Config):
-        super().__init__(config)
-        self.tried = config.home.tried_rewrites
-
-    @property
-    def judging(self) -> Judging:
-        return Judging(REWRITE_GATES, self.settings.gates, self.config.process.classifier, similar=True)
-
-    @property
-    def examples_file(self) -> Path:
-        return from_root(self.settings.seeds)
+    worked, gates, similar = ("seeds", SeedRewrite), REWRITE_GATES, True
 
     def made_from(self) -> tuple[dict[str, Path], dict[str, str]]:
         settings, (cleaning, _) = self.settings, self.cleaning
@@ -110,11 +96,7 @@ class Rewrites(Texts):
         return template
 
     def ask(self, source: Original, way: Way) -> Ask:
-        return rewrite_ask(source.record, source.emotion, way.name, way.template, self._seeds, self.config.seed)
-
-    @cached_property
-    def _seeds(self) -> Seeds:
-        return load_examples(self.settings.seeds, SeedRewrite)
+        return rewrite_ask(source.record, source.emotion, way.name, way.template, self.examples, self.config.seed)
 
     def beside(self, name: str, rows: Sequence[Row], draft: Draft) -> None:
         """The kept rows as plain Alpaca JSON, and the records that cleaning dropped."""
@@ -187,7 +169,7 @@ def wanted_emotions(count: int, emotions: Sequence[str], run_seed: int) -> list[
     return wanted[:count]
 
 
-def rewrite_ask(record: Record, emotion: str, version: str, template: Template, seeds: Seeds, run_seed: int) -> Ask:
+def rewrite_ask(record: Record, emotion: str, version: str, template: Template, seeds: Examples, run_seed: int) -> Ask:
     """What is asked about one record. What is drawn (the seed rewrites) comes from the record's own seed.
 
     Raises ``UsageError`` if the template wants more seed rewrites of the emotion than there are.
@@ -201,7 +183,7 @@ def rewrite_ask(record: Record, emotion: str, version: str, template: Template, 
     return Ask(f"{version}/{record.id}", record.id, tuple(messages), asked, prompt)
 
 
-def _worked(emotion: str, template: Template, seeds: Seeds, drawn: random.Random) -> dict[str, str]:
+def _worked(emotion: str, template: Template, seeds: Examples, drawn: random.Random) -> dict[str, str]:
     """Placeholder → seed rewrite of the wanted emotion, in a drawn order, for those that the template has."""
     wanted = sorted(template.placeholders & {"emotion_example", "seed_1", "seed_2", "seed_3"})
     of_emotion = seeds.get(emotion, [])

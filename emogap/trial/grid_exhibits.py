@@ -58,7 +58,8 @@ def _exhibits(stage: str, rows: pd.DataFrame, scores: Scores) -> Iterator[Shown]
     caption = f"Words of the replies, counted as the study did, {over} of the average."
     words = Exhibit("grid_words", "table", caption, order, published=_PUBLISHED[stage])
     yield words, word_statistics(rows, stage)
-    yield Exhibit("grid_one_line", "table", "One line in every cell.", order), _one_line(rows)
+    one_line = rows[rows["source_id"] == rows["source_id"].iloc[0]]
+    yield Exhibit("grid_one_line", "table", "One line in every cell.", order), _for_reading(one_line)
     caption = "The five replies of each cell that are least like each other."
     yield Exhibit("grid_to_read", "table", caption, order), _for_reading(most_different(rows, stage))
     yield from _figures(stage, scores.cells, lines)
@@ -85,10 +86,6 @@ def _on_the_map(cells: pd.DataFrame) -> list[str]:
     means = cells.groupby("measure", sort=False)["value"].mean()
     reasons = means[means.index.str.startswith(REASON)].nlargest(_MAP_REASONS).index
     return [name for name in means.index if not name.startswith(REASON) or name in reasons]
-
-
-def _one_line(rows: pd.DataFrame) -> pd.DataFrame:
-    return _for_reading(rows[rows["source_id"] == rows["source_id"].iloc[0]])
 
 
 def _for_reading(rows: pd.DataFrame) -> pd.DataFrame:
@@ -181,15 +178,11 @@ def heat_map(cells: pd.DataFrame, title: Callable[[str], str], text: Callable[[s
     )
     axes.set_yticks(np.arange(len(wide)) + 0.5, [f"{template}, {setting}" for template, setting in wide.index])
     axes.tick_params(axis="y", rotation=0)
-    _rule_between_templates(axes, [template for template, _ in wide.index])
+    for row in range(1, len(wide)):
+        if wide.index[row][0] != wide.index[row - 1][0]:  # a rule between templates
+            axes.axhline(row, color="white", linewidth=4)
     axes.set_title(f"{len(wide)} ways of asking, {_lines(cells)} each")
     return figure
-
-
-def _rule_between_templates(axes, templates: list[str]) -> None:
-    for row in range(1, len(templates)):
-        if templates[row] != templates[row - 1]:
-            axes.axhline(row, color="white", linewidth=4)
 
 
 def interval_panels(cells: pd.DataFrame, title: Callable[[str], str], scale: Callable[[str], float]) -> Figure:
@@ -210,17 +203,19 @@ def interval_panels(cells: pd.DataFrame, title: Callable[[str], str], scale: Cal
             of = of.loc[settings, ["value", "low", "high"]] * scale(measure)
             x = np.arange(len(settings)) + offsets[place]
             errors = [of["value"] - of["low"], of["high"] - of["value"]]
+            colour = METHOD_COLOURS.get(template, SPARE_COLOURS[place % len(SPARE_COLOURS)])
             axes.errorbar(x, of["value"], np.clip(errors, 0, None), fmt="o", markersize=4, capsize=2, label=template,
-                          color=_colour(template, place))  # fmt: skip
+                          color=colour)  # fmt: skip
         axes.set_title(title(measure), fontsize=9)
-        axes.set_xticks(range(len(settings)), [_short(setting) for setting in settings])
+        axes.set_xticks(range(len(settings)), ["\n".join(_parts(setting)[1]) for setting in settings])
         axes.set_xlim(-0.5, len(settings) - 0.5)
         axes.grid(axis="x", visible=False)
     for axes in panels.flat[len(measures) :]:
         axes.set_visible(False)
     handles, labels = panels.flat[0].get_legend_handles_labels()
+    across = ", ".join(_parts(settings[0])[0])
     figure.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(templates), frameon=False,
-                  title=f"{_lines(cells)} in every cell, 95 % intervals; across: {_across(settings)}")  # fmt: skip
+                  title=f"{_lines(cells)} in every cell, 95 % intervals; across: {across}")  # fmt: skip
     figure.tight_layout()
     return figure
 
@@ -229,15 +224,7 @@ def _lines(cells: pd.DataFrame) -> str:
     return f"{cells['lines'].max():,} lines"
 
 
-def _colour(template: str, place: int) -> str:
-    return METHOD_COLOURS.get(template, SPARE_COLOURS[place % len(SPARE_COLOURS)])
-
-
-def _across(settings: list[str]) -> str:
-    """The parameters that vary: ``temperature`` of ``temperature=0.3``."""
-    return ", ".join(part.split("=")[0] for part in settings[0].split(", "))
-
-
-def _short(setting: str) -> str:
-    """The values alone: ``0.3`` of ``temperature=0.3``."""
-    return "\n".join(part.split("=")[-1] for part in setting.split(", "))
+def _parts(setting: str) -> tuple[list[str], list[str]]:
+    """The parameters that vary, and their values: ``temperature`` and ``0.3`` of ``temperature=0.3``."""
+    parts = [part.split("=") for part in setting.split(", ")]
+    return [part[0] for part in parts], [part[-1] for part in parts]

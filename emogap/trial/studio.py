@@ -20,7 +20,7 @@ from emogap.store.style import DIFFERENCE_COLOURS, VERDICT_COLOURS
 from emogap.stories.rows import SAME, raw_beside
 from emogap.stories.texts import Source, Texts, Way
 from emogap.text.reading import read_text
-from emogap.trial.bulk import as_command, bulk_config, cost, run_bulk, save_template
+from emogap.trial.bulk import RUN, as_command, bulk_config, cost, save_template
 from emogap.trial.preview import Trial, chosen, described, sampling_of, texts_of, try_out
 
 LINES_SHOWN = 200
@@ -43,7 +43,8 @@ class Pane:
 
     def __init__(self, studio: "Studio", letter: str, name: str):
         self._studio, self._letter = studio, letter
-        self.chosen = widgets.Dropdown(options=studio.names(optional=letter == "B"), description=f"template {letter}")
+        offered = [*([NONE] if letter == "B" else []), *studio.paths]
+        self.chosen = widgets.Dropdown(options=offered, description=f"template {letter}")
         self.text = widgets.Textarea(layout=widgets.Layout(width="98%", height="20em"), continuous_update=False)
         self.text.add_class(f"emogap-template-{letter.lower()}")
         self.placeholders, self.diff, self.cost = widgets.HTML(), widgets.HTML(), widgets.HTML()
@@ -76,7 +77,7 @@ class Pane:
     @property
     def title(self) -> str:
         """Whose template it is, and whether it was edited."""
-        edited = self.text.value != read_text(self._file())
+        edited = self.text.value != self._on_disk()
         return f"{self._letter}: {self.chosen.value}{' (edited)' if edited else ''}"
 
     def way(self, sampling: Sampling) -> Way:
@@ -84,12 +85,15 @@ class Pane:
         return Way(self.chosen.value, self._studio.texts.parse(self.text.value, self.chosen.value), sampling)
 
     def _load(self) -> None:
-        self.text.value = read_text(self._file()) if self.wanted else ""
+        self.text.value = self._on_disk()
         self.text.disabled = not self.wanted
         self._describe()
 
     def _file(self) -> Path:
         return self._studio.paths[self.chosen.value]
+
+    def _on_disk(self) -> str:
+        return read_text(self._file()) if self.wanted else ""
 
     def _edited(self) -> None:
         self.cost.value = ""  # it was measured with another text
@@ -98,8 +102,7 @@ class Pane:
     def _describe(self) -> None:
         """Bring what is said about the text up to date."""
         self.placeholders.value = placeholders_html(self._studio.texts, self.text.value) if self.wanted else ""
-        on_disk = read_text(self._file()) if self.wanted else ""
-        self.diff.value = diff_html(on_disk, self.text.value) if self.wanted else ""
+        self.diff.value = diff_html(self._on_disk(), self.text.value) if self.wanted else ""
 
     def _save(self) -> None:
         known = list(self._studio.paths)
@@ -162,15 +165,12 @@ class Studio:
         count, what = getattr(self.texts.settings, self.texts.amount), f"{self.texts.counted} in bulk (0: all)"
         self.count = widgets.BoundedIntText(value=count, min=0, max=10**9, description=what, **_LABEL_WHOLE)
 
-    def names(self, optional: bool = False) -> list[str]:
-        return [*([NONE] if optional else []), *self.paths]
-
     def add(self, name: str, file: Path) -> None:
         """Offer a new template in both panes."""
         self.paths[name] = file
-        for pane, optional in zip(self.panes, (False, True), strict=True):
+        for pane in self.panes:
             value, text = pane.chosen.value, pane.text.value
-            pane.chosen.options = self.names(optional)
+            pane.chosen.options = [*pane.chosen.options, name]
             pane.chosen.value = value
             pane.text.value = text
 
@@ -228,7 +228,7 @@ class Studio:
         with self.log:
             print(as_command(self.texts, config))
             self.say(f"{name} is run in bulk …")
-            self.say(str(run_bulk(config, self.texts.stage)))
+            self.say(str(RUN[self.texts.stage](config)))
 
 
 class _StateBar:
@@ -269,13 +269,10 @@ def diff_html(on_disk: str, text: str) -> str:
     if text == on_disk:
         return "<small>as on disk</small>"
     lines = list(difflib.unified_diff(on_disk.splitlines(), text.splitlines(), n=2, lineterm=""))[2:]
-    body = "\n".join(_diff_line(line) for line in lines)
+    colours = [DIFFERENCE_COLOURS.get(line[:1], "inherit") for line in lines]
+    spans = (f'<span style="color:{c}">{escape(line)}</span>' for c, line in zip(colours, lines, strict=True))
+    body = "\n".join(spans)
     return f'<pre class="emogap-diff" style="white-space:pre-wrap;font-size:85%;line-height:1.3">{body}</pre>'
-
-
-def _diff_line(line: str) -> str:
-    colour = DIFFERENCE_COLOURS.get(line[:1])
-    return f'<span style="color:{colour}">{escape(line)}</span>' if colour else escape(line)
 
 
 def replies_html(sources: Sequence[Source], trials: Sequence[Trial], titles: Sequence[str]) -> str:
