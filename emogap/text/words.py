@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
@@ -87,13 +87,23 @@ def spelling_rule(tables: Iterable[Path], column: str, **where) -> dict[str, str
     ``where``: what ``pyarrow.parquet.read_table`` takes to leave rows out. A table that is not there has no text.
     Raises ``InputError`` for one that cannot be read.
     """
+    rule = {SPELLING: _SPELLING}
+    return rule_of_column(
+        rule, f"a text of {column} that is not plain", lambda text: plain(text) != text, tables, column, **where
+    )
 
-    def is_odd(path: Path) -> bool:
-        return any(plain(text) != text for text in column_texts(path, column, **where) if text is not None)
 
-    question = f"a text of {column} that is not plain: {where}, {_SPELLING}"
-    odd = any(remembered(question, path, partial(is_odd, path)) for path in tables if path.is_file())
-    return {SPELLING: _SPELLING} if odd else {}
+def rule_of_column(
+    rule: dict[str, str], what: str, is_odd: Callable[[str], bool], tables: Iterable[Path], column: str, **where
+) -> dict[str, str]:
+    """The rule where a text of the column is odd, else none; what was found of a file is remembered."""
+
+    def has_odd(path: Path) -> bool:
+        return any(is_odd(text) for text in column_texts(path, column, **where) if text is not None)
+
+    question = f"{what}: {where}, {rule}"
+    odd = any(remembered(question, path, partial(has_odd, path)) for path in tables if path.is_file())
+    return rule if odd else {}
 
 
 def column_texts(path: Path, column: str, **where) -> list[str | None]:

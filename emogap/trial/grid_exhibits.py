@@ -16,7 +16,6 @@ from emogap.trial.grid import grid_path
 from emogap.trial.grid_scores import (
     REASON,
     TEXT_COLUMNS,
-    Scores,
     grid_scores,
     measure_of,
     most_different,
@@ -42,19 +41,18 @@ def show_grid(config: Config, stage: str) -> None:
     with reading_parquet(path, f"delete it and run `emogap grid --stage {stage}` again"):
         rows = pd.read_parquet(path)
     folder = {"augment": config.home.stories, "rewrite": config.home.alpaca}[stage]
-    scores = grid_scores(rows, stage)
-    for line in [*printed_cells(scores.cells), "", *printed_differences(scores.differences)]:
-        print(line)
-    show(folder, _exhibits(stage, rows, scores))
+    cells, differences = grid_scores(rows, stage)
+    print(*printed_cells(cells), "", *printed_differences(differences), sep="\n")
+    show(folder, _exhibits(stage, rows, cells, differences))
     print(f"\nto read: tables/grid_*.csv and figures/grid_*.png in {config.home.relative(folder)}/")
 
 
-def _exhibits(stage: str, rows: pd.DataFrame, scores: Scores) -> Iterator[Shown]:
+def _exhibits(stage: str, rows: pd.DataFrame, cells: pd.DataFrame, differences: pd.DataFrame) -> Iterator[Shown]:
     lines, order = rows["source_id"].nunique(), _ORDER[stage]
     over = f"over {lines} lines, with 95 % intervals"
-    yield Exhibit("grid_scores", "table", f"Every cell of the grid {over}.", order), scores.cells
+    yield Exhibit("grid_scores", "table", f"Every cell of the grid {over}.", order), cells
     caption = f"Prompts and samplings against each other {over}, paired over lines; p corrected by Holm."
-    yield Exhibit("grid_differences", "table", caption, order), scores.differences
+    yield Exhibit("grid_differences", "table", caption, order), differences
     caption = f"Words of the replies, counted as the study did, {over} of the average."
     words = Exhibit("grid_words", "table", caption, order, published=_PUBLISHED[stage])
     yield words, word_statistics(rows, stage)
@@ -62,7 +60,7 @@ def _exhibits(stage: str, rows: pd.DataFrame, scores: Scores) -> Iterator[Shown]
     yield Exhibit("grid_one_line", "table", "One line in every cell.", order), _for_reading(one_line)
     caption = "The five replies of each cell that are least like each other."
     yield Exhibit("grid_to_read", "table", caption, order), _for_reading(most_different(rows, stage))
-    yield from _figures(stage, scores.cells, lines)
+    yield from _figures(stage, cells, lines)
 
 
 def _figures(stage: str, cells: pd.DataFrame, lines: int) -> Iterator[Shown]:
