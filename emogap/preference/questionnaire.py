@@ -377,12 +377,8 @@ def preference_shares(table: pd.DataFrame, bases: Sequence[str]) -> "Figure":
     axis.grid(axis="y", visible=False)
     axis.set_xlim(0, min(110, ends.max() + 10))
     axis.set_xlabel("share of the choices, %")
-    axis.set_title(f"{_preferred(table)} ({table['votes'].sum()} choices, 95 % intervals)")
+    first = leader(*(table.set_index("model")[end] for end in ("low", "high")))
+    said = f"{first} is preferred most often" if first else "Shares of the choices"
+    axis.set_title(f"{said} ({table['votes'].sum()} choices, 95 % intervals)")
     figure.tight_layout()
     return figure
-
-
-def _preferred(table: pd.DataFrame) -> str:
-    own = table.set_index("model")
-    first = leader(own["low"], own["high"])
-    return f"{first} is preferred most often" if first else "Shares of the choices"

@@ -230,8 +230,8 @@ def _print(table: pd.DataFrame, by: str) -> None:
 
 
 _KEPT_COLOUR = "#d9d9d9"
-_SMALLEST_LABEL = 0.04
-"""A share smaller than this has no room for its number."""
+_SMALLEST_LABEL = 4
+"""A share smaller than this (%) has no room for its number."""
 
 
 def outcome_shares(table: pd.DataFrame, by: str, what: str) -> "Figure":
@@ -239,7 +239,6 @@ def outcome_shares(table: pd.DataFrame, by: str, what: str) -> "Figure":
 
     ``what`` the rows are, for the labels. Of an empty table it says that there is nothing.
     """
-    import matplotlib.pyplot as plt
     import seaborn as sns
 
     from emogap.store.style import nothing_figure, use_style
@@ -247,25 +246,20 @@ def outcome_shares(table: pd.DataFrame, by: str, what: str) -> "Figure":
     if table.empty:
         return nothing_figure(f"There are no {what} yet.")
     use_style()
-    shares = table.pivot(index=by, columns="outcome", values="share")[table["outcome"].unique()]
+    shares = 100 * table.pivot(index=by, columns="outcome", values="share")[table["outcome"].unique()]
     shares = shares.loc[:, shares.sum() > 0]
     totals = table.groupby(by)["rows"].sum()
-    reasons = [outcome for outcome in shares.columns if outcome != KEPT]
-    colours = {KEPT: _KEPT_COLOUR} | dict(zip(reasons, sns.color_palette("colorblind", len(reasons)), strict=True))
-    figure, axes = plt.subplots(figsize=(7.2, 1.2 + 0.55 * len(shares)))
-    names = [f"{name} ({totals[name]:,} {what})" for name in shares.index]
-    left = [0.0] * len(shares)
-    for outcome in shares.columns:
-        values = list(shares[outcome] * 100)
-        bars = axes.barh(names, values, left=left, color=colours[outcome], label=outcome.replace("_", " "))
-        labels = [f"{value:.0f}" if value >= 100 * _SMALLEST_LABEL else "" for value in values]
+    reasons = iter(sns.color_palette("colorblind", len(shares.columns)))
+    colours = [_KEPT_COLOUR if outcome == KEPT else next(reasons) for outcome in shares]
+    named = shares.rename(index=lambda name: f"{name} ({totals[name]:,} {what})", columns=lambda o: o.replace("_", " "))
+    axes = named.plot.barh(stacked=True, width=0.8, color=colours, figsize=(7.2, 1.2 + 0.55 * len(shares)))
+    for bars in axes.containers:
+        labels = [f"{share:.0f}" if share >= _SMALLEST_LABEL else "" for share in bars.datavalues]
         axes.bar_label(bars, labels, label_type="center", fontsize=8)
-        left = [start + value for start, value in zip(left, values, strict=True)]
     axes.invert_yaxis()
-    axes.set_xlim(0, 100)
-    axes.set_xlabel(f"share of {what} (%)")
+    axes.set(xlim=(0, 100), xlabel=f"share of {what} (%)", ylabel="")
     axes.grid(axis="y", visible=False)
     axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.45 / len(shares) - 0.12), ncols=4, frameon=False)
     kept = table[table["outcome"] == KEPT]["rows"].sum()
     axes.set_title(f"{kept:,} of {totals.sum():,} {what} pass all gates")
-    return figure
+    return axes.figure

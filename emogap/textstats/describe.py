@@ -43,7 +43,7 @@ COLUMNS = {
     # How many texts there are, of those whose emotion is known.
     "counts": ("group", "source", "emotion", "texts"),
 }
-SUITABILITY = ("measure", "of", "group", "texts", "value", "low", "high")
+SUITABILITY_COLUMNS = ("measure", "of", "group", "texts", "value", "low", "high")
 """The columns of the table of how far texts are for children."""
 _PER_TEXT = ("words", "sentences", "tokens", "flesch_reading_ease", "flesch_kincaid_grade")
 _TOP = 20
@@ -94,7 +94,7 @@ def describe(texts: pd.DataFrame, presets: Sequence[str], config: Config) -> Tab
     ]
     rows = {
         "lengths": _histograms(values),
-        "growth": _growth(encoded, members),
+        "growth": pd.concat([measures.vocabulary_growth(encoded, part).assign(group=g) for g, part in members.items()]),
         "comparisons": _comparisons(values, list(members)),
         "openings": _openings(opened, members),
         "names": _names(found, members),
@@ -254,11 +254,6 @@ def _histograms(values: pd.DataFrame) -> Iterator[tuple]:
                 yield group, unit, *counted
 
 
-def _growth(encoded: measures.Encoded, members: dict[str, np.ndarray]) -> pd.DataFrame:
-    parts = [measures.vocabulary_growth(encoded, part).assign(group=group) for group, part in members.items()]
-    return pd.concat(parts, ignore_index=True)
-
-
 def _comparisons(values: pd.DataFrame, groups: list[str]) -> Iterator[dict]:
     for first, second in combinations(groups, 2):
         for measure in (*_PER_TEXT, "emotion_stated"):
@@ -320,7 +315,7 @@ def _confusion(texts: pd.DataFrame, members: dict[str, np.ndarray], config: Conf
 def suitability(texts: pd.DataFrame, statistics: pd.DataFrame, kind: str) -> pd.DataFrame:
     """How far texts are for children: readability, rare words and unsuitable words of each group's texts (``of`` is
     ``kind``) and of what they were made from (``lines`` of stories, ``originals`` of rewrites), each of these once in a
-    group; with the ends of 95 % intervals. Columns: ``SUITABILITY``.
+    group; with the ends of 95 % intervals. Columns: ``SUITABILITY_COLUMNS``.
 
     ``texts``: as ``read_texts`` gives them; ``statistics``: theirs, whose readability is taken over.
     """
@@ -330,11 +325,12 @@ def suitability(texts: pd.DataFrame, statistics: pd.DataFrame, kind: str) -> pd.
     names = [f"flesch_reading_ease{end}" for end in ("", "_low", "_high")]
     eases = {group: Estimate(*known[group].reindex(names)) for group in texts["group"].unique()}
     rows = [*_measured(texts, kind, eases), *_measured(lines, "lines" if kind == "stories" else "originals", {})]
-    return pd.DataFrame(rows, columns=list(SUITABILITY)).sort_values("measure", kind="stable", ignore_index=True)
+    table = pd.DataFrame(rows, columns=list(SUITABILITY_COLUMNS))
+    return table.sort_values("measure", kind="stable", ignore_index=True)
 
 
 def _measured(texts: pd.DataFrame, of: str, eases: Mapping[str, Estimate]) -> Iterator[tuple]:
-    """Rows of ``SUITABILITY``. ``eases``: by group where they are known."""
+    """Rows of ``SUITABILITY_COLUMNS``. ``eases``: by group where they are known."""
     import textstat
 
     rare = measures.rare_shares(measures.encode(texts["text"]))

@@ -84,7 +84,10 @@ def grid_path(config: Config, stage: str) -> Path:
 
 def _ways(texts: Texts, names: Sequence[str], vary: Mapping[str, Sequence[Any]]) -> list[tuple[str, Way]]:
     """(name of the setting, way of asking) of every cell, template by template."""
-    settings = [(_setting(values), sampling_of(values, texts.settings.sampling)) for values in _combinations(vary)]
+    settings = []
+    for values in _combinations(vary):
+        setting = ", ".join(f"{name}={value:g}" for name, value in values.items()) or "as set"
+        settings.append((setting, sampling_of(values, texts.settings.sampling)))
     # A template file is called by its name without extension.
     called = {name if name in texts.settings.templates else Path(name).stem: name for name in names}
     templates = {name: texts.template(given) for name, given in called.items()}
@@ -100,10 +103,6 @@ def _combinations(vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
         if parameter not in Sampling.model_fields:
             raise UsageError(f"--vary {parameter}: no such parameter; choose among {', '.join(Sampling.model_fields)}")
     return [dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())]
-
-
-def _setting(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value:g}" for name, value in values.items()) or "as set"
 
 
 def _recipe(texts: Texts, ways: Sequence[tuple[str, Way]], lines: int) -> Recipe:

@@ -18,6 +18,7 @@ from emogap.config import SAMPLINGS, Config, Sampling
 from emogap.errors import UsageError
 from emogap.records import KEPT
 from emogap.store.progress import Progress, progress
+from emogap.store.style import VERDICT_COLOURS
 from emogap.store.views import texts, told_apart
 from emogap.stories.augment import Stories
 from emogap.stories.rewrite import Rewrites
@@ -160,17 +161,12 @@ def _templates(texts: Texts, methods: Sequence[str] | None, template: str | Path
     if template is None:
         return {name: texts.template(name) for name in methods or texts.names}
     named = {name: texts.template(name) for name in methods or ()}
-    is_file = isinstance(template, Path) or not _is_text(template)
+    is_file = isinstance(template, Path) or not {"\n", "{"} & set(template)  # a path has neither of these in it
     own = texts.template(str(template)) if is_file else texts.parse(template, "template")
     if named and (same := called(texts, own.text)):
         print(f"the template is that of {same}, to the letter; once it is changed, its replies stand beside")
         return named
     return named | {told_apart(Path(template).stem if is_file else "template", named, "own"): own}
-
-
-def _is_text(template: str) -> bool:
-    """A path has neither a line break nor a placeholder in it."""
-    return "\n" in template or "{" in template
 
 
 def trial_table(sources: Sequence[Source], trials: Sequence[Trial]) -> pd.DataFrame:
@@ -224,15 +220,8 @@ def _show(table: pd.DataFrame) -> None:
 def readable(table: pd.DataFrame) -> "Styler":
     """The columns of ``preview`` as notebooks show them. Where there is no notebook, print the table itself."""
     raw = list(map(raw_beside, table["reply"], table["text"]))
-    long = {"min-width": "16em"}
     return (
         texts(table.assign(reply=raw).drop(columns="line_id"))
-        .set_properties(subset=["line", "text", "reply"], **long)
-        .map(_verdict_style, subset=["verdict"])
+        .set_properties(subset=["line", "text", "reply"], **{"min-width": "16em"})
+        .map(lambda said: f"color: {VERDICT_COLOURS[said == KEPT]}; font-weight: bold", subset=["verdict"])
     )
-
-
-def _verdict_style(verdict: str) -> str:
-    from emogap.store.style import VERDICT_COLOURS
-
-    return f"color: {VERDICT_COLOURS[verdict == KEPT]}; font-weight: bold"
