@@ -4,8 +4,8 @@
 them into ``runs/cpu-study/texts/``, and takes one model after another from its training to its measured rows, which
 are small files under ``results/cpu-study/models/``: numbers, and no text. A model whose rows are there, made from the
 same data and settings, is not trained again, so that a fresh clone goes on where the files end. ``--models N`` stops
-after so many. Behind each model the tables of all that are there are written beside ``models/``; ``--tables`` does
-that alone.
+after so many, ``--seed N`` takes those of one seed. Behind each model the tables of all that are there are written
+beside ``models/``; ``--tables`` does that alone.
 """
 
 import argparse
@@ -38,6 +38,7 @@ from emogap.paths import ROOT, from_root
 from emogap.records import SCORES, read_rows
 from emogap.store.artefacts import content_hashes
 from emogap.study.stages import stage
+from emogap.study.state import take_over_before
 from emogap.text import statistics
 from emogap.text.alpaca import Record, clean, load_records, select
 from emogap.train.models import Comparison, comparisons
@@ -76,6 +77,9 @@ class One:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", type=int, default=0, metavar="N", help="stop after so many models (0: all)")
+    parser.add_argument(
+        "--seed", type=int, choices=SEEDS, help="only models of this training seed: processes share them"
+    )
     parser.add_argument("--tables", action="store_true", help="write the tables of what is measured, and stop")
     arguments = parser.parse_args()
     if "EMOGAP_TEST_DATA" not in os.environ:
@@ -83,7 +87,9 @@ def main() -> int:
     data = Path(os.environ["EMOGAP_TEST_DATA"])
     prepare_texts(data)
     write_tables()
-    missing = [one for one in models(data) if not arguments.tables and not is_measured(one)]
+    missing = [] if arguments.tables else [one for one in models(data) if not is_measured(one)]
+    if arguments.seed is not None:
+        missing = [one for one in missing if one.seed == arguments.seed]
     for one in missing[: arguments.models or None]:
         measure(one)
         write_tables()
@@ -246,6 +252,7 @@ def measure(one: One) -> None:
     written = ["augment"] if _is_written(one.config) else []
     trained = ["corpus", "clm", "sft"] if one.config.strategies else []
     for name in (*written, *trained, "evaluate", "lens"):
+        take_over_before(one.config, name)
         stage(name).run(one.config)
     draft = one.folder.with_name(f".{one.folder.name}.tmp")
     shutil.rmtree(draft, ignore_errors=True)

@@ -17,7 +17,7 @@ from emogap.grammar.zero_shot import BABYLM, LOGPROB, EvaluationSet, Record, cho
 from emogap.store.artefacts import write_text
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View, cells
-from emogap.text.statistics import INTERVALS_RULE, what_is_drawn
+from emogap.text.statistics import INTERVALS_RULE, rank_correlation_interval, what_is_drawn
 from emogap.train.models import CORRECTED, compared, separated
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def subtask_scores(scores: "pd.DataFrame") -> "pd.DataFrame":
 
     Two rows more for each set that is decided: all its records together, and the unweighted mean over its subtasks. Of
     the wug tests: Spearman's correlation of the first form's probability with the share of people who took it, a mean
-    over trainings; it has no interval.
+    over trainings; it has an interval where there is one.
     """
     import pandas as pd
 
@@ -94,9 +94,11 @@ def _correlations(part: "pd.DataFrame") -> "pd.DataFrame":
     for model, own in part.groupby("model", sort=False):
         wide = own.pivot(index=["train_seed", "item"], columns="metric", values="value")
         found = [float(spearmanr(one["probability"], one["people"])[0]) for _, one in wide.groupby("train_seed")]
-        records = own["item"].nunique()
-        rows.append({"model": model, "group": AVERAGE, "records": records, "score": 100 * np.mean(found)})
-    return pd.DataFrame(rows).assign(low=np.nan, high=np.nan, ties=np.nan)
+        score, records = float(np.mean(found)), own["item"].nunique()
+        low, high = rank_correlation_interval(score, records) if len(found) == 1 else (np.nan, np.nan)
+        ends = {"score": 100 * score, "low": 100 * low, "high": 100 * high}
+        rows.append({"model": model, "group": AVERAGE, "records": records} | ends)
+    return pd.DataFrame(rows).assign(ties=np.nan)
 
 
 def differences(found: Measured) -> "pd.DataFrame":
@@ -152,7 +154,8 @@ def _caption(config: Config, found: Measured) -> str:
     heated = "" if settings.temperature == 1 else f" at temperature {settings.temperature}"
     return (
         f"Zero-shot tasks of the BabyLM evaluation, by {rules}{heated}. Accuracy: mean over the subtasks in percent, "
-        f"95 % intervals {drawn}. Correlation with people: Spearman's, times 100."
+        f"95 % intervals {drawn}. Correlation with people: Spearman's, times 100; of one training it has an interval "
+        "over the records."
     )
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from emogap.config import Config
 from emogap.errors import InputError, MissingInput, UsageError, one_line
-from emogap.paths import LAST_CHUNK
+from emogap.home_settings import parent_of
+from emogap.paths import LAST_CHUNK, Home, from_root
 from emogap.records import STORIES, write_rows
-from emogap.store.artefacts import Artefact, Draft, Recipe
+from emogap.store.artefacts import Artefact, Draft, Recipe, read_manifest
 from emogap.store.pieces import Piece, Summary, run
 from emogap.stories.gates import STORY_GATES
 from emogap.stories.judging import Judging, judge, judging_recipe
@@ -109,6 +110,19 @@ def import_pickles(config: Config, folder: Path, method: str) -> Summary:
         for path, file in artefacts.items()
     ]
     return run(STAGE, [*chunks, story_drawing(config.home, f"{STAGE}-{method}", chunks)])
+
+
+def imported_above(config: Config) -> Iterator[Piece]:
+    """What the parents of a variant took in for the methods of its corpora, as chunks of the variant's own."""
+    methods = dict.fromkeys(method for corpus in config.all_corpora for method in corpus.methods)
+    home = config.home.root
+    while home := parent_of(home):
+        for method in methods:
+            for number, path in Home(home).chunks(method).items():
+                manifest = read_manifest(path)
+                if manifest["stage"] == STAGE:
+                    file = from_root(manifest["inputs"]["chunk"]["path"])
+                    yield _artefact(config, config.home.chunk(method, number), file, method)
 
 
 def _numbered(folder: Path) -> dict[int, Path]:

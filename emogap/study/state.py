@@ -21,6 +21,7 @@ from emogap.records import CORPUS, KEPT, REWRITES, STORIES, RowType, read_rows
 from emogap.store.artefacts import Freshness, verify
 from emogap.store.pieces import run
 from emogap.store.variants import take_over
+from emogap.stories.import_pickles import imported_above
 from emogap.study.stages import STAGES, Stage, stage
 from emogap.train.models import not_measured, wanted_models
 from emogap.train.strategies import nothing_to_train
@@ -101,9 +102,13 @@ def _ancestors(name: str) -> set[str]:
 
 def take_over_before(config: Config, name: str) -> None:
     """What earlier stages made is taken from the parent of a variant, where it is equal there, and drawn: a stage of a
-    variant can be the first that runs in it."""
+    variant can be the first that runs in it. So is what was imported there, which no stage makes."""
     if parent_of(config.home.root) is None:
         return
+    for piece in imported_above(config):
+        with suppress(InputError):
+            if piece.freshness().state != "fresh":
+                take_over(piece)
     for earlier in (candidate for candidate in STAGES if candidate.name in _ancestors(name)):
         is_whole = True
         with suppress(InputError):  # missing or damaged: said by the stage that reads it, and by the status

@@ -379,6 +379,16 @@ def proportion(successes: float, trials: int) -> Estimate:
     return Estimate(successes / trials, low, high)
 
 
+def rank_correlation_interval(correlation: float, cases: int) -> tuple[float, float]:
+    """95 % interval of Spearman's correlation: Fisher's z with the variance of Bonett and Wright (2000). NaN for fewer
+    than four cases, and where all are in order or against it: their z is no number."""
+    if cases < 4 or abs(correlation) >= 1:
+        return np.nan, np.nan
+    half = Z * np.sqrt((1 + correlation**2 / 2) / (cases - 3))
+    low, high = np.tanh(np.arctanh(correlation) + half * np.array([-1, 1]))
+    return float(low), float(high)
+
+
 def paired_p(after: np.ndarray, before: np.ndarray) -> float:
     """Two-sided p that two models differ on the same prompts; both of shape (prompts, seeds, samples).
 

@@ -235,7 +235,9 @@ def test_means_over_subtasks_and_correlations():
     assert table.loc[("ewok_fast", "all records"), "score"] == 50
     assert table.loc[("ewok_fast", "average"), ["score", "chance"]].tolist() == pytest.approx([100 / 3, 50])
     assert table.loc[("wug_past_tense", "average"), "score"] == pytest.approx(80)
-    assert np.isnan(table.loc[("wug_past_tense", "average"), "low"])
+    half = 1.96 * np.sqrt(1 + 0.8**2 / 2)  # of Fisher's z = log(9) / 2
+    ends = 100 * np.tanh([np.log(9) / 2 - half, np.log(9) / 2 + half])
+    assert table.loc[("wug_past_tense", "average"), ["low", "high"]].tolist() == pytest.approx(list(ends), abs=0.01)
 
 
 # --- the command and the study ---------------------------------------------------------------------------------------

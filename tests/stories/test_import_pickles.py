@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 from fakes import FakeClassifier
 
+from emogap.config import load_config
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.records import STORIES, read_rows
 from emogap.stories import import_pickles as importing
 from emogap.stories import judging
+from emogap.study.state import take_over_before
 
 STORY = "{} was what the dog sang as it ran over the hill and found a ball under the old tree by the river."
 
@@ -54,6 +56,24 @@ def test_old_chunks_are_judged_like_others(config, old):
     assert rows["line_id"][0] == same_line
     assert len(read_rows(config.home.chunk("published-m1", 8), STORIES)) == 1
     assert importing.import_pickles(config, old, "published-m1").made == []
+
+
+def test_a_variant_takes_over_what_its_parents_imported(config, old, tmp_path):
+    dump(old, "chunk_0.pkl", [old_record(0), old_record(1)])
+    importing.import_pickles(config, old, "published-m1")
+
+    def variant(name: str, **settings):
+        given = {"corpus.methods": ["published-m1"], "process.classifier": config.process.classifier.model_dump()}
+        return load_config("embedded", tmp_path / name, given | settings, on=config.home.root)
+
+    equal, third = variant("variant"), load_config("embedded", tmp_path / "third", on=tmp_path / "variant")
+    judged_otherwise = variant("other", **{"augment.gates.min_words": 3})
+    for one in (equal, third, judged_otherwise):
+        take_over_before(one, "corpus")
+    assert list(equal.home.chunks("published-m1")) == [0] and not judged_otherwise.home.chunks("published-m1")
+    assert equal.home.chunk("published-m1", 0).samefile(config.home.chunk("published-m1", 0))
+    assert not third.home.chunks("published-m1"), "its corpora have no such method"
+    assert importing.import_pickles(equal, old, "published-m1").made == []
 
 
 def test_a_chunk_may_be_parquet(config, old):

@@ -21,6 +21,7 @@ from emogap.text.statistics import (
     paired_interval,
     paired_p,
     proportion,
+    rank_correlation_interval,
     resampled_interval,
     share_interval,
     sign_flip_p,
@@ -362,3 +363,19 @@ def test_means_of_groups_cover_what_they_say(design):
 
 def share_of(place, spread):
     return expit(place + spread * norm.ppf((np.arange(4000) + 0.5) / 4000)).mean()
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("cases", [10, 50])
+def test_a_rank_correlation_lies_in_its_interval_as_often_as_it_says(correlation, cases):
+    random = np.random.default_rng(7)
+    true = 6 / np.pi * np.arcsin(correlation / 2)  # of normal pairs with that correlation (Pearson 1907)
+    pairs = random.multivariate_normal([0, 0], [[1, correlation], [correlation, 1]], (2000, cases))
+    ranks = pairs.argsort(1).argsort(1)
+    found = 1 - 6 * np.square(ranks[..., 0] - ranks[..., 1]).sum(1) / (cases * (cases**2 - 1))
+    ends = np.array([rank_correlation_interval(one, cases) for one in found])
+    assert 0.93 < np.mean((ends[:, 0] <= true) & (true <= ends[:, 1])) < 0.975
+
+
+def test_a_rank_correlation_of_three_or_without_an_exchange_has_no_interval():
+    assert np.isnan(rank_correlation_interval(0.5, 3)).all() and np.isnan(rank_correlation_interval(-1.0, 30)).all()

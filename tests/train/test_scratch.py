@@ -350,6 +350,7 @@ def test_two_processes_begin_with_one_model_and_count_the_words_of_both(study):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_under_two_million_parameters_learn_from_real_text_on_one_core(real_data, tmp_path):
     """Some ten minutes: a million and a third words, once. What grammar that gives is printed, by phenomenon."""
     from emogap.babylm.process import process
