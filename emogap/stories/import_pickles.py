@@ -103,12 +103,7 @@ def import_pickles(config: Config, folder: Path, method: str) -> Summary:
                 f"{path} holds stories written here; import under another name, such as published-{method}"
             )
 
-    gates, judges = judging_recipe(config, "augment")
-    settings = {"import.method": method, **gates}
-    chunks = [
-        Piece(path, Recipe(STAGE, {"chunk": file}, settings, judges), make=partial(_make, config, file, method))
-        for path, file in artefacts.items()
-    ]
+    chunks = [_artefact(config, path, file, method) for path, file in artefacts.items()]
     return run(STAGE, [*chunks, story_drawing(config.home, f"{STAGE}-{method}", chunks)])
 
 
@@ -151,6 +146,12 @@ def _number(file: Path) -> int:
     """The last number in a file's name that a chunk can have; 0 in a name without any, else one that none can have."""
     numbers = [int(digits) for digits in re.findall("[0-9]+", file.stem)]
     return ([number for number in numbers if number <= LAST_CHUNK] or [LAST_CHUNK + 1 if numbers else 0])[-1]
+
+
+def _artefact(config: Config, path: Path, file: Path, method: str) -> Piece:
+    gates, judges = judging_recipe(config, "augment")
+    recipe = Recipe(STAGE, inputs={"chunk": file}, settings={"import.method": method, **gates}, identities=judges)
+    return Piece(path, recipe, make=partial(_make, config, file, method))
 
 
 def _make(config: Config, file: Path, method: str, draft: Draft) -> None:

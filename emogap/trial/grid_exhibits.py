@@ -1,6 +1,6 @@
 """The tables and figures of a grid, and what is printed of it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -64,19 +64,13 @@ def _exhibits(stage: str, rows: pd.DataFrame, cells: pd.DataFrame, differences: 
 
 
 def _figures(stage: str, cells: pd.DataFrame, lines: int) -> Iterator[Shown]:
-    def title(name: str) -> str:
-        measure = measure_of(name)
-        return f"{measure.title} ({measure.unit})" if measure.unit else measure.title
-
     shown = cells[cells["measure"].isin(_on_the_map(cells))]
     caption = f"Every cell of the grid over {lines} lines; the colours go from a column's lowest to its highest value."
     alt = "Heat map with a row for each prompt and sampling and a column for each measure."
-    figure = heat_map(shown, title, lambda name, value: measure_of(name).text(value))
-    yield Exhibit("grid_heat_map", "figure", caption, _ORDER[stage], alt=alt), figure
+    yield Exhibit("grid_heat_map", "figure", caption, _ORDER[stage], alt=alt), heat_map(shown)
     caption = f"Each prompt at each sampling, {lines} lines, 95 % intervals."
     alt = "A panel for each measure: points with intervals, a colour a prompt, from left to right the samplings."
-    figure = interval_panels(shown, title, lambda name: 100.0 if measure_of(name).unit == "%" else 1.0)
-    yield Exhibit("grid_intervals", "figure", caption, _ORDER[stage], alt=alt), figure
+    yield Exhibit("grid_intervals", "figure", caption, _ORDER[stage], alt=alt), interval_panels(shown)
 
 
 def _on_the_map(cells: pd.DataFrame) -> list[str]:
@@ -142,8 +136,8 @@ def printed_differences(differences: pd.DataFrame) -> Iterator[str]:
             measure = measure_of(row.measure)
             points = f" {'points' if measure.unit == '%' else measure.unit}".rstrip()
             sign = "+" if row.difference > 0 else ""
-            interval = f"({measure.text(row.low)} to {measure.text(row.high)})"
-            yield f"  {measure.title}: {sign}{measure.text(row.difference)} {interval}{points}"
+            difference = _with_interval(measure, row.difference, row.low, row.high)
+            yield f"  {measure.title}: {sign}{difference}{points}"
         yield f"  not told apart by these lines: {_named(rows.loc[~clear, 'measure'].tolist()) or 'nothing'}"
     yield "(cells run one after another: what else the machine did meanwhile is in the times, not in their intervals)"
 
@@ -152,18 +146,16 @@ _COLUMNS = 4
 """Panels side by side."""
 
 
-def heat_map(cells: pd.DataFrame, title: Callable[[str], str], text: Callable[[str, float], str]) -> Figure:
-    """A row a cell, a column a measure: the values, coloured from the column's lowest to its highest.
-
-    ``cells``: ``template, setting, measure, value``. ``title`` and ``text`` name a measure and print its value.
-    """
+def heat_map(cells: pd.DataFrame) -> Figure:
+    """A row a cell, a column a measure: the values, coloured from the column's lowest to its highest."""
     use_style()
     wide = cells.pivot(index=["template", "setting"], columns="measure", values="value")
     wide = wide.loc[list(dict.fromkeys(zip(cells["template"], cells["setting"], strict=True)))]
     wide = wide[list(dict.fromkeys(cells["measure"]))]
     reach = wide.max() - wide.min()
     shades = ((wide - wide.min()) / reach.where(reach > 0)).fillna(0.5)
-    printed = pd.DataFrame({name: [text(name, value) for value in wide[name]] for name in wide}, index=wide.index)
+    measures = [measure_of(name) for name in wide]
+    printed = pd.DataFrame({measure.name: wide[measure.name].map(measure.text) for measure in measures})
     figure, axes = plt.subplots(figsize=(1.6 + 0.72 * wide.shape[1], 1.9 + 0.36 * len(wide)))
     sns.heatmap(
         shades.to_numpy(), annot=printed.to_numpy(), fmt="", cmap=SEQUENTIAL, vmin=0, vmax=1, ax=axes,
@@ -172,8 +164,9 @@ def heat_map(cells: pd.DataFrame, title: Callable[[str], str], text: Callable[[s
     )  # fmt: skip
     axes.collections[0].colorbar.set_ticklabels(["lowest", "highest"])
     axes.set_xticks(
-        np.arange(wide.shape[1]) + 0.5, [title(name) for name in wide], rotation=40, ha="right", rotation_mode="anchor"
-    )
+        np.arange(len(measures)) + 0.5, [measure.heading for measure in measures], rotation=40, ha="right",
+        rotation_mode="anchor",
+    )  # fmt: skip
     axes.set_yticks(np.arange(len(wide)) + 0.5, [f"{template}, {setting}" for template, setting in wide.index])
     axes.tick_params(axis="y", rotation=0)
     for row in range(1, len(wide)):
@@ -183,28 +176,24 @@ def heat_map(cells: pd.DataFrame, title: Callable[[str], str], text: Callable[[s
     return figure
 
 
-def interval_panels(cells: pd.DataFrame, title: Callable[[str], str], scale: Callable[[str], float]) -> Figure:
-    """A panel a measure: each template's value at every setting, with its interval.
-
-    ``cells``: ``template, setting, measure, value, low, high, lines``. ``scale``: what a measure's values are
-    multiplied by (100 for percent).
-    """
+def interval_panels(cells: pd.DataFrame) -> Figure:
+    """A panel a measure: each template's value at every setting, with its interval."""
     use_style()
-    measures, settings = list(dict.fromkeys(cells["measure"])), list(dict.fromkeys(cells["setting"]))
+    measures, settings = list(map(measure_of, dict.fromkeys(cells["measure"]))), list(dict.fromkeys(cells["setting"]))
     templates = list(dict.fromkeys(cells["template"]))
     rows = -(-len(measures) // _COLUMNS)
     figure, panels = plt.subplots(rows, _COLUMNS, figsize=(2.5 * _COLUMNS, 2.3 * rows), squeeze=False)
     offsets = np.linspace(-0.18, 0.18, len(templates)) if len(templates) > 1 else [0.0]
     for axes, measure in zip(panels.flat, measures, strict=False):
         for place, template in enumerate(templates):
-            of = cells[(cells["measure"] == measure) & (cells["template"] == template)].set_index("setting")
-            of = of.loc[settings, ["value", "low", "high"]] * scale(measure)
+            of = cells[(cells["measure"] == measure.name) & (cells["template"] == template)].set_index("setting")
+            of = of.loc[settings, ["value", "low", "high"]] * measure.scale
             x = np.arange(len(settings)) + offsets[place]
             errors = [of["value"] - of["low"], of["high"] - of["value"]]
             colour = METHOD_COLOURS.get(template, SPARE_COLOURS[place % len(SPARE_COLOURS)])
             axes.errorbar(x, of["value"], np.clip(errors, 0, None), fmt="o", markersize=4, capsize=2, label=template,
                           color=colour)  # fmt: skip
-        axes.set_title(title(measure), fontsize=9)
+        axes.set_title(measure.heading, fontsize=9)
         axes.set_xticks(range(len(settings)), ["\n".join(_parts(setting)[1]) for setting in settings])
         axes.set_xlim(-0.5, len(settings) - 0.5)
         axes.grid(axis="x", visible=False)

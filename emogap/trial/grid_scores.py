@@ -46,8 +46,17 @@ class Measure:
     """``%`` for shares, which are kept between 0 and 1."""
     digits: int
 
+    @property
+    def heading(self) -> str:
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    @property
+    def scale(self) -> float:
+        """What a value is multiplied by where it is shown."""
+        return 100.0 if self.unit == "%" else 1.0
+
     def text(self, value: float) -> str:
-        return f"{100 * value if self.unit == '%' else value:.{self.digits}f}"
+        return f"{self.scale * value:.{self.digits}f}"
 
 
 MEASURES = (
