@@ -19,7 +19,14 @@ from emogap.babylm.clean import ODDITIES, Kept, Report, clean
 from emogap.babylm.raw import Source, find_sources, first_lines, members_read, size
 from emogap.config import Config
 from emogap.device import check_device
-from emogap.emotion.classify import SHARD_LINES, Scoring, classifier_identity, shards_folder, thresholds_of, top_labels
+from emogap.emotion.classify import (
+    SHARD_LINES,
+    Scoring,
+    classifier_identity,
+    shards_folder,
+    thresholds_of,
+    write_scored,
+)
 from emogap.emotions import INDEX, LABELS, NEUTRAL, labels_over
 from emogap.errors import InputError
 from emogap.paths import from_root
@@ -186,31 +193,10 @@ def _row_groups(file, columns: list[str] | None = None) -> Iterator[pa.Table]:
 
 
 def _make_scored(config: Config, draft: Draft) -> None:
-    settings = config.process
-    file, schema = pq.ParquetFile(config.home.lines), pa.schema(PROCESSED.columns)
-    total = file.metadata.num_rows
+    settings, file = config.process, pq.ParquetFile(config.home.lines)
     scoring = Scoring(settings.classifier, settings.device, settings.dtype, settings.token_budget, config.scale)
-    with progress("emotions of lines", total, "lines") as bar:
-        loaded, scored = scoring.begin(draft.artefact, partial(_texts, file), bar.advance)
-        draft.notes["classifier"] = loaded
-        with pq.ParquetWriter(draft.path, schema, compression="zstd") as writer:
-            for group, scores in zip(_row_groups(file), scored, strict=True):
-                writer.write_table(_scored_table(group, scores).cast(schema))
-    draft.counts["classified"] = total
-
-
-def _texts(file) -> Iterator[list[str]]:
-    """The texts of every shard."""
-    return (group["text"].to_pylist() for group in _row_groups(file, ["text"]))
-
-
-def _scored_table(lines: pa.Table, scores: np.ndarray) -> pa.Table:
-    emotions, best = top_labels(scores)
-    offsets = np.arange(0, scores.size + 1, scores.shape[1], dtype=np.int32)
-    columns = {"emotion": emotions, "score": best, "scores": pa.ListArray.from_arrays(offsets, scores.ravel())}
-    for name, values in columns.items():
-        lines = lines.append_column(name, pa.array(values))
-    return lines
+    shards, schema = partial(_row_groups, file), pa.schema(PROCESSED.columns)
+    write_scored(draft, scoring, shards, file.metadata.num_rows, "lines", schema)
 
 
 # --- the filter ------------------------------------------------------------------------------------------------------

@@ -90,7 +90,29 @@ class Stories(Texts):
         return template
 
     def ask(self, source: Line, way: Way) -> Ask:
-        return story_ask(source, way.name, way.template, self.examples, self.config.seed)
+        """What is drawn is genre, main character and examples."""
+        template, drawn = way.template, random.Random(row_seed(self.config.seed, source.id, "prompt"))
+        genre, character = (drawn.choices(list(of), list(of.values()))[0] for of in (GENRES, CHARACTERS))
+        asked = StoryAsked(
+            source.id,
+            source.source,
+            source.text,
+            source.emotion,
+            source.emotions,
+            way.name,
+            template.sha256,
+            genre if "genre" in template.placeholders else None,
+            character if "character" in template.placeholders else None,
+        )
+        values = {"emotions": ", ".join(source.emotions), "emotion": source.emotion, "context": source.text}
+        worked: list[str] = []
+        if template.placeholders & _EXAMPLES:
+            two = drawn.sample(_enough(source.emotion, template, self.examples), 2)
+            worked = [f"{source.emotion}: {example['context']}\nStory: {example['story']}" for example in two]
+            values |= {"example_1": worked[0], "example_2": worked[1]}
+        messages = template.messages(**values, genre=genre, character=character)
+        prompt, asks_emotion = "\n".join([template.text, *worked]), bool(template.placeholders & _EMOTIONS)
+        return Ask(f"{way.name}/{source.id}", source.id, tuple(messages), asked, prompt, asks_emotion)
 
     def check_examples(self) -> None:
         emotions = sorted({labels[0] for labels in chosen_lines(self.config)["emotions"]})
@@ -225,37 +247,6 @@ def in_turn(lines: pd.DataFrame, run_seed: int) -> pd.DataFrame:
     ).sort_values("_shuffled")
     keyed["_round"] = keyed.groupby("_emotion").cumcount()
     return keyed.sort_values(["_round", "_emotion"]).drop(columns=["_shuffled", "_emotion", "_round"])
-
-
-def story_ask(line: Line, method: str, template: Template, examples: Examples, run_seed: int) -> Ask:
-    """What is asked about one line. What is drawn (genre, main character, examples) comes from the line's own seed.
-
-    Raises ``UsageError`` if the template shows examples and there are fewer than two of the emotion.
-    """
-    drawn = random.Random(row_seed(run_seed, line.id, "prompt"))
-    genre = drawn.choices(list(GENRES), list(GENRES.values()))[0]
-    character = drawn.choices(list(CHARACTERS), list(CHARACTERS.values()))[0]
-    asked = StoryAsked(
-        line.id,
-        line.source,
-        line.text,
-        line.emotion,
-        line.emotions,
-        method,
-        template.sha256,
-        genre if "genre" in template.placeholders else None,
-        character if "character" in template.placeholders else None,
-    )
-    values = {"emotions": ", ".join(line.emotions), "emotion": line.emotion, "context": line.text}
-    prompt = template.text
-    if template.placeholders & _EXAMPLES:
-        two = drawn.sample(_enough(line.emotion, template, examples), 2)
-        worked = [f"{line.emotion}: {example['context']}\nStory: {example['story']}" for example in two]
-        values |= {"example_1": worked[0], "example_2": worked[1]}
-        prompt = "\n".join([prompt, *worked])
-    messages = template.messages(**values, genre=genre, character=character)
-    asks_emotion = bool(template.placeholders & _EMOTIONS)
-    return Ask(f"{method}/{line.id}", line.id, tuple(messages), asked, prompt, asks_emotion)
 
 
 def _enough(emotion: str, template: Template, examples: Examples) -> list[dict[str, str]]:

@@ -24,7 +24,7 @@ from emogap.stories.rows import Ask, RewriteAsked, Row
 from emogap.stories.texts import OWN, Source, Texts, Way, given_part
 from emogap.stories.writing_stage import WrittenPiece, run_writing, written_piece
 from emogap.text.alpaca import FIELDS, Cleaned, Record, clean, is_file, load_records, select
-from emogap.text.templates import Examples, SeedRewrite, Template
+from emogap.text.templates import SeedRewrite, Template
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,28 @@ class Rewrites(Texts):
         return template
 
     def ask(self, source: Original, way: Way) -> Ask:
-        return rewrite_ask(source.record, source.emotion, way.name, way.template, self.examples, self.config.seed)
+        """What is drawn are the seed rewrites."""
+        record, emotion, template = source.record, source.emotion, way.template
+        worked = self._worked(source, template)
+        given = {field: getattr(record, field) for field in FIELDS}
+        messages = template.messages(emotion=emotion, **given, **worked)
+        asked = RewriteAsked(
+            record.id, record.instruction, record.input, record.output, emotion, way.name, template.sha256
+        )
+        prompt = "\n".join([template.text, *worked.values()])
+        return Ask(f"{way.name}/{record.id}", record.id, tuple(messages), asked, prompt)
+
+    def _worked(self, source: Original, template: Template) -> dict[str, str]:
+        """Placeholder → seed rewrite of the wanted emotion, in a drawn order, for those that the template has."""
+        drawn = random.Random(row_seed(self.config.seed, source.id, "prompt"))
+        wanted = sorted(template.placeholders & {"emotion_example", "seed_1", "seed_2", "seed_3"})
+        of_emotion = self.examples.get(source.emotion, [])
+        if len(of_emotion) < len(wanted):
+            raise UsageError(
+                f"rewrite.seeds: {len(wanted)} seed rewrites of '{source.emotion}' are needed, there are "
+                f"{len(of_emotion)}"
+            )
+        return dict(zip(wanted, map(render_seed, drawn.sample(of_emotion, len(wanted))), strict=True))
 
     def beside(self, name: str, rows: Sequence[Row], draft: Draft) -> None:
         """The kept rows as plain Alpaca JSON, and the records that cleaning dropped."""
@@ -167,31 +188,6 @@ def wanted_emotions(count: int, emotions: Sequence[str], run_seed: int) -> list[
     for block in range(-(-count // len(emotions))):
         wanted += random.Random(row_seed(run_seed, f"block {block}", "emotion")).sample(emotions, len(emotions))
     return wanted[:count]
-
-
-def rewrite_ask(record: Record, emotion: str, version: str, template: Template, seeds: Examples, run_seed: int) -> Ask:
-    """What is asked about one record. What is drawn (the seed rewrites) comes from the record's own seed.
-
-    Raises ``UsageError`` if the template wants more seed rewrites of the emotion than there are.
-    """
-    drawn = random.Random(row_seed(run_seed, record.id, "prompt"))
-    worked = _worked(emotion, template, seeds, drawn)
-    given = {field: getattr(record, field) for field in FIELDS}
-    messages = template.messages(emotion=emotion, **given, **worked)
-    asked = RewriteAsked(record.id, record.instruction, record.input, record.output, emotion, version, template.sha256)
-    prompt = "\n".join([template.text, *worked.values()])
-    return Ask(f"{version}/{record.id}", record.id, tuple(messages), asked, prompt)
-
-
-def _worked(emotion: str, template: Template, seeds: Examples, drawn: random.Random) -> dict[str, str]:
-    """Placeholder → seed rewrite of the wanted emotion, in a drawn order, for those that the template has."""
-    wanted = sorted(template.placeholders & {"emotion_example", "seed_1", "seed_2", "seed_3"})
-    of_emotion = seeds.get(emotion, [])
-    if len(of_emotion) < len(wanted):
-        raise UsageError(
-            f"rewrite.seeds: {len(wanted)} seed rewrites of '{emotion}' are needed, there are {len(of_emotion)}"
-        )
-    return {name: render_seed(seed) for name, seed in zip(wanted, drawn.sample(of_emotion, len(wanted)), strict=True)}
 
 
 def render_seed(seed: Mapping[str, str]) -> str:

@@ -251,9 +251,9 @@ def test_what_is_drawn_depends_on_the_row_alone(make_config, engine):
 
 def test_genres_and_characters_are_drawn_as_published(config):
     lines = [stories.Line(f"toy:{i}", "joy", "a line", "toy", ["joy"]) for i in range(4000)]
-    way = stories.Stories(config).way("m2")
-    asks = [stories.story_ask(one, "m2", way.template, {}, run_seed=1) for one in lines]
-    drawn = pd.DataFrame([vars(ask.asked) for ask in asks])
+    kind = stories.Stories(config)
+    way = kind.way("m2")
+    drawn = pd.DataFrame([vars(kind.ask(one, way).asked) for one in lines])
     for column, shares in (("genre", stories.GENRES), ("character", stories.CHARACTERS)):
         found = drawn[column].value_counts(normalize=True)
         assert found.to_dict() == {name: pytest.approx(share, abs=0.03) for name, share in shares.items()}
