@@ -160,17 +160,9 @@ def _write_lines(path: Path, tables: Iterator[pa.Table]) -> int:
 def _sample(every: Path, drawn: Path, count: int, seed: int) -> int:
     """Write ``count`` of the lines, those whose own random number is lowest, in their order; how many there were."""
     file = pq.ParquetFile(every)
-    numbers = np.concatenate([_random_numbers(group["id"].to_pylist(), seed) for group in _row_groups(file, ["id"])])
-    chosen = lowest(numbers, count)
-    del numbers
-
-    def groups() -> Iterator[pa.Table]:
-        start = 0
-        for group in _row_groups(file):
-            yield group.filter(pa.array(chosen[start : start + len(group)]))
-            start += len(group)
-
-    return _write_lines(drawn, groups())
+    numbers = (_random_numbers(group["id"].to_pylist(), seed) for group in _row_groups(file, ["id"]))
+    chosen = lowest(np.concatenate([*numbers]), count)
+    return _write_lines(drawn, _chosen(file, chosen))
 
 
 def _random_numbers(ids: list[str], seed: int) -> np.ndarray:
@@ -187,6 +179,14 @@ def lowest(numbers: np.ndarray, count: int) -> np.ndarray:
 
 def _row_groups(file, columns: list[str] | None = None) -> Iterator[pa.Table]:
     return (file.read_row_group(number, columns=columns) for number in range(file.num_row_groups))
+
+
+def _chosen(file, mask: np.ndarray) -> Iterator[pa.Table]:
+    """The rows of a mask over a whole file, row group by row group."""
+    start = 0
+    for group in _row_groups(file):
+        yield group.filter(pa.array(mask[start : start + len(group)]))
+        start += len(group)
 
 
 # --- scores ----------------------------------------------------------------------------------------------------------
@@ -261,11 +261,8 @@ def even_quotas(found: np.ndarray, total: int) -> np.ndarray:
 def _write_filtered(path: Path, file, chosen: np.ndarray, thresholds: np.ndarray) -> None:
     """The chosen rows with a further column ``labels``: all labels that pass, highest first."""
     schema = pa.schema(PROCESSED.columns | {"labels": pa.list_(pa.string())})
-    start = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for group in _row_groups(file):
-            rows = group.filter(pa.array(chosen[start : start + len(group)]))
-            start += len(group)
+        for rows in _chosen(file, chosen):
             labels = [labels_over(np.array(scores), thresholds) for scores in rows["scores"].to_pylist()]
             if len(rows):
                 writer.write_table(rows.append_column("labels", pa.array(labels)).cast(schema))
