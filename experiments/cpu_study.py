@@ -4,8 +4,8 @@
 them into ``runs/cpu-study/texts/``, and takes one model after another from its training to its measured rows, which
 are small files under ``results/cpu-study/models/``: numbers, and no text. A model whose rows are there, made from the
 same data and settings, is not trained again, so that a fresh clone goes on where the files end. ``--models N`` stops
-after so many, ``--seed N`` takes those of one seed. Behind each model the tables of all that are there are written
-beside ``models/``; ``--tables`` does that alone.
+after so many; models named (``smollm2-135m-instr.s1``) are taken alone. Behind each model the tables of all that are
+there are written beside ``models/``; ``--tables`` does that alone.
 """
 
 import argparse
@@ -77,9 +77,7 @@ class One:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", type=int, default=0, metavar="N", help="stop after so many models (0: all)")
-    parser.add_argument(
-        "--seed", type=int, choices=SEEDS, help="only models of this training seed: processes share them"
-    )
+    parser.add_argument("only", nargs="*", metavar="MODEL", help="these alone, in this order: processes share the work")
     parser.add_argument("--tables", action="store_true", help="write the tables of what is measured, and stop")
     arguments = parser.parse_args()
     if "EMOGAP_TEST_DATA" not in os.environ:
@@ -88,8 +86,9 @@ def main() -> int:
     prepare_texts(data)
     write_tables()
     missing = [] if arguments.tables else [one for one in models(data) if not is_measured(one)]
-    if arguments.seed is not None:
-        missing = [one for one in missing if one.seed == arguments.seed]
+    if arguments.only:
+        by_name = {one.folder.name: one for one in missing}
+        missing = [by_name[name] for name in arguments.only if name in by_name]
     for one in missing[: arguments.models or None]:
         measure(one)
         write_tables()

@@ -1,10 +1,12 @@
 """The notebooks as they are committed: thin, without outputs, ready to be run from top to bottom."""
 
 import ast
+import re
 
 import nbformat
 import pytest
 
+from emogap.config import load_config
 from emogap.paths import ROOT
 from emogap.study.stages import STAGES
 
@@ -54,6 +56,26 @@ def test_thin(notebook):
         assert "%cd" not in cell.source
         kinds = {type(node) for node in ast.walk(ast.parse(cell.source))}
         assert not kinds & {ast.ClassDef, ast.If, ast.While, ast.Lambda}, cell.source
+
+
+def test_the_settings_stand_right_behind_loading(notebook):
+    loading, shown = code(notebook)[1:3]
+    assert "config = load_config(" in loading.source and "settings(config, " in shown.source
+
+
+@pytest.mark.parametrize(
+    ("path", "said", "key"),
+    [
+        ("pretrain_data_augment.ipynb", r"embedded profile \((\d+) lines", "augment.lines"),
+        ("casual_lm.ipynb", r"for (\d+) steps a model", "clm.max_steps"),
+        ("fine-tune/sft_instruction.ipynb", r"for (\d+) steps a model", "sft.max_steps"),
+        ("quantitative_analysis/quantitative_analysis.ipynb", r"(\d+) new tokens", "respond.sampling.max_new_tokens"),
+    ],
+)
+def test_the_sizes_that_an_introduction_gives_are_those_of_the_profile(path, said, key):
+    introduction = nbformat.read(ROOT / path, as_version=4).cells[0].source
+    (size,) = re.findall(said, introduction)
+    assert [size] == load_config("embedded").show(key)["value"].tolist()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from emogap.store.style import EMOTION_ORDER, GROUP_COLOURS, SEQUENTIAL, model_colours, nothing_figure, use_style
+from emogap.store.style import (
+    EMOTION_ORDER,
+    GROUP_COLOURS,
+    SEQUENTIAL,
+    ink_on,
+    model_colours,
+    nothing_figure,
+    use_style,
+)
 from emogap.train.models import CONTROL, CONTROLLED, NO_TRAINED, TUNED, as_compared
 
 GROUP_ROWS = ("positive", "ambiguous", "neutral", "negative")
@@ -30,7 +38,7 @@ def stacked_groups(table: pd.DataFrame) -> Figure:
         part = table[table["row"] == row].set_index("model").reindex(models)
         _stack(axis, part, groups)
         axis.set_title(f"asked: {row} (n = {_span(part['n'].dropna())})")
-        axis.set_xlabel("share of answers that say something, %")
+        axis.set_xlabel("answers that say something, %")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower center", ncols=len(groups), frameon=False, bbox_to_anchor=(0.5, -0.06))
     figure.suptitle("Groups of emotions found in the answers, by the group asked for", x=0.01, ha="left")
@@ -50,7 +58,7 @@ def _stack(axis: plt.Axes, part: pd.DataFrame, groups: Sequence[str]) -> None:
         axis.barh(part.index, values, left=left, color=GROUP_COLOURS[group], label=group, edgecolor="white")
         for place, value in enumerate(values):
             if value >= 12:
-                colour = "white" if group == "negative" else "black"
+                colour = ink_on(GROUP_COLOURS[group])
                 axis.text(left[place] + value / 2, place, f"{value:.0f}", ha="center", va="center", color=colour)
         left += values
     axis.set_xlim(0, 100)
@@ -79,7 +87,7 @@ def asked_found_heatmap(table: pd.DataFrame, model: str) -> Figure:
     figure.colorbar(image, ax=axis, label="answers to these prompts, %", shrink=0.8)
     hits = own.loc[own["asked"] == own["found"], "count"].sum()
     total = own["count"].sum()
-    axis.set_title(f"{model}: {hits} of {total} answers carry the emotion asked for")
+    axis.set_title(f"{model}: emotion asked for ranked first in {hits} of {total} answers")
     return figure
 
 
@@ -110,7 +118,7 @@ def change_per_emotion(emotions: pd.DataFrame, groups: pd.DataFrame, bases: Sequ
         axis.set_yticks(range(len(order)), order)
         axis.set_xlabel("positive answers,\npercentage points")
         axis.set_title(model)
-        axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.08))
+        axis.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1))
     axes[0][0].invert_yaxis()
     prompts = int(emotions["prompts"].max())
     first = emotions["comparison"].iloc[0]

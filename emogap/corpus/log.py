@@ -13,7 +13,7 @@ import pandas as pd
 from emogap.corpus.composition import DIMENSIONS, FACTUAL, LINE, STORY, TRAIN, VALIDATION, Pool
 from emogap.corpus.wiki import said_articles
 from emogap.store.exhibits import Exhibit, Shown
-from emogap.store.style import EMOTION_ORDER, nothing_figure, use_style
+from emogap.store.style import EMOTION_ORDER, TYPE, nothing_figure, use_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -257,6 +257,6 @@ def _bars(axis: "Axes", rows: pd.DataFrame) -> None:
     axis.barh(rows["value"], train, color="#0072b2", label="training")
     axis.barh(rows["value"], rows["validation_words"], left=train, color="#56b4e9", hatch="////", label="held out")
     for value, words in zip(rows["value"], rows["words"], strict=True):
-        axis.annotate(f" {words:,}", (words, value), va="center", fontsize="small")
+        axis.annotate(f" {words:,}", (words, value), va="center", fontsize=TYPE)
     axis.margins(x=0.25, y=0.03)
     axis.grid(axis="y", visible=False)

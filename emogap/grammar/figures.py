@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from emogap.store.style import model_colours, nothing_figure, use_style
+from emogap.store.style import PERCENT, model_colours, nothing_figure, use_style
 from emogap.train.models import NO_TRAINED, as_compared
 
 NO_QUESTIONS = "EmoBench was not measured: its questions are not there."
@@ -82,7 +82,7 @@ def accuracy_figure(accuracies: pd.DataFrame, bases: Sequence[str]) -> Figure:
         _points(axes, of_task, "way", "accuracy", {way: way for way in ways}, colours)
         axes.axvline(of_task["chance"].iloc[0], color="black", linestyle="--", linewidth=0.9, label="chance")
         axes.set_title(f"{task} (n={of_task['questions'].iloc[0]})")
-        axes.set_xlim(0, 100)
+        axes.set_xlim(PERCENT)
         axes.set_xlabel("accuracy (%)")
     _finish(figure, panels[0][0], "Questions on emotions: accuracy against chance", ncols=3)
     return figure
@@ -112,7 +112,7 @@ def positions_figure(positions: pd.DataFrame, bases: Sequence[str]) -> Figure:
         axes.set_title(f"{task}, {count} choices")
         axes.set_xticks(range(1, count + 1))
         axes.set_xlabel("place in the list")
-    grid[0][0].set_ylim(0, 100)
+    grid[0][0].set_ylim(PERCENT)
     grid[0][0].set_ylabel("share of answers (%)")
     title = "Questions on emotions: which place of the list is taken"
     _finish(figure, grid[0][0], title, ncols=2)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from emogap.emotions import EMOTIONS, GROUPINGS, INDEX, LABELS, group_of
+from emogap.store.views import cells
 from emogap.text.statistics import mean_interval, resampled_interval
 
 OWN = "own"
@@ -165,9 +166,10 @@ def _texts(count: int) -> str:
 def _verdict(row) -> str:
     if np.isnan(row.shift_low):
         return f"The shift of {row.shift:+.2f} layers has no interval, the texts are too few"
-    interval = f"{row.shift:+.2f} layers, 95 % interval {row.shift_low:+.2f} to {row.shift_high:+.2f}"
+    ends = {"shift": row.shift, "low": row.shift_low, "high": row.shift_high}
+    interval = f"{cells(pd.DataFrame([ends])).loc[0, 'shift']} layers with its 95 % interval"
     if row.shift_high < 0:
         return f"Fine-tuning moved it earlier: {interval}"
     if row.shift_low > 0:
         return f"Fine-tuning moved it later: {interval}"
-    return f"No shift that the interval supports: {interval}"
+    return f"Whether fine-tuning moved it stays open: {interval}"

@@ -319,7 +319,8 @@ def emotion_curves(curves: pd.DataFrame, depths: pd.DataFrame, models: Sequence[
             line = curves[(curves["model"] == model) & (curves["quantity"] == quantity)]
             at = depths[(depths["model"] == model) & (depths["quantity"] == quantity)].iloc[0]
             ax.plot(line["layer"], line["mean"], color=colours[model], label=model)
-            ax.fill_between(line["layer"], line["low"], line["high"], color=colours[model], alpha=0.2, linewidth=0)
+            low = line["low"].clip(lower=_FLOOR)  # a band down to 0 has no place on a logarithmic axis
+            ax.fill_between(line["layer"], low, line["high"], color=colours[model], alpha=0.2, linewidth=0)
             ax.plot(at["half_depth"], at["final_mass"] / 2, marker="o", markersize=5, color=colours[model])
         ax.set_title(f"{quantity} ({_texts(int(line['texts'].iloc[0]))})")
         ax.set_xlabel("layer (0: embedding)")
@@ -411,7 +412,7 @@ def _line_with_band(ax: Axes, rows: pd.DataFrame, measure: str, colour: str, lab
     lines = (numbers.mean(axis=0), low, high)
     mean, low, high = (np.exp(line) for line in lines) if measure == "word_rank" else lines
     ax.plot(values.columns, mean, color=colour, label=label)
-    ax.fill_between(values.columns, low, high, color=colour, alpha=0.2, linewidth=0)
+    ax.fill_between(values.columns, np.maximum(low, _FLOOR), high, color=colour, alpha=0.2, linewidth=0)
 
 
 def slice_label(texts: Mapping[int, str], first: int, last: int) -> str:

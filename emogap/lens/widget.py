@@ -32,7 +32,7 @@ def lens_widget(config: Config) -> widgets.VBox:
     from emogap.lens.text_lens import LiveLens
 
     live = LiveLens(config)
-    sentences = {text[:60]: text for text in load_sentences(config.lens.sentences)}
+    sentences = {text: text for text in load_sentences(config.lens.sentences)}
     return build(live.names, sentences, live.read, config.lens.words)
 
 

@@ -77,6 +77,8 @@ def read_table(csv: Path) -> "pd.DataFrame":
     columns = pd.read_csv(csv, nrows=0).columns
     # In a corpus's composition the values of the dimensions kind, source, emotion are names; asked are its shares.
     names = (NAMES | {"value"}) - {"asked"} if "dimension" in columns else NAMES
+    # What is found is an emotion, but in the stories' table the share that has the line's, with its interval.
+    names = names - {"found"} if {"found", "low", "high"} <= set(columns) else names
     return pd.read_csv(
         csv,
         dtype={column: str for column in columns if column in names},

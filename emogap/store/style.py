@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from emogap.emotions import LABELS
@@ -32,6 +32,8 @@ EMOTION_ORDER = LABELS
 SEQUENTIAL = "viridis"
 TYPE = 9
 """Points of all that is written in a figure; only in a grid of texts it may be smaller."""
+PERCENT = (-3, 103)
+"""The limits of an axis of shares with points: one at 0 or 100 is drawn whole."""
 _SIZES = (
     "font.size", "axes.labelsize", "axes.titlesize", "figure.titlesize", "legend.fontsize", "xtick.labelsize",
     "ytick.labelsize",
@@ -69,6 +71,16 @@ def nothing_figure(said: str) -> "Figure":
     figure.add_axes((0, 0, 1, 1)).set_axis_off()  # a notebook shows no figure without axes
     figure.text(0.02, 0.5, text.replace("$", r"\$"), va="center", style="italic")
     return figure
+
+
+def ink_on(colour: Any) -> str:
+    """What a number is written in on a bar of that colour: black or white, whichever is told apart better (WCAG's
+    relative luminance)."""
+    from matplotlib.colors import to_rgb
+
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    luminance = sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return "black" if luminance > 0.179 else "white"
 
 
 def use_style() -> None:

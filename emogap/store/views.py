@@ -213,25 +213,32 @@ def whole(text: str) -> "HTML":
 
 
 def texts(table: "pd.DataFrame") -> "Styler":
-    """A table for reading: its texts whole, wrapped and with their line breaks, numbers rounded to two digits, lists
-    with commas. Where it is wider than the page, its first column stays while the others are scrolled.
+    """A table for reading: its texts whole, wrapped and with their line breaks, lists with commas, numbers on one line
+    and rounded to two digits, counts to none. Where it is wider than the page, its first column stays while the others
+    are scrolled; where it has no row, it says so.
 
     What a model wrote is shown as it is and never taken for HTML.
     """
-    from pandas.api.types import is_list_like, is_numeric_dtype
+    from pandas.api.types import is_float_dtype, is_list_like, is_numeric_dtype
 
     words = [name for name in table if not is_numeric_dtype(table[name])]
     table = table.reset_index(drop=True)
     for name in words:
         table[name] = [", ".join(map(str, cell)) if is_list_like(cell) else cell for cell in table[name]]
-    wrapped = {"white-space": "pre-wrap", "max-width": "44em"}
+    lines = [name for name in words if len(table) and are_numbers(table[name].astype(str))]
+    counts = [name for name in table if is_float_dtype(table[name]) and (table[name].dropna() % 1 == 0).all()]
+    wrapped = {"white-space": "pre-wrap", "overflow-wrap": "break-word", "max-width": "44em"}
+    shown = table.style if len(table) else table.style.set_caption("no rows")
     return (
-        table.style.hide(axis="index")
+        shown.hide(axis="index")
         .format(precision=2, escape="html", na_rep=MISSING)
+        .format(precision=0, na_rep=MISSING, subset=counts)
         .set_properties(**{"text-align": "left", "vertical-align": "top"})
         .set_properties(subset=words, **wrapped)
+        .set_properties(subset=lines, **{"white-space": "nowrap"})
         .set_table_styles(
             [
+                {"selector": "caption", "props": "caption-side: bottom; text-align: left; font-style: italic"},
                 {"selector": "th", "props": "text-align: left"},
                 {"selector": "th:first-child", "props": _FIXED + _PAGE},
                 {"selector": "tbody tr:nth-child(odd)", "props": f"background: {_PAGE}"},

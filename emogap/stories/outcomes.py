@@ -146,7 +146,7 @@ def emotions_figure(table: pd.DataFrame) -> "Figure":
     """A point with its interval a method, from ``emotions_found``."""
     import matplotlib.pyplot as plt
 
-    from emogap.store.style import METHOD_COLOURS, nothing_figure, use_style
+    from emogap.store.style import METHOD_COLOURS, PERCENT, nothing_figure, use_style
 
     if table.empty:
         return nothing_figure("No emotion was measured: no story was kept.")
@@ -159,7 +159,7 @@ def emotions_figure(table: pd.DataFrame) -> "Figure":
     names = [f"{method}, asked for {asked} (n = {n})" for method, asked, n in table.iloc[:, :3].to_numpy()]
     axes.set_yticks(range(len(table)), names)
     axes.set_ylim(len(table) - 0.5, -0.5)
-    axes.set_xlim(0, 100)
+    axes.set_xlim(PERCENT)
     axes.set_xlabel(f"stories in which the line's emotion is found (score {FOUND_AT:g} or more), %")
     axes.grid(axis="y", visible=False)
     axes.set_title("Emotion in the stories, by what was asked for")
@@ -241,7 +241,7 @@ def outcome_shares(table: pd.DataFrame, by: str, what: str) -> "Figure":
     """
     import seaborn as sns
 
-    from emogap.store.style import nothing_figure, use_style
+    from emogap.store.style import TYPE, ink_on, nothing_figure, use_style
 
     if table.empty:
         return nothing_figure(f"There are no {what} yet.")
@@ -253,9 +253,9 @@ def outcome_shares(table: pd.DataFrame, by: str, what: str) -> "Figure":
     colours = [_KEPT_COLOUR if outcome == KEPT else next(reasons) for outcome in shares]
     named = shares.rename(index=lambda name: f"{name} ({totals[name]:,} {what})", columns=lambda o: o.replace("_", " "))
     axes = named.plot.barh(stacked=True, width=0.8, color=colours, figsize=(7.2, 1.2 + 0.55 * len(shares)))
-    for bars in axes.containers:
+    for bars, colour in zip(axes.containers, colours, strict=True):
         labels = [f"{share:.0f}" if share >= _SMALLEST_LABEL else "" for share in bars.datavalues]
-        axes.bar_label(bars, labels, label_type="center", fontsize=8)
+        axes.bar_label(bars, labels, label_type="center", fontsize=TYPE, color=ink_on(colour))
     axes.invert_yaxis()
     axes.set(xlim=(0, 100), xlabel=f"share of {what} (%)", ylabel="")
     axes.grid(axis="y", visible=False)

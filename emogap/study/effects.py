@@ -104,7 +104,7 @@ def effects_figure(table: pd.DataFrame) -> "Figure":
     panels[0][0].set_yticks(range(len(rows)), names)
     panels[0][0].set_ylim(len(rows) - 0.5, -0.5)
     kinds = [kind for kind, *_ in rows]
-    above = "What emotion did (above the line: against controls) and what training did"
+    above = "What emotion did (above the first line: against controls) and what training did"
     title = above if CONTROLLED in kinds else "What training did"
     figure.suptitle(f"{title}; base: {base}" if base else title, x=0.01, ha="left")
     figure.tight_layout(w_pad=2)

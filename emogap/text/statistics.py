@@ -131,8 +131,8 @@ def _crossed(values: np.ndarray) -> _Crossed:
         of_error = (rest**2).sum(axis=(-2, -1)) / freedom / cells
     several = seeds > 1
     return _Crossed(
-        mean, prompts, seeds, samples.max(axis=(-2, -1)), samples.sum(axis=(-2, -1)), known.any(axis=-1), rows, of_rows,
-        np.where(several, of_seeds, 0), np.where(several, of_error, 0),
+        mean, prompts, seeds, samples.max(axis=(-2, -1), initial=0), samples.sum(axis=(-2, -1)), known.any(axis=-1),
+        rows, of_rows, np.where(several, of_seeds, 0), np.where(several, of_error, 0),
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from emogap.records import KEPT
 from emogap.store.exhibits import Exhibit, Shown, read_table
-from emogap.store.style import EMOTION_ORDER, METHOD_COLOURS, SEQUENTIAL, nothing_figure, use_style
+from emogap.store.style import EMOTION_ORDER, METHOD_COLOURS, SEQUENTIAL, TYPE, nothing_figure, use_style
 from emogap.store.views import View
 from emogap.text.statistics import leader, mean, wilson_interval
 from emogap.textstats.describe import Tables, read_statistics
@@ -241,7 +241,7 @@ def _most_alike(table: pd.DataFrame) -> str:
 
 @_drawn_from(_NONE_ASKED)
 def confusion(table: pd.DataFrame) -> Figure:
-    """Emotion asked for × emotion found, per cent of the texts asked for it, all groups together."""
+    """Emotion asked for × the classifier's first choice, per cent of the texts asked for it, all groups together."""
     use_style()
     counts = table.pivot_table(index="asked", columns="found", values="texts", aggfunc="sum", fill_value=0)
     asked = [label for label in EMOTION_ORDER if label in counts.index]
@@ -256,7 +256,7 @@ def confusion(table: pd.DataFrame) -> Figure:
         cbar_kws={"label": "share of the row (%)"},
     )  # fmt: skip
     right = sum(counts.loc[label, label] for label in asked if label in found)
-    axis.set_title(f"The emotion asked for is found in {right:,} of {totals.sum():,} texts")
+    axis.set_title(f"Emotion asked for ranked first: {right:,} of {totals.sum():,} texts")
     axis.set(xlabel="emotion found", ylabel="emotion asked for")
     return figure
 
@@ -271,7 +271,7 @@ def counts(table: pd.DataFrame) -> Figure:
     figure, axis = plt.subplots(figsize=(2 + 0.75 * wide.shape[1], 1.5 + 0.25 * len(wide)))
     sns.heatmap(
         np.log10(wide + 1), annot=wide.map("{:,}".format), fmt="", cmap=SEQUENTIAL, linewidths=0.4, cbar=False, ax=axis,
-        annot_kws={"size": 7},
+        annot_kws={"size": TYPE},
     )  # fmt: skip
     axis.set_title(_commonest(wide.sum(axis=1)))
     axis.set(xlabel="", ylabel="emotion asked for")

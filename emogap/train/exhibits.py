@@ -202,7 +202,7 @@ def pace(history: list[dict[str, float]]) -> Pace:
 
 _PANELS = (
     ("validation_perplexity", "Perplexity of held-out text", "perplexity a token"),
-    ("validation_loss", "Loss", "nats a token"),
+    ("validation_loss", "Loss (faint: training batches)", "nats a token"),
     ("learning_rate", "Learning rate", "learning rate"),
     ("grad_norm", "Norm of the gradient", "norm (before clipping)"),
 )
@@ -227,7 +227,8 @@ def curves(history: pd.DataFrame, bases: list[str]) -> Figure:
     for axis in axes[1]:
         axis.set_xlabel("step")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes[0, 0].legend(frameon=False)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
@@ -235,6 +236,5 @@ def _draw(axis: Axes, history: pd.DataFrame, column: str, colour: str, model: st
     evaluated = column.startswith("validation")
     if column == "validation_loss":
         axis.plot(history["step"], history["loss"], color=colour, alpha=0.35, linewidth=1)
-        axis.annotate("faint: training batches", (0.98, 0.95), xycoords="axes fraction", ha="right", va="top", size=8)
     shown = history.dropna(subset=[column])
     axis.plot(shown["step"], shown[column], color=colour, marker="o" if evaluated else None, markersize=4, label=model)

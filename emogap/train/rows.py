@@ -252,7 +252,7 @@ def _runs(tokens: "pd.DataFrame") -> Iterator[tuple[tuple[bool, bool], str]]:
 
 def _span(special: bool, learnt: bool, text: str) -> str:
     style = ("border: 1px solid; border-radius: 3px; padding: 0 2px; " if special else "") + (
-        "" if learnt else "color: gray; opacity: 0.7"
+        "" if learnt else "opacity: 0.6"
     )
     return f'<span style="{style}">{escape(text)}</span>'
 

@@ -275,6 +275,18 @@ def test_scores_tell_an_empty_answer_and_the_language_table_leaves_it_out():
     assert (row["n"], row["empty"], row["top1"]) == (6, 2, pytest.approx(100 * 2 / 6))
 
 
+def test_a_model_that_never_says_anything_has_no_number_and_is_not_compared():
+    answers = made_up_answers({"gpt2": 0.25, "quiet": 0.5}, prompts=4)
+    answers = with_empty(answers, *answers.index[answers["model"] == "quiet"])
+    scores = pd.concat([sentiment_scores(answers, "study"), text_scores(answers)], ignore_index=True)
+    language = sentiment.language_table(scores).set_index("model").loc["quiet"]
+    assert (language["n"], language["empty"], language["words"]) == (0, 8, 0)
+    assert language[["top1", "top1_low", "top1_high", "top3", "distinct_1", "repeated_3"]].isna().all()
+    assert sentiment.change_table(answers, [Comparison("quiet", "gpt2", TUNED)], "group").empty
+    heat = sentiment_figures.asked_found_heatmap(sentiment.asked_and_found(answers), "quiet")
+    assert "0 of 0" in heat.axes[0].get_title(loc="left")
+
+
 def test_variety_of_words():
     assert distinct_share(["a b a b"], 1) == 0.5
     assert distinct_share(["A b", "a, b!"], 2) == 0.5

@@ -156,7 +156,7 @@ def test_quantities_and_their_texts():
     assert quantities(unlabelled) == [ANY]
 
 
-@pytest.mark.parametrize(("shift", "said"), [(2, "moved it earlier"), (-2, "moved it later"), (0, "No shift")])
+@pytest.mark.parametrize(("shift", "said"), [(2, "moved it earlier"), (-2, "moved it later"), (0, "it stays open")])
 def test_the_statement_says_what_the_interval_supports(shift, said):
     table = depths(made_up_mass(shift), BASES, [OWN, "joy"], 200, 0)
     row = table[(table["model"] == "base-instr") & (table["quantity"] == OWN)].iloc[0]

@@ -13,7 +13,7 @@ from emogap.lens import figures as lens_figures
 from emogap.lens.exhibits import families, given
 from emogap.lens.logit_lens import LogitLens
 from emogap.lens.reader import TextReader
-from emogap.lens.widget import build
+from emogap.lens.widget import build, lens_widget
 from emogap.lm.hub import LocalModel
 from emogap.paths import ROOT
 from emogap.records import LENS, read_rows
@@ -262,3 +262,10 @@ def use_the_widget(chrome):
     Select(boxes["beside it"]).select_by_visible_text("(alone)")
     find(By.CSS_SELECTOR, ".widget-button.mod-primary")[0].click()
     wait_for(lambda: (now := picture()) != third and now, 60, "one model alone")
+
+
+def test_sentences_that_begin_alike_are_all_there_and_whole(make_config, tmp_path):
+    alike = ["The same beginning, which is long, stands in front of both " * 2 + end for end in ("one.", "two.")]
+    (tmp_path / "alike.txt").write_text("\n".join(alike), encoding="utf-8")
+    box = lens_widget(make_config(f"lens.sentences={tmp_path / 'alike.txt'}"))
+    assert list(parts_of(box)["sentence"].options) == alike

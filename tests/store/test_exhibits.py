@@ -22,6 +22,15 @@ def test_names_come_back_as_texts_and_numbers_as_numbers(tmp_path):
     assert table["accuracy"].fillna(-1).tolist() == [0.5, -1, *range(2, len(NAMES))]
 
 
+def test_what_is_found_is_a_name_but_for_a_share_with_its_interval(tmp_path):
+    share = pd.DataFrame({"method": ["m1"], "found": [100 / 7], "low": [2.57], "high": [51.31]})
+    save_table(tmp_path, Exhibit("emotions", "table", "Test.", 1, view=View({"": 1})), share)
+    assert shown_table(tmp_path, "emotions")["found"].tolist() == ["14 [3, 51]"]
+    confusion = pd.DataFrame({"asked": ["joy"], "found": ["1.10"], "texts": [3]})
+    csv = save_table(tmp_path, Exhibit("confusion", "table", "Test.", 1), confusion)
+    assert read_table(csv)["found"].tolist() == ["1.10"]
+
+
 def test_names_that_all_look_like_numbers_stay_names(tmp_path):
     folder = tmp_path / "models"
     frame = pd.DataFrame({"model": ["1.10", "1.1"], "base": ["7", "007"], "line": ["120", "1e3"], "n": [1000, 7]})

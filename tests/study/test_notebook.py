@@ -54,6 +54,15 @@ def test_texts_are_shown_whole_and_cannot_be_markup():
     assert page.count("Another,") == 20 and "&lt;b&gt;with" in page and "<b>" not in page
 
 
+def test_counts_have_no_decimals_intervals_stay_on_their_line_and_an_empty_table_says_so():
+    page = texts(pd.DataFrame({"n": [24.0, None], "share": [0.5, 1], "ends": ["100.0 [56.6, 100.0]", "–"]})).to_html()
+    assert ">24<" in page and ">0.50<" in page and ">1.00<" in page and ">–<" in page
+    styles = texts(pd.DataFrame({"ends": ["1 [0, 2]"], "said": ["it is 1 [0, 2]"]}))._compute().ctx
+    assert ("white-space", "nowrap") in styles[0, 0] and ("white-space", "nowrap") not in styles[0, 1]
+    assert "no rows" in texts(pd.DataFrame(columns=["model", "words"])).to_html()
+    assert "no rows" not in page
+
+
 def test_rows_of_several_tables_that_have_the_same_index_are_shown_one_below_the_other():
     one = pd.DataFrame({"model": ["a"], "step": [1]})
     assert texts(pd.concat([one, one])).to_html().count(">a<") == 2
