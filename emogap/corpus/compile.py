@@ -5,6 +5,7 @@ Texts pass through one at a time: they wait in a file that has no name, and only
 
 import re
 import tempfile
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from hashlib import blake2b
@@ -105,7 +106,7 @@ def _rules(own: Corpus, chunks: Iterable[Path], factual: Iterable[Path]) -> dict
     question = f"a line that text_key once read otherwise: {EQUALITY_RULE}"
     odd = any(remembered(question, chunk, partial(_has_odd_line, chunk)) for chunk in chunks)
     equality = EQUALITY_RULE if odd else {}
-    averages = _AVERAGES if own.lines is True else {}
+    averages = _AVERAGES if own.lines and own.lines != "all" else {}
     return likeness | equality | averages | (_ARTICLES if any(layout_of(path).is_new for path in factual) else {})
 
 
@@ -280,7 +281,8 @@ def _input_files(
     if own.lines:
         every, path = own.lines == "all", _lines_file(config, own)
         sources = None if model is None or every else set(model.loc[model["kind"] != FACTUAL, "source"])
-        yield _input_file(config, path, LINE), lines_of(path, sources, every)
+        lines = lines_of(path, sources, every)
+        yield _input_file(config, path, LINE), together(lines, model) if own.lines == "together" else lines
     for source, path in factual_files(config, own).items():
         yield _input_file(config, path, FACTUAL, layout_of(path).name), _articles(source, path, own)
 
@@ -313,6 +315,33 @@ def lines_of(path: Path, sources: Collection[str] | None, every: bool = False) -
             yield Document(row["id"], LINE, row["source"], row["id"], "", emotion, row["text"], row["text"])
         else:
             yield OTHER_SOURCE
+
+
+def together(lines: Iterable[Document | str], model: pd.DataFrame) -> Iterator[Document | str]:
+    """Lines of a source that follow each other, each once, as documents of as many words as those of another corpus
+    (``kind, line_id, split, words``) have on average; lines that it has on different sides are in different ones."""
+    wanted = model.loc[model["kind"] != FACTUAL, "words"].mean()
+    sides = dict(zip(model["line_id"], model["split"], strict=True))
+    seen: set[bytes] = set()
+    begun: dict[tuple[str, str | None], list[Document]] = defaultdict(list)
+    for line in lines:
+        if isinstance(line, str):
+            yield line
+        elif (key := _key("text", " ".join(line.text.split()))) in seen:
+            yield REPEATED
+        else:
+            seen.add(key)
+            parts = begun[line.source, sides.get(line.line_id)]
+            parts.append(line)
+            if sum(len(part.text.split()) for part in parts) >= wanted:
+                yield _joined(parts)
+                parts.clear()
+    yield from (_joined(parts) for parts in begun.values() if parts)
+
+
+def _joined(lines: list[Document]) -> Document:
+    text = "\n".join(line.text for line in lines)
+    return lines[0]._replace(text=text, line=text)
 
 
 def _articles(source: str, path: Path, own: Corpus) -> Iterator[Document | str]:
