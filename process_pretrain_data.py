@@ -21,8 +21,7 @@ ON = None  # another home, such as "runs/embedded", that this one is a variant o
 SETTINGS = {}  # such as {"process.threshold": 0.3} or {"process.raw_dirs": ["data/babylm_10M"]}
 
 # %% Settings; in bold what differs from the published set-up
-from emogap.babylm.figures import emotion_shares
-from emogap.babylm.process import before_and_after, cleaning_table, emotions_by_source, process
+from emogap.babylm.process import before_and_after, cleaning_table, emotion_shares, emotions_by_source, process
 from emogap.config import load_config
 from emogap.study.notebook import after, before, settings, texts
 

@@ -306,9 +306,11 @@ class Corpus(Section):
     """What the corpus's files are called."""
     methods: list[str] = Field(["m1", "m2", "m3"])
     """Whose accepted stories go in; none at all leaves the factual text alone."""
-    lines: bool | Literal["all"] = False
-    """In the place of stories the emotional lines themselves, each once, of the sources that stories are from; ``all``:
-    every line that cleaning kept, of every source, which no model has written or chosen."""
+    lines: bool | Literal["together", "all"] = False
+    """In the place of stories the emotional lines themselves, each once, of the sources that stories are from, a
+    document each; ``together``: those of a source that follow each other as documents of as many words as the stories
+    have of the corpus that ``words`` names; ``all``: every line that cleaning kept, of every source, which no model has
+    written or chosen."""
     chunks: dict[str, str] = {}
     """Method → which of its chunks (``0-26,30``); a method that is not named gives all it has."""
     factual: list[str] = []
@@ -332,6 +334,8 @@ class Corpus(Section):
         for method in self.chunks:
             if method not in self.methods:
                 raise ValueError(f"chunks names '{method}', which is not among the methods {', '.join(self.methods)}")
+        if self.lines == "together" and not self.model_corpus:
+            raise ValueError("lines = 'together' needs words = 'as:NAME', a corpus whose stories say how long they are")
         return self
 
     @property

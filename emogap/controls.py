@@ -1,10 +1,11 @@
 """What the setting ``controls`` adds: to every training the same one on text without that training's emotion.
 
 For a causal LM on a corpus of stories: on as many words of stories that were asked for without emotion (``-plain``),
-and, from a base, on as many of emotional lines as they are (``-lines``). For SFT on rewrites: on the original answers
-of exactly these rewrites (``-orig``). A training that starts from another has a control that starts from the other's
-control, so that ``-baby-instr`` has ``-plain-orig``. Each is trained under the settings of its kind, as what it is a
-control of: the same steps where ``max_steps`` sets them, the same epochs over as many words elsewhere.
+and, from a base, on as many of emotional lines as they are (``-lines``), so many together as a story has words: a model
+that learns lines one by one learns to end, and answers nothing. For SFT on rewrites: on the original answers of exactly
+these rewrites (``-orig``). A training that starts from another has a control that starts from the other's control, so
+that ``-baby-instr`` has ``-plain-orig``. Each is trained under the settings of its kind, as what it controls: the same
+steps where ``max_steps`` sets them, the same epochs over as many words elsewhere.
 """
 
 from typing import Any
@@ -61,7 +62,7 @@ def _neutral(config: Any, tuned: Any) -> list[tuple[str, str, Any]]:
         return []
     own, found = there[0], []
     shared = {"words": f"as:{own.name}", "chunks": {}, "shares": type(own.shares)()}
-    for ending, differs in (("plain", {"methods": [PLAIN]}), ("lines", {"lines": True})):
+    for ending, differs in (("plain", {"methods": [PLAIN]}), ("lines", {"lines": "together"})):
         name = ending if own.name == config.corpus.name else f"{own.name}-{ending}"
         found.append((ending, name, own.model_copy(update=shared | differs | {"name": name})))
     return found if tuned.parent in config.bases or is_new(tuned) else found[:1]

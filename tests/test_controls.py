@@ -8,7 +8,7 @@ from emogap.config import Config, load_config
 from emogap.emotions import LABELS
 from emogap.errors import UsageError
 from emogap.paths import from_root
-from emogap.stories.augment import ask_texts, chunk_ends
+from emogap.stories.augment import Stories, chunk_ends
 
 BASE = "smollm2-135m"
 
@@ -47,7 +47,7 @@ def test_corpora_and_methods_that_controls_need_stand_beside_the_profile_s_own(m
     assert (config.corpus, without.corpora) == (without.corpus, [])
     plain, lines = config.corpora
     assert (plain.name, plain.methods, plain.words) == ("plain", ["m0"], "as:emotional")
-    assert (lines.name, lines.lines, lines.words) == ("lines", True, "as:emotional")
+    assert (lines.name, lines.lines, lines.words) == ("lines", "together", "as:emotional")
     assert plain.factual == lines.factual == config.corpus.factual
     assert config.augment.methods == ["m1", "m2", "m3", "m0"] and without.augment.methods == ["m1", "m2", "m3"]
     assert "m0" not in config.corpus.methods
@@ -108,6 +108,7 @@ def test_a_further_corpus_has_what_it_does_not_say_from_the_first(make_config):
         ("[{ words = 5 }]", "two corpora are called 'emotional'"),
         ("[{ name = 'a', words = 'as:b' }]", "as many words as 'b', which is no corpus above it; there is emotional"),
         ("[{ name = 'a', words = 'many' }]", "corpora.0.words"),
+        ("[{ name = 'a', lines = 'together' }]", "lines = 'together' needs words = 'as:NAME'"),
         ("[{ name = 'a', word = 5 }]", "did you mean"),
     ],
 )
@@ -156,4 +157,4 @@ def test_without_an_emotion_asked_for_a_template_is_refused_but_that_of_m0(make_
     file = tmp_path / "mine.txt"
     file.write_text("Tell of: {context}")
     with pytest.raises(UsageError, match=r"mine.txt: the placeholder \{emotion\} or \{emotions\} is missing"):
-        ask_texts(make_config(f"augment.templates.mine={file}", "augment.methods=['mine']"), "mine", 1)
+        Stories(make_config(f"augment.templates.mine={file}", "augment.methods=['mine']")).way("mine")

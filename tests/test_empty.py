@@ -8,7 +8,7 @@ import pytest
 from tiny_study import Study, Writer, profile_file
 
 from emogap.config import load_config
-from emogap.corpus import figures as corpus_figures
+from emogap.corpus import compile as compiling
 from emogap.corpus.compile import corpus
 from emogap.corpus.wiki import read_articles
 from emogap.emotions import LABELS
@@ -124,7 +124,7 @@ def log_of(config) -> dict:
 
 
 def test_without_a_kept_story_the_corpus_has_the_factual_text_and_says_so(make_config, monkeypatch, capsys):
-    monkeypatch.setattr(corpus_figures, "composition_exhibits", lambda *_: [])
+    monkeypatch.setattr(compiling, "composition_exhibits", lambda *_: [])
     config = make_config("corpus.shares.kind={ story = 0.7, factual = 0.3 }", "corpus.shares.method={ m2 = 0.5 }")
     stories(config)
     corpus(config)
@@ -161,7 +161,7 @@ def test_with_nothing_at_all_the_corpus_is_empty_and_shown_as_empty(make_config,
 
 
 def test_one_method_without_a_kept_story_is_no_share_s_end(make_config, monkeypatch):
-    monkeypatch.setattr(corpus_figures, "composition_exhibits", lambda *_: [])
+    monkeypatch.setattr(compiling, "composition_exhibits", lambda *_: [])
     config = make_config("corpus.factual=[]", "corpus.shares.method={ m1 = 0.5, m2 = 0.5 }")
     stories(config, {"m1": 5, "m3": 5})
     corpus(config)
@@ -337,7 +337,7 @@ def test_labels_that_no_line_has_make_no_draw(make_config, monkeypatch):
     classifier.zero = tuple(label for label in LABELS if label != "neutral")
     monkeypatch.setattr("emogap.emotion.classify.load", lambda *_: classifier)
     monkeypatch.setattr(babylm, "classifier_identity", lambda model: model.name)
-    monkeypatch.setattr("emogap.babylm.figures.emotion_shares", lambda table: None)
+    monkeypatch.setattr("emogap.babylm.process.emotion_shares", lambda table: None)
     monkeypatch.setattr("emogap.store.exhibits.save_figure", lambda *_: None)
     config = make_config("process.balance=true")
     assert babylm.process(config).counts["emotional, drawn"] == 0

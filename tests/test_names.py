@@ -14,7 +14,6 @@ from emogap.records import RESPONSES, write_rows
 from emogap.report.entries import to_cells
 from emogap.store.exhibits import read_table
 from emogap.store.views import View, cells, told_apart
-from emogap.stories.outcomes import _side_by_side
 from emogap.textstats.figures import MEASURES, measures
 
 
@@ -23,27 +22,6 @@ def test_different_names_stay_different():
     told = [told_apart(name, ("all", "emotion"), "source") for name in names]
     assert told == [
         "all (source)", "all (source) (source)", "all (source) (source) (source)", "other", "other (source)", "All",
-    ]  # fmt: skip
-
-
-def test_examples_of_methods_called_like_their_columns():
-    rows = pd.DataFrame(
-        [
-            {
-                "line_id": "1",
-                "emotion": "joy",
-                "text": "A line.",
-                "method": method,
-                "story": method * 2,
-                "status": "kept",
-            }
-            for method in ("emotion", "line", "m1")
-        ]
-    )
-    table = _side_by_side(rows, "line_id", "method", {"emotion": "emotion", "text": "line"}, "story")
-    assert table.to_dict("records") == [
-        {"emotion": "joy", "line": "A line.", "emotion (method)": "emotionemotion", "line (method)": "lineline",
-         "m1": "m1m1"}
     ]  # fmt: skip
 
 

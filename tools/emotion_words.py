@@ -20,7 +20,7 @@ from emogap.emotions import LABELS
 from emogap.errors import MissingInput
 from emogap.lens.reader import WORDS
 from emogap.store.artefacts import fingerprint, write_json
-from emogap.text.comparison import log_odds
+from emogap.text.measures import log_odds
 from emogap.text.word_counts import PRESETS
 from emogap.textstats.sources import STORY_COLUMNS, read_texts
 from tools.goemotions import read_goemotions

@@ -8,6 +8,7 @@ All are streamed: nothing here holds a whole corpus.
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,14 @@ from emogap.babylm.clean import ODDITIES, Kept, Report, clean
 from emogap.babylm.raw import Source, find_sources, first_lines, members_read, size
 from emogap.config import Config
 from emogap.device import check_device
-from emogap.emotion.classify import SHARD_LINES, Scoring, classifier_identity, shards_folder, thresholds_of, top_labels
+from emogap.emotion.classify import (
+    SHARD_LINES,
+    Scoring,
+    classifier_identity,
+    shards_folder,
+    thresholds_of,
+    write_scored,
+)
 from emogap.emotions import INDEX, LABELS, NEUTRAL, labels_over
 from emogap.errors import InputError
 from emogap.paths import from_root
@@ -27,8 +35,12 @@ from emogap.store.artefacts import Draft, Recipe, read_manifest
 from emogap.store.exhibits import Exhibit, Shown, drawing, read_table
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
+from emogap.store.style import EMOTION_ORDER, SEQUENTIAL, use_style
 from emogap.store.views import told_apart
 from emogap.text.near_duplicates import EQUALITY_RULE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NO_LINE = "no line is emotional; give more text or lower process.threshold"
 _RULES = ("tabs", "space_before_punctuation", "strip", "min_words", "duplicates", "max_line_bytes")
@@ -119,7 +131,7 @@ def _make_lines(config: Config, draft: Draft) -> None:
     draft.notes["sources"] = [report.flat() for report in reports]
 
 
-def _as_table(kept: Kept) -> "pa.Table":
+def _as_table(kept: Kept) -> pa.Table:
     """id, source, text of kept lines; an id is ``<source>:<line number>``."""
     import polars as pl
 
@@ -129,7 +141,7 @@ def _as_table(kept: Kept) -> "pa.Table":
     return frame.to_arrow().cast(pa.schema(dict.fromkeys(frame.columns, pa.string())))
 
 
-def _write_lines(path: Path, tables: Iterator["pa.Table"]) -> int:
+def _write_lines(path: Path, tables: Iterator[pa.Table]) -> int:
     """Write tables as one file whose row groups are the classifier's shards; how many rows."""
     schema = pa.schema(dict.fromkeys(("id", "source", "text"), pa.string()))
     waiting, rows = schema.empty_table(), 0
@@ -148,17 +160,9 @@ def _write_lines(path: Path, tables: Iterator["pa.Table"]) -> int:
 def _sample(every: Path, drawn: Path, count: int, seed: int) -> int:
     """Write ``count`` of the lines, those whose own random number is lowest, in their order; how many there were."""
     file = pq.ParquetFile(every)
-    numbers = np.concatenate([_random_numbers(group["id"].to_pylist(), seed) for group in _row_groups(file, ["id"])])
-    chosen = lowest(numbers, count)
-    del numbers
-
-    def groups() -> Iterator[pa.Table]:
-        start = 0
-        for group in _row_groups(file):
-            yield group.filter(pa.array(chosen[start : start + len(group)]))
-            start += len(group)
-
-    return _write_lines(drawn, groups())
+    numbers = (_random_numbers(group["id"].to_pylist(), seed) for group in _row_groups(file, ["id"]))
+    chosen = lowest(np.concatenate([*numbers]), count)
+    return _write_lines(drawn, _chosen(file, chosen))
 
 
 def _random_numbers(ids: list[str], seed: int) -> np.ndarray:
@@ -173,39 +177,26 @@ def lowest(numbers: np.ndarray, count: int) -> np.ndarray:
     return mask
 
 
-def _row_groups(file, columns: list[str] | None = None) -> Iterator["pa.Table"]:
+def _row_groups(file, columns: list[str] | None = None) -> Iterator[pa.Table]:
     return (file.read_row_group(number, columns=columns) for number in range(file.num_row_groups))
+
+
+def _chosen(file, mask: np.ndarray) -> Iterator[pa.Table]:
+    """The rows of a mask over a whole file, row group by row group."""
+    start = 0
+    for group in _row_groups(file):
+        yield group.filter(pa.array(mask[start : start + len(group)]))
+        start += len(group)
 
 
 # --- scores ----------------------------------------------------------------------------------------------------------
 
 
 def _make_scored(config: Config, draft: Draft) -> None:
-    settings = config.process
-    file, schema = pq.ParquetFile(config.home.lines), pa.schema(PROCESSED.columns)
-    total = file.metadata.num_rows
+    settings, file = config.process, pq.ParquetFile(config.home.lines)
     scoring = Scoring(settings.classifier, settings.device, settings.dtype, settings.token_budget, config.scale)
-    with progress("emotions of lines", total, "lines") as bar:
-        loaded, scored = scoring.begin(draft.artefact, partial(_texts, file), bar.advance)
-        draft.notes["classifier"] = loaded
-        with pq.ParquetWriter(draft.path, schema, compression="zstd") as writer:
-            for group, scores in zip(_row_groups(file), scored, strict=True):
-                writer.write_table(_scored_table(group, scores).cast(schema))
-    draft.counts["classified"] = total
-
-
-def _texts(file) -> Iterator[list[str]]:
-    """The texts of every shard."""
-    return (group["text"].to_pylist() for group in _row_groups(file, ["text"]))
-
-
-def _scored_table(lines: "pa.Table", scores: np.ndarray) -> "pa.Table":
-    emotions, best = top_labels(scores)
-    offsets = np.arange(0, scores.size + 1, scores.shape[1], dtype=np.int32)
-    columns = {"emotion": emotions, "score": best, "scores": pa.ListArray.from_arrays(offsets, scores.ravel())}
-    for name, values in columns.items():
-        lines = lines.append_column(name, pa.array(values))
-    return lines
+    shards, schema = partial(_row_groups, file), pa.schema(PROCESSED.columns)
+    write_scored(draft, scoring, shards, file.metadata.num_rows, "lines", schema)
 
 
 # --- the filter ------------------------------------------------------------------------------------------------------
@@ -270,11 +261,8 @@ def even_quotas(found: np.ndarray, total: int) -> np.ndarray:
 def _write_filtered(path: Path, file, chosen: np.ndarray, thresholds: np.ndarray) -> None:
     """The chosen rows with a further column ``labels``: all labels that pass, highest first."""
     schema = pa.schema(PROCESSED.columns | {"labels": pa.list_(pa.string())})
-    start = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for group in _row_groups(file):
-            rows = group.filter(pa.array(chosen[start : start + len(group)]))
-            start += len(group)
+        for rows in _chosen(file, chosen):
             labels = [labels_over(np.array(scores), thresholds) for scores in rows["scores"].to_pylist()]
             if len(rows):
                 writer.write_table(rows.append_column("labels", pa.array(labels)).cast(schema))
@@ -288,7 +276,7 @@ def _name_of(source: str) -> str:
     return told_apart(source, ("emotion", "all", "emotional"), "source")
 
 
-def emotions_by_source(scored: Path, filtered: Path) -> "pd.DataFrame":
+def emotions_by_source(scored: Path, filtered: Path) -> pd.DataFrame:
     """Lines by top label: a row a label; a column a source, ``all``, and ``emotional`` (all that pass the filter)."""
     import polars as pl
 
@@ -303,7 +291,7 @@ def emotions_by_source(scored: Path, filtered: Path) -> "pd.DataFrame":
     return table.rename_axis(columns=None).reset_index()
 
 
-def before_and_after(config: Config, count: int = 5) -> "pd.DataFrame":
+def before_and_after(config: Config, count: int = 5) -> pd.DataFrame:
     """The first lines of the sources as they stand in their files, beside what became of them, for reading.
 
     Columns: ``id, raw``, and once the stage has run ``cleaned`` (empty for a line that was left out), ``emotion``,
@@ -321,13 +309,13 @@ def before_and_after(config: Config, count: int = 5) -> "pd.DataFrame":
     return table.fillna({"cleaned": "", "emotion": ""})
 
 
-def _rows_of(path: Path, ids: "pd.Series") -> "pd.DataFrame":
+def _rows_of(path: Path, ids: pd.Series) -> pd.DataFrame:
     import polars as pl
 
     return pl.scan_parquet(path, glob=False).filter(pl.col("id").is_in(list(ids))).collect().to_pandas()
 
 
-def cleaning_table(config: Config) -> "pd.DataFrame":
+def cleaning_table(config: Config) -> pd.DataFrame:
     """What became of each source's lines, from the manifest of ``lines.parquet``: a row a source, and all of them."""
     table = pd.DataFrame(read_manifest(config.home.lines)["notes"]["sources"])
     table["source"] = table["source"].map(_name_of)
@@ -339,8 +327,6 @@ def cleaning_table(config: Config) -> "pd.DataFrame":
 
 
 def _exhibits(config: Config) -> Iterator[Shown]:
-    from emogap.babylm.figures import emotion_shares
-
     cleaned = cleaning_table(config)
     kept, read = int(cleaned["kept"].iloc[-1]), int(cleaned["lines"].iloc[-1])
     caption = f"The line rules keep {kept:,} of {read:,} lines: why the others go."
@@ -354,6 +340,58 @@ def _exhibits(config: Config) -> Iterator[Shown]:
     yield Exhibit("emotions_by_source", "table", caption, 11), table
     alt = "Heat map: 27 emotions by source, the share of the source's lines that have it as their top emotion."
     yield Exhibit("emotions_by_source", "figure", caption, 12, alt=alt), emotion_shares(table)
+
+
+def emotion_shares(table: pd.DataFrame) -> "Figure":
+    """Heat map of ``emotions_by_source``: which share of a source's lines has which emotion on top, in per cent.
+
+    Neutral lines count in the shares but have no row: they would hide all the rest; their share stands below. A cell
+    without a number is an emotion that no line of the source has on top.
+    """
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    use_style()
+    counts = table.set_index("emotion").drop(columns="emotional")
+    shares = 100 * counts / counts.sum()
+    emotions = [label for label in EMOTION_ORDER if label != NEUTRAL]
+    labels = [
+        f"{source}\n{counts[source].sum():,} lines\n{shares.loc[NEUTRAL, source]:.0f} % neutral" for source in counts
+    ]
+    numbers = shares.loc[emotions].map("{:.1f}".format).where(counts.loc[emotions] > 0, "")
+    figure, axes = plt.subplots(figsize=(1.2 + 1.25 * len(labels), 8.2))
+    sns.heatmap(
+        shares.loc[emotions].to_numpy(),
+        annot=numbers.to_numpy(),
+        fmt="",
+        cmap=SEQUENTIAL,
+        linewidths=0.5,
+        xticklabels=labels,
+        yticklabels=emotions,
+        cbar_kws={"label": "share of the source's lines (%)", "shrink": 0.6},
+        ax=axes,
+    )
+    axes.tick_params(axis="x", rotation=90)
+    axes.set_title(_title(counts.loc[emotions, "all"], counts["all"].sum()))
+    axes.set_xlabel("source")
+    axes.set_ylabel("top emotion of the line")
+    return figure
+
+
+_NAMED = 3
+"""So many emotions that tie for the first place are named; of more it is said that they tie."""
+
+
+def _title(counts: pd.Series, lines: int) -> str:
+    """Of which emotion most of the ``lines`` are; ``counts`` of all emotions but neutral."""
+    most = int(counts.max())
+    first = list(counts.index[counts == most])
+    title = f"Top emotion of {lines:,} lines by source"
+    if most == 0:
+        return f"{title}: all are neutral"
+    if len(first) > _NAMED:
+        return f"{title}: {len(first)} emotions have {most:,} each, none has more"
+    return f"{title}: {', '.join(first)} most often ({most:,}{' each' if len(first) > 1 else ''})"
 
 
 def _threshold(config: Config) -> str:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import combinations, count, zip_longest
+from itertools import combinations, count, islice, zip_longest
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -172,18 +172,12 @@ def _is_gz(path: Path) -> bool:
 
 def _are_equal(first: Source, second: Source) -> bool:
     """Whether two texts are the same lines, and any at all; they are read no further than they are equal."""
-    left = right = b""
-    is_empty = True
-    texts = (blocks(source, _NO_BOUND, lambda *_: None, lambda _: None) for source in (first, second))
-    for (_, ours), (_, theirs) in zip_longest(*texts, fillvalue=(0, b"")):
-        left, right, is_empty = left + ours, right + theirs, False
-        shared = min(len(left), len(right))
-        if left[:shared] != right[:shared]:
+    are_empty = True
+    for ours, theirs in zip_longest(_lines(first), _lines(second)):
+        if ours != theirs:
             return False
-        left, right = left[shared:], right[shared:]
-        if (left and not theirs) or (right and not ours):  # one has come to its end
-            return False
-    return not is_empty
+        are_empty = False
+    return not are_empty
 
 
 def _shortest_names(paths: list[tuple[str, ...]]) -> list[str]:
@@ -252,16 +246,16 @@ def blocks(
             yield lines, bytes(unfinished) + b"\n"
 
 
+def _lines(source: Source) -> Iterator[tuple[int, bytes]]:
+    """(number, line) of a source, whatever its length."""
+    for first, block in blocks(source, _NO_BOUND, lambda *_: None, lambda _: None):
+        yield from enumerate(block.splitlines(), first)
+
+
 def first_lines(source: Source, count: int) -> list[tuple[int, str]]:
     """(number, text) of the first lines of a source that are not blank, as they stand there."""
-    found: list[tuple[int, str]] = []
-    for first, block in blocks(source, _NO_BOUND, lambda *_: None, lambda _: None):
-        for number, line in enumerate(block.decode("utf-8", "replace").split("\n"), first):
-            if len(found) < count and line.strip():
-                found.append((number, line))
-        if len(found) >= count:
-            break
-    return found
+    decoded = ((number, line.decode("utf-8", "replace")) for number, line in _lines(source))
+    return list(islice(((number, text) for number, text in decoded if text.strip()), count))
 
 
 def _plain(chunk: bytes, first_line: int, finding: Finding) -> bytes:

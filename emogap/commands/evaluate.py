@@ -112,8 +112,7 @@ def _build_questionnaire(arguments: argparse.Namespace) -> None:
 
 
 def _analyse_questionnaire(arguments: argparse.Namespace) -> None:
-    from emogap.preference.exhibits import show_preference
-    from emogap.preference.questionnaire import KEY, read_votes
+    from emogap.preference.questionnaire import KEY, read_votes, show_preference
 
     config = config_from(arguments)
     key = arguments.key or config.home.evaluation / "questionnaire" / KEY

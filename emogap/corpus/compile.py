@@ -5,6 +5,7 @@ Texts pass through one at a time: they wait in a file that has no name, and only
 
 import re
 import tempfile
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from hashlib import blake2b
@@ -30,14 +31,14 @@ from emogap.corpus.composition import (
     take,
     word_budget,
 )
-from emogap.corpus.log import InputFile, composition, render
+from emogap.corpus.log import InputFile, composition, composition_exhibits, corpora_exhibits, render
 from emogap.corpus.wiki import layout_of, read_articles, said_articles, wiki_file
 from emogap.emotions import LABELS, NEUTRAL
 from emogap.errors import MissingInput, UsageError
 from emogap.paths import MAKERS, chunk_numbers, from_root
 from emogap.records import CORPUS, KEPT, PROCESSED, ROWS_AT_ONCE, STORIES, read_rows, stream_rows, to_arrow
 from emogap.store.artefacts import RULE, Draft, Recipe, content_hashes, portable, remembered, write_json, write_text
-from emogap.store.exhibits import Shown, drawing
+from emogap.store.exhibits import drawing
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
 from emogap.store.views import told_apart
@@ -63,18 +64,6 @@ def corpus(config: Config) -> Summary:
     return run("corpus", corpus_pieces(config))
 
 
-def _exhibits(path: Path, ending: str) -> "Iterator[Shown]":
-    from emogap.corpus.figures import composition_exhibits
-
-    return composition_exhibits(path, ending)
-
-
-def _side_by_side(paths: list[Path]) -> "Iterator[Shown]":
-    from emogap.corpus.figures import corpora_exhibits
-
-    return corpora_exhibits(paths)
-
-
 def corpus_pieces(config: Config) -> Iterator[Piece]:
     """The corpora, each when those before it are there, and what is seen of them.
 
@@ -86,11 +75,11 @@ def corpus_pieces(config: Config) -> Iterator[Piece]:
         ending = f"_{own.name}" if paths else ""
         paths.append(path)
         yield Piece(path, _recipe(config, own), make=partial(_make, config, own))
-        name, lead, shown = f"corpus{ending}", f"tables/composition{ending}", partial(_exhibits, path, ending)
-        yield drawing(path.parent, name, lead, {"corpus": path}, shown)
+        lead, draw = f"tables/composition{ending}", partial(composition_exhibits, path, ending)
+        yield drawing(path.parent, f"corpus{ending}", lead, {"corpus": path}, draw)
     if len(paths) > 1:
         inputs = {path.stem: path for path in paths}
-        yield drawing(path.parent, "corpora", "tables/corpora", inputs, partial(_side_by_side, paths))
+        yield drawing(path.parent, "corpora", "tables/corpora", inputs, partial(corpora_exhibits, paths))
 
 
 def _recipe(config: Config, own: Corpus) -> Recipe:
@@ -117,7 +106,7 @@ def _rules(own: Corpus, chunks: Iterable[Path], factual: Iterable[Path]) -> dict
     question = f"a line that text_key once read otherwise: {EQUALITY_RULE}"
     odd = any(remembered(question, chunk, partial(_has_odd_line, chunk)) for chunk in chunks)
     equality = EQUALITY_RULE if odd else {}
-    averages = _AVERAGES if own.lines is True else {}
+    averages = _AVERAGES if own.lines and own.lines != "all" else {}
     return likeness | equality | averages | (_ARTICLES if any(layout_of(path).is_new for path in factual) else {})
 
 
@@ -292,7 +281,8 @@ def _input_files(
     if own.lines:
         every, path = own.lines == "all", _lines_file(config, own)
         sources = None if model is None or every else set(model.loc[model["kind"] != FACTUAL, "source"])
-        yield _input_file(config, path, LINE), lines_of(path, sources, every)
+        lines = lines_of(path, sources, every)
+        yield _input_file(config, path, LINE), together(lines, model) if own.lines == "together" else lines
     for source, path in factual_files(config, own).items():
         yield _input_file(config, path, FACTUAL, layout_of(path).name), _articles(source, path, own)
 
@@ -325,6 +315,33 @@ def lines_of(path: Path, sources: Collection[str] | None, every: bool = False) -
             yield Document(row["id"], LINE, row["source"], row["id"], "", emotion, row["text"], row["text"])
         else:
             yield OTHER_SOURCE
+
+
+def together(lines: Iterable[Document | str], model: pd.DataFrame) -> Iterator[Document | str]:
+    """Lines of a source that follow each other, each once, as documents of as many words as those of another corpus
+    (``kind, line_id, split, words``) have on average; lines that it has on different sides are in different ones."""
+    wanted = model.loc[model["kind"] != FACTUAL, "words"].mean()
+    sides = dict(zip(model["line_id"], model["split"], strict=True))
+    seen: set[bytes] = set()
+    begun: dict[tuple[str, str | None], list[Document]] = defaultdict(list)
+    for line in lines:
+        if isinstance(line, str):
+            yield line
+        elif (key := _key("text", " ".join(line.text.split()))) in seen:
+            yield REPEATED
+        else:
+            seen.add(key)
+            parts = begun[line.source, sides.get(line.line_id)]
+            parts.append(line)
+            if sum(len(part.text.split()) for part in parts) >= wanted:
+                yield _joined(parts)
+                parts.clear()
+    yield from (_joined(parts) for parts in begun.values() if parts)
+
+
+def _joined(lines: list[Document]) -> Document:
+    text = "\n".join(line.text for line in lines)
+    return lines[0]._replace(text=text, line=text)
 
 
 def _articles(source: str, path: Path, own: Corpus) -> Iterator[Document | str]:

@@ -53,41 +53,25 @@ def pools(
         supply = catalogue.groupby("kind")["words"].sum()
         asked["kind"] = (supply / supply.sum()).to_dict()
     stories = catalogue["kind"].eq(STORY).to_numpy()
-    everything = np.ones(len(catalogue), dtype=bool)
-    result = []
+    of_stories = asked["kind"].get(STORY, 1 - sum(asked["kind"].values()))
+    found = []
     for dimension, named in asked.items():
-        base, among = 1.0, everything
+        values, base, among = catalogue[dimension], 1.0, np.ones(len(catalogue), dtype=bool)
         if dimension in ("method", "emotion"):
-            base, among = asked["kind"].get(STORY, 1 - sum(asked["kind"].values())), stories
-        result += _pools_of(catalogue, dimension, named, among, base, may_lack.get(dimension, ()))
-    return result
-
-
-def _pools_of(
-    catalogue: pd.DataFrame,
-    dimension: str,
-    named: Mapping[str, float],
-    among: np.ndarray,
-    base: float,
-    may_lack: Collection[str],
-) -> list[Pool]:
-    if not named:
-        return []
-    values = catalogue[dimension]
-    result = []
-    for name, share in named.items():
-        members = among & values.eq(name).to_numpy()
-        if share and not members.any() and name not in may_lack:
-            known = ", ".join(sorted(values[among].unique())) or "nothing else"
-            raise UsageError(
-                f"corpus.shares.{dimension}: there is no text of '{name}' to fill {share}; there is {known}: name one "
-                "of these, or take the share out"
-            )
-        result.append(Pool(dimension, name, share * base, members))
-    rest = among & ~values.isin(list(named)).to_numpy()
-    if rest.any():
-        result.append(Pool(dimension, None, max(0.0, 1 - sum(named.values())) * base, rest))
-    return result
+            base, among = of_stories, stories
+        for name, share in named.items():
+            members = among & values.eq(name).to_numpy()
+            if share and not members.any() and name not in may_lack.get(dimension, ()):
+                known = ", ".join(sorted(values[among].unique())) or "nothing else"
+                raise UsageError(
+                    f"corpus.shares.{dimension}: there is no text of '{name}' to fill {share}; there is {known}: name "
+                    "one of these, or take the share out"
+                )
+            found.append(Pool(dimension, name, share * base, members))
+        rest = among & ~values.isin(list(named)).to_numpy()
+        if named and rest.any():
+            found.append(Pool(dimension, None, max(0.0, 1 - sum(named.values())) * base, rest))
+    return found
 
 
 def word_budget(catalogue: pd.DataFrame, wanted: int, shares: list[Pool]) -> int:

@@ -1,18 +1,28 @@
-"""The composition log: what is in a corpus and where it came from, for machines and for people."""
+"""The composition log: what is in a corpus and where it came from, for machines, for people, and as a figure."""
 
+import json
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from emogap.corpus.composition import DIMENSIONS, FACTUAL, LINE, STORY, TRAIN, VALIDATION, Pool
 from emogap.corpus.wiki import said_articles
+from emogap.store.exhibits import Exhibit, Shown
+from emogap.store.style import EMOTION_ORDER, TYPE, nothing_figure, use_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _ROW = (
     "dimension", "value", "documents", "words", "validation_documents", "validation_words", "share", "asked",
 )  # fmt: skip
+_TEXT = Path(__file__).with_name("log.txt.j2")
 _ENOUGH = 0.99
 """A share that reaches this part of what was asked counts as filled: documents are whole."""
 
@@ -147,58 +157,106 @@ def _too_long(supply: pd.DataFrame, shares: list[Pool], budget: int) -> list[str
 
 def render(log: dict[str, Any]) -> str:
     """The log as text for people."""
-    totals, averages, left = log["totals"], log["averages"], log["left_out"]
-    asked = log["budget"]["asked"]
-    lines = [
-        f"Corpus {log['name']}",
-        "",
-        f"documents {totals['documents']:,}, words {totals['words']:,}"
-        + (f" (asked for {asked:,}" if asked else " (all there is")
-        + (f", as many as the corpus {log['budget']['as']} has)" if "as" in log["budget"] else ")"),
-        f"sha256 {log['sha256']}, seed {log['seed']}",
-        *(f"NOTE {note}" for note in log["notes"]),
-        "",
-        "Words a sample on average",
-        f"  all documents {_average_text(averages['words_per_document'])}",
-        f"  stories alone {_average_text(averages['words_per_story'])}",
-        f"  articles alone {_average_text(averages['words_per_article'])}",
-        f"  each wiki file counted as one sample {_average_text(averages['words_per_sample_wiki_files_whole'])}",
-        "",
-        "Split by source line and by article",
-        *(
-            f"  {side:<12}{size['documents']:>10,} documents{size['words']:>14,} words"
-            for side, size in log["splits"].items()
-        ),
-    ]
-    for dimension, table in log["by"].items():
-        if table:
-            lines += ["", f"By {dimension}", *_rendered_table(table)]
-    lines += ["", f"Left out for want of room: {left['documents']:,} documents, {left['words']:,} words"]
-    lines += ["", "Rejected", *(f"  {count:>10,}  {reason}" for reason, count in log["rejected"].items())]
-    lines += ["", "Input files (records, kept, words of the kept)"]
-    for file in log["files"]:
-        told = f"  ({said_articles(file['records'], file['form'])})" if "form" in file else ""
-        lines.append(
-            f"  {file['records']:>10,}{file['kept']:>10,}{file['words']:>14,}  {file['file']}  {file['sha256'][:12]}"
-            + told
-        )
-    return "\n".join(lines) + "\n"
+    from jinja2 import Environment
 
-
-def _rendered_table(table: list[dict[str, Any]]) -> list[str]:
-    width = max(len(row["value"]) for row in table)
-    return [
-        f"  {row['value']:<{width}}{row['documents']:>10,} documents{row['words']:>14,} words{row['share']:>9.2%}"
-        + ("" if row["asked"] is None else f"  (asked {row['asked']:.2%})")
-        for row in table
-    ]
-
-
-def _average_text(average: float | None) -> str:
-    return "–" if average is None else f"{average:,.2f}"
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    environment.filters["form"] = format
+    return environment.from_string(_TEXT.read_text(encoding="utf-8")).render(log, said_articles=said_articles)
 
 
 def composition_rows(log: dict[str, Any]) -> pd.DataFrame:
     """The tables of the log as one tidy frame: dimension, value, documents, words, share, asked, held-out words."""
     rows = [{"dimension": dimension, **row} for dimension, table in log["by"].items() for row in table]
     return pd.DataFrame(rows, columns=_ROW)
+
+
+# --- what is seen of it ----------------------------------------------------------------------------------------------
+
+
+def composition_exhibits(path: Path, ending: str = "") -> Iterator[Shown]:
+    """The composition of the corpus at ``path``, read from its log, as a table and a figure; ``ending``: of their
+    names."""
+    name = path.stem
+    log = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    totals, averages = log["totals"], log["averages"]
+    drawn = f"What corpus {name} is made of: words by source, method and emotion, training and held-out part."
+    alt = "Three panels of horizontal bars, words by source, method and emotion, each bar in two parts."
+    if totals["documents"]:
+        caption = (
+            f"Corpus {name}: {totals['documents']:,} documents, {totals['words']:,} words "
+            f"({averages['words_per_document']:.1f} a document; {averages['words_per_sample_wiki_files_whole']:.1f} "
+            "if each wiki file is one sample), by kind, source, method and emotion."
+        )
+    else:
+        caption = drawn = alt = f"Corpus {name} has no document: {log['notes'][0]}."
+    table = Exhibit(f"composition{ending}", "table", caption, 30, published=None if ending else "composition")
+    rows = composition_rows(log)
+    yield table, rows
+    figure = composition_figure(rows) if totals["documents"] else nothing_figure(caption)
+    yield Exhibit(f"composition{ending}", "figure", drawn, 30, alt=alt), figure
+
+
+def corpora_exhibits(paths: Sequence[Path]) -> Iterator[Shown]:
+    """All corpora side by side: a table from their logs."""
+    rows = []
+    for path in paths:
+        log = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        kinds = {row["value"]: row["words"] for row in log["by"]["kind"]}
+        rows.append(
+            {"corpus": log["name"], "documents": log["totals"]["documents"], "words": log["totals"]["words"]}
+            | {f"words of {name}": kinds.get(kind, 0) for kind, name in _KIND.items()}
+            | {"words held out": log["splits"][VALIDATION]["words"], "as many as": log["budget"].get("as", "")}
+        )
+    caption = (
+        "All corpora side by side, in words. Those that are to have as many words as another are what controls are "
+        "trained on: they have its factual text, and their stories or lines were drawn by the run's seed until its "
+        "words were reached."
+    )
+    yield Exhibit("corpora", "table", caption, 31), pd.DataFrame(rows)
+
+
+def composition_figure(table: pd.DataFrame) -> "Figure":
+    """Words by source, method and emotion, held-out words hatched; from the table ``composition``, all of it or a
+    part. Of an empty table it says that there is nothing."""
+    if table.empty:
+        return nothing_figure("There is no document to show.")
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import EngFormatter
+
+    use_style()
+    panels = {name: table[table["dimension"] == name] for name in ("source", "method", "emotion")}
+    panels = {name: rows for name, rows in panels.items() if len(rows)}
+    figure, axes = plt.subplots(
+        len(panels), 1, figsize=(6.4, 1.0 + 0.24 * sum(len(rows) + 2.5 for rows in panels.values())), sharex=True,
+        height_ratios=[len(rows) + 1 for rows in panels.values()], squeeze=False,
+    )  # fmt: skip
+    for axis, (name, rows) in zip(axes[:, 0], panels.items(), strict=True):
+        _bars(axis, rows.sort_values("value", key=_place, ascending=False))
+        axis.set_title(f"by {name}" + ("" if name == "source" else " of the stories"), fontsize="medium")
+    axes[-1, 0].set_xlabel("words")
+    axes[-1, 0].xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes[0, 0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    kinds = table[table["dimension"] == "kind"].set_index("value")
+    parts = [f"{row['words']:,} ({row['share']:.0%}) of {_KIND[kind]}" for kind, row in kinds.iterrows()]
+    figure.suptitle(f"Words: {', '.join(parts)}" if parts else "Words", x=0.02, ha="left", fontweight="bold")
+    figure.tight_layout()
+    return figure
+
+
+_KIND = {"story": "stories", "line": "lines", "factual": "factual text"}
+
+
+def _place(values: pd.Series) -> pd.Series:
+    """Emotions keep their place, everything else is in order of name."""
+    order = {emotion: f"{i:02d}" for i, emotion in enumerate(EMOTION_ORDER)}
+    return values.map(lambda value: order.get(value, value))
+
+
+def _bars(axis: "Axes", rows: pd.DataFrame) -> None:
+    train = rows["words"] - rows["validation_words"]
+    axis.barh(rows["value"], train, color="#0072b2", label="training")
+    axis.barh(rows["value"], rows["validation_words"], left=train, color="#56b4e9", hatch="////", label="held out")
+    for value, words in zip(rows["value"], rows["words"], strict=True):
+        axis.annotate(f" {words:,}", (words, value), va="center", fontsize=TYPE)
+    axis.margins(x=0.25, y=0.03)
+    axis.grid(axis="y", visible=False)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from emogap.store.parts import Arrays
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
 from emogap.text.reading import count_texts, read_texts, texts_rule
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 HERE = Scale()
 SHARD_LINES = 8192
@@ -162,38 +166,50 @@ def classify_file(
     )  # fmt: skip
 
     def make(draft: Draft) -> None:
-        import pyarrow.parquet as pq
+        import pyarrow as pa
 
-        with progress("emotions of texts", total, "texts") as bar:
-            blocks = partial(read_texts, source, column, SHARD_LINES)
-            scoring = Scoring(model, device, dtype, token_budget, scale)
-            loaded, scored = scoring.begin(draft.artefact, blocks, bar.advance)
-            thresholds = thresholds_of(threshold, loaded["thresholds"], loaded["name"])
-            draft.notes["classifier"] = loaded
-            draft.notes["thresholds"] = dict(zip(LABELS, np.round(thresholds, 6).tolist(), strict=True))
-            with pq.ParquetWriter(draft.path, _classified_schema(), compression="zstd") as writer:
-                for block, scores in zip(blocks(), scored, strict=True):
-                    writer.write_table(_classified_table(block, scores, thresholds))
-        draft.counts["classified"] = total
+        def blocks() -> Iterator[pa.Table]:
+            return (pa.table({"text": block}) for block in read_texts(source, column, SHARD_LINES))
+
+        kinds = {"text": pa.string(), "emotion": pa.string(), "score": pa.float32(), "scores": pa.list_(pa.float32())}
+        schema = pa.schema(kinds | {"labels": pa.list_(pa.string())})
+        scoring = Scoring(model, device, dtype, token_budget, scale)
+        write_scored(draft, scoring, blocks, total, "texts", schema, threshold)
 
     return run("classify", [Piece(out, recipe, make=make, parts=shards_folder(out))])
 
 
-def _classified_schema():
+def write_scored(
+    draft: Draft,
+    scoring: Scoring,
+    shards: Callable[[], Iterable["pa.Table"]],
+    total: int,
+    what: str,
+    schema: "pa.Schema",
+    threshold: float | str | None = None,
+) -> None:
+    """Score the column ``text`` of every shard and write the shards with the columns ``emotion, score, scores``, where
+    a ``threshold`` is given ``labels`` too. There are ``total`` texts, called ``what``."""
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    return pa.schema(
-        {
-            "text": pa.string(), "emotion": pa.string(), "score": pa.float32(), "scores": pa.list_(pa.float32()),
-            "labels": pa.list_(pa.string()),
-        }
-    )  # fmt: skip
+    def texts() -> Iterator[list[str]]:
+        return (shard["text"].to_pylist() for shard in shards())
 
-
-def _classified_table(texts: list[str], scores: np.ndarray, thresholds: np.ndarray):
-    import pyarrow as pa
-
-    emotions, best = top_labels(scores)
-    labels = [labels_over(row, thresholds) for row in scores]
-    columns = {"text": texts, "emotion": emotions, "score": best, "scores": list(scores), "labels": labels}
-    return pa.table(columns, schema=_classified_schema())
+    with progress(f"emotions of {what}", total, what) as bar:
+        loaded, scored = scoring.begin(draft.artefact, texts, bar.advance)
+        draft.notes["classifier"] = loaded
+        if threshold is not None:
+            thresholds = thresholds_of(threshold, loaded["thresholds"], loaded["name"])
+            draft.notes["thresholds"] = dict(zip(LABELS, np.round(thresholds, 6).tolist(), strict=True))
+        with pq.ParquetWriter(draft.path, schema, compression="zstd") as writer:
+            for shard, scores in zip(shards(), scored, strict=True):
+                emotions, best = top_labels(scores)
+                offsets = np.arange(0, scores.size + 1, scores.shape[1], dtype=np.int32)
+                rows = {"emotion": emotions, "score": best, "scores": pa.ListArray.from_arrays(offsets, scores.ravel())}
+                if threshold is not None:
+                    rows["labels"] = [labels_over(row, thresholds) for row in scores]
+                for name, values in rows.items():
+                    shard = shard.append_column(name, pa.array(values))
+                writer.write_table(shard.cast(schema))
+    draft.counts["classified"] = total

@@ -7,10 +7,10 @@ name, or ``none`` for none of the answers.
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,11 +21,16 @@ from emogap.emotions import LABELS
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.records import row_seed
 from emogap.store.artefacts import sha256_text, write_json, write_text
-from emogap.store.views import told_apart
+from emogap.store.exhibits import Exhibit, Shown, show
+from emogap.store.style import model_colours, use_style
+from emogap.store.views import View, cells, told_apart
 from emogap.text.forms import MISSING, Form, Name, Text, check, folded, one_spelling, read_forms
 from emogap.text.reading import given_file, quoted, read_json
-from emogap.text.statistics import by_prompt, share_interval
+from emogap.text.statistics import by_prompt, leader, share_interval
 from emogap.train.models import study_models
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NONE = "none"
 TEMPLATE = Path(__file__).with_name("questionnaire.html.j2")
@@ -71,7 +76,7 @@ def build_questionnaire(config: Config, folder: Path, prompts: int = 30, checks:
 
 
 def _question(
-    answers: "pd.DataFrame", models: dict[tuple[str, int], str], salt: str
+    answers: pd.DataFrame, models: dict[tuple[str, int], str], salt: str
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """A prompt with every model's first answer, and which model stands behind each."""
     first = answers[answers["sample"] == 0]
@@ -88,7 +93,7 @@ def _question(
     return question | {"options": options}, behind
 
 
-def choose_prompts(responses: "pd.DataFrame", count: int, seed: int) -> list[str]:
+def choose_prompts(responses: pd.DataFrame, count: int, seed: int) -> list[str]:
     """``count`` prompts, the emotions in turn, shuffled within each by the seed."""
     by_emotion = responses.groupby("instruction_emotion")["prompt_id"].unique()
     queues = []
@@ -129,7 +134,7 @@ def render_page(content: dict[str, Any]) -> str:
 class Votes:
     """What the raters said."""
 
-    table: "pd.DataFrame"
+    table: pd.DataFrame
     """``rater, prompt_id, choice`` (a model or ``none``), ``reason``; of attentive raters, without attention checks."""
     models: list[str]
     """All that could be chosen."""
@@ -189,7 +194,7 @@ def read_votes(files: Sequence[Path], key_file: Path | None = None) -> Votes:
     return _resolve(table, key)
 
 
-def _read_files(files: Sequence[Path]) -> "pd.DataFrame":
+def _read_files(files: Sequence[Path]) -> pd.DataFrame:
     """A row an answer: ``where`` it stands and the fields of a vote, raters and choices in one spelling each."""
     rows = [
         {"where": where, **vote.model_dump(), "prompt_id": vote.prompt_id.strip(), "choice": _choice(vote, where)}
@@ -222,7 +227,7 @@ def _read_key(key_file: Path | None) -> _Key:
     return check(_Key, read_json(given_file(key_file, "key", remedy)), str(key_file), remedy)
 
 
-def _resolve(table: "pd.DataFrame", key: _Key) -> Votes:
+def _resolve(table: pd.DataFrame, key: _Key) -> Votes:
     unknown = table[~table["prompt_id"].isin(key.prompts.keys())]
     if len(unknown):
         row = unknown.iloc[0]
@@ -244,7 +249,7 @@ def _resolve(table: "pd.DataFrame", key: _Key) -> Votes:
     return Votes(votes[list(COLUMNS)], models, inattentive, prompts)
 
 
-def preference_table(votes: Votes) -> "pd.DataFrame":
+def preference_table(votes: Votes) -> pd.DataFrame:
     """Table 4: each model's share of the choices in percent, highest first, with 95 % intervals, and Bradley-Terry
     strengths.
 
@@ -299,7 +304,7 @@ def agreement(votes: Votes) -> float:
     return float(krippendorff.alpha(reliability_data=codes, level_of_measurement="nominal"))
 
 
-def raters_table(votes: Votes) -> "pd.DataFrame":
+def raters_table(votes: Votes) -> pd.DataFrame:
     """One row: attentive raters, those left out, prompts, choices, how many of them ``none``, Krippendorff's alpha."""
     table = votes.table
     row = {
@@ -313,10 +318,67 @@ def raters_table(votes: Votes) -> "pd.DataFrame":
     return pd.DataFrame([row])
 
 
-def prompts_table(votes: Votes) -> "pd.DataFrame":
+def prompts_table(votes: Votes) -> pd.DataFrame:
     """A row a prompt: its instruction, the votes for each model, and ``none``."""
     counts = pd.crosstab(votes.table["prompt_id"], votes.table["choice"])
     counts = counts.reindex(columns=[*votes.models, NONE], fill_value=0).rename_axis(columns=None)
     counts = counts.rename(columns=lambda name: told_apart(name, ("prompt_id", "instruction"), "model")).reset_index()
     counts.insert(1, "instruction", counts["prompt_id"].map(votes.prompts).fillna(""))
     return counts
+
+
+# --- what the report shows -------------------------------------------------------------------------------------------
+
+ORDER = 69
+SHARES = View({"": 1, "strength": 2})
+_RATERS = View({"krippendorff_alpha": 3})
+
+
+def show_preference(config: Config, votes: Votes) -> str:
+    """Write the tables and the figure; the table of shares and what is known of the raters, as text.
+
+    Raises ``InputError`` if nothing was chosen.
+    """
+    shares = preference_table(votes)
+    raters = raters_table(votes)
+    show(config.home.evaluation, _exhibits(votes, shares, raters, list(config.bases)))
+    return f"{cells(shares, SHARES).to_string(index=False)}\n\n{cells(raters, _RATERS).to_string(index=False)}"
+
+
+def _exhibits(votes: Votes, shares: pd.DataFrame, raters: pd.DataFrame, bases: list[str]) -> Iterator[Shown]:
+    caption = (
+        "Share of the raters' choices in percent, with 95 % intervals (Wilson's) over raters and prompts, both drawn"
+    )
+    told = f"{caption}, and Bradley-Terry strengths."
+    yield Exhibit("preference", "table", told, ORDER, published="preference", view=SHARES), shares
+    told = "Who answered, and how far the raters agree (Krippendorff)."
+    yield Exhibit("preference_raters", "table", told, ORDER, view=_RATERS), raters
+    told = "Votes for each model, prompt by prompt."
+    yield Exhibit("preference_prompts", "table", told, ORDER), prompts_table(votes)
+    yield Exhibit("preference_votes", "table", "Every choice with its reason.", ORDER), votes.table
+    bars = Exhibit("preference", "figure", f"{caption}.", ORDER, alt="A bar for each model, longest first.")
+    yield bars, preference_shares(shares, bases)
+
+
+def preference_shares(table: pd.DataFrame, bases: Sequence[str]) -> "Figure":
+    """Each model's share of the choices, a bar a model, with 95 % intervals. ``table``: ``preference_table``."""
+    import matplotlib.pyplot as plt
+
+    use_style()
+    colours = model_colours(table["model"], bases)
+    figure, axis = plt.subplots(figsize=(6.4, 0.42 * len(table) + 1.4))
+    errors = [table["share"] - table["low"], table["high"] - table["share"]]
+    axis.barh(table["model"], table["share"], color=[colours[model] for model in table["model"]])
+    axis.errorbar(table["share"], table["model"], xerr=errors, fmt="none", color="black", linewidth=1, capsize=2)
+    ends = table["high"].fillna(table["share"])
+    for place, (row, end) in enumerate(zip(table.itertuples(), ends, strict=True)):
+        axis.text(end + 1, place, f"{row.share:.1f}", va="center")
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
+    axis.set_xlim(0, min(110, ends.max() + 10))
+    axis.set_xlabel("share of the choices, %")
+    first = leader(*(table.set_index("model")[end] for end in ("low", "high")))
+    said = f"{first} is preferred most often" if first else "Shares of the choices"
+    axis.set_title(f"{said} ({table['votes'].sum()} choices, 95 % intervals)")
+    figure.tight_layout()
+    return figure

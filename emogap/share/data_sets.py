@@ -6,7 +6,6 @@ version, a Parquet file a split, and ``README.md``.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
@@ -26,30 +25,25 @@ TRAIN = "train"
 """The split of rows that were kept; those that were not are in the split ``rejected``."""
 
 
-@dataclass
-class Shared:
-    """One kind of rows of a home."""
-
-    kind: str
-    """``corpus``, ``stories`` or ``rewrites``: its folder."""
-    artefacts: dict[str, list[Path]] = field(default_factory=dict)
-    """Configuration (a corpus, method or version) → the artefacts whose rows it has."""
-
-    def tables(self) -> Tables:
-        """Its rows, of one schema for all. Raises ``InputError`` for a table that was damaged."""
-        read = {name: pa.concat_tables(map(_read, paths), **_WIDENED) for name, paths in self.artefacts.items()}
-        schema = _unnulled(pa.unify_schemas([table.schema for table in read.values()], **_WIDENED))
-        return {name: dict(_splits(_as(table, schema))) for name, table in read.items()}
+Artefacts = dict[str, list[Path]]
+"""Configuration (a corpus, method or version) → the artefacts whose rows it has."""
 
 
-def data_sets(home: Home) -> dict[str, Shared]:
-    """Kind → data set, of what a home has finished."""
-    found: dict[str, Shared] = {}
+def _data_sets(home: Home) -> dict[str, Artefacts]:
+    """Kind (``corpus``, ``stories`` or ``rewrites``: its folder) → data set, of what a home has finished."""
+    found: dict[str, Artefacts] = {}
     for path in home_manifests(home):
         kind, name = _place(home, path)
         if kind:
-            found.setdefault(kind, Shared(kind)).artefacts.setdefault(name, []).append(path)
+            found.setdefault(kind, {}).setdefault(name, []).append(path)
     return found
+
+
+def _tables(artefacts: Artefacts) -> Tables:
+    """All rows, of one schema. Raises ``InputError`` for a table that was damaged."""
+    read = {name: pa.concat_tables(map(_read, paths), **_WIDENED) for name, paths in artefacts.items()}
+    schema = _unnulled(pa.unify_schemas([table.schema for table in read.values()], **_WIDENED))
+    return {name: dict(_splits(_as(table, schema))) for name, table in read.items()}
 
 
 def _place(home: Home, path: Path) -> tuple[str, str]:
@@ -70,19 +64,19 @@ def share(home: Home, folder: Path) -> tuple[Delivery, list[str]]:
     Raises ``MissingInput`` where there is nothing to hand on, ``InputError`` where an artefact's bytes were changed or
     a file in the folder is not this command's own.
     """
-    manifests, sets = home_manifests(home), data_sets(home)
+    manifests, sets = home_manifests(home), _data_sets(home)
     models = [path for path in manifests if path.parent == home.models and path.is_dir()]
     if not sets and not models:
         raise MissingInput(f"{home.root} has no corpus, stories, rewrites or models to hand on; run a stage first")
     files: dict[str, bytes] = {}
-    for kind, found in sorted(sets.items()):
-        for path in [path for paths in found.artefacts.values() for path in paths]:
+    for kind, artefacts in sorted(sets.items()):
+        for path in [path for paths in artefacts.values() for path in paths]:
             verify(path)
-        tables = found.tables()
+        tables = _tables(artefacts)
         own = {f"{name}/{split}.parquet": rows for name, splits in tables.items() for split, rows in splits.items()}
         written = {name: _parquet(rows) for name, rows in own.items()}
         files |= {f"{kind}/{name}": content for name, content in written.items()}
-        files[f"{kind}/README.md"] = card(home, kind, found.artefacts, tables, written, manifests).encode()
+        files[f"{kind}/README.md"] = card(home, kind, artefacts, tables, written, manifests).encode()
     carded = {path: model_card_of(path, manifests[path]) for path in models if not (path / "README.md").exists()}
     files |= {f"models/{path.name}/README.md": text.encode() for path, text in carded.items()}
     return deliver(folder, files), list(_uploads(folder, sets, models, carded))

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import pandas as pd
@@ -13,20 +13,17 @@ from emogap.config import Augment, Config
 from emogap.controls import PLAIN
 from emogap.emotions import INDEX, LABELS, NEUTRAL, check_label
 from emogap.errors import UsageError
-from emogap.paths import chunk_numbers, from_root
+from emogap.paths import chunk_numbers
 from emogap.records import PROCESSED, STORIES, count_rows, read_rows, row_seed
 from emogap.store.artefacts import Recipe, fingerprint, sha256_text
 from emogap.store.pieces import Piece, Summary
 from emogap.stories import judging
 from emogap.stories.gates import STORY_GATES
-from emogap.stories.judging import Judging
 from emogap.stories.outcomes import story_drawing
 from emogap.stories.rows import Ask, StoryAsked
 from emogap.stories.texts import OWN, Source, Texts, Way, given_part
 from emogap.stories.writing_stage import WrittenPiece, run_writing, written_piece
-from emogap.text.templates import StoryExample, Template, load_examples
-
-Examples = Mapping[str, list[dict[str, str]]]
+from emogap.text.templates import Examples, StoryExample, Template
 
 _EXAMPLES = frozenset({"example_1", "example_2"})
 _EMOTIONS = frozenset({"emotion", "emotions"})
@@ -52,18 +49,7 @@ class Stories(Texts):
 
     stage, written, counted, ways, amount, row_type = "augment", "stories", "lines", "methods", "lines", STORIES
     placeholders = ("emotions", "emotion", "context", "genre", "character", "example_1", "example_2")
-
-    def __init__(self, config: Config):
-        super().__init__(config)
-        self.tried = config.home.tried_stories
-
-    @property
-    def judging(self) -> Judging:
-        return Judging(STORY_GATES, self.settings.gates, self.config.process.classifier)
-
-    @property
-    def examples_file(self) -> Path:
-        return from_root(self.settings.examples)
+    worked, gates = ("examples", StoryExample), STORY_GATES
 
     def made_from(self) -> tuple[dict[str, Path], dict[str, str]]:
         return {"babylm_filtered": self.config.home.filtered}, {}
@@ -104,17 +90,35 @@ class Stories(Texts):
         return template
 
     def ask(self, source: Line, way: Way) -> Ask:
-        return story_ask(source, way.name, way.template, self._examples, self.config.seed)
+        """What is drawn is genre, main character and examples."""
+        template, drawn = way.template, random.Random(row_seed(self.config.seed, source.id, "prompt"))
+        genre, character = (drawn.choices(list(of), list(of.values()))[0] for of in (GENRES, CHARACTERS))
+        asked = StoryAsked(
+            source.id,
+            source.source,
+            source.text,
+            source.emotion,
+            source.emotions,
+            way.name,
+            template.sha256,
+            genre if "genre" in template.placeholders else None,
+            character if "character" in template.placeholders else None,
+        )
+        values = {"emotions": ", ".join(source.emotions), "emotion": source.emotion, "context": source.text}
+        worked: list[str] = []
+        if template.placeholders & _EXAMPLES:
+            two = drawn.sample(_enough(source.emotion, template, self.examples), 2)
+            worked = [f"{source.emotion}: {example['context']}\nStory: {example['story']}" for example in two]
+            values |= {"example_1": worked[0], "example_2": worked[1]}
+        messages = template.messages(**values, genre=genre, character=character)
+        prompt, asks_emotion = "\n".join([template.text, *worked]), bool(template.placeholders & _EMOTIONS)
+        return Ask(f"{way.name}/{source.id}", source.id, tuple(messages), asked, prompt, asks_emotion)
 
     def check_examples(self) -> None:
         emotions = sorted({labels[0] for labels in chosen_lines(self.config)["emotions"]})
         for template in map(self.template, self.names):
             for emotion in emotions if template.placeholders & _EXAMPLES else ():
-                _enough(emotion, template, self._examples)
-
-    @cached_property
-    def _examples(self) -> Examples:
-        return load_examples(self.settings.examples, StoryExample)
+                _enough(emotion, template, self.examples)
 
 
 def augment(config: Config) -> Summary:
@@ -245,52 +249,9 @@ def in_turn(lines: pd.DataFrame, run_seed: int) -> pd.DataFrame:
     return keyed.sort_values(["_round", "_emotion"]).drop(columns=["_shuffled", "_emotion", "_round"])
 
 
-def ask_texts(config: Config, method: str, count: int) -> list[str]:
-    """The prompts of a method for the first lines, as text: for looking at, without a model."""
-    stories = Stories(config)
-    way = stories.way(method)
-    asks = [stories.ask(line, way) for line in stories.first(count)]
-    return ["\n\n".join(message["content"] for message in ask.messages) for ask in asks]
-
-
-def story_ask(line: Line, method: str, template: Template, examples: Examples, run_seed: int) -> Ask:
-    """What is asked about one line. What is drawn (genre, main character, examples) comes from the line's own seed.
-
-    Raises ``UsageError`` if the template shows examples and there are fewer than two of the emotion.
-    """
-    drawn = random.Random(row_seed(run_seed, line.id, "prompt"))
-    genre = drawn.choices(list(GENRES), list(GENRES.values()))[0]
-    character = drawn.choices(list(CHARACTERS), list(CHARACTERS.values()))[0]
-    asked = StoryAsked(
-        line.id,
-        line.source,
-        line.text,
-        line.emotion,
-        line.emotions,
-        method,
-        template.sha256,
-        genre if "genre" in template.placeholders else None,
-        character if "character" in template.placeholders else None,
-    )
-    values = {"emotions": ", ".join(line.emotions), "emotion": line.emotion, "context": line.text}
-    prompt = template.text
-    if template.placeholders & _EXAMPLES:
-        two = drawn.sample(_enough(line.emotion, template, examples), 2)
-        worked = [_render(line.emotion, example) for example in two]
-        values |= {"example_1": worked[0], "example_2": worked[1]}
-        prompt = "\n".join([prompt, *worked])
-    messages = template.messages(**values, genre=genre, character=character)
-    asks_emotion = bool(template.placeholders & _EMOTIONS)
-    return Ask(f"{method}/{line.id}", line.id, tuple(messages), asked, prompt, asks_emotion)
-
-
 def _enough(emotion: str, template: Template, examples: Examples) -> list[dict[str, str]]:
     """The examples of an emotion. Raises ``UsageError`` if the template shows more of them than there are."""
     found = examples.get(emotion, [])
     if len(found) < 2:
         raise UsageError(f"{template.source} needs two examples of '{emotion}'; augment.examples has {len(found)}")
     return found
-
-
-def _render(emotion: str, example: Mapping[str, str]) -> str:
-    return f"{emotion}: {example['context']}\nStory: {example['story']}"

@@ -14,8 +14,7 @@ from functools import lru_cache
 from emogap.config import Gates, RewriteGates
 from emogap.emotions import LABELS
 from emogap.text.near_duplicates import contained_share, near_duplicates, normalised, shingles, text_key
-from emogap.text.word_lists import unsuitable_words
-from emogap.text.words import plain
+from emogap.text.words import plain, unsuitable_words
 
 
 @dataclass(frozen=True)

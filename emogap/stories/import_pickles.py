@@ -36,9 +36,6 @@ class PlainUnpickler(pickle.Unpickler):
             raise InputError(f"it asks for {module}.{name}; only builtin containers, strings and numbers are read")
         return super().find_class(module, name)
 
-    def persistent_load(self, identifier: Any) -> Any:
-        raise InputError(f"it refers to something outside the file ({identifier!r}); only plain values are read")
-
 
 class _Given(Form):
     """A record of a chunk."""
@@ -60,10 +57,11 @@ def read_chunk(path: Path) -> list[_Given]:
     with path.open("rb") as file:
         is_parquet = file.read(4) == b"PAR1"
     rows = read_table(path, _Given.columns()).rows if is_parquet else _numbered_rows(path, read_pickle(path))
-    records = [(where, check(_Given, values, where, _Given.needs)) for where, values in rows]
-    for where, record in records:
-        check(list[Label], record.emotions, f"{where}, 'emotion'")
-    return [record for _, record in records]
+    records = []
+    for where, values in rows:
+        records.append(check(_Given, values, where, _Given.needs))
+        check(list[Label], records[-1].emotions, f"{where}, 'emotion'")
+    return records
 
 
 def _numbered_rows(path: Path, records: list[Any]) -> Iterator[Row]:
@@ -73,15 +71,13 @@ def _numbered_rows(path: Path, records: list[Any]) -> Iterator[Row]:
 
 def read_pickle(path: Path) -> list[Any]:
     """The records of a chunk: a list of objects, or an object of columns. Raises ``InputError``."""
-    try:
-        with path.open("rb") as file:
+    with path.open("rb") as file:
+        try:
             value = PlainUnpickler(file).load()
-    except InputError as error:
-        raise InputError(f"{path} is refused: {error}") from error
-    except OSError:
-        raise
-    except Exception as error:  # a damaged stream of orders may go wrong in any way
-        raise InputError(f"{path} is no readable pickle ({one_line(error)})") from error
+        except InputError as error:
+            raise InputError(f"{path} is refused: {error}") from error
+        except Exception as error:  # a damaged stream of orders may go wrong in any way
+            raise InputError(f"{path} is no readable pickle ({one_line(error)})") from error
     if isinstance(value, dict) and all(isinstance(column, (list, tuple)) for column in value.values()):
         if len({len(column) for column in value.values()}) > 1:
             raise InputError(f"{path}: its columns differ in length")
@@ -108,8 +104,7 @@ def import_pickles(config: Config, folder: Path, method: str) -> Summary:
             )
 
     chunks = [_artefact(config, path, file, method) for path, file in artefacts.items()]
-    shown = story_drawing(config.home, f"{STAGE}-{method}", chunks)
-    return run(STAGE, [*chunks, shown])
+    return run(STAGE, [*chunks, story_drawing(config.home, f"{STAGE}-{method}", chunks)])
 
 
 def imported_above(config: Config) -> Iterator[Piece]:
@@ -132,18 +127,16 @@ def _numbered(folder: Path) -> dict[int, Path]:
     files = sorted(found, key=lambda file: (_number(file), len(file.name), file.name))
     if not files:
         raise MissingInput(f"no *.pkl or *.parquet file in {folder}; give the folder of the old chunks")
-    for file in files:
-        twin = next(other for other in files if other.stem == file.stem)
-        if twin != file:
-            raise InputError(f"{twin} and {file} are one chunk in two forms; take one of them away")
+    by_stem: dict[str, Path] = {}
     taken: dict[int, Path] = {}
-    later = []
     for file in files:
-        if _number(file) in taken or _number(file) > LAST_CHUNK:
-            later.append(file)
-        else:
-            taken[_number(file)] = file
-    for file in later:
+        if (twin := by_stem.setdefault(file.stem, file)) != file:
+            raise InputError(f"{twin} and {file} are one chunk in two forms; take one of them away")
+        if _number(file) <= LAST_CHUNK:
+            taken.setdefault(_number(file), file)
+    for file in files:
+        if file in taken.values():
+            continue
         number = max(taken, default=-1) + 1
         taken[number if number <= LAST_CHUNK else min(set(range(len(taken) + 1)) - taken.keys())] = file
     return taken

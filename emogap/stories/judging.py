@@ -1,4 +1,4 @@
-"""Answers → rows with a text, a status and a reason: the gates applied to whole tables."""
+"""Answers → rows with a text, a status and a reason: the gates applied to whole tables, and what they go by."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +10,7 @@ import numpy as np
 from emogap.config import Config, Gates, HubModel
 from emogap.emotion.classify import classifier_identity
 from emogap.emotions import INDEX, LABELS
+from emogap.lm.hub import resolve
 from emogap.store.artefacts import RULE
 from emogap.stories.gates import (
     Candidate,
@@ -22,8 +23,7 @@ from emogap.stories.gates import (
     unsuitable,
 )  # fmt: skip
 from emogap.stories.rows import Answer, Ask, Row, Verdict
-from emogap.stories.similarity import similarities
-from emogap.text import word_lists
+from emogap.text.words import unsuitable_release, unsuitable_words
 
 ENGINE_ERROR = "engine_error"
 JUDGING_RULE = {f"{RULE}judging": "2 (reasoning taken out; likeness counted; one spelling)"}
@@ -35,10 +35,10 @@ def judging_recipe(config: Config, stage: str) -> tuple[dict[str, Any], dict[str
 
     Unsuitable words are not among them where they are let pass, as they once always were.
     """
-    settings, words = config.flat(stage, "gates"), f"{stage}.gates.unsuitable"
-    lists = {"unsuitable words": word_lists.unsuitable_release()} if settings[words] else {}
+    settings, listed = config.flat(stage, "gates"), f"{stage}.gates.unsuitable"
+    lists = {"unsuitable words": unsuitable_release()} if settings[listed] else {}
     if not lists:
-        del settings[words]
+        del settings[listed]
     return settings, {"process.classifier": classifier_identity(config.process.classifier), **JUDGING_RULE, **lists}
 
 
@@ -109,7 +109,7 @@ def _verdict(
     candidate = Candidate(text, ask.asked.context, ask.prompt, cut, wanted, similarity)
     reasons = failures(candidate, judging.bounds, judging.gates)
     if unsuitable.__name__ in reasons:
-        notes = [*notes, f"unsuitable: {', '.join(word_lists.unsuitable_words(text))}"]
+        notes = [*notes, f"unsuitable: {', '.join(unsuitable_words(text))}"]
     strongest = np.argsort(-scores, kind="stable")[:_FOUND]
     return Verdict(
         text,
@@ -135,3 +135,43 @@ def classifier(model: HubModel):
     from emogap.emotion.classify import load
 
     return load(model)
+
+
+ENCODER = HubModel(name="embedded:minilm")
+_MAX_TOKENS = 256
+_BATCH = 64
+
+
+def similarities(texts: Sequence[str], others: Sequence[str]) -> list[float]:
+    """Cosine similarity of each text to the other one of the same place, -1 … 1.
+
+    Sentence vectors are those of all-MiniLM-L6-v2 (mean pooling; Reimers and Gurevych 2019, "Sentence-BERT").
+    """
+    return [float(value) for value in (embed(texts) * embed(others)).sum(axis=1)]
+
+
+def embed(texts: Sequence[str]) -> np.ndarray:
+    """Unit vectors, float32 of shape (len(texts), 384); only a text's first 256 tokens count."""
+    import torch
+
+    model, tokenizer = _encoder()
+    vectors = np.zeros((len(texts), model.config.hidden_size), dtype=np.float32)
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    with torch.inference_mode():
+        for start in range(0, len(order), _BATCH):
+            rows = order[start : start + _BATCH]
+            tokens = tokenizer(
+                [texts[i] for i in rows], padding=True, truncation=True, max_length=_MAX_TOKENS, return_tensors="pt"
+            )
+            states = model(**tokens).last_hidden_state
+            mask = tokens["attention_mask"].unsqueeze(-1)
+            pooled = (states * mask).sum(1) / mask.sum(1)
+            vectors[rows] = torch.nn.functional.normalize(pooled, dim=1).numpy()
+    return vectors
+
+
+@lru_cache(maxsize=1)
+def _encoder():
+    from emogap.lm.loading import load_encoder
+
+    return load_encoder(resolve(ENCODER).path)

@@ -1,6 +1,6 @@
-"""What became of the replies: shares of kept and rejected rows by reason, as a table, a figure and a few examples."""
+"""What became of the replies: shares of kept and rejected rows by reason, as a table and a figure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,46 +14,39 @@ from emogap.paths import Home
 from emogap.records import KEPT
 from emogap.store.artefacts import Artefact
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
-from emogap.store.views import View, told_apart
+from emogap.store.views import View
 from emogap.stories.rows import raw_beside
 from emogap.text.statistics import proportion
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_EXAMPLE_ROWS = 4
-_EXAMPLE_CHARACTERS = 1500
-
 
 def story_outcomes(home: Home) -> pd.DataFrame:
     """``method, outcome, rows, share``, and for the lines of each method how many have a kept story."""
-    return outcome_table(_read(_chunks(home), "method"), "method")
+    return outcome_table(_stories(home), "method")
 
 
 def rewrite_outcomes(home: Home) -> pd.DataFrame:
     """``version, outcome, rows, share``."""
-    return outcome_table(_read(_versions(home), "version"), "version")
+    return outcome_table(_rewrites(home), "version")
 
 
-def _chunks(home: Home) -> list[Path]:
-    return sorted(home.stories.glob("*/chunk_*.parquet"))
+def _stories(home: Home) -> pd.DataFrame:
+    return _read(home.stories.glob("*/chunk_*.parquet"), "method")
 
 
-def _versions(home: Home) -> list[Path]:
-    return sorted(home.alpaca.glob("emotion_alpaca_*.rows.parquet"))
+def _rewrites(home: Home) -> pd.DataFrame:
+    return _read(home.alpaca.glob("emotion_alpaca_*.rows.parquet"), "version")
 
 
-def _read(files: Sequence[Path], by: str) -> pd.DataFrame:
+def _read(files: Iterable[Path], by: str) -> pd.DataFrame:
     columns = [by, "status", "reason", "emotion_score"]
-    return _all_of(files, columns) if files else pd.DataFrame(columns=columns)
-
-
-def _all_of(files: Sequence[Path], columns: list[str] | None = None) -> pd.DataFrame:
     tables = []
-    for file in files:
+    for file in sorted(files):
         with reading_parquet(file):
             tables.append(pd.read_parquet(file, columns=columns))
-    return pd.concat(tables)
+    return pd.concat(tables) if tables else pd.DataFrame(columns=columns)
 
 
 def outcome_table(rows: pd.DataFrame, by: str) -> pd.DataFrame:
@@ -76,29 +69,48 @@ def outcome_table(rows: pd.DataFrame, by: str) -> pd.DataFrame:
 def story_drawing(home: Home, name: str, chunks: Iterable[Artefact]) -> Drawing:
     """What became of all stories of this home, drawn anew when these chunks change."""
     inputs = {f"{chunk.path.parent.name}/{chunk.path.stem}": chunk.path for chunk in chunks}
-    once = ("tables/story_emotions", "figures/story_emotions")
-    return drawing(home.stories, name, "tables/story_outcomes", inputs, partial(_stories_shown, home), optional=once)
+    # Where nobody asked for a story without emotion, and what the report's cards show now.
+    gone = ("tables/story_emotions", "figures/story_emotions", "tables/story_examples")
+    return drawing(home.stories, name, "tables/story_outcomes", inputs, partial(_stories_shown, home), optional=gone)
 
 
 def rewrite_drawing(home: Home, versions: Iterable[Artefact]) -> Drawing:
     """What became of all rewrites of this home, drawn anew when these tables of rows change."""
     inputs = {version.path.stem: version.path for version in versions}
-    return drawing(home.alpaca, "rewrite", "tables/rewrite_outcomes", inputs, partial(_rewrites_shown, home))
+    draw, gone = partial(_rewrites_shown, home), ("tables/rewrite_examples",)
+    return drawing(home.alpaca, "rewrite", "tables/rewrite_outcomes", inputs, draw, optional=gone)
 
 
 def _stories_shown(home: Home) -> Iterator[Shown]:
     """Prints it too."""
-    table = story_outcomes(home)
-    if table.empty:
-        yield from _no_stories(table)
-        return
-    examples = story_examples(home)
-    caption = "One line and the stories that each method made of it, side by side, as the writer wrote them."
-    rows = _read(_chunks(home), "method")
-    said = emotion_said(rows, "stories")
-    yield from _shown(("story", "stories", "method"), 20, table, examples, caption, said)
+    rows = _stories(home)
+    yield from _shown("story", "stories", "method", 20, rows)
     if rows["method"].eq(PLAIN).any():
         yield from _emotions_shown(emotions_found(rows))
+
+
+def _rewrites_shown(home: Home) -> Iterator[Shown]:
+    """Prints it too."""
+    yield from _shown("rewrite", "rewrites", "version", 40, _rewrites(home))
+
+
+def _shown(one: str, many: str, by: str, order: int, rows: pd.DataFrame) -> Iterator[Shown]:
+    """``one`` of them and ``many`` are called so; ``by``: the column of the way they were asked in."""
+    table = outcome_table(rows, by)
+    if table.empty:  # there was no line to write about
+        from emogap.store.style import nothing_figure
+
+        caption = alt = f"No {one} was written: {NO_LINE}."
+        figure = nothing_figure(caption)
+    else:
+        said = emotion_said(rows, many)
+        _print(table, by)
+        print(said)
+        caption = f"{_caption(table, many, by)} {said}"
+        alt = f"Stacked horizontal bars, one a {by}: shares of kept {many} and of each reason for a rejection."
+        figure = outcome_shares(table, by, many)
+    yield Exhibit(f"{one}_outcomes", "table", caption, order, view=View({"share": 4})), table
+    yield Exhibit(f"{one}_outcomes", "figure", caption, order + 1, alt=alt), figure
 
 
 def emotions_found(rows: pd.DataFrame) -> pd.DataFrame:
@@ -154,45 +166,6 @@ def emotions_figure(table: pd.DataFrame) -> "Figure":
     return figure
 
 
-def _no_stories(outcomes: pd.DataFrame) -> Iterator[Shown]:
-    """Where there was no line to write about, that is what table, figure and examples say."""
-    from emogap.store.style import nothing_figure
-
-    said = f"No story was written: {NO_LINE}."
-    yield Exhibit("story_outcomes", "table", said, 20), outcomes
-    yield Exhibit("story_outcomes", "figure", said, 21, alt=said), nothing_figure(said)
-    yield Exhibit("story_examples", "table", said, 22), pd.DataFrame(columns=["emotion", "line"])
-
-
-def _rewrites_shown(home: Home) -> Iterator[Shown]:
-    """Prints it too."""
-    examples = rewrite_examples(home)
-    caption = "One record and its answer rewritten by each version, side by side; the emotion asked for stands before."
-    said = emotion_said(_read(_versions(home), "version"), "rewrites")
-    yield from _shown(("rewrite", "rewrites", "version"), 40, rewrite_outcomes(home), examples, caption, said)
-
-
-def _shown(
-    called: tuple[str, str, str],
-    order: int,
-    table: pd.DataFrame,
-    examples: pd.DataFrame,
-    caption: str,
-    said: str,
-) -> Iterator[Shown]:
-    """``called``: one of them, many of them, the column of the way they were asked in. ``caption``: the examples';
-    ``said``: of the emotion in them."""
-    one, many, by = called
-    _print(table, by)
-    print(said)
-    outcomes, name = f"{_caption(table, many, by)} {said}", f"{one}_outcomes"
-    yield Exhibit(name, "table", outcomes, order, view=View({"share": 4})), table
-    alt = f"Stacked horizontal bars, one a {by}: shares of kept {many} and of each reason for a rejection."
-    yield Exhibit(name, "figure", outcomes, order + 1, alt=alt), outcome_shares(table, by, many)
-    caption = f"No {one} was kept, so that there is none to show." if examples.empty else caption
-    yield Exhibit(f"{one}_examples", "table", caption, order + 2), examples
-
-
 FOUND_AT = 0.5
 """The classifier's score from which on an emotion counts as found: the study's threshold for lines."""
 
@@ -243,37 +216,6 @@ def for_reading(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def story_examples(home: Home) -> pd.DataFrame:
-    """A few lines of the first chunks beside what each method made of them: ``emotion, line``, a column a method."""
-    files = _chunks(home)
-    first = {file.parent.name: file for file in reversed(files)}
-    rows = _all_of([file for _, file in sorted(first.items())])
-    return _side_by_side(rows, "line_id", "method", {"emotion": "emotion", "text": "line"}, "story")
-
-
-def rewrite_examples(home: Home) -> pd.DataFrame:
-    """A few records beside their rewrites: ``instruction, original answer``, a column a version (emotion and text)."""
-    rows = _all_of(_versions(home))
-    rows["shown"] = "(" + rows["emotion"] + ") " + rows["output"]
-    names = {"instruction": "instruction", "original_output": "original answer"}
-    return _side_by_side(rows, "id", "version", names, "shown")
-
-
-def _side_by_side(rows: pd.DataFrame, item: str, by: str, names: dict[str, str], text: str) -> pd.DataFrame:
-    """A row an item, first those that most values of ``by`` have a kept text for; a rejected text is said as such."""
-    kept = rows[rows["status"] == KEPT].drop_duplicates([item, by])
-    most = kept[item].value_counts(sort=False).sort_values(ascending=False, kind="stable").index[:_EXAMPLE_ROWS]
-    texts = kept.pivot(index=item, columns=by, values=text).reindex(most)
-    texts = texts.reindex(columns=sorted(rows[by].unique())).fillna("(none was kept)")
-    texts = texts.rename(columns=lambda name: told_apart(name, names.values(), by))
-    described = rows.drop_duplicates(item).set_index(item)[list(names)].rename(columns=names)
-    return described.join(texts, how="right").map(_shortened).reset_index(drop=True)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _EXAMPLE_CHARACTERS else text[: _EXAMPLE_CHARACTERS - 1].rstrip() + "…"
-
-
 def _caption(table: pd.DataFrame, what: str, by: str) -> str:
     totals = table.groupby(by)["rows"].sum()
     kept = table[table["outcome"] == KEPT].set_index(by)["rows"]
@@ -288,8 +230,8 @@ def _print(table: pd.DataFrame, by: str) -> None:
 
 
 _KEPT_COLOUR = "#d9d9d9"
-_SMALLEST_LABEL = 0.04
-"""A share smaller than this has no room for its number."""
+_SMALLEST_LABEL = 4
+"""A share smaller than this (%) has no room for its number."""
 
 
 def outcome_shares(table: pd.DataFrame, by: str, what: str) -> "Figure":
@@ -297,7 +239,6 @@ def outcome_shares(table: pd.DataFrame, by: str, what: str) -> "Figure":
 
     ``what`` the rows are, for the labels. Of an empty table it says that there is nothing.
     """
-    import matplotlib.pyplot as plt
     import seaborn as sns
 
     from emogap.store.style import TYPE, ink_on, nothing_figure, use_style
@@ -305,25 +246,20 @@ def outcome_shares(table: pd.DataFrame, by: str, what: str) -> "Figure":
     if table.empty:
         return nothing_figure(f"There are no {what} yet.")
     use_style()
-    shares = table.pivot(index=by, columns="outcome", values="share")[table["outcome"].unique()]
+    shares = 100 * table.pivot(index=by, columns="outcome", values="share")[table["outcome"].unique()]
     shares = shares.loc[:, shares.sum() > 0]
     totals = table.groupby(by)["rows"].sum()
-    reasons = [outcome for outcome in shares.columns if outcome != KEPT]
-    colours = {KEPT: _KEPT_COLOUR} | dict(zip(reasons, sns.color_palette("colorblind", len(reasons)), strict=True))
-    figure, axes = plt.subplots(figsize=(7.2, 1.2 + 0.55 * len(shares)))
-    names = [f"{name} ({totals[name]:,} {what})" for name in shares.index]
-    left = [0.0] * len(shares)
-    for outcome in shares.columns:
-        values = list(shares[outcome] * 100)
-        bars = axes.barh(names, values, left=left, color=colours[outcome], label=outcome.replace("_", " "))
-        labels = [f"{value:.0f}" if value >= 100 * _SMALLEST_LABEL else "" for value in values]
-        axes.bar_label(bars, labels, label_type="center", fontsize=TYPE, color=ink_on(colours[outcome]))
-        left = [start + value for start, value in zip(left, values, strict=True)]
+    reasons = iter(sns.color_palette("colorblind", len(shares.columns)))
+    colours = [_KEPT_COLOUR if outcome == KEPT else next(reasons) for outcome in shares]
+    named = shares.rename(index=lambda name: f"{name} ({totals[name]:,} {what})", columns=lambda o: o.replace("_", " "))
+    axes = named.plot.barh(stacked=True, width=0.8, color=colours, figsize=(7.2, 1.2 + 0.55 * len(shares)))
+    for bars, colour in zip(axes.containers, colours, strict=True):
+        labels = [f"{share:.0f}" if share >= _SMALLEST_LABEL else "" for share in bars.datavalues]
+        axes.bar_label(bars, labels, label_type="center", fontsize=TYPE, color=ink_on(colour))
     axes.invert_yaxis()
-    axes.set_xlim(0, 100)
-    axes.set_xlabel(f"share of {what} (%)")
+    axes.set(xlim=(0, 100), xlabel=f"share of {what} (%)", ylabel="")
     axes.grid(axis="y", visible=False)
     axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.45 / len(shares) - 0.12), ncols=4, frameon=False)
     kept = table[table["outcome"] == KEPT]["rows"].sum()
     axes.set_title(f"{kept:,} of {totals.sum():,} {what} pass all gates")
-    return figure
+    return axes.figure

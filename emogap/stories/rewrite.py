@@ -19,15 +19,12 @@ from emogap.store.artefacts import Draft, Recipe, fingerprint, sha256_text
 from emogap.store.pieces import Piece, Summary
 from emogap.stories.first_cleaning import cleaning_rule
 from emogap.stories.gates import REWRITE_GATES
-from emogap.stories.judging import Judging
 from emogap.stories.outcomes import rewrite_drawing
 from emogap.stories.rows import Ask, RewriteAsked, Row
 from emogap.stories.texts import OWN, Source, Texts, Way, given_part
 from emogap.stories.writing_stage import WrittenPiece, run_writing, written_piece
 from emogap.text.alpaca import FIELDS, Cleaned, Record, clean, is_file, load_records, select
-from emogap.text.templates import SeedRewrite, Template, load_examples
-
-Seeds = Mapping[str, list[dict[str, str]]]
+from emogap.text.templates import SeedRewrite, Template
 
 
 @dataclass(frozen=True)
@@ -42,18 +39,7 @@ class Rewrites(Texts):
 
     stage, written, counted, ways, amount, row_type = "rewrite", "rewrites", "records", "versions", "count", REWRITES
     placeholders = ("emotion", "instruction", "input", "output", "emotion_example", "seed_1", "seed_2", "seed_3")
-
-    def __init__(self, config: Config):
-        super().__init__(config)
-        self.tried = config.home.tried_rewrites
-
-    @property
-    def judging(self) -> Judging:
-        return Judging(REWRITE_GATES, self.settings.gates, self.config.process.classifier, similar=True)
-
-    @property
-    def examples_file(self) -> Path:
-        return from_root(self.settings.seeds)
+    worked, gates, similar = ("seeds", SeedRewrite), REWRITE_GATES, True
 
     def made_from(self) -> tuple[dict[str, Path], dict[str, str]]:
         settings, (cleaning, _) = self.settings, self.cleaning
@@ -110,11 +96,28 @@ class Rewrites(Texts):
         return template
 
     def ask(self, source: Original, way: Way) -> Ask:
-        return rewrite_ask(source.record, source.emotion, way.name, way.template, self._seeds, self.config.seed)
+        """What is drawn are the seed rewrites."""
+        record, emotion, template = source.record, source.emotion, way.template
+        worked = self._worked(source, template)
+        given = {field: getattr(record, field) for field in FIELDS}
+        messages = template.messages(emotion=emotion, **given, **worked)
+        asked = RewriteAsked(
+            record.id, record.instruction, record.input, record.output, emotion, way.name, template.sha256
+        )
+        prompt = "\n".join([template.text, *worked.values()])
+        return Ask(f"{way.name}/{record.id}", record.id, tuple(messages), asked, prompt)
 
-    @cached_property
-    def _seeds(self) -> Seeds:
-        return load_examples(self.settings.seeds, SeedRewrite)
+    def _worked(self, source: Original, template: Template) -> dict[str, str]:
+        """Placeholder → seed rewrite of the wanted emotion, in a drawn order, for those that the template has."""
+        drawn = random.Random(row_seed(self.config.seed, source.id, "prompt"))
+        wanted = sorted(template.placeholders & {"emotion_example", "seed_1", "seed_2", "seed_3"})
+        of_emotion = self.examples.get(source.emotion, [])
+        if len(of_emotion) < len(wanted):
+            raise UsageError(
+                f"rewrite.seeds: {len(wanted)} seed rewrites of '{source.emotion}' are needed, there are "
+                f"{len(of_emotion)}"
+            )
+        return dict(zip(wanted, map(render_seed, drawn.sample(of_emotion, len(wanted))), strict=True))
 
     def beside(self, name: str, rows: Sequence[Row], draft: Draft) -> None:
         """The kept rows as plain Alpaca JSON, and the records that cleaning dropped."""
@@ -185,31 +188,6 @@ def wanted_emotions(count: int, emotions: Sequence[str], run_seed: int) -> list[
     for block in range(-(-count // len(emotions))):
         wanted += random.Random(row_seed(run_seed, f"block {block}", "emotion")).sample(emotions, len(emotions))
     return wanted[:count]
-
-
-def rewrite_ask(record: Record, emotion: str, version: str, template: Template, seeds: Seeds, run_seed: int) -> Ask:
-    """What is asked about one record. What is drawn (the seed rewrites) comes from the record's own seed.
-
-    Raises ``UsageError`` if the template wants more seed rewrites of the emotion than there are.
-    """
-    drawn = random.Random(row_seed(run_seed, record.id, "prompt"))
-    worked = _worked(emotion, template, seeds, drawn)
-    given = {field: getattr(record, field) for field in FIELDS}
-    messages = template.messages(emotion=emotion, **given, **worked)
-    asked = RewriteAsked(record.id, record.instruction, record.input, record.output, emotion, version, template.sha256)
-    prompt = "\n".join([template.text, *worked.values()])
-    return Ask(f"{version}/{record.id}", record.id, tuple(messages), asked, prompt)
-
-
-def _worked(emotion: str, template: Template, seeds: Seeds, drawn: random.Random) -> dict[str, str]:
-    """Placeholder → seed rewrite of the wanted emotion, in a drawn order, for those that the template has."""
-    wanted = sorted(template.placeholders & {"emotion_example", "seed_1", "seed_2", "seed_3"})
-    of_emotion = seeds.get(emotion, [])
-    if len(of_emotion) < len(wanted):
-        raise UsageError(
-            f"rewrite.seeds: {len(wanted)} seed rewrites of '{emotion}' are needed, there are {len(of_emotion)}"
-        )
-    return {name: render_seed(seed) for name, seed in zip(wanted, drawn.sample(of_emotion, len(wanted)), strict=True)}
 
 
 def render_seed(seed: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ the same ones, so that what is tried is what a stage would ask for.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,9 +16,11 @@ from emogap.errors import UsageError
 from emogap.paths import from_root
 from emogap.records import RowType
 from emogap.store.artefacts import Draft
+from emogap.stories.gates import Gate
 from emogap.stories.judging import Judging
 from emogap.stories.rows import Ask, Row
-from emogap.text.templates import Template, load_template, parse_template
+from emogap.text.forms import Form
+from emogap.text.templates import Examples, Template, load_examples, load_template, parse_template
 
 OWN = "own"
 """Source of a line that somebody typed."""
@@ -62,8 +65,11 @@ class Texts(ABC):
     row_type: ClassVar[RowType]
     """Of their tables."""
     placeholders: ClassVar[tuple[str, ...]]
-    tried: Path
-    """Where the replies of trials are kept."""
+    worked: ClassVar[tuple[str, type[Form]]]
+    """The setting that names the file of the worked examples that prompts show, and what such an example is."""
+    gates: ClassVar[tuple[Gate, ...]]
+    similar: ClassVar[bool] = False
+    """Whether a text must mean what it is made from."""
 
     def __init__(self, config: Config):
         self.config = config
@@ -78,15 +84,29 @@ class Texts(ABC):
         """The methods or versions that the stage is set to make."""
         return getattr(self.settings, self.ways)
 
+    @property
+    def tried(self) -> Path:
+        """Where the replies of trials are kept."""
+        return getattr(self.config.home, f"tried_{self.written}")
+
+    @property
+    def examples_file(self) -> Path:
+        return from_root(getattr(self.settings, self.worked[0]))
+
+    @cached_property
+    def examples(self) -> Examples:
+        """The worked examples by emotion."""
+        return load_examples(self.examples_file, self.worked[1])
+
+    @property
+    def judging(self) -> Judging:
+        """How they are judged."""
+        return Judging(self.gates, self.settings.gates, self.config.process.classifier, self.similar)
+
     @abstractmethod
     def made_from(self) -> tuple[dict[str, Path], dict[str, str]]:
         """For recipes: the files that they are made from, and the identities of what is no file here or is not read as
         it once was."""
-
-    @property
-    @abstractmethod
-    def examples_file(self) -> Path:
-        """The worked examples that prompts show."""
 
     @abstractmethod
     def available(self) -> int:
@@ -115,11 +135,6 @@ class Texts(ABC):
     @abstractmethod
     def check(self, template: Template) -> Template:
         """The template itself. Raises ``UsageError`` naming a placeholder that it cannot do without."""
-
-    @property
-    @abstractmethod
-    def judging(self) -> Judging:
-        """How they are judged."""
 
     def check_examples(self) -> None:  # noqa: B027
         """Raises ``UsageError``, before a model is loaded, if the stage misses examples for one of its prompts."""

@@ -1,4 +1,7 @@
-"""What texts are like beyond their length: richness, sameness, openings. Works on words as numbers, not on strings."""
+"""What texts are like beyond their length: richness, sameness, openings; and by how much groups of texts differ.
+
+Works on words as numbers, not on strings.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -7,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from emogap.text.statistics import Estimate, by_prompt, mean, paired_interval, proportion
 from emogap.text.word_counts import STOP_WORDS
-from emogap.text.word_lists import is_rare
-from emogap.text.words import distinct_n, ngrams, plain, plain_words
+from emogap.text.words import distinct_n, is_rare, ngrams, plain, plain_words
 
 BLOCK_WORDS = 5000
 """Distinct-n falls as text grows, so it is measured on blocks of equally many words."""
@@ -132,3 +135,82 @@ def rare_shares(encoded: Encoded) -> np.ndarray:
     rare = np.asarray([np.nan if (is_one := is_rare(word)) is None else is_one for word in encoded.vocabulary], float)
     of_word = pd.Series(rare[encoded.ids]).groupby(encoded.text_of_word())
     return of_word.mean().reindex(range(len(encoded.starts) - 1)).to_numpy()
+
+
+# --- groups of texts -------------------------------------------------------------------------------------------------
+
+
+def compare(values: pd.DataFrame, measure: str, first: str, second: str, is_share: bool = False) -> dict | None:
+    """By how much ``measure`` of group ``second`` is above that of ``first``, like with like.
+
+    ``values``: a row a text with ``group, source, line`` and the measure, 0 or 1 where it ``is_share``. Where both
+    groups have texts from the same source lines, the mean of the differences line by line; else the differences within
+    each source that both have, weighted by its number of texts. None where they share neither.
+    """
+    rows = values[values["group"].isin([first, second])]
+    found = _on_same_lines(rows, measure, first, second, is_share) or _by_source(rows, measure, first, second, is_share)
+    if found is None:
+        return None
+    basis, n, difference = found
+    return {"measure": measure, "group": second, "minus": first, "basis": basis, "n": n,
+            "difference": difference.value, "low": difference.low, "high": difference.high}  # fmt: skip
+
+
+_Compared = tuple[str, int, Estimate]
+"""What is compared, over how many, and the difference."""
+
+
+def _on_same_lines(rows: pd.DataFrame, measure: str, first: str, second: str, is_share: bool) -> _Compared | None:
+    known = rows[rows["line"] != ""]
+    both = known.groupby(["line", "group"])[measure].mean().unstack("group").reindex(columns=[first, second]).dropna()
+    if len(both) < 2:
+        return None
+    found = mean(both[second] - both[first])
+    if is_share:
+        lines = pd.MultiIndex.from_arrays([both.index], names=["line"])
+        after, before = (
+            by_prompt(known[known["group"] == group], [measure], ["line"], lines)[0] for group in (second, first)
+        )
+        found = Estimate(found.value, *map(float, paired_interval(after, before)))
+    return "same lines", len(both), found
+
+
+def _by_source(rows: pd.DataFrame, measure: str, first: str, second: str, is_share: bool) -> _Compared | None:
+    """The ends of every cell's interval are joined by the square-and-add rule (Howe 1974; Newcombe 1998)."""
+    of_cell = {key: part[measure] for key, part in rows[rows["source"] != ""].groupby(["source", "group"])}
+    sizes = {
+        source: sum(len(of_cell[source, group]) for group in (first, second))
+        for source in dict.fromkeys(source for source, _ in of_cell)
+        # One text of a source does not say how much texts of that source differ.
+        if all(len(of_cell.get((source, group), ())) > 1 for group in (first, second))
+    }
+    if not sizes:
+        return None
+    difference = below = above = 0.0
+    for source, size in sizes.items():
+        weight = size / sum(sizes.values())
+        cells = (of_cell[source, group] for group in (first, second))
+        one, other = (proportion(cell.sum(), len(cell)) if is_share else mean(cell) for cell in cells)
+        difference += weight * (other.value - one.value)
+        below += weight**2 * ((other.value - other.low) ** 2 + (one.high - one.value) ** 2)
+        above += weight**2 * ((other.high - other.value) ** 2 + (one.value - one.low) ** 2)
+    found = Estimate(difference, difference - float(np.sqrt(below)), difference + float(np.sqrt(above)))
+    return "weighted by source: " + ", ".join(sizes), sum(sizes.values()), found
+
+
+def log_odds(counts: np.ndarray, prior_words: float = 1000.0) -> np.ndarray:
+    """z-scores of the log-odds ratio of each word, each class against all the others, shape (classes, vocabulary).
+
+    ``counts``: how often each class has each word, same shape. With an informative Dirichlet prior (Monroe, Colaresi
+    and Quinn 2008, section 3.3.1 and eq. 15-22): each word's prior is its share of all classes together, times
+    ``prior_words`` words of such text. Words that no class has get 0.
+    """
+    counts = np.asarray(counts, float)
+    pooled = counts.sum(axis=0)
+    prior = prior_words * pooled / pooled.sum()
+    here, rest = counts + prior, pooled - counts + prior
+    all_here, all_rest = here.sum(axis=1, keepdims=True), rest.sum(axis=1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        difference = np.log(here / (all_here - here)) - np.log(rest / (all_rest - rest))
+        z = difference / np.sqrt(1 / here + 1 / rest)
+    return np.where(pooled > 0, z, 0.0)

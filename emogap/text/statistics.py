@@ -131,8 +131,8 @@ def _crossed(values: np.ndarray) -> _Crossed:
         of_error = (rest**2).sum(axis=(-2, -1)) / freedom / cells
     several = seeds > 1
     return _Crossed(
-        mean, prompts, seeds, samples.max(axis=(-2, -1), initial=0), samples.sum(axis=(-2, -1)), known.any(axis=-1), rows, of_rows,
-        np.where(several, of_seeds, 0), np.where(several, of_error, 0),
+        mean, prompts, seeds, samples.max(axis=(-2, -1), initial=0), samples.sum(axis=(-2, -1)), known.any(axis=-1),
+        rows, of_rows, np.where(several, of_seeds, 0), np.where(several, of_error, 0),
     )  # fmt: skip
 
 
@@ -216,13 +216,14 @@ def _score_ends(share: np.ndarray, trials: np.ndarray, squared: np.ndarray) -> E
 
 @dataclass(frozen=True)
 class _Share:
-    """A share with its interval, and what a difference needs of it."""
+    """A share, or the unweighted mean of groups' shares, with its interval and what a difference needs of it."""
 
-    found: _Crossed
+    value: np.ndarray
     low: np.ndarray
     high: np.ndarray
     reach: np.ndarray
     """Half the width that the interval would have on both sides alike."""
+    groups: list[_Crossed]
 
 
 def _share(values: np.ndarray) -> _Share:
@@ -232,8 +233,8 @@ def _share(values: np.ndarray) -> _Share:
     with np.errstate(invalid="ignore", divide="ignore"):
         trials = np.where(variance > 0, found.mean * (1 - found.mean) / variance, found.prompts)
         low, high = _score_ends(found.mean, trials, np.where(variance > 0, squared / variance, Z**2))
-    one = found.prompts < 2
-    return _Share(found, np.where(one, np.nan, low), np.where(one, np.nan, high), np.sqrt(squared))
+    low, high = (np.where(found.prompts < 2, np.nan, end) for end in (low, high))
+    return _Share(found.mean, low, high, np.sqrt(squared), [found])
 
 
 def share_interval(values: np.ndarray) -> Ends:
@@ -255,7 +256,7 @@ def paired_interval(after: np.ndarray, before: np.ndarray) -> Ends:
     Both: 0 to 1, shape (…, prompts, seeds, samples); seeds and samples may differ in number.
     """
     one, other = map(_share, _in_both(after, before))
-    up, down = one.found, other.found
+    (up,), (down,) = one.groups, other.groups
     with np.errstate(invalid="ignore", divide="ignore"):
         together = (up.rows * down.rows).sum(axis=-1) / up.prompts
         # Newcombe's correction for continuity, by half an answer.
@@ -266,14 +267,19 @@ def paired_interval(after: np.ndarray, before: np.ndarray) -> Ends:
         )
         shared = Z**2 * np.sqrt(up.of_rows * down.of_rows) / (one.reach * other.reach)
         correlation = np.nan_to_num(np.clip(np.clip(together / spread, -1, 1) * shared, -1, 1))
-    difference = up.mean - down.mean
-    low = _joined(up.mean - one.low, other.high - down.mean, correlation)
-    high = _joined(one.high - up.mean, down.mean - other.low, correlation)
-    return (difference - low)[()], (difference + high)[()]
+    low, high = _difference(one, other, correlation)
+    return low[()], high[()]
 
 
-def _joined(one: np.ndarray, other: np.ndarray, correlation: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.maximum(one**2 + other**2 - 2 * correlation * one * other, 0))
+def _difference(one: _Share, other: _Share, correlation: np.ndarray) -> Ends:
+    """Both ends of a difference of two shares, by the square-and-add rule."""
+
+    def joined(up: np.ndarray, down: np.ndarray) -> np.ndarray:
+        return np.sqrt(np.maximum(up**2 + down**2 - 2 * correlation * up * down, 0))
+
+    below = joined(one.value - one.low, other.high - other.value)
+    above = joined(one.high - one.value, other.value - other.low)
+    return one.value - other.value - below, one.value - other.value + above
 
 
 def mean_share_interval(groups: Sequence[np.ndarray]) -> tuple[float, float]:
@@ -295,24 +301,11 @@ def mean_paired_interval(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tupl
     one, other = map(_mean_share, zip(*pairs, strict=True))
     shared = [_covariance(up, down) for up, down in zip(one.groups, other.groups, strict=True)]
     correlation = np.clip(Z**2 * np.sum(shared) / len(pairs) ** 2 / (one.reach * other.reach), -1, 1)
-    low = _joined(one.mean - one.low, other.high - other.mean, correlation)
-    high = _joined(one.high - one.mean, other.mean - other.low, correlation)
-    return float(one.mean - other.mean - low), float(one.mean - other.mean + high)
+    low, high = _difference(one, other, correlation)
+    return float(low), float(high)
 
 
-@dataclass(frozen=True)
-class _MeanShare:
-    """The unweighted mean of groups' shares, with its interval."""
-
-    mean: float
-    low: np.ndarray
-    high: np.ndarray
-    reach: float
-    """Half the width that the interval would have on both sides alike."""
-    groups: list[_Crossed]
-
-
-def _mean_share(groups: Sequence[np.ndarray]) -> _MeanShare:
+def _mean_share(groups: Sequence[np.ndarray]) -> _Share:
     shares = [_of_shares(_crossed(np.asarray(values, float)))[0] for values in groups]
     mean = float(np.mean([share.mean for share in shares]))
     of_prompts = sum(_never_none(share) for share in shares) / len(shares) ** 2
@@ -320,7 +313,7 @@ def _mean_share(groups: Sequence[np.ndarray]) -> _MeanShare:
     variance, squared = of_prompts + of_seeds, Z**2 * of_prompts + _student(seeds) ** 2 * of_seeds
     trials = mean * (1 - mean) / variance if 0 < mean < 1 else sum(int(share.prompts) for share in shares)
     low, high = _score_ends(np.asarray(mean), np.asarray(trials), np.asarray(squared / variance))
-    return _MeanShare(mean, low, high, float(np.sqrt(squared)), shares)
+    return _Share(np.asarray(mean), low, high, np.sqrt(squared), shares)
 
 
 def _never_none(share: _Crossed) -> float:

@@ -37,20 +37,20 @@ class Template:
 
     def fill(self, **values: str) -> str:
         """The text with every placeholder replaced. Raises ``UsageError`` naming a placeholder without a value."""
-        missing = self.placeholders - values.keys()
-        if missing:
-            raise UsageError(f"{self.source}: no value for the placeholder {_listed(missing)}")
-        return self.text.format_map(values)
+        return self._filled(self.text, values)
 
     def messages(self, **values: str) -> list[Message]:
         """The filled template as chat messages.
 
         The text is cut before it is filled: a value that looks like a role line stays inside its message.
         """
+        return [{"role": role, "content": self._filled(part, values).strip()} for role, part in _split_roles(self.text)]
+
+    def _filled(self, part: str, values: Mapping[str, str]) -> str:
         missing = self.placeholders - values.keys()
         if missing:
             raise UsageError(f"{self.source}: no value for the placeholder {_listed(missing)}")
-        return [{"role": role, "content": part.format_map(values).strip()} for role, part in _split_roles(self.text)]
+        return part.format_map(values)
 
 
 def load_template(path: str | Path, allowed: Iterable[str]) -> Template:
@@ -119,7 +119,11 @@ class SeedRewrite(Form):
     rewritten: Text
 
 
-def load_examples(path: str | Path, form: type[Form]) -> Mapping[str, list[dict[str, str]]]:
+Examples = Mapping[str, list[dict[str, str]]]
+"""Emotion → worked examples of it."""
+
+
+def load_examples(path: str | Path, form: type[Form]) -> Examples:
     """Read worked examples: a JSON object, emotion → list of records. Raises ``MissingInput`` or ``InputError``."""
     file = given_file(from_root(path), "examples", "give the path of a JSON file")
     needs = f"examples are an object, emotion → list of objects with {', '.join(form.columns())}"

@@ -1,7 +1,6 @@
 """Figures and tables of the statistics of texts, each figure drawn from one file under ``tables/`` alone."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -17,14 +17,13 @@ from emogap.store.exhibits import Exhibit, Shown, read_table
 from emogap.store.style import EMOTION_ORDER, METHOD_COLOURS, SEQUENTIAL, TYPE, nothing_figure, use_style
 from emogap.store.views import View
 from emogap.text.statistics import leader, mean, wilson_interval
-from emogap.textstats.tables import Statistics
+from emogap.textstats.describe import Tables, read_statistics
 
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#000000")
 _LINES = ("-", "--", ":", "-.")
 _MARKS = "osD^vP*"
 _NONE_KEPT = "There are no {kind}: none was kept."
 _NONE_ASKED = "Of none of the {kind} is it known which emotion was asked for."
-_Draw = Callable[[pd.DataFrame], Figure]
 _WORDS_SHOWN = 8
 _PROFILE = {
     "average_words": "words a text",
@@ -45,41 +44,39 @@ def statistics_exhibits(folder: Path, kind: str, preset: str, published: str) ->
     ``kind``: of texts (stories, rewrites); ``preset``: the one that the published counts are made by; ``published``:
     key of the table of these.
     """
-    tables = folder / "tables"
-    yield from _tables(Statistics.read(tables), kind, preset, published)
-    for order, drawing in enumerate(_DRAWINGS):
-        table = read_table(tables / f"{drawing.table}.csv")
-        there = drawing.has(table)
-        caption, alt = (drawing.caption, drawing.alt) if there else (drawing.nothing, drawing.nothing)
-        exhibit = Exhibit(drawing.name, "figure", caption.format(kind=kind), 92 + order, alt=alt.format(kind=kind))
-        yield exhibit, drawing.draw(table)
+    found = read_statistics(folder / "tables")
+    yield from _tables(found, kind, preset, published)
+    for order, (draw, (table, caption, alt)) in enumerate(_DRAWN.items()):
+        if not draw.has(found[table]):
+            caption = alt = draw.nothing
+        exhibit = Exhibit(draw.__name__, "figure", caption.format(kind=kind), 92 + order, alt=alt.format(kind=kind))
+        yield exhibit, draw(found[table])
 
 
-def _tables(statistics: Statistics, kind: str, preset: str, published: str) -> Iterator[Shown]:
+def _tables(found: Tables, kind: str, preset: str, published: str) -> Iterator[Shown]:
     caption = f"Words of the {kind} by each definition; the published counts are made by {preset}."
     exhibit = Exhibit("word_counts", "table", caption, 90, published=published, view=View({"": 2}))
-    yield exhibit, word_counts(statistics.statistics)
+    yield exhibit, word_counts(found["statistics"])
     caption = f"What the {kind} are like, with 95 % intervals (shares: Wilson's; means: Student's t)."
-    yield Exhibit("measures", "table", caption, 91, view=MEASURES), measures(statistics.statistics)
-    if len(statistics.comparisons):
+    yield Exhibit("measures", "table", caption, 91, view=MEASURES), measures(found["statistics"])
+    if len(found["comparisons"]):
         caption = (
             f"Differences between groups of {kind} on equal footing: on texts from the same source lines where "
             "there are such, else within the sources that both have, with 95 % intervals (means: Student's t; shares: "
             "Newcombe's)."
         )
-        yield Exhibit("comparisons", "table", caption, 92, view=View({"": 4})), statistics.comparisons
-    if len(statistics.emotion_words):
+        yield Exhibit("comparisons", "table", caption, 92, view=View({"": 4})), found["comparisons"]
+    if len(words := found["emotion_words"]):
         caption = (
             f"Words that set the {kind} of an emotion apart from all others: log-odds ratio with an informative "
             "Dirichlet prior, highest z first, stop words left out."
         )
         view = View(rows=("emotion",), values=("word",), joined=", ")
-        words = statistics.emotion_words
         yield Exhibit("words_by_emotion", "table", caption, 93, view=view), words[words["rank"] <= _WORDS_SHOWN]
-    if len(statistics.names):
+    if len(found["names"]):
         caption = f"The commonest names in the {kind} and the commonest first three words, with shares of the texts."
         view = View({"share": ".1%"}, ("group",), "measure", ("found",), behind="share", joined="; ")
-        yield Exhibit("names_and_openings", "table", caption, 94, view=view), names_and_openings(statistics)
+        yield Exhibit("names_and_openings", "table", caption, 94, view=view), names_and_openings(found)
 
 
 def word_counts(table: pd.DataFrame) -> pd.DataFrame:
@@ -105,12 +102,12 @@ def measures(table: pd.DataFrame) -> pd.DataFrame:
     return wide.reindex(columns=["value", "low", "high"]).rename_axis(columns=None).reset_index()
 
 
-def names_and_openings(statistics: Statistics) -> pd.DataFrame:
+def names_and_openings(counted: Tables) -> pd.DataFrame:
     """group, measure (names, or first words), found, texts, share: each group's five commonest names and openings."""
-    opened = statistics.openings[statistics.openings["words"].eq(3)].drop(columns="words")
+    opened = counted["openings"][counted["openings"]["words"].eq(3)].drop(columns="words")
     tables = [
         found.groupby("group", sort=False).head(5).rename(columns={column: "found"}).assign(measure=measure)
-        for found, column, measure in ((statistics.names, "name", "names"), (opened, "opening", "first words"))
+        for found, column, measure in ((counted["names"], "name", "names"), (opened, "opening", "first words"))
     ]
     return pd.concat(tables, ignore_index=True)[["group", "measure", "found", "texts", "share"]]
 
@@ -127,30 +124,38 @@ def _look(groups: list[str]) -> dict[str, dict]:
     }
 
 
-def _has_rows(table: pd.DataFrame) -> bool:
-    return len(table) > 0
-
-
 def _has_measures(table: pd.DataFrame) -> bool:
     """Whether any group has a text: of the others it is said how many they have, none."""
     return table["measure"].isin(_PROFILE).any()
 
 
-def _has_similarity(table: pd.DataFrame) -> bool:
-    return table["similarity"].notna().any()
-
-
-def _drawn_from(nothing: str, has: Callable[[pd.DataFrame], bool] = _has_rows) -> Callable[[_Draw], _Draw]:
+def _drawn_from(nothing: str, has: Callable[[pd.DataFrame], bool] = lambda table: len(table) > 0) -> Callable:
     """A figure of a table; where that has nothing to draw, the sentence that says so."""
 
-    def around(draw: _Draw) -> _Draw:
+    def around(draw: Callable[[pd.DataFrame], Figure]) -> Callable[[pd.DataFrame], Figure]:
         @wraps(draw)
         def drawn(table: pd.DataFrame) -> Figure:
             return draw(table) if has(table) else nothing_figure(nothing.format(kind="texts"))
 
+        drawn.nothing, drawn.has = nothing, has
         return drawn
 
     return around
+
+
+def _panels(count: int, height: float, more: float = 0.0) -> tuple[Figure, list[Axes]]:
+    """So many small panels, three side by side; ``height``: of a row of them."""
+    rows = -(-count // 3)
+    figure, axes = plt.subplots(rows, 3, figsize=(9, rows * height + more), sharey=True, squeeze=False)
+    for axis in axes.flat[count:]:
+        axis.set_visible(False)
+    return figure, list(axes.flat[:count])
+
+
+def _rows(axis: Axes, names: Sequence[str]) -> None:
+    """A row for each name, the first on top."""
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.5, -0.5)
 
 
 @_drawn_from(_NONE_KEPT)
@@ -207,11 +212,8 @@ def profile(table: pd.DataFrame) -> Figure:
     groups = list(dict.fromkeys(table["group"]))
     look = _look(groups)
     shown = {name: label for name, label in _PROFILE.items() if name in own.index.get_level_values(0)}
-    rows = -(-len(shown) // 3)
-    figure, axes = plt.subplots(
-        rows, 3, figsize=(9, rows * (0.7 + 0.28 * len(groups)) + 0.4), sharey=True, squeeze=False
-    )
-    for axis, (name, label) in zip(axes.flat, shown.items(), strict=False):
+    figure, panels = _panels(len(shown), 0.7 + 0.28 * len(groups), 0.4)
+    for axis, (name, label) in zip(panels, shown.items(), strict=True):
         for place, group in enumerate(groups):
             if (name, group) in own:
                 value = own[name, group]
@@ -219,11 +221,8 @@ def profile(table: pd.DataFrame) -> Figure:
                 style = {key: look[group][key] for key in ("color", "marker")}
                 axis.errorbar(value, place, xerr=[[ends[0]], [ends[1]]], capsize=2, markersize=5, **style)
         axis.set_xlabel(label)
-        axis.set_yticks(range(len(groups)), [f"{group} (n = {own['texts', group]:,.0f})" for group in groups])
-        axis.set_ylim(len(groups) - 0.5, -0.5)
+        _rows(axis, [f"{group} (n = {own['texts', group]:,.0f})" for group in groups])
         axis.xaxis.set_major_locator(MaxNLocator(4))
-    for axis in axes.flat[len(shown) :]:
-        axis.set_visible(False)
     figure.suptitle(_most_alike(own.unstack("measure")), x=0.01, ha="left")
     figure.tight_layout()
     return figure
@@ -288,24 +287,20 @@ def differences(table: pd.DataFrame) -> Figure:
     use_style()
     named = table.assign(pair=table["group"] + " − " + table["minus"] + " (n = " + table["n"].astype(str) + ")")
     pairs, shown = list(dict.fromkeys(named["pair"])), list(dict.fromkeys(named["measure"]))
-    rows = -(-len(shown) // 3)
-    figure, axes = plt.subplots(rows, 3, figsize=(9, rows * (0.8 + 0.3 * len(pairs))), sharey=True, squeeze=False)
-    for axis, measure in zip(axes.flat, shown, strict=False):
+    figure, panels = _panels(len(shown), 0.8 + 0.3 * len(pairs))
+    for axis, measure in zip(panels, shown, strict=True):
         part = named[named["measure"] == measure].set_index("pair").reindex(pairs)
         axis.axvline(0, color="0.5", linewidth=0.8)
         axis.hlines(range(len(pairs)), part["low"], part["high"], color="black", linewidth=1.2)
         axis.plot(part["difference"], range(len(pairs)), "o", color="black", markersize=4)
         axis.set_xlabel(measure.replace("_", " "))
-        axis.set_yticks(range(len(pairs)), pairs)
-        axis.set_ylim(len(pairs) - 0.5, -0.5)
-    for axis in axes.flat[len(shown) :]:
-        axis.set_visible(False)
+        _rows(axis, pairs)
     figure.suptitle("Differences between groups, like with like, with 95 % intervals", x=0.01, ha="left")
     figure.tight_layout()
     return figure
 
 
-@_drawn_from("No rewrite's similarity to its original was measured.", _has_similarity)
+@_drawn_from("No rewrite's similarity to its original was measured.", lambda table: table["similarity"].notna().any())
 def similarities(table: pd.DataFrame) -> Figure:
     """Similarity of each rewrite to its original answer, a row a version: kept ones filled, rejected ones hollow.
 
@@ -324,8 +319,7 @@ def similarities(table: pd.DataFrame) -> Figure:
             axis.scatter(own["similarity"], [place] * len(own), s=24, facecolors=face, edgecolors=colour, alpha=0.8)
         axis.scatter(part["similarity"].mean(), place, marker="|", s=300, color="black")
     counts = table["version"].value_counts()
-    axis.set_yticks(range(len(versions)), [f"{version} (n = {counts[version]:,})" for version in versions])
-    axis.set_ylim(len(versions) - 0.5, -0.5)
+    _rows(axis, [f"{version} (n = {counts[version]:,})" for version in versions])
     axis.set_xlabel("similarity to the original answer (cosine; filled: kept; stroke: mean of all)")
     axis.set_title("Rewrites and their originals")
     return figure
@@ -338,31 +332,63 @@ def _commonest(texts: pd.Series) -> str:
     return f"Texts by emotion: {texts.sum():,}{most}"
 
 
-@dataclass(frozen=True)
-class _Drawing:
-    name: str
-    table: str
-    draw: _Draw
-    caption: str
-    alt: str
-    nothing: str = _NONE_KEPT
-    """The caption where the table has nothing to draw."""
-    has: Callable[[pd.DataFrame], bool] = _has_rows
-
-
-_DRAWINGS = (
-    _Drawing("profile", "statistics", profile, "What the {kind} are like, group by group, with 95 % intervals.",
-             "Small panels, one a measure, a point with an interval for each group.", has=_has_measures),
-    _Drawing("lengths", "lengths", lengths,
-             "Lengths of the {kind} in words, sentences and tokens; the longest hundredth is in the last bin.",
-             "Three histograms with an outline for each group."),
-    _Drawing("growth", "growth", growth, "How the vocabulary of the {kind} grows as more of them are read.",
+_DRAWN = {
+    profile: ("statistics", "What the {kind} are like, group by group, with 95 % intervals.",
+              "Small panels, one a measure, a point with an interval for each group."),
+    lengths: ("lengths",
+              "Lengths of the {kind} in words, sentences and tokens; the longest hundredth is in the last bin.",
+              "Three histograms with an outline for each group."),
+    growth: ("growth", "How the vocabulary of the {kind} grows as more of them are read.",
              "Rising curves of distinct words against words read, one a group."),
-    _Drawing("counts", "counts", counts, "Numbers of {kind} by group, source and emotion asked for.",
-             "A grid of counts, emotions down, groups and sources across.",
-             _NONE_ASKED),
-    _Drawing("confusion", "confusion", confusion,
-             "Emotion asked for against emotion found by the classifier in the {kind} (the first that it ranks).",
-             "A grid, emotions asked for down, emotions found across; agreement would fill the diagonal.",
-             _NONE_ASKED),
-)  # fmt: skip
+    counts: ("counts", "Numbers of {kind} by group, source and emotion asked for.",
+             "A grid of counts, emotions down, groups and sources across."),
+    confusion: ("confusion",
+                "Emotion asked for against emotion found by the classifier in the {kind} (the first that it ranks).",
+                "A grid, emotions asked for down, emotions found across; agreement would fill the diagonal."),
+}  # fmt: skip
+"""Figure of the report → the table it is drawn from, its caption, and what it shows in words."""
+
+
+# --- beside what they were made from ---------------------------------------------------------------------------------
+
+_SUITABLE = {
+    "flesch_reading_ease": "Flesch reading ease",
+    "rare_word_share": "share of rare words",
+    "unsuitable_share": "share of texts with\nunsuitable words",
+}
+
+
+def suitability_shown(file: Path, kind: str) -> Iterator[Shown]:
+    """How far texts are for children, beside what they were made from: the table at ``file`` and its figure."""
+    table = read_table(file)
+    said = (
+        f"How far the {kind} are for children, and what they were made from: readability, words that English has less "
+        "than once in a million, texts with an oath, a slur or a sexual word; with 95 % intervals."
+    )
+    if table.empty:
+        said = _NONE_KEPT.format(kind=kind)
+    view = View(dict.fromkeys(("low", "high", "value"), ".3g"), ("measure", "of"), "group", ("value",))
+    yield Exhibit("suitability", "table", said, 97, view=view), table.drop(columns="texts")
+    alt = "Three small panels, one a measure: a filled mark for each group's texts, a hollow one for their sources."
+    yield Exhibit("suitability", "figure", said, 98, alt=alt), suitability(table)
+
+
+@_drawn_from(_NONE_KEPT)
+def suitability(table: pd.DataFrame) -> Figure:
+    """Small panels, a measure each: every group's texts (filled) and what they were made from (hollow)."""
+    use_style()
+    groups, kinds = (list(dict.fromkeys(table[column])) for column in ("group", "of"))
+    figure, panels = _panels(len(_SUITABLE), 1.3 + 0.45 * len(groups))
+    for axis, (measure, label) in zip(panels, _SUITABLE.items(), strict=True):
+        for row in table[table["measure"] == measure].itertuples():
+            place = groups.index(row.group) + 0.3 * kinds.index(row.of)
+            ends = [[abs(row.value - row.low)], [abs(row.high - row.value)]]
+            face = None if row.of == kinds[0] else "white"
+            axis.errorbar(row.value, place, xerr=ends, fmt="o", color="black", mfc=face, capsize=2, markersize=5)
+        axis.set_xlabel(label)
+        axis.xaxis.set_major_locator(MaxNLocator(4))
+    panels[0].set_yticks([place + 0.15 for place in range(len(groups))], groups)
+    panels[0].set_ylim(len(groups) - 0.3, -0.4)
+    figure.suptitle(f"For children? {' (filled) and '.join(kinds)}{' (hollow)' * (len(kinds) > 1)}", x=0.01, ha="left")
+    figure.tight_layout()
+    return figure

@@ -14,8 +14,7 @@ import pandas as pd
 
 from emogap.errors import ModelError
 from emogap.store.progress import progress
-from emogap.text.nltk_words import sentence_splitter
-from emogap.text.word_counts import WordCount, count_words
+from emogap.text.word_counts import WordCount, count_words, sentence_splitter
 from emogap.text.words import plain
 
 _BATCH = 250
@@ -56,11 +55,9 @@ class Capitals:
     def names(self) -> list[tuple[str, int]]:
         """(name, texts that have it), commonest first: words that stand within a sentence with a capital, and hardly
         ever (in a tenth as many texts at most) without one."""
-        found = [(word, n) for word, n in self.anywhere.items() if self.inside[word] and self._is_name(word, n)]
+        within = [(word, n) for word, n in self.anywhere.items() if self.inside[word]]
+        found = [(word, n) for word, n in within if self.small[word.lower()] <= 0.1 * n]
         return sorted(found, key=lambda pair: (-pair[1], pair[0]))
-
-    def _is_name(self, word: str, texts: int) -> bool:
-        return self.small[word.lower()] <= 0.1 * texts
 
 
 @dataclass

@@ -7,7 +7,6 @@ empty strings where a file does not say.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +15,10 @@ import pandas as pd
 from emogap.errors import InputError
 from emogap.published import published_methods
 from emogap.records import KEPT
-from emogap.store.artefacts import RULE, remembered
+from emogap.store.artefacts import RULE
 from emogap.text.forms import Label, check
 from emogap.text.reading import RECORD_ENDINGS, Row, given_file, listed, quoted, read_table
-from emogap.text.words import column_texts
+from emogap.text.words import rule_of_column
 
 GroupBy = Literal["method", "file", "version"]
 COLUMNS = ("group", "text", "emotion", "source", "line", "made_from")
@@ -67,7 +66,8 @@ def read_texts(
     wanted = [*_READ, *(name for name in (column, group) if name and name not in _READ)]
     files = [_read(path, name, wanted) for path, name in zip(paths, _names(paths), strict=True)]
     column = column or _shared_column(files, candidates)
-    group = group or _default_group(files)
+    by = (name for name in ("method", "version") if all(name in file.columns for file in files))
+    group = group or next(by, "file")
     rows, groups = [], {}
     for file in files:
         of_file = _texts(file, column, group)
@@ -135,13 +135,6 @@ def _shared_column(files: Sequence[_File], candidates: Sequence[str]) -> str:
     raise InputError(f"{files[0].path}: no column {names}; it has {listed(files[0].columns)}; name one with --column")
 
 
-def _default_group(files: Sequence[_File]) -> str:
-    for column in ("method", "version"):
-        if all(column in file.columns for file in files):
-            return column
-    return "file"
-
-
 def _texts(file: _File, column: str, group: str) -> list[dict[str, Any]]:
     """The rows of the frame, and ``kept``: whether a row was accepted; of one that was not, its group alone."""
     if not file.rows:
@@ -178,12 +171,10 @@ def _source(name: str) -> str:
 def sources_rule(tables: Iterable[Path]) -> dict[str, str]:
     """The entry of recipes of stories of which a source has a folder in its name, which once was left out."""
 
-    def once_lost(path: Path) -> bool:
-        return any(_source(name) != Path(name).name for name in {*column_texts(path, "source")} if name)
+    def once_lost(name: str) -> bool:
+        return _source(name) != Path(name).name
 
-    question = f"a source with a folder in its name: {_SOURCES}"
-    found = any(remembered(question, path, partial(once_lost, path)) for path in tables if path.is_file())
-    return _SOURCES if found else {}
+    return rule_of_column(_SOURCES, "a source with a folder in its name", once_lost, tables, "source")
 
 
 def _value(values: dict[str, Any], name: str, where: str) -> str:

@@ -3,32 +3,36 @@
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from emogap.config import Config, Sampling, load_config
 from emogap.errors import UsageError
 from emogap.paths import from_root
 from emogap.store.artefacts import portable, write_text
-from emogap.store.pieces import Summary
 from emogap.store.progress import clock
 from emogap.stories import augment, rewrite
 from emogap.stories.texts import Texts
 from emogap.text.reading import read_text
-from emogap.trial.trials import Trial, called, texts_of
+from emogap.trial.preview import Trial, called, texts_of
 
 
 def bulk_config(texts: Texts, name: str, template: Path, sampling: Sampling, count: int) -> Config:
     """The settings under which the stage asks in this one way, for ``count`` lines or records (0: all)."""
-    changed = {"templates": {**texts.settings.templates, name: portable(template)}, "sampling": sampling.model_dump()}
-    changed |= {texts.ways: [name], texts.amount: count}
-    section = type(texts.settings).model_validate({**texts.settings.model_dump(), **changed})
-    return texts.config.model_copy(update={texts.stage: section})
+    changed = {texts.ways: [name], texts.amount: count, "sampling": sampling.model_dump()}
+    return _with_template(texts, name, template, changed)
 
 
-def run_bulk(config: Config, stage: str) -> Summary:
-    """Run the stage under these settings."""
-    return {"augment": augment.augment, "rewrite": rewrite.rewrite}[stage](config)
+def _with_template(texts: Texts, name: str, template: Path, changed: Mapping[str, Any]) -> Config:
+    """The settings with a template more, and what else is changed in the stage's section."""
+    templates = {**texts.settings.templates, name: portable(template)}
+    section = {**texts.settings.model_dump(), "templates": templates, **changed}
+    return texts.config.model_copy(update={texts.stage: type(texts.settings).model_validate(section)})
+
+
+RUN = {"augment": augment.augment, "rewrite": rewrite.rewrite}
+"""Stage → what runs it."""
 
 
 def as_command(texts: Texts, config: Config) -> str:
@@ -78,9 +82,7 @@ def add_method(config: Config, text: str, path: str, stage: str = "augment") -> 
     ways = [*texts.names, name]
     kept = {f"{stage}.templates.{name}": portable(file), f"{stage}.{texts.ways}": ways}
     load_config(config.source, config.home.root, kept, keep=True)
-    changed = {"templates": {**texts.settings.templates, name: portable(file)}, texts.ways: ways}
-    section = type(texts.settings).model_validate({**texts.settings.model_dump(), **changed})
-    return config.model_copy(update={stage: section})
+    return _with_template(texts, name, file, {texts.ways: ways})
 
 
 def _saved(texts: Texts, text: str, path: str) -> tuple[str, Path]:
@@ -88,9 +90,9 @@ def _saved(texts: Texts, text: str, path: str) -> tuple[str, Path]:
     file, known = from_root(path.strip()), list(texts.settings.templates)
     if file.stem not in known and file.is_file() and read_text(file) == text:
         return file.stem, file
-    name, file = save_template(texts, text, path, known)
+    saved = save_template(texts, text, path, known)
     print(f"the prompt is saved as {portable(file)}")
-    return name, file
+    return saved
 
 
 def save_template(texts: Texts, text: str, path: str, known: Sequence[str]) -> tuple[str, Path]:

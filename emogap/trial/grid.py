@@ -23,7 +23,7 @@ from emogap.store.progress import progress
 from emogap.stories.judging import judging_recipe
 from emogap.stories.rows import tallied
 from emogap.stories.texts import Texts, Way
-from emogap.trial.trials import sampling_of, texts_of, try_out
+from emogap.trial.preview import sampling_of, texts_of, try_out
 
 MIN_LINES, MAX_LINES = 2, 5000
 """Over one line there is no interval; of more than 5,000 not all pairs are compared."""
@@ -58,7 +58,7 @@ def make_grid(
                     {"template": way.name, "setting": setting, "source_id": source.id, **row.columns()}
                     for source, row in zip(sources, trial.rows, strict=True)
                 ]
-        pq.write_table(_table(table), draft.path, compression="zstd")
+        pq.write_table(pa.Table.from_pandas(pd.DataFrame(table), preserve_index=False), draft.path, compression="zstd")
         draft.counts |= {"cells": len(ways), "lines": lines, **tallied(rows)}
 
     recipe = _recipe(texts, ways, lines)
@@ -71,14 +71,10 @@ def parse_vary(given: Sequence[str]) -> dict[str, list[float]]:
     for text in given:
         name, _, values = text.partition("=")
         try:
-            vary[name.strip()] = [_number(value) for value in values.split(",")]
+            vary[name.strip()] = [int(v) if v.strip().isdigit() else float(v) for v in values.split(",")]
         except ValueError:
             raise UsageError(f"--vary {text}: give a parameter and numbers, such as temperature=0.3,0.9") from None
     return vary
-
-
-def _number(text: str) -> float:
-    return int(text) if text.strip().isdigit() else float(text)
 
 
 def grid_path(config: Config, stage: str) -> Path:
@@ -88,8 +84,13 @@ def grid_path(config: Config, stage: str) -> Path:
 
 def _ways(texts: Texts, names: Sequence[str], vary: Mapping[str, Sequence[Any]]) -> list[tuple[str, Way]]:
     """(name of the setting, way of asking) of every cell, template by template."""
-    settings = [(_setting(values), sampling_of(values, texts.settings.sampling)) for values in _combinations(vary)]
-    templates = {_name(texts, name): texts.template(name) for name in names}
+    settings = []
+    for values in _combinations(vary):
+        setting = ", ".join(f"{name}={value:g}" for name, value in values.items()) or "as set"
+        settings.append((setting, sampling_of(values, texts.settings.sampling)))
+    # A template file is called by its name without extension.
+    called = {name if name in texts.settings.templates else Path(name).stem: name for name in names}
+    templates = {name: texts.template(given) for name, given in called.items()}
     return [
         (setting, Way(name, template, sampling))
         for name, template in templates.items()
@@ -97,24 +98,11 @@ def _ways(texts: Texts, names: Sequence[str], vary: Mapping[str, Sequence[Any]])
     ]
 
 
-def _name(texts: Texts, name: str) -> str:
-    """A method's or version's name; of a template file its name without extension."""
-    return name if name in texts.settings.templates else Path(name).stem
-
-
 def _combinations(vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     for parameter in vary:
         if parameter not in Sampling.model_fields:
             raise UsageError(f"--vary {parameter}: no such parameter; choose among {', '.join(Sampling.model_fields)}")
     return [dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())]
-
-
-def _setting(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={value:g}" for name, value in values.items()) or "as set"
-
-
-def _table(rows: list[dict[str, Any]]):
-    return pa.Table.from_pandas(pd.DataFrame(rows), preserve_index=False)
 
 
 def _recipe(texts: Texts, ways: Sequence[tuple[str, Way]], lines: int) -> Recipe:

@@ -1,6 +1,6 @@
 """The tables and figures of a grid, and what is printed of it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +16,6 @@ from emogap.trial.grid import grid_path
 from emogap.trial.grid_scores import (
     REASON,
     TEXT_COLUMNS,
-    Scores,
     grid_scores,
     measure_of,
     most_different,
@@ -42,42 +41,36 @@ def show_grid(config: Config, stage: str) -> None:
     with reading_parquet(path, f"delete it and run `emogap grid --stage {stage}` again"):
         rows = pd.read_parquet(path)
     folder = {"augment": config.home.stories, "rewrite": config.home.alpaca}[stage]
-    scores = grid_scores(rows, stage)
-    for line in [*printed_cells(scores.cells), "", *printed_differences(scores.differences)]:
-        print(line)
-    show(folder, _exhibits(stage, rows, scores))
+    cells, differences = grid_scores(rows, stage)
+    print(*printed_cells(cells), "", *printed_differences(differences), sep="\n")
+    show(folder, _exhibits(stage, rows, cells, differences))
     print(f"\nto read: tables/grid_*.csv and figures/grid_*.png in {config.home.relative(folder)}/")
 
 
-def _exhibits(stage: str, rows: pd.DataFrame, scores: Scores) -> Iterator[Shown]:
+def _exhibits(stage: str, rows: pd.DataFrame, cells: pd.DataFrame, differences: pd.DataFrame) -> Iterator[Shown]:
     lines, order = rows["source_id"].nunique(), _ORDER[stage]
     over = f"over {lines} lines, with 95 % intervals"
-    yield Exhibit("grid_scores", "table", f"Every cell of the grid {over}.", order), scores.cells
+    yield Exhibit("grid_scores", "table", f"Every cell of the grid {over}.", order), cells
     caption = f"Prompts and samplings against each other {over}, paired over lines; p corrected by Holm."
-    yield Exhibit("grid_differences", "table", caption, order), scores.differences
+    yield Exhibit("grid_differences", "table", caption, order), differences
     caption = f"Words of the replies, counted as the study did, {over} of the average."
     words = Exhibit("grid_words", "table", caption, order, published=_PUBLISHED[stage])
     yield words, word_statistics(rows, stage)
-    yield Exhibit("grid_one_line", "table", "One line in every cell.", order), _one_line(rows)
+    one_line = rows[rows["source_id"] == rows["source_id"].iloc[0]]
+    yield Exhibit("grid_one_line", "table", "One line in every cell.", order), _for_reading(one_line)
     caption = "The five replies of each cell that are least like each other."
     yield Exhibit("grid_to_read", "table", caption, order), _for_reading(most_different(rows, stage))
-    yield from _figures(stage, scores.cells, lines)
+    yield from _figures(stage, cells, lines)
 
 
 def _figures(stage: str, cells: pd.DataFrame, lines: int) -> Iterator[Shown]:
-    def title(name: str) -> str:
-        measure = measure_of(name)
-        return f"{measure.title} ({measure.unit})" if measure.unit else measure.title
-
     shown = cells[cells["measure"].isin(_on_the_map(cells))]
     caption = f"Every cell of the grid over {lines} lines; the colours go from a column's lowest to its highest value."
     alt = "Heat map with a row for each prompt and sampling and a column for each measure."
-    figure = heat_map(shown, title, lambda name, value: measure_of(name).text(value))
-    yield Exhibit("grid_heat_map", "figure", caption, _ORDER[stage], alt=alt), figure
+    yield Exhibit("grid_heat_map", "figure", caption, _ORDER[stage], alt=alt), heat_map(shown)
     caption = f"Each prompt at each sampling, {lines} lines, 95 % intervals."
     alt = "A panel for each measure: points with intervals, a colour a prompt, from left to right the samplings."
-    figure = interval_panels(shown, title, lambda name: 100.0 if measure_of(name).unit == "%" else 1.0)
-    yield Exhibit("grid_intervals", "figure", caption, _ORDER[stage], alt=alt), figure
+    yield Exhibit("grid_intervals", "figure", caption, _ORDER[stage], alt=alt), interval_panels(shown)
 
 
 def _on_the_map(cells: pd.DataFrame) -> list[str]:
@@ -85,10 +78,6 @@ def _on_the_map(cells: pd.DataFrame) -> list[str]:
     means = cells.groupby("measure", sort=False)["value"].mean()
     reasons = means[means.index.str.startswith(REASON)].nlargest(_MAP_REASONS).index
     return [name for name in means.index if not name.startswith(REASON) or name in reasons]
-
-
-def _one_line(rows: pd.DataFrame) -> pd.DataFrame:
-    return _for_reading(rows[rows["source_id"] == rows["source_id"].iloc[0]])
 
 
 def _for_reading(rows: pd.DataFrame) -> pd.DataFrame:
@@ -147,8 +136,8 @@ def printed_differences(differences: pd.DataFrame) -> Iterator[str]:
             measure = measure_of(row.measure)
             points = f" {'points' if measure.unit == '%' else measure.unit}".rstrip()
             sign = "+" if row.difference > 0 else ""
-            interval = f"({measure.text(row.low)} to {measure.text(row.high)})"
-            yield f"  {measure.title}: {sign}{measure.text(row.difference)} {interval}{points}"
+            difference = _with_interval(measure, row.difference, row.low, row.high)
+            yield f"  {measure.title}: {sign}{difference}{points}"
         yield f"  not told apart by these lines: {_named(rows.loc[~clear, 'measure'].tolist()) or 'nothing'}"
     yield "(cells run one after another: what else the machine did meanwhile is in the times, not in their intervals)"
 
@@ -157,18 +146,16 @@ _COLUMNS = 4
 """Panels side by side."""
 
 
-def heat_map(cells: pd.DataFrame, title: Callable[[str], str], text: Callable[[str, float], str]) -> Figure:
-    """A row a cell, a column a measure: the values, coloured from the column's lowest to its highest.
-
-    ``cells``: ``template, setting, measure, value``. ``title`` and ``text`` name a measure and print its value.
-    """
+def heat_map(cells: pd.DataFrame) -> Figure:
+    """A row a cell, a column a measure: the values, coloured from the column's lowest to its highest."""
     use_style()
     wide = cells.pivot(index=["template", "setting"], columns="measure", values="value")
     wide = wide.loc[list(dict.fromkeys(zip(cells["template"], cells["setting"], strict=True)))]
     wide = wide[list(dict.fromkeys(cells["measure"]))]
     reach = wide.max() - wide.min()
     shades = ((wide - wide.min()) / reach.where(reach > 0)).fillna(0.5)
-    printed = pd.DataFrame({name: [text(name, value) for value in wide[name]] for name in wide}, index=wide.index)
+    measures = [measure_of(name) for name in wide]
+    printed = pd.DataFrame({measure.name: wide[measure.name].map(measure.text) for measure in measures})
     figure, axes = plt.subplots(figsize=(1.6 + 0.72 * wide.shape[1], 1.9 + 0.36 * len(wide)))
     sns.heatmap(
         shades.to_numpy(), annot=printed.to_numpy(), fmt="", cmap=SEQUENTIAL, vmin=0, vmax=1, ax=axes,
@@ -177,50 +164,45 @@ def heat_map(cells: pd.DataFrame, title: Callable[[str], str], text: Callable[[s
     )  # fmt: skip
     axes.collections[0].colorbar.set_ticklabels(["lowest", "highest"])
     axes.set_xticks(
-        np.arange(wide.shape[1]) + 0.5, [title(name) for name in wide], rotation=40, ha="right", rotation_mode="anchor"
-    )
+        np.arange(len(measures)) + 0.5, [measure.heading for measure in measures], rotation=40, ha="right",
+        rotation_mode="anchor",
+    )  # fmt: skip
     axes.set_yticks(np.arange(len(wide)) + 0.5, [f"{template}, {setting}" for template, setting in wide.index])
     axes.tick_params(axis="y", rotation=0)
-    _rule_between_templates(axes, [template for template, _ in wide.index])
+    for row in range(1, len(wide)):
+        if wide.index[row][0] != wide.index[row - 1][0]:  # a rule between templates
+            axes.axhline(row, color="white", linewidth=4)
     axes.set_title(f"{len(wide)} ways of asking, {_lines(cells)} each")
     return figure
 
 
-def _rule_between_templates(axes, templates: list[str]) -> None:
-    for row in range(1, len(templates)):
-        if templates[row] != templates[row - 1]:
-            axes.axhline(row, color="white", linewidth=4)
-
-
-def interval_panels(cells: pd.DataFrame, title: Callable[[str], str], scale: Callable[[str], float]) -> Figure:
-    """A panel a measure: each template's value at every setting, with its interval.
-
-    ``cells``: ``template, setting, measure, value, low, high, lines``. ``scale``: what a measure's values are
-    multiplied by (100 for percent).
-    """
+def interval_panels(cells: pd.DataFrame) -> Figure:
+    """A panel a measure: each template's value at every setting, with its interval."""
     use_style()
-    measures, settings = list(dict.fromkeys(cells["measure"])), list(dict.fromkeys(cells["setting"]))
+    measures, settings = list(map(measure_of, dict.fromkeys(cells["measure"]))), list(dict.fromkeys(cells["setting"]))
     templates = list(dict.fromkeys(cells["template"]))
     rows = -(-len(measures) // _COLUMNS)
     figure, panels = plt.subplots(rows, _COLUMNS, figsize=(2.5 * _COLUMNS, 2.3 * rows), squeeze=False)
     offsets = np.linspace(-0.18, 0.18, len(templates)) if len(templates) > 1 else [0.0]
     for axes, measure in zip(panels.flat, measures, strict=False):
         for place, template in enumerate(templates):
-            of = cells[(cells["measure"] == measure) & (cells["template"] == template)].set_index("setting")
-            of = of.loc[settings, ["value", "low", "high"]] * scale(measure)
+            of = cells[(cells["measure"] == measure.name) & (cells["template"] == template)].set_index("setting")
+            of = of.loc[settings, ["value", "low", "high"]] * measure.scale
             x = np.arange(len(settings)) + offsets[place]
             errors = [of["value"] - of["low"], of["high"] - of["value"]]
+            colour = METHOD_COLOURS.get(template, SPARE_COLOURS[place % len(SPARE_COLOURS)])
             axes.errorbar(x, of["value"], np.clip(errors, 0, None), fmt="o", markersize=4, capsize=2, label=template,
-                          color=_colour(template, place))  # fmt: skip
-        axes.set_title(title(measure), fontsize=9)
-        axes.set_xticks(range(len(settings)), [_short(setting) for setting in settings])
+                          color=colour)  # fmt: skip
+        axes.set_title(measure.heading, fontsize=9)
+        axes.set_xticks(range(len(settings)), ["\n".join(_parts(setting)[1]) for setting in settings])
         axes.set_xlim(-0.5, len(settings) - 0.5)
         axes.grid(axis="x", visible=False)
     for axes in panels.flat[len(measures) :]:
         axes.set_visible(False)
     handles, labels = panels.flat[0].get_legend_handles_labels()
+    across = ", ".join(_parts(settings[0])[0])
     figure.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(templates), frameon=False,
-                  title=f"{_lines(cells)} in every cell, 95 % intervals; across: {_across(settings)}")  # fmt: skip
+                  title=f"{_lines(cells)} in every cell, 95 % intervals; across: {across}")  # fmt: skip
     figure.tight_layout()
     return figure
 
@@ -229,15 +211,7 @@ def _lines(cells: pd.DataFrame) -> str:
     return f"{cells['lines'].max():,} lines"
 
 
-def _colour(template: str, place: int) -> str:
-    return METHOD_COLOURS.get(template, SPARE_COLOURS[place % len(SPARE_COLOURS)])
-
-
-def _across(settings: list[str]) -> str:
-    """The parameters that vary: ``temperature`` of ``temperature=0.3``."""
-    return ", ".join(part.split("=")[0] for part in settings[0].split(", "))
-
-
-def _short(setting: str) -> str:
-    """The values alone: ``0.3`` of ``temperature=0.3``."""
-    return "\n".join(part.split("=")[-1] for part in setting.split(", "))
+def _parts(setting: str) -> tuple[list[str], list[str]]:
+    """The parameters that vary, and their values: ``temperature`` and ``0.3`` of ``temperature=0.3``."""
+    parts = [part.split("=") for part in setting.split(", ")]
+    return [part[0] for part in parts], [part[-1] for part in parts]

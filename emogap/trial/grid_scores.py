@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from emogap.stories.gates import ends_well
 from emogap.text import measures as text_measures
 from emogap.text.measures import Encoded
 from emogap.text.statistics import Estimate, holm, mean, mean_p, paired_interval, paired_p, share_interval
-from emogap.text.word_counts import PRESETS
+from emogap.text.word_counts import count_words
 from emogap.text.words import distinct_n, ngrams
 
 OPENING_WORDS = 50
@@ -45,8 +46,17 @@ class Measure:
     """``%`` for shares, which are kept between 0 and 1."""
     digits: int
 
+    @property
+    def heading(self) -> str:
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    @property
+    def scale(self) -> float:
+        """What a value is multiplied by where it is shown."""
+        return 100.0 if self.unit == "%" else 1.0
+
     def text(self, value: float) -> str:
-        return f"{100 * value if self.unit == '%' else value:.{self.digits}f}"
+        return f"{self.scale * value:.{self.digits}f}"
 
 
 MEASURES = (
@@ -85,33 +95,27 @@ class Cell:
     """Whether a part says yes or no, 1 or 0."""
 
 
-@dataclass(frozen=True)
-class Scores:
-    """The tables of one grid."""
+def grid_scores(rows: pd.DataFrame, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Every cell of a grid, and its differences: one level of a factor (``template`` or ``setting``) against another,
+    over the same lines, the other factor averaged.
 
-    cells: pd.DataFrame
-    """``template, setting, measure, value, low, high, lines``"""
-    differences: pd.DataFrame
-    """``factor, level, minus, measure, difference, low, high, lines, p_holm``: one level of a factor (``template`` or
-    ``setting``) against another, over the same lines, the other factor averaged."""
-
-
-def grid_scores(rows: pd.DataFrame, stage: str) -> Scores:
-    """Measure a grid. ``rows``: what ``make_grid`` wrote, a row a line in every cell, the lines in the same order."""
-    measured = _measured(rows, stage)
-    return Scores(_cell_table(measured), _differences(measured))
-
-
-def _measured(rows: pd.DataFrame, stage: str) -> dict[tuple[str, str], dict[str, Cell]]:
-    """(template, setting) → measure → cell."""
+    ``rows``: what ``make_grid`` wrote, a row a line in every cell, the lines in the same order. Columns: ``template,
+    setting, measure, value, low, high, lines``, and ``factor, level, minus, measure, difference, low, high, lines,
+    p_holm``.
+    """
     rows = rows.reset_index(drop=True)
     encoded = text_measures.encode(rows[TEXT_COLUMNS[stage]])
     weights = text_measures.inverse_document_frequencies(encoded)
     reasons = sorted(rows.loc[rows["status"] == REJECTED, "reason"].unique())
-    return {
+    measured = {
         key: dict(_cells(cell, encoded, weights, reasons, stage))
         for key, cell in rows.groupby(["template", "setting"], sort=False)
     }
+    return _cell_table(measured), _differences(measured)
+
+
+_Measured = dict[tuple[str, str], dict[str, Cell]]
+"""(template, setting) → measure → cell."""
 
 
 def _cells(
@@ -186,7 +190,7 @@ def _self_similarity(encoded: Encoded, members: np.ndarray, weights: np.ndarray)
     return _pseudo(float(each.mean()), (n * each.mean() - 2 * each) / (n - 2))
 
 
-def _cell_table(measured: dict[tuple[str, str], dict[str, Cell]]) -> pd.DataFrame:
+def _cell_table(measured: _Measured) -> pd.DataFrame:
     rows = []
     for (template, setting), cells in measured.items():
         for name, cell in cells.items():
@@ -218,16 +222,18 @@ def _known_mean(parts: np.ndarray) -> Estimate:
     return mean(parts) if len(parts) else Estimate(np.nan, np.nan, np.nan)
 
 
-def _differences(measured: dict[tuple[str, str], dict[str, Cell]]) -> pd.DataFrame:
+def _differences(measured: _Measured) -> pd.DataFrame:
     """Every two levels of each factor, every measure."""
     names = list(next(iter(measured.values())))
     rows = []
     for axis, factor in enumerate(("template", "setting")):
         levels = list(dict.fromkeys(key[axis] for key in measured))
-        pairs = [(first, second) for i, first in enumerate(levels) for second in levels[i + 1 :]]
-        for minus, level in pairs:
+        for minus, level in combinations(levels, 2):
             for name in names:
-                lower, upper = (_level(measured, axis, one, name) for one in (minus, level))
+                # The cells of a level, one for each level of the other factor.
+                lower, upper = (
+                    [cells[name] for key, cells in measured.items() if key[axis] == one] for one in (minus, level)
+                )
                 rows.append({"factor": factor, "level": level, "minus": minus, "measure": name,
                              **_difference(lower, upper)})  # fmt: skip
     columns = ["factor", "level", "minus", "measure", "difference", "low", "high", "lines", "p"]
@@ -237,11 +243,6 @@ def _differences(measured: dict[tuple[str, str], dict[str, Cell]]) -> pd.DataFra
     if known.any():
         table.loc[known, "p_holm"] = holm(table.loc[known, "p"].tolist())
     return table.drop(columns="p")
-
-
-def _level(measured: dict[tuple[str, str], dict[str, Cell]], axis: int, level: str, name: str) -> list[Cell]:
-    """The cells of one level of a factor, one for each level of the other."""
-    return [cells[name] for key, cells in measured.items() if key[axis] == level]
 
 
 def _difference(lower: Sequence[Cell], upper: Sequence[Cell]) -> dict[str, float]:
@@ -265,16 +266,15 @@ def word_statistics(rows: pd.DataFrame, stage: str) -> pd.DataFrame:
     unique_words, average_words, low, high``; ``low`` and ``high`` are those of the average. All replies with a text
     count, rejected ones too.
     """
-    preset = PRESETS[{"augment": "published-stories", "rewrite": "published-rewrites"}[stage]]
+    preset = {"augment": "published-stories", "rewrite": "published-rewrites"}[stage]
     table = []
     for (template, setting), cell in rows.groupby(["template", "setting"], sort=False):
-        words = [preset.words(text) for text in cell[TEXT_COLUMNS[stage]] if text]
-        lengths = np.array([len(of_text) for of_text in words], float)
-        average = _known_mean(lengths)
+        counted = count_words([text for text in cell[TEXT_COLUMNS[stage]] if text], [preset])[preset]
+        average = _known_mean(np.array(counted.lengths, float))
         table.append(
-            {"template": template, "setting": setting, "texts": len(words), "total_words": int(lengths.sum()),
-             "unique_words": len({word for of_text in words for word in of_text}), "average_words": average.value,
-             "low": average.low, "high": average.high}
+            {"template": template, "setting": setting, "texts": counted.texts, "total_words": counted.total,
+             "unique_words": len(counted.distinct), "average_words": average.value, "low": average.low,
+             "high": average.high}
         )  # fmt: skip
     return pd.DataFrame(table)
 

@@ -15,7 +15,7 @@ from emogap.stories.rows import as_answer
 from emogap.stories.texts import Texts
 from emogap.stories.writing import answer, hashed, kept_engine, tried_replies
 from emogap.text.templates import Message
-from emogap.trial.trials import sampling_of, texts_of
+from emogap.trial.preview import sampling_of, texts_of
 
 UNKNOWN = "not said"
 _ID = "open"

@@ -1,23 +1,111 @@
-"""A look at a few replies before many are asked for: methods, or a template of one's own, on the same lines."""
+"""A look at a few replies before many are asked for: methods, or a template of one's own, on the same lines.
 
+They are judged as their stage would judge them. What the model answers is kept: a bulk run that asks the same takes it
+over. The model is loaded when a reply is first wanted that is not there yet, and stays loaded in this process.
+"""
+
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from pydantic import ValidationError
 
 from emogap.babylm.process import NO_LINE
-from emogap.config import Config, Sampling
+from emogap.config import SAMPLINGS, Config, Sampling
+from emogap.errors import UsageError
 from emogap.records import KEPT
-from emogap.store.progress import progress
+from emogap.store.progress import Progress, progress
+from emogap.store.style import VERDICT_COLOURS
 from emogap.store.views import texts, told_apart
+from emogap.stories.augment import Stories
+from emogap.stories.rewrite import Rewrites
 from emogap.stories.rows import Row, raw_beside
 from emogap.stories.texts import Source, Texts, Way
+from emogap.stories.writing import asking_here, kept_by_trials, write
+from emogap.text.reading import read_text
 from emogap.text.templates import Template
-from emogap.trial.trials import Trial, called, chosen, sampling_of, texts_of, try_out
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
+
+
+KINDS: Mapping[str, type[Texts]] = {kind.stage: kind for kind in (Stories, Rewrites)}
+"""Stage → the kind of text that it makes."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The judged rows of some sources in one way, in their order."""
+
+    way: Way
+    rows: list[Row]
+    fresh: frozenset[str]
+    """Ids of those rows that the model wrote just now; the others were there."""
+
+
+def texts_of(config: Config, stage: str) -> Texts:
+    """The kind of text that ``augment`` or ``rewrite`` makes. Raises ``UsageError`` for another stage."""
+    if stage not in KINDS:
+        raise UsageError(f"stage '{stage}' asks no writer; choose among {', '.join(KINDS)}")
+    return KINDS[stage](config)
+
+
+def called(texts: Texts, text: str) -> str | None:
+    """The method or version of the settings whose prompt is that text to the letter; None if there is none."""
+    for name in texts.settings.templates:
+        file = texts.template_path(name)
+        if file.is_file() and read_text(file) == text:
+            return name
+    return None
+
+
+def try_out(texts: Texts, sources: Sequence[Source], way: Way, bar: Progress) -> Trial:
+    """Ask about all sources in one way, what is not there yet, and judge the replies together.
+
+    Raises ``UsageError`` (no worked examples of an emotion) and ``ModelError``.
+    """
+    asks = [texts.ask(source, way) for source in sources]
+    kept = kept_by_trials(texts, asks, way.sampling)
+    fresh = frozenset(ask.id for ask in asks) - kept.taken_over
+    return Trial(way, write(texts, asks, way.sampling, kept, asking_here(texts.config.writer, bar.advance)), fresh)
+
+
+def chosen(texts: Texts, wanted: Sequence[str | Mapping[str, str]]) -> list[Source]:
+    """The sources that are named by id, or given outright: a text, or a mapping of its parts.
+
+    Raises ``UsageError`` for an id that is not there.
+    """
+    ids = [one for one in wanted if _is_id(one)]
+    known = {source.id: source for source in texts.find(ids)} if ids else {}
+    for one in ids:
+        if one not in known:
+            raise UsageError(f"there is no line '{one}'; give the id of one, or a text of more than one word")
+    return [known[one] if _is_id(one) else texts.own({"text": one} if isinstance(one, str) else one) for one in wanted]
+
+
+def _is_id(wanted: str | Mapping[str, str]) -> bool:
+    """A text without white space is taken for an id."""
+    return isinstance(wanted, str) and not re.search(r"\s", wanted.strip())
+
+
+def sampling_of(given: Sampling | Mapping[str, Any] | str | None, default: Sampling) -> Sampling:
+    """A sampling as people give it: by name, as values that replace those of ``default``, or none: ``default``.
+
+    Raises ``UsageError`` for an unknown name or an impossible value.
+    """
+    if given is None or isinstance(given, Sampling):
+        return given or default
+    if isinstance(given, str) and given not in SAMPLINGS:
+        raise UsageError(f"no sampling '{given}'; choose among {', '.join(SAMPLINGS)} or give values")
+    values = SAMPLINGS[given] if isinstance(given, str) else {**default.model_dump(), **given}
+    try:
+        return Sampling(**values)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        raise UsageError(f"sampling {problem['loc'][0]} = {problem['input']}: {problem['msg'].lower()}") from None
 
 
 def preview(
@@ -73,17 +161,12 @@ def _templates(texts: Texts, methods: Sequence[str] | None, template: str | Path
     if template is None:
         return {name: texts.template(name) for name in methods or texts.names}
     named = {name: texts.template(name) for name in methods or ()}
-    is_file = isinstance(template, Path) or not _is_text(template)
+    is_file = isinstance(template, Path) or not {"\n", "{"} & set(template)  # a path has neither of these in it
     own = texts.template(str(template)) if is_file else texts.parse(template, "template")
     if named and (same := called(texts, own.text)):
         print(f"the template is that of {same}, to the letter; once it is changed, its replies stand beside")
         return named
     return named | {told_apart(Path(template).stem if is_file else "template", named, "own"): own}
-
-
-def _is_text(template: str) -> bool:
-    """A path has neither a line break nor a placeholder in it."""
-    return "\n" in template or "{" in template
 
 
 def trial_table(sources: Sequence[Source], trials: Sequence[Trial]) -> pd.DataFrame:
@@ -137,15 +220,8 @@ def _show(table: pd.DataFrame) -> None:
 def readable(table: pd.DataFrame) -> "Styler":
     """The columns of ``preview`` as notebooks show them. Where there is no notebook, print the table itself."""
     raw = list(map(raw_beside, table["reply"], table["text"]))
-    long = {"min-width": "16em"}
     return (
         texts(table.assign(reply=raw).drop(columns="line_id"))
-        .set_properties(subset=["line", "text", "reply"], **long)
-        .map(_verdict_style, subset=["verdict"])
+        .set_properties(subset=["line", "text", "reply"], **{"min-width": "16em"})
+        .map(lambda said: f"color: {VERDICT_COLOURS[said == KEPT]}; font-weight: bold", subset=["verdict"])
     )
-
-
-def _verdict_style(verdict: str) -> str:
-    from emogap.store.style import VERDICT_COLOURS
-
-    return f"color: {VERDICT_COLOURS[verdict == KEPT]}; font-weight: bold"

@@ -5,9 +5,10 @@ is not there yet, once in a kernel; with ``writer.engine=server`` it is never lo
 """
 
 import difflib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import ipywidgets as widgets
 
@@ -16,12 +17,11 @@ from emogap.emotions import LABELS, NEUTRAL
 from emogap.errors import EmogapError, UsageError
 from emogap.records import KEPT
 from emogap.store.style import DIFFERENCE_COLOURS, VERDICT_COLOURS
-from emogap.stories.rows import SAME, Row, raw_beside
+from emogap.stories.rows import SAME, raw_beside
 from emogap.stories.texts import Source, Texts, Way
 from emogap.text.reading import read_text
-from emogap.trial.bulk import as_command, bulk_config, cost, run_bulk, save_template
-from emogap.trial.preview import described
-from emogap.trial.trials import Trial, chosen, sampling_of, texts_of, try_out
+from emogap.trial.bulk import RUN, as_command, bulk_config, cost, save_template
+from emogap.trial.preview import Trial, chosen, described, sampling_of, texts_of, try_out
 
 LINES_SHOWN = 200
 OF_THE_LINE = "of the line"
@@ -30,6 +30,7 @@ NONE = "none"
 _WIDE = widgets.Layout(width="98%")
 _LABEL_WHOLE = {"style": {"description_width": "initial"}, "layout": widgets.Layout(width="auto", max_width="16em")}
 _HALF = widgets.Layout(width="49%")
+_REPLIES = Path(__file__).with_name("replies.html.j2")
 
 
 def studio(config: Config, stage: str = "augment") -> widgets.VBox:
@@ -42,7 +43,8 @@ class Pane:
 
     def __init__(self, studio: "Studio", letter: str, name: str):
         self._studio, self._letter = studio, letter
-        self.chosen = widgets.Dropdown(options=studio.names(optional=letter == "B"), description=f"template {letter}")
+        offered = [*([NONE] if letter == "B" else []), *studio.paths]
+        self.chosen = widgets.Dropdown(options=offered, description=f"template {letter}")
         self.text = widgets.Textarea(layout=widgets.Layout(width="98%", height="20em"), continuous_update=False)
         self.text.add_class(f"emogap-template-{letter.lower()}")
         self.placeholders, self.diff, self.cost = widgets.HTML(), widgets.HTML(), widgets.HTML()
@@ -75,7 +77,7 @@ class Pane:
     @property
     def title(self) -> str:
         """Whose template it is, and whether it was edited."""
-        edited = self.text.value != read_text(self._file())
+        edited = self.text.value != self._on_disk()
         return f"{self._letter}: {self.chosen.value}{' (edited)' if edited else ''}"
 
     def way(self, sampling: Sampling) -> Way:
@@ -83,12 +85,15 @@ class Pane:
         return Way(self.chosen.value, self._studio.texts.parse(self.text.value, self.chosen.value), sampling)
 
     def _load(self) -> None:
-        self.text.value = read_text(self._file()) if self.wanted else ""
+        self.text.value = self._on_disk()
         self.text.disabled = not self.wanted
         self._describe()
 
     def _file(self) -> Path:
         return self._studio.paths[self.chosen.value]
+
+    def _on_disk(self) -> str:
+        return read_text(self._file()) if self.wanted else ""
 
     def _edited(self) -> None:
         self.cost.value = ""  # it was measured with another text
@@ -97,8 +102,7 @@ class Pane:
     def _describe(self) -> None:
         """Bring what is said about the text up to date."""
         self.placeholders.value = placeholders_html(self._studio.texts, self.text.value) if self.wanted else ""
-        on_disk = read_text(self._file()) if self.wanted else ""
-        self.diff.value = diff_html(on_disk, self.text.value) if self.wanted else ""
+        self.diff.value = diff_html(self._on_disk(), self.text.value) if self.wanted else ""
 
     def _save(self) -> None:
         known = list(self._studio.paths)
@@ -161,15 +165,12 @@ class Studio:
         count, what = getattr(self.texts.settings, self.texts.amount), f"{self.texts.counted} in bulk (0: all)"
         self.count = widgets.BoundedIntText(value=count, min=0, max=10**9, description=what, **_LABEL_WHOLE)
 
-    def names(self, optional: bool = False) -> list[str]:
-        return [*([NONE] if optional else []), *self.paths]
-
     def add(self, name: str, file: Path) -> None:
         """Offer a new template in both panes."""
         self.paths[name] = file
-        for pane, optional in zip(self.panes, (False, True), strict=True):
+        for pane in self.panes:
             value, text = pane.chosen.value, pane.text.value
-            pane.chosen.options = self.names(optional)
+            pane.chosen.options = [*pane.chosen.options, name]
             pane.chosen.value = value
             pane.text.value = text
 
@@ -227,7 +228,7 @@ class Studio:
         with self.log:
             print(as_command(self.texts, config))
             self.say(f"{name} is run in bulk …")
-            self.say(str(run_bulk(config, self.texts.stage)))
+            self.say(str(RUN[self.texts.stage](config)))
 
 
 class _StateBar:
@@ -268,54 +269,22 @@ def diff_html(on_disk: str, text: str) -> str:
     if text == on_disk:
         return "<small>as on disk</small>"
     lines = list(difflib.unified_diff(on_disk.splitlines(), text.splitlines(), n=2, lineterm=""))[2:]
-    body = "\n".join(_diff_line(line) for line in lines)
+    colours = [DIFFERENCE_COLOURS.get(line[:1], "inherit") for line in lines]
+    spans = (f'<span style="color:{c}">{escape(line)}</span>' for c, line in zip(colours, lines, strict=True))
+    body = "\n".join(spans)
     return f'<pre class="emogap-diff" style="white-space:pre-wrap;font-size:85%;line-height:1.3">{body}</pre>'
-
-
-def _diff_line(line: str) -> str:
-    colour = DIFFERENCE_COLOURS.get(line[:1])
-    return f'<span style="color:{colour}">{escape(line)}</span>' if colour else escape(line)
 
 
 def replies_html(sources: Sequence[Source], trials: Sequence[Trial], titles: Sequence[str]) -> str:
     """The replies of all ways side by side, a row a line; ``titles``: what stands over each way's column."""
-    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
-    rows = []
-    for place, source in enumerate(sources):
-        cells = "".join(_cell(source, trial.way.name, trial.rows[place], trial.fresh) for trial in trials)
-        line = f"<b>{escape(source.emotion)}</b><br>{escape(source.text)}"
-        rows.append(f'<tr><td style="{_TOP}">{line}</td>{cells}</tr>')
-    return (
-        '<table class="emogap-replies" style="width:98%;border-collapse:collapse;table-layout:fixed">'
-        f'<tr><th style="width:20%">line</th>{head}</tr>{"".join(rows)}</table>'
-    )
+    from jinja2 import Environment
 
+    def of_line(place: int, source: Source) -> Iterator[tuple[dict[str, Any], bool]]:
+        for trial in trials:
+            row = trial.rows[place]
+            shown = described(source, trial.way.name, row)
+            yield shown | {"raw": raw_beside(row.answer.reply, shown["text"])}, row.id in trial.fresh
 
-_TOP = (
-    "vertical-align:top;text-align:left;padding:.5em;border-top:1px solid #bbb;line-height:1.35;white-space:normal;"
-    "overflow-wrap:anywhere"
-)
-
-
-def _cell(source: Source, name: str, row: Row, written: Collection[str]) -> str:
-    shown = described(source, name, row)
-    colour = VERDICT_COLOURS[shown["verdict"] == KEPT]
-    text = _as_html(shown["text"]) or f"<i>{'nothing to keep' if row.answer.reply.strip() else 'an empty reply'}</i>"
-    raw = raw_beside(row.answer.reply, shown["text"])
-    raw = "" if raw == SAME else f"<details open><summary>the raw reply</summary>{_as_html(raw)}</details>"
-    alike = f", similarity {shown['similarity']:.2f}" if "similarity" in shown else ""
-    fresh = "" if row.id in written else ", was there"
-    facts = (
-        f"{source.emotion} {shown['score']:.2f} (found: {shown['found']}){alike}, {shown['words']} words, "
-        f"{shown['seconds']:.1f} s{fresh}"
-    )
-    notes = f"<br>{escape(shown['notes'])}" if shown["notes"] else ""
-    return (
-        f'<td style="{_TOP}">{text}{raw}<br><span style="color:{colour}"><b>{escape(shown["verdict"])}</b></span> '
-        f"<small>{escape(facts)}{notes}</small></td>"
-    )
-
-
-def _as_html(text: str) -> str:
-    """The text of a reply with its line breaks."""
-    return escape(text.strip()).replace("\n", "<br>")
+    page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_REPLIES.read_text("utf-8"))
+    rows = [(source, list(of_line(place, source))) for place, source in enumerate(sources)]
+    return page.render(rows=rows, titles=titles, colours=VERDICT_COLOURS, kept=KEPT, same=SAME)

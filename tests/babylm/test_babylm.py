@@ -21,7 +21,7 @@ from fakes import HashClassifier
 from emogap.babylm import clean, raw
 from emogap.babylm import process as babylm
 from emogap.babylm.clean import Report, SeenKeys, count_words
-from emogap.babylm.figures import emotion_shares
+from emogap.babylm.process import emotion_shares
 from emogap.babylm.raw import find_sources
 from emogap.config import Process, load_config
 from emogap.emotions import INDEX, LABELS
@@ -375,7 +375,7 @@ def figures():
 @pytest.fixture(autouse=True)
 def no_figures(request, monkeypatch):
     if "figures" not in request.fixturenames:
-        monkeypatch.setattr("emogap.babylm.figures.emotion_shares", lambda table: None)
+        monkeypatch.setattr("emogap.babylm.process.emotion_shares", lambda table: None)
         monkeypatch.setattr("emogap.store.exhibits.save_figure", lambda *_: None)
 
 

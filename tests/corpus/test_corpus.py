@@ -8,8 +8,9 @@ import shutil
 import pandas as pd
 import pytest
 
-from emogap.corpus import figures as corpus_figures
+from emogap.corpus import compile as compiling
 from emogap.corpus.compile import corpus, corpus_pieces
+from emogap.corpus.log import composition_figure
 from emogap.corpus.wiki import layout_of, read_articles
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.records import CORPUS, PROCESSED, STORIES, read_rows, write_rows
@@ -57,7 +58,7 @@ def fill(config, lines: int = 60, methods=("m1", "m2", "m3")) -> None:
 def undrawn(monkeypatch, request):
     """Figures take longer than all the rest; one test draws."""
     if request.node.name != "test_composition_is_shown":
-        monkeypatch.setattr(corpus_figures, "composition_exhibits", lambda *_: [])
+        monkeypatch.setattr(compiling, "composition_exhibits", lambda *_: [])
 
 
 @pytest.fixture
@@ -408,11 +409,11 @@ def test_the_figure_is_drawn_from_its_table_or_a_part_of_it():
         ("source", "b", 40, 0.4),
     ]
     table = pd.DataFrame(rows, columns=["dimension", "value", "words", "share"]).assign(validation_words=10)
-    figure = corpus_figures.composition(table)
+    figure = composition_figure(table)
     assert figure.get_suptitle() == "Words: 30 (30%) of factual text, 70 (70%) of stories"
-    part = corpus_figures.composition(table[table["dimension"] == "source"])
+    part = composition_figure(table[table["dimension"] == "source"])
     assert part.get_suptitle() == "Words" and len(part.axes) == 1
-    assert "no document" in corpus_figures.composition(table[:0]).texts[0].get_text()
+    assert "no document" in composition_figure(table[:0]).texts[0].get_text()
 
 
 # --- corpora of controls ---------------------------------------------------------------------------------------------
@@ -449,7 +450,7 @@ def test_controls_have_as_many_words_of_stories_and_the_same_factual_text(make_c
     assert lines["text"].is_unique
     factual = {name: rows[rows["kind"] == "factual"].set_index("id") for name, rows in found.items()}
     told = {name: rows.loc[rows["kind"] != "factual", "words"].sum() for name, rows in found.items()}
-    for control, shortest in (("plain", 20), ("lines", 4)):
+    for control, shortest in (("plain", 20), ("lines", 30)):
         pd.testing.assert_frame_equal(factual[control].sort_index(), factual["emotional"].sort_index())
         assert 0 <= told["emotional"] - told[control] < shortest
         sides = found[control].groupby("line_id")["split"].first()
@@ -462,6 +463,22 @@ def test_controls_have_as_many_words_of_stories_and_the_same_factual_text(make_c
     table = read_table(config.home.corpus("plain").parent / "tables" / "corpora.csv").set_index("corpus")
     assert table["words of lines"].to_dict() == {"emotional": 0, "plain": 0, "lines": told["lines"]}
     assert table.loc["plain", "words of stories"] == told["plain"] and table.loc["plain", "as many as"] == "emotional"
+
+
+def test_lines_together_are_as_long_as_the_stories_and_each_is_there_once(config):
+    words = {"L1": "a b c", "L2": "d e", "L3": "a  b c", "L4": "f", "L5": "g h", "L6": "i j k l m n"}
+    lines = [compiling.Document(name, "line", "s", name, "", "joy", text, text) for name, text in words.items()]
+    lines.insert(2, compiling.Document("X1", "line", "other", "X1", "", "fear", "o p q", "o p q"))
+    told = pd.DataFrame(
+        [("story", "L2", "validation", 4), ("story", "L4", "train", 6), ("factual", "wiki", "train", 100)],
+        columns=["kind", "line_id", "split", "words"],
+    )
+    found = list(compiling.together([*lines, "a reason"], told))  # stories have five words on average
+    texts = [one if isinstance(one, str) else (one.id, one.source, one.text) for one in found]
+    assert texts == [
+        compiling.REPEATED, ("L1", "s", "a b c\ng h"), ("L6", "s", "i j k l m n"), "a reason",
+        ("L2", "s", "d e"), ("X1", "other", "o p q"), ("L4", "s", "f"),
+    ]  # fmt: skip
 
 
 def test_a_control_of_too_little_text_says_so_and_another_seed_draws_others(make_config, capsys):

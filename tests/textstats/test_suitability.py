@@ -9,10 +9,12 @@ import pytest
 
 from emogap.commands.cli import main
 from emogap.errors import MissingInput
-from emogap.text import word_lists
+from emogap.text import words
 from emogap.text.measures import encode, rare_shares
+from emogap.textstats.describe import suitability
+from emogap.textstats.figures import suitability as drawn
+from emogap.textstats.figures import suitability_shown
 from emogap.textstats.sources import REWRITE_COLUMNS, STORY_COLUMNS, read_texts
-from emogap.textstats.suitability import suitability, suitability_figure, suitability_identities, suitability_shown
 
 STETHOSCOPE = "The dog ran home. The stethoscope broke."  # seven words, one of them rare
 DAMN = "Damn! The cat sat."  # four words, none of them rare
@@ -57,7 +59,7 @@ def test_texts_stand_beside_the_lines_that_they_were_made_from():
 
 
 def test_a_figure_has_a_panel_a_measure_and_hollow_marks_for_the_lines():
-    axes = suitability_figure(suitability(texts(("m1", STETHOSCOPE, ERMINE)), STATED, "stories")).axes
+    axes = drawn(suitability(texts(("m1", STETHOSCOPE, ERMINE)), STATED, "stories")).axes
     assert [axis.get_xlabel().split()[0] for axis in axes] == ["Flesch", "share", "share"]
     faces = [[mark.lines[0].get_markerfacecolor() for mark in axis.containers] for axis in axes]
     assert faces == [["black", "white"]] * 3
@@ -84,14 +86,12 @@ def test_what_a_text_was_made_from_is_read_beside_it(tmp_path):
 
 
 def test_a_list_that_is_not_installed_is_named(monkeypatch):
-    assert set(suitability_identities()) == {"common words", "unsuitable words"}
-
     def missing(package: str) -> str:
-        raise word_lists.PackageNotFoundError(package)
+        raise words.PackageNotFoundError(package)
 
-    monkeypatch.setattr(word_lists, "version", missing)
+    monkeypatch.setattr(words, "version", missing)
     with pytest.raises(MissingInput, match="the package wordfreq is not installed; pip install -r requirements.txt"):
-        suitability_identities()
+        words.common_release()
 
 
 @pytest.mark.slow

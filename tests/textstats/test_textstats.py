@@ -18,12 +18,10 @@ from emogap.published import published_methods
 from emogap.records import REWRITES, STORIES, read_rows, write_rows
 from emogap.store import exhibits as store
 from emogap.store.exhibits import exhibits, read_table, shown_table
-from emogap.text import comparison as text_comparison
 from emogap.text import measures as text_measures
 from emogap.text import statistics
-from emogap.text.nltk_words import sentence_splitter, word_tokenizer
-from emogap.text.word_counts import PRESETS, STOP_WORDS, count_words
-from emogap.textstats import figures
+from emogap.text.word_counts import PRESETS, STOP_WORDS, count_words, sentence_splitter, word_tokenizer
+from emogap.textstats import describe, figures
 from emogap.textstats import stage as textstats
 from emogap.textstats.scan import Capitals, Job, Scan, scan, scan_batch
 from emogap.textstats.sources import REWRITE_COLUMNS, STORY_COLUMNS, read_texts
@@ -79,7 +77,9 @@ def test_the_average_of_a_published_count_has_an_interval():
 
     lengths = [3, 5, 10, 4]
     counts = count_words([" ".join(["word"] * n) for n in lengths], ["words"])
-    rows = textstats._word_counts(Scan({"m1": counts, "m2": count_words(["one text"], ["words"])}, pd.DataFrame(), {}))
+    rows = list(
+        describe.word_counts(Scan({"m1": counts, "m2": count_words(["one text"], ["words"])}, pd.DataFrame(), {}))
+    )
     measures = {row["measure"]: row["value"] for row in rows if row["group"] == "m1"}
     low, high = t.interval(0.95, 3, np.mean(lengths), np.std(lengths, ddof=1) / 2)
     assert (measures["average_words_low"], measures["average_words_high"]) == pytest.approx((low, high))
@@ -176,34 +176,34 @@ def test_a_difference_that_comes_from_the_sources_is_none():
     rows.loc[rows["source"] == "long", "words"] += 100
     naive = rows.groupby("group")["words"].mean()
     assert naive["m2"] - naive["m1"] > 45
-    found = text_comparison.compare(rows, "words", "m1", "m2")
+    found = text_measures.compare(rows, "words", "m1", "m2")
     assert found["basis"] == "weighted by source: long" and found["low"] < 0 < found["high"]
     rows["line"] = [f"L{n}" for n in range(400)] + [f"L{n}" for n in range(200, 400)]
-    found = text_comparison.compare(rows, "words", "m1", "m2")
+    found = text_measures.compare(rows, "words", "m1", "m2")
     assert (found["basis"], found["n"]) == ("same lines", 200) and found["low"] < 0 < found["high"]
     rows.loc[rows["group"] == "m2", ["source", "line"]] = ["another", ""]
-    assert text_comparison.compare(rows, "words", "m1", "m2") is None
+    assert text_measures.compare(rows, "words", "m1", "m2") is None
 
 
 def test_differences_of_shares_have_an_interval_where_all_texts_agree():
     lines = [f"L{n}" for n in range(20)]
     rows = pd.DataFrame({"group": ["m1"] * 20 + ["m2"] * 20, "source": "one", "line": lines * 2, "stated": 1.0})
-    found = text_comparison.compare(rows, "stated", "m1", "m2", is_share=True)
+    found = text_measures.compare(rows, "stated", "m1", "m2", is_share=True)
     assert (found["basis"], found["difference"]) == ("same lines", 0) and -found["low"] == found["high"] > 0.1
     # Within sources, by hand: both ends of 20 of 20 by Wilson, 0.8389 to 1, added in squares.
-    found = text_comparison.compare(rows.assign(line=""), "stated", "m1", "m2", is_share=True)
+    found = text_measures.compare(rows.assign(line=""), "stated", "m1", "m2", is_share=True)
     assert found["basis"] == "weighted by source: one"
     assert (found["low"], found["high"]) == pytest.approx((-0.1611, 0.1611), abs=5e-5)
     # Of numbers: each group's own interval, added in squares.
     words = rows.assign(line="", words=[*range(20), *range(5, 25)])
-    found = text_comparison.compare(words, "words", "m1", "m2")
+    found = text_measures.compare(words, "words", "m1", "m2")
     half = 2.093 * np.std(range(20), ddof=1) / np.sqrt(20)
     assert (found["difference"], found["low"]) == pytest.approx((5, 5 - np.sqrt(2) * half), abs=1e-2)
 
 
 def test_log_odds_against_the_formula_written_out():
     counts = np.array([[8, 1, 0, 20], [1, 9, 0, 20]])
-    z = text_comparison.log_odds(counts, prior_words=40)
+    z = text_measures.log_odds(counts, prior_words=40)
     pooled = counts.sum(axis=0)
     prior = 40 * pooled / pooled.sum()
     ours, theirs, word = counts[0] + prior, counts[1] + prior, 0
@@ -238,7 +238,7 @@ class FirstWordClassifier:
 
 @pytest.fixture
 def models(monkeypatch, tiny_tokenizer):
-    monkeypatch.setattr(textstats, "resolve", lambda model: LocalModel(tiny_tokenizer, "tiny@1"))
+    monkeypatch.setattr(describe, "resolve", lambda model: LocalModel(tiny_tokenizer, "tiny@1"))
     monkeypatch.setattr(textstats, "identify", lambda model: "tiny@1")
     monkeypatch.setattr(textstats, "identify_classifier", lambda name, revision: "first@1")
     monkeypatch.setattr("emogap.emotion.classifier.load_classifier", lambda name, **_: FirstWordClassifier())
@@ -476,7 +476,7 @@ def test_processes_find_what_one_finds(tiny_tokenizer):
 
 def test_unknown_tokenizer_is_named(make_config):
     with pytest.raises(UsageError, match=r"stats.tokenizer.*smollm2-135m"):
-        textstats._tokenizer_name(make_config("stats.tokenizer='gpt9'"))
+        describe.tokenizer_name(make_config("stats.tokenizer='gpt9'"))
 
 
 def test_old_chunks_are_grouped_by_the_method_that_the_study_wrote_them_with(tmp_path):
@@ -543,13 +543,13 @@ def test_the_meaning_that_rewrites_keep_by_hand():
         [("v1", "kept", 0.8, ""), ("v1", "rejected", 0.4, "12, rome"), ("v2", "kept", np.nan, "")],
         columns=["version", "status", "similarity", "lost"],
     )
-    table = textstats.meaning(rewrites).set_index("version")
+    table = describe.meaning(rewrites).set_index("version")
     assert table[["rewrites", "kept", "all_facts"]].to_numpy().tolist() == [[2, 1, 0.5], [1, 1, 1.0]]
     half = 12.7062 * 0.2  # Student's t of one degree of freedom, times the standard error of 0.8 and 0.4
     ends = table.loc["v1", ["similarity", "similarity_low", "similarity_high"]]
     assert ends.tolist() == pytest.approx([0.6, 0.6 - half, 0.6 + half], abs=1e-4)
     assert np.isnan(table.loc["v2", "similarity"])
-    assert textstats.meaning(rewrites.iloc[:0]).empty
+    assert describe.meaning(rewrites.iloc[:0]).empty
     drawn = figures.similarities(rewrites).axes[0]
     assert [label.get_text() for label in drawn.get_yticklabels()] == ["v1 (n = 2)"]
     hollow = [not len(dots.get_facecolors()) for dots in drawn.collections]

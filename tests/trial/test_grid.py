@@ -195,7 +195,7 @@ def test_shares_have_wilson_s_interval_and_means_that_of_student():
 
     rows = cell("m1", "s", some_texts(0), status=["kept"] * 15 + ["rejected"] * 5, reason=[None] * 15 + ["empty"] * 5,
                 found=[["joy"]] * 8 + [["fear"]] * 12, finish=["length"] * 3 + ["stop"] * 17)  # fmt: skip
-    table = scoring.grid_scores(rows, "augment").cells
+    table = scoring.grid_scores(rows, "augment")[0]
     for measure, count in (("kept", 15), ("rejected: empty", 5), ("emotion_hit", 8), ("cut", 3)):
         expected = proportion(count, 20)
         found = value_of(table, measure)
@@ -246,7 +246,7 @@ def test_self_similarity_is_the_mean_of_all_pairs_and_so_is_what_leaves_a_line_o
 
 def test_a_rate_is_all_tokens_over_all_seconds():
     rows = cell("m1", "s", some_texts(0, 4), new_tokens=[10, 20, 30, 40], seconds=[1.0, 1.0, 1.0, 2.0])
-    found = value_of(scoring.grid_scores(rows, "augment").cells, "tokens_per_second")
+    found = value_of(scoring.grid_scores(rows, "augment")[0], "tokens_per_second")
     assert found["value"] == pytest.approx(20) and found["low"] < 20 < found["high"]
 
 
@@ -259,14 +259,14 @@ def test_cells_are_compared_line_by_line():
     )
     # Between lines the scores spread by 0.2: only within lines is a shift of 0.02 to be seen.
     jitter = np.random.default_rng(1).normal(0, 0.005, len(rows))
-    table = scoring.grid_scores(rows.assign(emotion_score=rows["emotion_score"] + jitter), "augment")
-    by_template = value_of(table.differences, "emotion_score", factor="template")
+    _, table = scoring.grid_scores(rows.assign(emotion_score=rows["emotion_score"] + jitter), "augment")
+    by_template = value_of(table, "emotion_score", factor="template")
     assert by_template["difference"] == pytest.approx(0.1, abs=0.005) and by_template["p_holm"] < 1e-6
-    by_setting = value_of(table.differences, "emotion_score", factor="setting")
+    by_setting = value_of(table, "emotion_score", factor="setting")
     assert 0 < by_setting["low"] < 0.02 < by_setting["high"] and by_setting["p_holm"] < 0.05
     assert (by_setting["level"], by_setting["minus"], by_setting["lines"]) == ("b", "a", 30)
-    assert value_of(table.differences, "words", factor="setting")["p_holm"] == 1
-    lines = list(printed_differences(table.differences))
+    assert value_of(table, "words", factor="setting")["p_holm"] == 1
+    lines = list(printed_differences(table))
     assert "m2 against m1, line by line:" in lines and any(
         line.startswith("  score of the emotion: +0.1") for line in lines
     )
@@ -282,7 +282,7 @@ def test_cells_without_any_difference_have_none_that_is_clear():
                  found=[[one] for one in random.choice(["joy", "fear"], 25)])
             for i, setting in enumerate(("a", "b", "c"))
         )  # fmt: skip
-        clear += bool((scoring.grid_scores(rows, "augment").differences["p_holm"] < 0.05).any())
+        clear += bool((scoring.grid_scores(rows, "augment")[1]["p_holm"] < 0.05).any())
     assert clear <= 3, "5 % of such grids may show something"
 
 
@@ -334,7 +334,7 @@ def test_the_most_different_replies_are_not_the_near_repeats():
 def test_replies_that_failed_count_as_rejected_and_do_not_stop_the_measures(config, engine):
     engine.reply = lambda c: Reply(c.id, "", None, 0, "error", 0.0, "no") if c.id.endswith("0") else a_story(c)
     make_grid(config, "augment", ["m1"], TEMPERATURES, 12)
-    table = scoring.grid_scores(rows_of(config), "augment").cells
+    table = scoring.grid_scores(rows_of(config), "augment")[0]
     assert value_of(table, "rejected: engine_error", setting="temperature=0.3")["value"] > 0
     assert np.isfinite(table[table["measure"] == "words"]["value"]).all()
     assert any("rejected: engine error" in line for line in printed_cells(table))

@@ -19,8 +19,8 @@ from emogap.lm.engines.engine import Reply
 from emogap.paths import ROOT
 from emogap.records import REWRITES, read_rows
 from emogap.trial.bulk import as_command
+from emogap.trial.preview import texts_of
 from emogap.trial.studio import Studio, diff_html, placeholders_html, studio
-from emogap.trial.trials import texts_of
 
 
 @pytest.fixture
