@@ -157,4 +157,4 @@ def test_without_an_emotion_asked_for_a_template_is_refused_but_that_of_m0(make_
     file = tmp_path / "mine.txt"
     file.write_text("Tell of: {context}")
     with pytest.raises(UsageError, match=r"mine.txt: the placeholder \{emotion\} or \{emotions\} is missing"):
-        Stories(make_config(f"augment.templates.mine={file}", "augment.methods=['mine']")).way("mine")
+        Stories(make_config(f"augment.templates.mine={file}", "augment.methods=['mine']")).prompting("mine")

@@ -90,8 +90,6 @@ class LiveModels:
         self._engines.clear()
 
 
-Ask = Callable[[str, str, str, int, Sampling], Answer]
-"""(model, instruction, input, draw, sampling) → its answer."""
 _ROW = {"flex_flow": "row wrap"}
 SHOWN = 4
 """How many of an answer's emotions are shown."""
@@ -120,12 +118,13 @@ def first_emotion(config: Config, examples: Mapping[str, tuple[str, str]]) -> st
 def build(
     models: Sequence[str],
     examples: Mapping[str, tuple[str, str]],
-    ask: Ask,
+    ask: Callable[[str, str, str, int, Sampling], Answer],
     sampling: Sampling | None = None,
     first: str | None = None,
 ) -> widgets.VBox:
     """The widgets. ``examples``: emotion → (instruction, input), put into the fields when that emotion is chosen;
-    ``first``: the one that is chosen to begin with. ``sampling``: what the sampling fields begin with."""
+    ``first``: the one that is chosen to begin with. ``ask``: (model, instruction, input, draw, sampling) → its answer.
+    ``sampling``: what the sampling fields begin with."""
     wide = widgets.Layout(width="98%")
     emotion = widgets.Dropdown(options=list(examples), value=first or next(iter(examples)), description="emotion")
     fields = _sampling_fields(sampling or Sampling())

@@ -154,7 +154,7 @@ class Wording:
     answer: str
     questions: dict[str, str]
 
-    def ask(self, question: Question, order: int | None) -> str:
+    def render(self, question: Question, order: int | None) -> str:
         """The text that an answer follows. ``order``: by how many places the list of choices is moved on; None lists
         no choices."""
         asked = self.questions[question.kind].format(subject=question.subject)
@@ -216,7 +216,7 @@ def _orders(question: Question, orders: int) -> list[int | None]:
 
 
 def _case(question: Question, wording: Wording, order: int | None) -> Case:
-    measure, context = partial(_answered, question, order), wording.ask(question, order)
+    measure, context = partial(_answered, question, order), wording.render(question, order)
     return Case(question.item, question.category, wording.answers(question), measure, context, order or 0)
 
 

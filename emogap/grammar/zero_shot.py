@@ -1,8 +1,8 @@
 """The zero-shot part of the BabyLM challenge's evaluation: its folders as they are, each task by its own rule.
 
 A record has candidates, texts of which a part is scored; the first one is the right one. What a task is, a row of
-``KINDS`` says: a new one is a row. How a text becomes tokens, the ``CONVENTIONS`` of the years say. Reading times are
-no comparison of texts but a regression, and are left out. ``zero_shot_tables`` has what is made of the scores.
+``TASK_RULES`` says: a new one is a row. How a text becomes tokens, the ``CONVENTIONS`` of the years say. Reading times
+are no comparison of texts but a regression, and are left out. ``zero_shot_tables`` has what is made of the scores.
 """
 
 import json
@@ -97,7 +97,7 @@ class _Wug(Form):
 
 
 @dataclass(frozen=True)
-class Kind:
+class TaskRule:
     """A task of the pipeline."""
 
     name: str
@@ -118,22 +118,24 @@ class Kind:
     since: int = 2025
 
 
-KINDS = (
-    Kind("blimp", _Pair, lambda r: _sentences(r.good, r.bad), lambda r, file: (r.field and r.uid) or file, since=2024),
-    Kind(
+TASK_RULES = (
+    TaskRule(
+        "blimp", _Pair, lambda r: _sentences(r.good, r.bad), lambda r, file: (r.field and r.uid) or file, since=2024,
+    ),
+    TaskRule(
         "ewok", _World, lambda r: [Candidate(f"{r.context} {t}", f" {t}") for t in (r.right, r.wrong)],
         lambda r, file: r.domain, since=2024,
     ),
-    Kind(
+    TaskRule(
         "comps", _Property, lambda r: [Candidate(f"{p} {r.phrase}", r.phrase) for p in (r.right, r.wrong)],
         lambda r, file: file.removeprefix("comps_").replace("-", "_"), predicts="text",
     ),
-    Kind(
+    TaskRule(
         "entity_tracking", _Entities, lambda r: [Candidate(r.before + option, option) for option in r.options],
         lambda r, file: f"{file}_{r.operations}_ops",
     ),
     *(
-        Kind(name, _Wug, lambda r: _sentences(*r.sentences.split("\t")), lambda r, file, name=name: name,
+        TaskRule(name, _Wug, lambda r: _sentences(*r.sentences.split("\t")), lambda r, file, name=name: name,
              people=lambda r: r.ratio, file=name.removeprefix("wug_"))
         for name in ("wug_adj", "wug_past")
     ),
@@ -194,7 +196,7 @@ CONVENTIONS = {
 class EvaluationSet:
     """A folder of one task's files."""
 
-    kind: Kind
+    rule: TaskRule
     folder: Path
 
     @property
@@ -209,12 +211,12 @@ class EvaluationSet:
         """Its records, the first ``items`` of each subtask (0: all). Raises ``InputError`` for one that is none."""
         count: Counter[str] = Counter()
         for file in self.files:
-            for _, given in read_forms(file, self.kind.form):
-                subtask = self.kind.subtask(given, file.stem)
+            for _, given in read_forms(file, self.rule.form):
+                subtask = self.rule.subtask(given, file.stem)
                 count[subtask] += 1
                 if not items or count[subtask] <= items:
-                    people = None if self.kind.people is None else self.kind.people(given)
-                    yield Record(subtask, count[subtask] - 1, self.kind.candidates(given), people)
+                    people = None if self.rule.people is None else self.rule.people(given)
+                    yield Record(subtask, count[subtask] - 1, self.rule.candidates(given), people)
 
 
 class Record(NamedTuple):
@@ -234,11 +236,11 @@ def sets_in(*folders: Path) -> tuple[list[EvaluationSet], list[Path]]:
     sets: dict[str, EvaluationSet] = {}
     others = []
     for folder in dict.fromkeys(file.parent for root in folders for file in sorted(root.rglob("*.jsonl"))):
-        kind = _kind_of(folder)
-        if kind is None:
+        rule = _rule_of(folder)
+        if rule is None:
             others.append(folder)
             continue
-        first = sets.setdefault(folder.name, EvaluationSet(kind, folder))
+        first = sets.setdefault(folder.name, EvaluationSet(rule, folder))
         if first.folder != folder and _content(first.folder) != _content(folder):
             raise InputError(f"{first.folder} and {folder} differ and have one name; give one of them, or rename one")
     return list(sets.values()), others
@@ -248,22 +250,22 @@ def _content(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.glob("*.jsonl")}
 
 
-def _kind_of(folder: Path) -> Kind | None:
+def _rule_of(folder: Path) -> TaskRule | None:
     """By the fields of the first record of the first file that tells; the others must then be like that."""
     for file in sorted(folder.glob("*.jsonl")):
         first, fields = next((line for line in read_lines(file) if line.strip()), ""), set()
         with suppress(ValueError, TypeError, AttributeError):
             fields = set(json.loads(first).keys())
-        for kind in KINDS:
-            if fields.issuperset(kind.form.required()) and kind.file in file.stem:
-                return kind
+        for rule in TASK_RULES:
+            if fields.issuperset(rule.form.required()) and rule.file in file.stem:
+                return rule
     return None
 
 
 def is_evaluation(folder: Path) -> bool:
     """Whether a folder has more than the minimal pairs that lie in itself, which every year's BLiMP is."""
-    kind = _kind_of(folder)
-    return kind.name != "blimp" if kind else bool(sets_in(folder)[0])
+    rule = _rule_of(folder)
+    return rule.name != "blimp" if rule else bool(sets_in(folder)[0])
 
 
 def chosen_sets(config: Config) -> tuple[list[EvaluationSet], list[str]]:
@@ -283,7 +285,7 @@ def chosen_sets(config: Config) -> tuple[list[EvaluationSet], list[str]]:
 
 
 def _before(config: Config, one: EvaluationSet) -> bool:
-    return CONVENTIONS[config.babylm.convention].year < one.kind.since
+    return CONVENTIONS[config.babylm.convention].year < one.rule.since
 
 
 # --- the task --------------------------------------------------------------------------------------------------------

@@ -174,7 +174,7 @@ def export(config: Config, scores: pd.DataFrame, models: Mapping[str, HubModel],
         records = list(one.records(config.babylm.items))
         of_set = scores[scores["group"] == one.name]
         for label, part in of_set.groupby("model", sort=False):
-            file = folder / places[label] / "zero_shot/causal" / one.kind.name / one.name / "predictions.json"
+            file = folder / places[label] / "zero_shot/causal" / one.rule.name / one.name / "predictions.json"
             write_text(file, json.dumps(_predictions(one, records, part)))
             written.append(file)
     return written
@@ -197,7 +197,7 @@ def _predictions(one: EvaluationSet, records: list[Record], part: pd.DataFrame) 
     for record in records:
         item = f"{one.name}/{record.subtask}/{record.place}"
         chosen = record.candidates[best[item]]
-        entry: dict[str, Any] = {"id": f"{record.subtask}_{record.place}", "pred": getattr(chosen, one.kind.predicts)}
+        entry: dict[str, Any] = {"id": f"{record.subtask}_{record.place}", "pred": getattr(chosen, one.rule.predicts)}
         if record.people is not None:
             entry["prob"] = wide.loc[item, "probability"]
         found.setdefault(record.subtask, {"predictions": []})["predictions"].append(entry)

@@ -20,8 +20,8 @@ from emogap.store.pieces import Piece, Summary
 from emogap.stories import judging
 from emogap.stories.gates import STORY_GATES
 from emogap.stories.outcomes import story_drawing
-from emogap.stories.rows import Ask, StoryAsked
-from emogap.stories.texts import OWN, Source, Texts, Way, given_part
+from emogap.stories.rows import Request, StoryAsked
+from emogap.stories.texts import OWN, Prompting, SourceText, Texts, given_part
 from emogap.stories.writing_stage import WrittenPiece, run_writing, written_piece
 from emogap.text.templates import Examples, StoryExample, Template
 
@@ -34,7 +34,7 @@ CHARACTERS: Mapping[str, float] = {"animal": 0.1, "boy": 0.3, "girl": 0.3, "man"
 
 
 @dataclass(frozen=True)
-class Line(Source):
+class Line(SourceText):
     """An emotional line."""
 
     source: str
@@ -47,7 +47,14 @@ class Line(Source):
 class Stories(Texts):
     """Stories about emotional lines: every method writes about the same ones."""
 
-    stage, written, counted, ways, amount, row_type = "augment", "stories", "lines", "methods", "lines", STORIES
+    stage, written, counted, names_setting, amount, row_type = (
+        "augment",
+        "stories",
+        "lines",
+        "methods",
+        "lines",
+        STORIES,
+    )
     placeholders = ("emotions", "emotion", "context", "genre", "character", "example_1", "example_2")
     worked, gates = ("examples", StoryExample), STORY_GATES
 
@@ -89,9 +96,9 @@ class Stories(Texts):
             raise UsageError(f"{template.source}: the placeholder {{emotion}} or {{emotions}} is missing")
         return template
 
-    def ask(self, source: Line, way: Way) -> Ask:
+    def request(self, source: Line, prompting: Prompting) -> Request:
         """What is drawn is genre, main character and examples."""
-        template, drawn = way.template, random.Random(row_seed(self.config.seed, source.id, "prompt"))
+        template, drawn = prompting.template, random.Random(row_seed(self.config.seed, source.id, "prompt"))
         genre, character = (drawn.choices(list(of), list(of.values()))[0] for of in (GENRES, CHARACTERS))
         asked = StoryAsked(
             source.id,
@@ -99,7 +106,7 @@ class Stories(Texts):
             source.text,
             source.emotion,
             source.emotions,
-            way.name,
+            prompting.name,
             template.sha256,
             genre if "genre" in template.placeholders else None,
             character if "character" in template.placeholders else None,
@@ -112,7 +119,7 @@ class Stories(Texts):
             values |= {"example_1": worked[0], "example_2": worked[1]}
         messages = template.messages(**values, genre=genre, character=character)
         prompt, asks_emotion = "\n".join([template.text, *worked]), bool(template.placeholders & _EMOTIONS)
-        return Ask(f"{way.name}/{source.id}", source.id, tuple(messages), asked, prompt, asks_emotion)
+        return Request(f"{prompting.name}/{source.id}", source.id, tuple(messages), asked, prompt, asks_emotion)
 
     def check_examples(self) -> None:
         emotions = sorted({labels[0] for labels in chosen_lines(self.config)["emotions"]})

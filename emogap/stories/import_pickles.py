@@ -18,7 +18,7 @@ from emogap.store.pieces import Piece, Summary, run
 from emogap.stories.gates import STORY_GATES
 from emogap.stories.judging import Judging, judge, judging_recipe
 from emogap.stories.outcomes import story_drawing
-from emogap.stories.rows import Answer, Ask, StoryAsked, table, tallied
+from emogap.stories.rows import Answer, Request, StoryAsked, table, tallied
 from emogap.text.forms import Form, Label, Text, check
 from emogap.text.reading import Row, check_texts, read_table
 
@@ -167,10 +167,10 @@ _UNKNOWN = ("genre", "character", "prompt_tokens", "new_tokens", "seconds", "err
 """Columns that written stories have and imported ones have not."""
 
 
-def _answered(record: _Given, identifier: str, method: str) -> tuple[Ask, Answer]:
+def _answered(record: _Given, identifier: str, method: str) -> tuple[Request, Answer]:
     source = Path(record.source or "unknown").stem
     line = hashlib.sha256(f"{source}\x1f{record.text}".encode()).hexdigest()[:16]
     emotion, *_ = record.emotions
     asked = StoryAsked(f"{source}:{line}", source, record.text, emotion, record.emotions, method, None, None, None)
     answer = Answer(identifier, 0, None, None, record.augmented_text, None)
-    return Ask(identifier, asked.line_id, (), asked, prompt=""), answer
+    return Request(identifier, asked.line_id, (), asked, prompt=""), answer

@@ -22,7 +22,7 @@ from emogap.stories.gates import (
     trim_to_sentence,
     unsuitable,
 )  # fmt: skip
-from emogap.stories.rows import Answer, Ask, Row, Verdict
+from emogap.stories.rows import Answer, Request, Row, Verdict
 from emogap.text.words import unsuitable_release, unsuitable_words
 
 ENGINE_ERROR = "engine_error"
@@ -68,12 +68,12 @@ def read_reply(reply: str, finish: str | None, context: str, truncated: str) -> 
     return text, notes, cut
 
 
-def judge(answered: Sequence[tuple[Ask, Answer]], earlier: Sequence[Row], judging: Judging) -> list[Row]:
+def judge(answered: Sequence[tuple[Request, Answer]], earlier: Sequence[Row], judging: Judging) -> list[Row]:
     """The rows of these answers, in their order.
 
     ``earlier``: rows judged before; a text that repeats a kept one of theirs is a duplicate.
     """
-    contexts = [ask.asked.context for ask, _ in answered]
+    contexts = [request.asked.context for request, _ in answered]
     read = [
         read_reply(answer.reply, answer.finish, context, judging.bounds.truncated)
         for (_, answer), context in zip(answered, contexts, strict=True)
@@ -82,8 +82,8 @@ def judge(answered: Sequence[tuple[Ask, Answer]], earlier: Sequence[Row], judgin
     scores = classifier(judging.classifier).scores(texts) if texts else []
     alike = similarities(texts, contexts) if judging.similar else [None] * len(texts)
     judged = [
-        Row(ask.asked, answer, _verdict(ask, answer, judging, *measured))
-        for (ask, answer), *measured in zip(answered, read, scores, alike, strict=True)
+        Row(request.asked, answer, _verdict(request, answer, judging, *measured))
+        for (request, answer), *measured in zip(answered, read, scores, alike, strict=True)
     ]
     passed = {row.id: row.verdict.text for row in [*earlier, *judged] if row.is_kept}
     repeated = duplicates(passed, judging.bounds)
@@ -95,7 +95,7 @@ _FOUND = 3
 
 
 def _verdict(
-    ask: Ask,
+    request: Request,
     answer: Answer,
     judging: Judging,
     read: tuple[str, list[str], bool],
@@ -104,9 +104,9 @@ def _verdict(
 ) -> Verdict:
     """What is made of an answer alone."""
     text, notes, cut = read
-    score = float(scores[INDEX[ask.asked.emotion]])
-    wanted = score if ask.asks_emotion else None
-    candidate = Candidate(text, ask.asked.context, ask.prompt, cut, wanted, similarity)
+    score = float(scores[INDEX[request.asked.emotion]])
+    wanted = score if request.asks_emotion else None
+    candidate = Candidate(text, request.asked.context, request.prompt, cut, wanted, similarity)
     reasons = failures(candidate, judging.bounds, judging.gates)
     if unsuitable.__name__ in reasons:
         notes = [*notes, f"unsuitable: {', '.join(unsuitable_words(text))}"]

@@ -20,15 +20,15 @@ from emogap.store.pieces import Piece, Summary
 from emogap.stories.first_cleaning import cleaning_rule
 from emogap.stories.gates import REWRITE_GATES
 from emogap.stories.outcomes import rewrite_drawing
-from emogap.stories.rows import Ask, RewriteAsked, Row
-from emogap.stories.texts import OWN, Source, Texts, Way, given_part
+from emogap.stories.rows import Request, RewriteAsked, Row
+from emogap.stories.texts import OWN, Prompting, SourceText, Texts, given_part
 from emogap.stories.writing_stage import WrittenPiece, run_writing, written_piece
 from emogap.text.alpaca import FIELDS, Cleaned, Record, clean, is_file, load_records, select
 from emogap.text.templates import SeedRewrite, Template
 
 
 @dataclass(frozen=True)
-class Original(Source):
+class Original(SourceText):
     """A record whose answer is to be rewritten."""
 
     record: Record
@@ -37,7 +37,14 @@ class Original(Source):
 class Rewrites(Texts):
     """Rewrites of Alpaca answers: every version rewrites the same records."""
 
-    stage, written, counted, ways, amount, row_type = "rewrite", "rewrites", "records", "versions", "count", REWRITES
+    stage, written, counted, names_setting, amount, row_type = (
+        "rewrite",
+        "rewrites",
+        "records",
+        "versions",
+        "count",
+        REWRITES,
+    )
     placeholders = ("emotion", "instruction", "input", "output", "emotion_example", "seed_1", "seed_2", "seed_3")
     worked, gates, similar = ("seeds", SeedRewrite), REWRITE_GATES, True
 
@@ -95,17 +102,17 @@ class Rewrites(Texts):
                 raise UsageError(f"{template.source}: the placeholder {{{needed}}} is missing")
         return template
 
-    def ask(self, source: Original, way: Way) -> Ask:
+    def request(self, source: Original, prompting: Prompting) -> Request:
         """What is drawn are the seed rewrites."""
-        record, emotion, template = source.record, source.emotion, way.template
+        record, emotion, template = source.record, source.emotion, prompting.template
         worked = self._worked(source, template)
         given = {field: getattr(record, field) for field in FIELDS}
         messages = template.messages(emotion=emotion, **given, **worked)
         asked = RewriteAsked(
-            record.id, record.instruction, record.input, record.output, emotion, way.name, template.sha256
+            record.id, record.instruction, record.input, record.output, emotion, prompting.name, template.sha256
         )
         prompt = "\n".join([template.text, *worked.values()])
-        return Ask(f"{way.name}/{record.id}", record.id, tuple(messages), asked, prompt)
+        return Request(f"{prompting.name}/{record.id}", record.id, tuple(messages), asked, prompt)
 
     def _worked(self, source: Original, template: Template) -> dict[str, str]:
         """Placeholder → seed rewrite of the wanted emotion, in a drawn order, for those that the template has."""

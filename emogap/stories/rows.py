@@ -72,7 +72,7 @@ Asked = StoryAsked | RewriteAsked
 
 
 @dataclass(frozen=True)
-class Ask:
+class Request:
     """One text that is wanted."""
 
     id: str
@@ -91,7 +91,7 @@ class Answer:
     """What a model answered."""
 
     ask: str
-    """Id of the ask."""
+    """Id of the request; the column's name."""
     attempt: int
     """0, or the number of the retry."""
     seed: int | None
@@ -198,7 +198,7 @@ def raw_beside(reply: str, text: str) -> str:
 
 
 def row_id(ask_id: str, attempt: int) -> str:
-    """The id of a row: that of its ask, with the number of the retry behind it."""
+    """The id of a row: that of its request, with the number of the retry behind it."""
     return f"{ask_id}~{attempt}" if attempt else ask_id
 
 

@@ -18,7 +18,7 @@ from emogap.records import RowType
 from emogap.store.artefacts import Draft
 from emogap.stories.gates import Gate
 from emogap.stories.judging import Judging
-from emogap.stories.rows import Ask, Row
+from emogap.stories.rows import Request, Row
 from emogap.text.forms import Form
 from emogap.text.templates import Examples, Template, load_examples, load_template, parse_template
 
@@ -27,7 +27,7 @@ OWN = "own"
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceText:
     """What a text is made from: an emotional line or a record, and the emotion wanted of the text."""
 
     id: str
@@ -35,14 +35,14 @@ class Source:
     text: str
     """As people read it in a list."""
 
-    def wanting(self, emotion: str) -> "Source":
+    def wanting(self, emotion: str) -> "SourceText":
         """The same, for another emotion."""
         return replace(self, emotion=emotion)
 
 
 @dataclass(frozen=True)
-class Way:
-    """A way of asking: a prompt, and how its replies are sampled."""
+class Prompting:
+    """How a text is asked for: a prompt, and how its replies are sampled."""
 
     name: str
     template: Template
@@ -58,7 +58,7 @@ class Texts(ABC):
     """What they are called."""
     counted: ClassVar[str]
     """What they are made from, in manifests: a text is wanted of each."""
-    ways: ClassVar[str]
+    names_setting: ClassVar[str]
     """The setting that names methods or versions."""
     amount: ClassVar[str]
     """The setting that says of how many lines or records, 0 for all."""
@@ -82,7 +82,7 @@ class Texts(ABC):
     @property
     def names(self) -> list[str]:
         """The methods or versions that the stage is set to make."""
-        return getattr(self.settings, self.ways)
+        return getattr(self.settings, self.names_setting)
 
     @property
     def tried(self) -> Path:
@@ -113,23 +113,23 @@ class Texts(ABC):
         """How many lines or records there are."""
 
     @abstractmethod
-    def sources(self, start: int, stop: int) -> Sequence[Source]:
+    def sources(self, start: int, stop: int) -> Sequence[SourceText]:
         """Lines or records by their places in the order in which the stage takes them; it may be set to fewer."""
 
     @abstractmethod
-    def sample(self, count: int) -> Sequence[Source]:
+    def sample(self, count: int) -> Sequence[SourceText]:
         """So many lines or records, the emotions as equal in number as can be."""
 
     @abstractmethod
-    def find(self, ids: Sequence[str]) -> Sequence[Source]:
+    def find(self, ids: Sequence[str]) -> Sequence[SourceText]:
         """Those of the ids that there are."""
 
     @abstractmethod
-    def own(self, given: Mapping[str, str]) -> Source:
+    def own(self, given: Mapping[str, str]) -> SourceText:
         """One that somebody typed. Raises ``UsageError`` naming what it lacks."""
 
     @abstractmethod
-    def ask(self, source: Source, way: Way) -> Ask:
+    def request(self, source: SourceText, prompting: Prompting) -> Request:
         """What is drawn for it comes from the source's own seed. Raises ``UsageError`` for too few examples."""
 
     @abstractmethod
@@ -142,13 +142,13 @@ class Texts(ABC):
     def beside(self, name: str, rows: Sequence[Row], draft: Draft) -> None:  # noqa: B027
         """Write what stands beside a table of them."""
 
-    def first(self, count: int) -> Sequence[Source]:
+    def first(self, count: int) -> Sequence[SourceText]:
         """The first so many lines or records."""
         return self.sources(0, count)
 
-    def way(self, name: str) -> Way:
+    def prompting(self, name: str) -> Prompting:
         """How the stage asks in a method or version."""
-        return Way(name, self.template(name), self.settings.sampling)
+        return Prompting(name, self.template(name), self.settings.sampling)
 
     def template(self, name: str) -> Template:
         """The prompt of a method or version, or of a template file given by path.

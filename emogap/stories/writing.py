@@ -1,8 +1,8 @@
-"""From asks to judged rows: the one way in which stages, previews, grids and the studio have a model write.
+"""From requests to judged rows: the one way in which stages, previews, grids and the studio have a model write.
 
 What a row is asked and which seed it is sampled with depend on the row alone; the seed on the line or record it is
 made from, so that two prompts given the same line differ in nothing else. The calls to the engine are slices of the
-list of asks, so that a resumed run makes the same calls as an undisturbed one; replies that trying out a prompt has
+list of requests, so that a resumed run makes the same calls as an undisturbed one; replies that trying out a prompt has
 already brought are taken over and left out of them.
 """
 
@@ -26,7 +26,7 @@ from emogap.store.cluster import Advance, unheard, workers
 from emogap.store.parts import Rows
 from emogap.store.pieces import Piece
 from emogap.stories.judging import judge
-from emogap.stories.rows import ANSWER, Answer, Ask, Row, as_answer, row_id
+from emogap.stories.rows import ANSWER, Answer, Request, Row, as_answer, row_id
 from emogap.stories.texts import Texts
 from emogap.text.templates import Message
 
@@ -41,7 +41,7 @@ _TRIED = "tried replies"
 class Call:
     """Asks that an engine is given at once."""
 
-    asks: tuple[Ask, ...]
+    requests: tuple[Request, ...]
     attempt: int
     sampling: Sampling
     run_seed: int
@@ -49,7 +49,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Asking:
-    """How asks are answered."""
+    """How requests are answered."""
 
     answer_all: Callable[[Sequence[Call], Callable[[list[Answer]], None]], None]
     """(calls, keep): has each call answered, here or elsewhere; ``keep`` hears of the answers of each as they come."""
@@ -60,7 +60,7 @@ class Asking:
 class Kept:
     """The answers that there are, and where further ones are put.
 
-    ``taken_over``: ids of asks whose first answer stands outside the plan of calls. ``put`` writes answers down.
+    ``taken_over``: ids of requests whose first answer stands outside the plan of calls. ``put`` writes answers down.
     """
 
     def __init__(self, answers: Iterable[Answer], taken_over: Iterable[str], put: Callable[[list[Answer]], None]):
@@ -74,29 +74,31 @@ class Kept:
 
 
 def write(
-    texts: Texts, asks: Sequence[Ask], sampling: Sampling, kept: Kept, asking: Asking, retries: int = 0
+    texts: Texts, requests: Sequence[Request], sampling: Sampling, kept: Kept, asking: Asking, retries: int = 0
 ) -> list[Row]:
-    """A judged row for every attempt at every ask; an ask whose row is rejected is tried again with a fresh seed.
+    """A judged row for every attempt at every request; one whose row is rejected is tried again with a fresh seed.
 
-    Nothing is asked for that is kept already, but for calls of which a part is. Rows come in the order of the asks,
+    Nothing is asked for that is kept already, but for calls of which a part is. Rows come in the order of the requests,
     attempts in turn. Raises ``ModelError``.
     """
-    pending, rows, size = list(asks), [], texts.config.writer.batch_size * BATCHES_A_CALL
+    pending, rows, size = list(requests), [], texts.config.writer.batch_size * BATCHES_A_CALL
     for attempt in range(retries + 1):
         calls = []
         for start in range(0, len(pending), size):
             part = pending[start : start + size]
-            call = tuple(ask for ask in part if attempt or ask.id not in kept.taken_over)
-            answered = all(row_id(ask.id, attempt) in kept.answers for ask in call)
+            call = tuple(request for request in part if attempt or request.id not in kept.taken_over)
+            answered = all(row_id(request.id, attempt) in kept.answers for request in call)
             if not answered:
                 calls.append(Call(call, attempt, sampling, texts.config.seed))
             asking.advance(0 if attempt else len(part) - (0 if answered else len(call)))
         asking.answer_all(calls, kept.add)
-        judged = judge([(ask, kept.answers[row_id(ask.id, attempt)]) for ask in pending], rows, texts.judging)
+        judged = judge(
+            [(request, kept.answers[row_id(request.id, attempt)]) for request in pending], rows, texts.judging
+        )
         rows += judged
         failed = {row.answer.ask for row in judged if not row.is_kept}
-        pending = [ask for ask in pending if ask.id in failed]
-    place = {ask.id: i for i, ask in enumerate(asks)}
+        pending = [request for request in pending if request.id in failed]
+    place = {request.id: i for i, request in enumerate(requests)}
     return sorted(rows, key=lambda row: (place[row.answer.ask], row.answer.attempt))
 
 
@@ -108,13 +110,13 @@ def tried_replies(texts: Texts) -> Rows:
     return Rows(texts.tried, _TRIED, shared=True)
 
 
-def kept_by_trials(texts: Texts, asks: Sequence[Ask], sampling: Sampling) -> Kept:
+def kept_by_trials(texts: Texts, requests: Sequence[Request], sampling: Sampling) -> Kept:
     """The first replies that trials have brought, whatever way they were asked in, each under the hash of all that
     shaped it; further ones are put there too, but for those that the engine could not give."""
-    keys = dict(zip([ask.id for ask in asks], reply_keys(texts.config, sampling, asks), strict=True))
+    keys = dict(zip([request.id for request in requests], reply_keys(texts.config, sampling, requests), strict=True))
     file = tried_replies(texts)
     found = {row["key"]: row for row in file.rows}
-    answers = [as_answer(found[key], ask=ask) for ask, key in keys.items() if key in found]
+    answers = [as_answer(found[key], ask=request) for request, key in keys.items() if key in found]
 
     def put(fresh: list[Answer]) -> None:
         file.append({"key": keys[answer.ask], **vars(answer)} for answer in fresh if answer.finish != "error")
@@ -122,7 +124,7 @@ def kept_by_trials(texts: Texts, asks: Sequence[Ask], sampling: Sampling) -> Kep
     return Kept(answers, [answer.ask for answer in answers], put)
 
 
-def kept_by_piece(texts: Texts, asks: Sequence[Ask], piece: Piece) -> Kept:
+def kept_by_piece(texts: Texts, requests: Sequence[Request], piece: Piece) -> Kept:
     """What the piece's unfinished work holds, further replies are put there. To be called while its lock is held.
 
     When only the judging changed since it was made, its replies are taken over; so are those that trials have brought,
@@ -136,16 +138,16 @@ def kept_by_piece(texts: Texts, asks: Sequence[Ask], piece: Piece) -> Kept:
             journal.append(pq.read_table(piece.path, columns=list(ANSWER)).to_pylist())
     if texts.tried.exists():
         answered = {row["ask"] for row in journal.rows}
-        waiting = [ask for ask in asks if ask.id not in answered]
+        waiting = [request for request in requests if request.id not in answered]
         found = kept_by_trials(texts, waiting, texts.settings.sampling).answers.values()
         journal.append({**vars(answer), TAKEN_OVER: True} for answer in found)
     taken_over = [row["ask"] for row in journal.rows if row.get(TAKEN_OVER)]
     return Kept(map(as_answer, journal.rows), taken_over, lambda fresh: journal.append(map(vars, fresh)))
 
 
-def reply_keys(config: Config, sampling: Sampling, asks: Sequence[Ask]) -> list[str]:
-    """What ``hashed`` says of the first replies to asks."""
-    return hashed(config, sampling, [(ask.messages, reply_seed(config.seed, ask, 0)) for ask in asks])
+def reply_keys(config: Config, sampling: Sampling, requests: Sequence[Request]) -> list[str]:
+    """What ``hashed`` says of the first replies to requests."""
+    return hashed(config, sampling, [(request.messages, reply_seed(config.seed, request, 0)) for request in requests])
 
 
 def hashed(config: Config, sampling: Sampling, asked: Iterable[tuple[Sequence[Message], int]]) -> list[str]:
@@ -161,7 +163,7 @@ def hashed(config: Config, sampling: Sampling, asked: Iterable[tuple[Sequence[Me
     return [sha256_text(json.dumps([shared, messages, seed], sort_keys=True)) for messages, seed in asked]
 
 
-def begun(root: Path, way: str) -> Iterator[tuple[Path, str, list[Answer]]]:
+def begun(root: Path, name: str) -> Iterator[tuple[Path, str, list[Answer]]]:
     """Under ``root`` the journals that hold answers of a method or version: their path, what they are bound to, and
     those answers but the ones that were taken over. Nothing is changed: somebody may be writing them.
 
@@ -170,7 +172,7 @@ def begun(root: Path, way: str) -> Iterator[tuple[Path, str, list[Answer]]]:
     for path in sorted(root.rglob("*.partial.jsonl")):
         try:
             first, *rows = map(json.loads, path.read_bytes().split(b"\n")[:-1] or [b"{}"])
-            own = [row for row in rows if row.get("ask", "").startswith(f"{way}/") and not row.get(TAKEN_OVER)]
+            own = [row for row in rows if row.get("ask", "").startswith(f"{name}/") and not row.get(TAKEN_OVER)]
             recipe, answers = first.get("recipe", ""), list(map(as_answer, own))
         except (ValueError, AttributeError, KeyError) as error:
             raise InputError(f"{path} is damaged ({error}); its stage, run again, says which line") from error
@@ -183,27 +185,27 @@ def begun(root: Path, way: str) -> Iterator[tuple[Path, str, list[Answer]]]:
 
 def answers_to(call: Call, engine: Engine, advance: Advance) -> list[Answer]:
     """One call of the engine. ``advance`` hears of first attempts."""
-    seeds = [reply_seed(call.run_seed, ask, call.attempt) for ask in call.asks]
+    seeds = [reply_seed(call.run_seed, request, call.attempt) for request in call.requests]
     conversations = [
-        Conversation(row_id(ask.id, call.attempt), ask.messages, seed)
-        for ask, seed in zip(call.asks, seeds, strict=True)
+        Conversation(row_id(request.id, call.attempt), request.messages, seed)
+        for request, seed in zip(call.requests, seeds, strict=True)
     ]
     replies = engine.generate(conversations, call.sampling, on_reply=lambda _: advance(0 if call.attempt else 1))
     return [
-        answer(ask.id, call.attempt, seed, engine, reply)
-        for ask, seed, reply in zip(call.asks, seeds, replies, strict=True)
+        answer(request.id, call.attempt, seed, engine, reply)
+        for request, seed, reply in zip(call.requests, seeds, replies, strict=True)
     ]
 
 
-def answer(ask: str, attempt: int, seed: int, engine: Engine, reply: Reply) -> Answer:
+def answer(request: str, attempt: int, seed: int, engine: Engine, reply: Reply) -> Answer:
     """A reply as it is kept."""
     counted = (reply.prompt_tokens, reply.new_tokens, reply.seconds, reply.error)
-    return Answer(ask, attempt, seed, engine.identity, reply.text, reply.finish, *counted)
+    return Answer(request, attempt, seed, engine.identity, reply.text, reply.finish, *counted)
 
 
-def reply_seed(run_seed: int, ask: Ask, attempt: int) -> int:
+def reply_seed(run_seed: int, request: Request, attempt: int) -> int:
     """The seed of a reply: it depends on the line or record and the attempt, not on the prompt."""
-    return row_seed(run_seed, ask.source, f"attempt {attempt}")
+    return row_seed(run_seed, request.source, f"attempt {attempt}")
 
 
 def asking_here(writer: Writer, advance: Advance = unheard) -> Asking:

@@ -21,7 +21,7 @@ from emogap.store.pieces import MakeAll, OnDone, Piece, Summary, make, run
 from emogap.store.progress import progress
 from emogap.stories.judging import judging_recipe
 from emogap.stories.rows import table, tallied
-from emogap.stories.texts import Source, Texts
+from emogap.stories.texts import SourceText, Texts
 from emogap.stories.writing import Asking, asking, asking_here, kept_by_piece, kept_engine, write
 
 
@@ -29,23 +29,23 @@ from emogap.stories.writing import Asking, asking, asking_here, kept_by_piece, k
 class WrittenPiece(Piece):
     """A table that a model writes. Its ``parts`` are replies, bound to what shapes those alone."""
 
-    way: str = field(kw_only=True)
-    """The method or version that asks."""
+    name: str = field(kw_only=True)
+    """Of the method or version that its texts are asked for by."""
     size: Callable[[], int] = field(kw_only=True)
     """How many texts are wanted."""
 
 
 def written_piece(
     texts: Texts,
-    way: str,
+    name: str,
     path: Path,
     own: Recipe,
-    sources: Callable[[], Sequence[Source]],
+    sources: Callable[[], Sequence[SourceText]],
     size: Callable[[], int],
     judged: Mapping[str, str] | None = None,
 ) -> WrittenPiece:
-    """The table at ``path`` of what ``way`` makes of ``sources``. ``own``: what of its recipe is its stage's own;
-    ``judged``: identities of the recipe that do not shape the replies."""
+    """The table at ``path`` of what the method or version makes of ``sources``. ``own``: what of its recipe is its
+    stage's own; ``judged``: identities of the recipe that do not shape the replies."""
     config = texts.config
     replies = replace(
         own,
@@ -63,32 +63,32 @@ def written_piece(
         path,
         recipe,
         keep_superseded=True,
-        make=partial(_make, texts, way, sources),
+        make=partial(_make, texts, name, sources),
         parts=path.with_name(path.name.split(".")[0] + ".partial.jsonl"),
         parts_recipe=replies,
-        way=way,
+        name=name,
         size=size,
     )
 
 
 def _make(
-    texts: Texts, name: str, sources: Callable[[], Sequence[Source]], draft: Draft, by: Asking | None = None
+    texts: Texts, name: str, sources: Callable[[], Sequence[SourceText]], draft: Draft, by: Asking | None = None
 ) -> None:
     """``by``: who answers; this process, where nobody is named."""
-    piece, way = draft.artefact, texts.way(name)
-    asks = [texts.ask(source, way) for source in sources()]
-    kept = kept_by_piece(texts, asks, piece)
+    piece, prompting = draft.artefact, texts.prompting(name)
+    requests = [texts.request(source, prompting) for source in sources()]
+    kept = kept_by_piece(texts, requests, piece)
     by = by or asking_here(texts.config.writer)
-    rows = write(texts, asks, way.sampling, kept, by, texts.settings.gates.retries)
+    rows = write(texts, requests, prompting.sampling, kept, by, texts.settings.gates.retries)
     write_rows(draft.path, table(rows), texts.row_type)
-    draft.counts |= {texts.counted: len(asks), **tallied(rows)}
+    draft.counts |= {texts.counted: len(requests), **tallied(rows)}
     draft.notes["replies"] = piece.parts_recipe.sha256()
     texts.beside(name, rows, draft)
 
 
 def run_writing(texts: Texts, pieces: Sequence[Piece], apart: bool = False) -> Summary:
     """Make all tables that are not fresh, then draw. ``apart``: a worker of a cluster makes tables of its own; else the
-    workers share the asks of each table. Raises ``MissingInput``, ``InputError`` and ``UsageError``."""
+    workers share the requests of each table. Raises ``MissingInput``, ``InputError`` and ``UsageError``."""
     *tables, shown = pieces
     stale = [piece for piece in tables if piece.freshness().state != "fresh"]
     if stale:

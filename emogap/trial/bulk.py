@@ -20,7 +20,7 @@ from emogap.trial.preview import Trial, called, texts_of
 
 def bulk_config(texts: Texts, name: str, template: Path, sampling: Sampling, count: int) -> Config:
     """The settings under which the stage asks in this one way, for ``count`` lines or records (0: all)."""
-    changed = {texts.ways: [name], texts.amount: count, "sampling": sampling.model_dump()}
+    changed = {texts.names_setting: [name], texts.amount: count, "sampling": sampling.model_dump()}
     return _with_template(texts, name, template, changed)
 
 
@@ -38,10 +38,10 @@ RUN = {"augment": augment.augment, "rewrite": rewrite.rewrite}
 def as_command(texts: Texts, config: Config) -> str:
     """The shell command that runs the stage under these settings, given that the profile and the home are the same."""
     settings = getattr(config, texts.stage)
-    (name,) = getattr(settings, texts.ways)
+    (name,) = getattr(settings, texts.names_setting)
     sampling = ", ".join(f"{key} = {value}" for key, value in settings.sampling.model_dump().items())
     values = {
-        texts.ways: json.dumps([name]),
+        texts.names_setting: json.dumps([name]),
         f"templates.{json.dumps(name)}": settings.templates[name],
         "sampling": f"{{{sampling}}}",
         texts.amount: getattr(settings, texts.amount),
@@ -79,10 +79,10 @@ def add_method(config: Config, text: str, path: str, stage: str = "augment") -> 
         print(f"the prompt is that of {same}, to the letter: nothing is saved and nothing added")
         return config
     name, file = (same, texts.template_path(same)) if same else _saved(texts, text, path)
-    ways = [*texts.names, name]
-    kept = {f"{stage}.templates.{name}": portable(file), f"{stage}.{texts.ways}": ways}
+    promptings = [*texts.names, name]
+    kept = {f"{stage}.templates.{name}": portable(file), f"{stage}.{texts.names_setting}": promptings}
     load_config(config.source, config.home.root, kept, keep=True)
-    return _with_template(texts, name, file, {texts.ways: ways})
+    return _with_template(texts, name, file, {texts.names_setting: promptings})
 
 
 def _saved(texts: Texts, text: str, path: str) -> tuple[str, Path]:

@@ -22,7 +22,7 @@ from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
 from emogap.stories.judging import judging_recipe
 from emogap.stories.rows import tallied
-from emogap.stories.texts import Texts, Way
+from emogap.stories.texts import Prompting, Texts
 from emogap.trial.preview import sampling_of, texts_of, try_out
 
 MIN_LINES, MAX_LINES = 2, 5000
@@ -43,25 +43,25 @@ def make_grid(
     if not MIN_LINES <= lines <= MAX_LINES:
         raise UsageError(f"--lines {lines}: a grid compares over lines, give {MIN_LINES} to {MAX_LINES:,}")
     texts = texts_of(config, stage)
-    ways = _ways(texts, templates or [name for name in texts.settings.templates if name != PLAIN], vary)
+    promptings = _promptings(texts, templates or [name for name in texts.settings.templates if name != PLAIN], vary)
     sources = texts.sample(lines)
     if len(sources) < lines:
         raise UsageError(f"--lines {lines}: there are only {len(sources)}; give more text or ask for fewer")
 
     def make(draft: Draft) -> None:
         rows, table = [], []
-        with progress("grid", lines * len(ways), "replies") as bar:
-            for setting, way in ways:
-                trial = try_out(texts, sources, way, bar)
+        with progress("grid", lines * len(promptings), "replies") as bar:
+            for setting, prompting in promptings:
+                trial = try_out(texts, sources, prompting, bar)
                 rows += trial.rows
                 table += [
-                    {"template": way.name, "setting": setting, "source_id": source.id, **row.columns()}
+                    {"template": prompting.name, "setting": setting, "source_id": source.id, **row.columns()}
                     for source, row in zip(sources, trial.rows, strict=True)
                 ]
         pq.write_table(pa.Table.from_pandas(pd.DataFrame(table), preserve_index=False), draft.path, compression="zstd")
-        draft.counts |= {"cells": len(ways), "lines": lines, **tallied(rows)}
+        draft.counts |= {"cells": len(promptings), "lines": lines, **tallied(rows)}
 
-    recipe = _recipe(texts, ways, lines)
+    recipe = _recipe(texts, promptings, lines)
     return run("grid", [Piece(grid_path(config, stage), recipe, keep_superseded=True, make=make)])
 
 
@@ -82,8 +82,8 @@ def grid_path(config: Config, stage: str) -> Path:
     return {"augment": config.home.story_grid, "rewrite": config.home.rewrite_grid}[stage]
 
 
-def _ways(texts: Texts, names: Sequence[str], vary: Mapping[str, Sequence[Any]]) -> list[tuple[str, Way]]:
-    """(name of the setting, way of asking) of every cell, template by template."""
+def _promptings(texts: Texts, names: Sequence[str], vary: Mapping[str, Sequence[Any]]) -> list[tuple[str, Prompting]]:
+    """(name of the setting, prompting) of every cell, template by template."""
     settings = []
     for values in _combinations(vary):
         setting = ", ".join(f"{name}={value:g}" for name, value in values.items()) or "as set"
@@ -92,7 +92,7 @@ def _ways(texts: Texts, names: Sequence[str], vary: Mapping[str, Sequence[Any]])
     called = {name if name in texts.settings.templates else Path(name).stem: name for name in names}
     templates = {name: texts.template(given) for name, given in called.items()}
     return [
-        (setting, Way(name, template, sampling))
+        (setting, Prompting(name, template, sampling))
         for name, template in templates.items()
         for setting, sampling in settings
     ]
@@ -105,7 +105,7 @@ def _combinations(vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(vary, values, strict=True)) for values in itertools.product(*vary.values())]
 
 
-def _recipe(texts: Texts, ways: Sequence[tuple[str, Way]], lines: int) -> Recipe:
+def _recipe(texts: Texts, promptings: Sequence[tuple[str, Prompting]], lines: int) -> Recipe:
     config, stage, (inputs, identities) = texts.config, texts.stage, texts.made_from()
     gates, judges = judging_recipe(config, stage)
     return Recipe(
@@ -113,7 +113,9 @@ def _recipe(texts: Texts, ways: Sequence[tuple[str, Way]], lines: int) -> Recipe
         inputs=inputs,
         settings={
             "grid.lines": lines,
-            "grid.cells": [[way.name, setting, way.sampling.model_dump()] for setting, way in ways],
+            "grid.cells": [
+                [prompting.name, setting, prompting.sampling.model_dump()] for setting, prompting in promptings
+            ],
             **gates,
             **config.flat_writer("engine", "dtype", "quantization", "batch_size"),
             **({"rewrite.emotions": config.rewrite.emotions} if stage == "rewrite" else {}),
@@ -121,7 +123,7 @@ def _recipe(texts: Texts, ways: Sequence[tuple[str, Way]], lines: int) -> Recipe
         identities={
             "writer.model": identify(config.writer.model),
             "examples": fingerprint(texts.examples_file),
-            **{f"prompt {way.name}": way.template.sha256 for _, way in ways},
+            **{f"prompt {prompting.name}": prompting.template.sha256 for _, prompting in promptings},
             **identities,
             **judges,
         },

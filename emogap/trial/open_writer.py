@@ -71,14 +71,14 @@ def open_writer(config: Config, stage: str = "augment") -> OpenWriter:
     return OpenWriter(texts_of(config, stage))
 
 
-def first_messages(config: Config, way: str, stage: str = "augment") -> list[Message]:
+def first_messages(config: Config, name: str, stage: str = "augment") -> list[Message]:
     """What the stage asks of the writer in a method or version for its first line or record; nothing where no line is
     emotional.
 
-    Raises ``MissingInput`` while the lines are not made, ``UsageError`` for an unknown way.
+    Raises ``MissingInput`` while the lines are not made, ``UsageError`` for an unknown one.
     """
     texts = texts_of(config, stage)
-    return [message for first in texts.first(1) for message in texts.ask(first, texts.way(way)).messages]
+    return [message for first in texts.first(1) for message in texts.request(first, texts.prompting(name)).messages]
 
 
 def said_of(writer: Writer) -> Iterator[str]:

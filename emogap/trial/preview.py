@@ -23,7 +23,7 @@ from emogap.store.views import texts, told_apart
 from emogap.stories.augment import Stories
 from emogap.stories.rewrite import Rewrites
 from emogap.stories.rows import Row, raw_beside
-from emogap.stories.texts import Source, Texts, Way
+from emogap.stories.texts import Prompting, SourceText, Texts
 from emogap.stories.writing import asking_here, kept_by_trials, write
 from emogap.text.reading import read_text
 from emogap.text.templates import Template
@@ -38,9 +38,9 @@ KINDS: Mapping[str, type[Texts]] = {kind.stage: kind for kind in (Stories, Rewri
 
 @dataclass(frozen=True)
 class Trial:
-    """The judged rows of some sources in one way, in their order."""
+    """The judged rows of some sources under one prompting, in their order."""
 
-    way: Way
+    prompting: Prompting
     rows: list[Row]
     fresh: frozenset[str]
     """Ids of those rows that the model wrote just now; the others were there."""
@@ -62,18 +62,22 @@ def called(texts: Texts, text: str) -> str | None:
     return None
 
 
-def try_out(texts: Texts, sources: Sequence[Source], way: Way, bar: Progress) -> Trial:
+def try_out(texts: Texts, sources: Sequence[SourceText], prompting: Prompting, bar: Progress) -> Trial:
     """Ask about all sources in one way, what is not there yet, and judge the replies together.
 
     Raises ``UsageError`` (no worked examples of an emotion) and ``ModelError``.
     """
-    asks = [texts.ask(source, way) for source in sources]
-    kept = kept_by_trials(texts, asks, way.sampling)
-    fresh = frozenset(ask.id for ask in asks) - kept.taken_over
-    return Trial(way, write(texts, asks, way.sampling, kept, asking_here(texts.config.writer, bar.advance)), fresh)
+    requests = [texts.request(source, prompting) for source in sources]
+    kept = kept_by_trials(texts, requests, prompting.sampling)
+    fresh = frozenset(request.id for request in requests) - kept.taken_over
+    return Trial(
+        prompting,
+        write(texts, requests, prompting.sampling, kept, asking_here(texts.config.writer, bar.advance)),
+        fresh,
+    )
 
 
-def chosen(texts: Texts, wanted: Sequence[str | Mapping[str, str]]) -> list[Source]:
+def chosen(texts: Texts, wanted: Sequence[str | Mapping[str, str]]) -> list[SourceText]:
     """The sources that are named by id, or given outright: a text, or a mapping of its parts.
 
     Raises ``UsageError`` for an id that is not there.
@@ -138,9 +142,9 @@ def preview(
         print(f"nothing to try out: {NO_LINE}" if n else "nothing to try out: n is 0")
         return pd.DataFrame()
     drawn = sampling_of(sampling, asked.settings.sampling)
-    ways = [Way(name, parsed, drawn) for name, parsed in _templates(asked, methods, template).items()]
-    with progress("preview", len(sources) * len(ways), "replies") as bar:
-        trials = [try_out(asked, sources, way, bar) for way in ways]
+    promptings = [Prompting(name, parsed, drawn) for name, parsed in _templates(asked, methods, template).items()]
+    with progress("preview", len(sources) * len(promptings), "replies") as bar:
+        trials = [try_out(asked, sources, prompting, bar) for prompting in promptings]
     table = trial_table(sources, trials)
     _show(table)
     return table
@@ -169,19 +173,19 @@ def _templates(texts: Texts, methods: Sequence[str] | None, template: str | Path
     return named | {told_apart(Path(template).stem if is_file else "template", named, "own"): own}
 
 
-def trial_table(sources: Sequence[Source], trials: Sequence[Trial]) -> pd.DataFrame:
+def trial_table(sources: Sequence[SourceText], trials: Sequence[Trial]) -> pd.DataFrame:
     """The rows of all trials, line by line, as people read them; see ``preview`` for the columns."""
     by_line = zip(sources, *(trial.rows for trial in trials), strict=True)
     return pd.DataFrame(
         [
-            described(source, trial.way.name, row)
+            described(source, trial.prompting.name, row)
             for source, *rows in by_line
             for trial, row in zip(trials, rows, strict=True)
         ]
     )
 
 
-def described(source: Source, name: str, row: Row) -> dict[str, Any]:
+def described(source: SourceText, name: str, row: Row) -> dict[str, Any]:
     """One reply as people read it."""
     judged = row.verdict
     strongest = zip(judged.found, judged.found_scores, strict=True)

@@ -18,7 +18,7 @@ from emogap.errors import EmogapError, UsageError
 from emogap.records import KEPT
 from emogap.store.style import DIFFERENCE_COLOURS, VERDICT_COLOURS
 from emogap.stories.rows import SAME, raw_beside
-from emogap.stories.texts import Source, Texts, Way
+from emogap.stories.texts import Prompting, SourceText, Texts
 from emogap.text.reading import read_text
 from emogap.trial.bulk import RUN, as_command, bulk_config, cost, save_template
 from emogap.trial.preview import Trial, chosen, described, sampling_of, texts_of, try_out
@@ -80,9 +80,9 @@ class Pane:
         edited = self.text.value != self._on_disk()
         return f"{self._letter}: {self.chosen.value}{' (edited)' if edited else ''}"
 
-    def way(self, sampling: Sampling) -> Way:
+    def prompting(self, sampling: Sampling) -> Prompting:
         """Raises ``UsageError`` for a text that is no template."""
-        return Way(self.chosen.value, self._studio.texts.parse(self.text.value, self.chosen.value), sampling)
+        return Prompting(self.chosen.value, self._studio.texts.parse(self.text.value, self.chosen.value), sampling)
 
     def _load(self) -> None:
         self.text.value = self._on_disk()
@@ -198,7 +198,7 @@ class Studio:
     def _sampling(self) -> Sampling:
         return sampling_of({name: field.value for name, field in self.sampling.items()}, Sampling())
 
-    def chosen_sources(self) -> list[Source]:
+    def chosen_sources(self) -> list[SourceText]:
         """The line that is typed, else those that are selected, with the emotion chosen for them."""
         typed = {name: field.value for name, field in self.typed.items() if field.value.strip()}
         asked = "" if self.emotion.value == OF_THE_LINE else self.emotion.value
@@ -212,12 +212,12 @@ class Studio:
     def _generate(self) -> None:
         sources, sampling = self.chosen_sources(), self._sampling()
         panes = [pane for pane in self.panes if pane.wanted]
-        ways = [pane.way(sampling) for pane in panes]
-        bar = _StateBar(self.state, len(sources) * len(ways))
-        trials = [try_out(self.texts, sources, way, bar) for way in ways]
+        promptings = [pane.prompting(sampling) for pane in panes]
+        bar = _StateBar(self.state, len(sources) * len(promptings))
+        trials = [try_out(self.texts, sources, prompting, bar) for prompting in promptings]
         self.replies.value = replies_html(sources, trials, [pane.title for pane in panes])
         fresh = sum(len(trial.fresh) for trial in trials)
-        self.say(f"{fresh} replies written, {len(sources) * len(ways) - fresh} were there")
+        self.say(f"{fresh} replies written, {len(sources) * len(promptings) - fresh} were there")
         for pane, trial in zip(panes, trials, strict=True):
             pane.cost.value = f"<small>{escape(cost(self.texts, trial, self.count.value))}</small>"
 
@@ -275,14 +275,14 @@ def diff_html(on_disk: str, text: str) -> str:
     return f'<pre class="emogap-diff" style="white-space:pre-wrap;font-size:85%;line-height:1.3">{body}</pre>'
 
 
-def replies_html(sources: Sequence[Source], trials: Sequence[Trial], titles: Sequence[str]) -> str:
-    """The replies of all ways side by side, a row a line; ``titles``: what stands over each way's column."""
+def replies_html(sources: Sequence[SourceText], trials: Sequence[Trial], titles: Sequence[str]) -> str:
+    """The replies of all promptings side by side, a row a line; ``titles``: what stands over each column."""
     from jinja2 import Environment
 
-    def of_line(place: int, source: Source) -> Iterator[tuple[dict[str, Any], bool]]:
+    def of_line(place: int, source: SourceText) -> Iterator[tuple[dict[str, Any], bool]]:
         for trial in trials:
             row = trial.rows[place]
-            shown = described(source, trial.way.name, row)
+            shown = described(source, trial.prompting.name, row)
             yield shown | {"raw": raw_beside(row.answer.reply, shown["text"])}, row.id in trial.fresh
 
     page = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(_REPLIES.read_text("utf-8"))

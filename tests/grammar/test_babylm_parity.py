@@ -87,7 +87,7 @@ def their_scores(their_code, model: Path, sets: list[EvaluationSet], folder: Pat
     """Item → log-probabilities, by their run.py, which leaves its predictions under ``folder``."""
     words = ["--model_path_or_name", str(model), "--backend", "causal", "--min_temperature", str(temperature)]
     words += ["--output_dir", str(folder / "results"), "--save_predictions"]
-    runs = [["--data_path", str(one.folder), "--task", one.kind.name, *words] for one in sets]
+    runs = [["--data_path", str(one.folder), "--task", one.rule.name, *words] for one in sets]
     kept = folder / "kept.json"
     run_theirs(their_code, NOTING, json.dumps(runs), KEPT=str(kept))
     places: Counter[str] = Counter()
@@ -115,7 +115,7 @@ def assert_parity(their_code, make_config, model: Path, data: Path, folder: Path
         ours = wide.loc[theirs.index[theirs.index.str.startswith(f"{one.name}/")], names].to_numpy()
         largest = np.abs(ours - reference).max()
         assert largest < 1e-3
-        place = f"{model.name}/main/zero_shot/causal/{one.kind.name}/{one.name}/predictions.json"
+        place = f"{model.name}/main/zero_shot/causal/{one.rule.name}/{one.name}/predictions.json"
         mine, their = (json.loads((root / place).read_text()) for root in (folder / "ours", folder / "results"))
         assert mine.keys() == their.keys()
         for uid in mine:

@@ -50,7 +50,7 @@ def test_the_sample_and_the_real_questions_are_read(real_data):
         assert {len(q.choices) for q in questions if q.task == "EU-emotion"} == {6}
         wording = load_wording(language)
         for question in questions:
-            assert question.choices[question.right] in wording.ask(question, 1)
+            assert question.choices[question.right] in wording.render(question, 1)
     assert len(load_questions(real_data / "emobench", items=3)) == 9
 
 
@@ -106,11 +106,11 @@ def test_without_data_the_command_says_where_to_get_it(tmp_path, gpt2, capsys):
 
 def test_a_question_is_asked_with_and_without_its_choices():
     wording = load_wording("en")
-    listed = wording.ask(QUESTION, 1)
+    listed = wording.render(QUESTION, 1)
     assert listed.startswith("Situation: It rains.\n")
     assert listed.endswith("- walk on\n- run\n- go home\n- wait\nAnswer:")
     assert "Ann" in listed
-    assert "wait" not in wording.ask(QUESTION, None)
+    assert "wait" not in wording.render(QUESTION, None)
     assert wording.answers(QUESTION) == [" wait", " walk on", " run", " go home"]
 
 

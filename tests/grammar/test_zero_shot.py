@@ -60,7 +60,7 @@ def scored(make_config, model):
 
 def test_folders_are_known_by_their_files(data):
     sets, others = sets_in(data)
-    assert {one.name: one.kind.name for one in sets} == SETS
+    assert {one.name: one.rule.name for one in sets} == SETS
     assert [folder.name for folder in others] == ["glue_filtered"]
     counted = {one.name: {record.subtask for record in one.records()} for one in sets}
     assert counted["comps"] == {"base", "wugs", "wugs_dist_before", "wugs_dist_in_between"}
@@ -76,7 +76,7 @@ def test_what_is_left_out_is_said(make_config, data):
         "glue_filtered (no comparison of texts)", "reading (reading times are a regression)"
     ]  # fmt: skip
     asked, left = chosen_sets(config.with_section("babylm", convention="2024"))
-    assert {one.kind.name for one in asked} == {"blimp", "ewok"}
+    assert {one.rule.name for one in asked} == {"blimp", "ewok"}
     assert "comps (not asked in 2024)" in left
 
 

@@ -201,8 +201,8 @@ def test_a_changed_template_writes_beside_the_old_rows(make_config, engine, tmp_
 def prompts(config, method: str) -> list[str]:
     """What a method asks about every line."""
     kind = stories.Stories(config)
-    asks = [kind.ask(one, kind.way(method)) for one in kind.first(27)]
-    return ["\n\n".join(message["content"] for message in ask.messages) for ask in asks]
+    requests = [kind.request(one, kind.prompting(method)) for one in kind.first(27)]
+    return ["\n\n".join(message["content"] for message in request.messages) for request in requests]
 
 
 def test_a_template_of_ones_own(make_config, engine, tmp_path):
@@ -252,8 +252,8 @@ def test_what_is_drawn_depends_on_the_row_alone(make_config, engine):
 def test_genres_and_characters_are_drawn_as_published(config):
     lines = [stories.Line(f"toy:{i}", "joy", "a line", "toy", ["joy"]) for i in range(4000)]
     kind = stories.Stories(config)
-    way = kind.way("m2")
-    drawn = pd.DataFrame([vars(kind.ask(one, way).asked) for one in lines])
+    prompting = kind.prompting("m2")
+    drawn = pd.DataFrame([vars(kind.request(one, prompting).asked) for one in lines])
     for column, shares in (("genre", stories.GENRES), ("character", stories.CHARACTERS)):
         found = drawn[column].value_counts(normalize=True)
         assert found.to_dict() == {name: pytest.approx(share, abs=0.03) for name, share in shares.items()}

@@ -135,7 +135,7 @@ def test_content_decides_and_a_chunk_in_both_forms_is_refused(config, old):
 def test_a_name_cannot_lead_out_of_the_home(config, old, name):
     dump(old, "babylm_augment_0.pkl", [old_record(0)])
     before = sorted(old.parent.rglob("*"))
-    for ask in (
+    for request in (
         lambda: importing.import_pickles(config, old, name),
         lambda: config.home.chunk(name, 0),
         lambda: config.home.chunks(name),
@@ -148,7 +148,7 @@ def test_a_name_cannot_lead_out_of_the_home(config, old, name):
         lambda: config.home.lens_readings(name),
     ):
         with pytest.raises(UsageError, match="cannot name a method, version, corpus or model") as caught:
-            ask()
+            request()
         assert "\n" not in str(caught.value)
     assert sorted(old.parent.rglob("*")) == before
 

@@ -73,15 +73,15 @@ def test_seed_examples_are_of_the_wanted_emotion_and_drawn_per_row(make_config):
     config = make_config("rewrite.count=40")
     ours = rewrites.Rewrites(config)
     seeds = json.loads(ours.examples_file.read_text(encoding="utf-8"))
-    way, chosen = ours.way("v3"), ours.chosen()
+    prompting, chosen = ours.prompting("v3"), ours.chosen()
     assert len(chosen) == 40
-    asks = [ours.ask(one, way) for one in chosen]
+    requests = [ours.request(one, prompting) for one in chosen]
     orders = set()
-    for ask in asks:
-        text = ask.messages[-1]["content"]
-        own = [text.index(rewrites.render_seed(seed)) for seed in seeds[ask.asked.emotion]]
+    for request in requests:
+        text = request.messages[-1]["content"]
+        own = [text.index(rewrites.render_seed(seed)) for seed in seeds[request.asked.emotion]]
         orders.add(tuple(own.index(place) for place in sorted(own)))
-        others = [seed for emotion, group in seeds.items() if emotion != ask.asked.emotion for seed in group]
+        others = [seed for emotion, group in seeds.items() if emotion != request.asked.emotion for seed in group]
         assert not any(rewrites.render_seed(seed) in text for seed in others)
     assert len(orders) > 3
 

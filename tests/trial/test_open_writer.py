@@ -39,11 +39,11 @@ def test_it_is_the_object_that_previews_and_stages_use(make_config, engine):
     save_lines(config, ["joy"] * 2)
     writer = open_writer(config)
     ours = stories.Stories(config)
-    ask = ours.ask(ours.first(1)[0], ours.way("m1"))
+    request = ours.request(ours.first(1)[0], ours.prompting("m1"))
     messages = first_messages(config, "m1")
-    assert messages == list(ask.messages)
+    assert messages == list(request.messages)
     assert messages[-1]["content"] in writer.sent(messages) and not engine.opened
-    mine = writer.reply(messages, seed=reply_seed(config.seed, ask, 0))
+    mine = writer.reply(messages, seed=reply_seed(config.seed, request, 0))
     assert preview(config, n=1)["reply"].tolist() == [mine.text], "the stage's seed gives the stage's reply"
     stories.augment(config)
     assert engine.opened == 1 and not engine.closed

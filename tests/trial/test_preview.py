@@ -114,8 +114,10 @@ def test_a_template_tried_as_text_is_there_when_it_becomes_a_method(make_config,
     assert len(asked(engine)) == 4
     drawn = chunk(config, "mine").set_index("line_id")["character"]
     ours = stories.Stories(config)
-    other = [ours.ask(one, ours.way("m2")) for one in ours.first(4)]
-    assert drawn.tolist() == [ask.asked.character for ask in other], "two prompts draw the same for the same line"
+    other = [ours.request(one, ours.prompting("m2")) for one in ours.first(4)]
+    assert drawn.tolist() == [request.asked.character for request in other], (
+        "two prompts draw the same for the same line"
+    )
 
 
 def test_lines_of_ones_own(make_config, engine, monkeypatch):
