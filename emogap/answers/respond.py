@@ -7,7 +7,6 @@ instruction.
 
 import re
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from emogap.lm import hub
 from emogap.lm.answer_form import load_answer_form
 from emogap.lm.corrections import replies_rule
 from emogap.lm.engines.engine import ChatFormat, Conversation, Engine, Reply
-from emogap.lm.loading import load_tokenizer
+from emogap.lm.loading import kept_open, load_tokenizer, one_model_at_a_time
 from emogap.paths import from_root
 from emogap.records import RESPONSES, read_rows, row_seed, write_rows
 from emogap.store.artefacts import Draft, Recipe
@@ -127,8 +126,9 @@ def answer_files(config: Config, condition: Condition) -> dict[str, Path]:
 
 
 def respond_pieces(config: Config) -> list[Piece]:
-    """A table of answers for every model and condition. Raises ``MissingInput`` for a model that is not there."""
-    return [_piece(config, c, m) for c in conditions(config) for m in study_models(config)]
+    """A table of answers for every model and condition, model by model. Raises ``MissingInput`` for a model that is not
+    there."""
+    return [_piece(config, c, m) for m in study_models(config) for c in conditions(config)]
 
 
 def _piece(config: Config, condition: Condition, model: StudyModel) -> Piece:
@@ -149,7 +149,8 @@ def _piece(config: Config, condition: Condition, model: StudyModel) -> Piece:
 def respond(config: Config) -> Summary:
     """Let every model answer; what is answered is not asked again."""
     check_device(config.respond.device, "respond.device")
-    return run("respond", respond_pieces(config))
+    with one_model_at_a_time():
+        return run("respond", respond_pieces(config))
 
 
 def _make(config: Config, condition: Condition, model: StudyModel, draft: Draft) -> None:
@@ -192,7 +193,8 @@ def _answer_rows(
 ) -> str:
     """Answer the rows that the journal does not hold yet, batch by batch; the identity of the model that did."""
     title = f"{model.key} answers{condition.suffix.replace('_', ', ')}"
-    with closing(open_model(config, model)) as engine, progress(title, len(rows), "answers") as bar:
+    engine = kept_open(("engine", model.key), partial(open_model, config, model))
+    with progress(title, len(rows), "answers") as bar:
         bar.advance(len(journal.rows))
         step = CALL_BATCHES * config.respond.batch_size
         for start in range(len(journal.rows), len(rows), step):

@@ -7,10 +7,11 @@ vocabulary or with ids that the model has no rows for, a model that is not of th
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from emogap.errors import ModelError, one_line
 from emogap.lm.adapters import PREFIX, merge
@@ -72,6 +73,42 @@ def load_encoder(folder: Path) -> Loaded:
     from transformers import AutoModel
 
     return _load(folder, AutoModel, "encoder", "cpu", None, "none", {"use_safetensors": True})
+
+
+Opened = TypeVar("Opened")
+_KEPT: ContextVar[dict[Any, Any] | None] = ContextVar("kept", default=None)
+
+
+@contextmanager
+def one_model_at_a_time() -> Iterator[None]:
+    """Within it ``kept_open`` keeps what it opens until another is opened: what a model does in one piece after the
+    other loads it once. The one before is gone before the next is loaded, so that a device holds one."""
+    kept: dict[Any, Any] = {}
+    token = _KEPT.set(kept)
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
+        _close(kept)
+
+
+def kept_open(key: Any, opening: Callable[[], Opened]) -> Opened:
+    """What ``opening`` opens, or what is open under an equal key; elsewhere than in ``one_model_at_a_time`` it is the
+    caller's to close."""
+    kept = _KEPT.get()
+    if kept is None:
+        return opening()
+    if key not in kept:
+        _close(kept)
+        kept[key] = opening()
+    return kept[key]
+
+
+def _close(kept: dict[Any, Any]) -> None:
+    for one in kept.values():
+        if hasattr(one, "close"):
+            one.close()
+    kept.clear()
 
 
 @contextmanager

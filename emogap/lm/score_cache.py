@@ -7,12 +7,12 @@ and wherever it lies. A run that was killed finds every group that it had finish
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from emogap.lm.loading import kept_open
 from emogap.paths import cache_dir, cache_folder
 from emogap.store.parts import Arrays
 
@@ -78,29 +78,9 @@ def _name(scored: "Sequence[Scored]", mode: str) -> str:
     return digest.hexdigest()
 
 
-_KEPT: "ContextVar[dict[tuple[object, ...], SentenceScorer] | None]" = ContextVar("kept", default=None)
-
-
-@contextmanager
-def one_scorer_at_a_time() -> Iterator[None]:
-    """Within it a scorer is kept until another is opened: what is measured one after the other loads a model once.
-    The one before is gone before the next is loaded, so that a device holds one."""
-    token = _KEPT.set({})
-    try:
-        yield
-    finally:
-        _KEPT.reset(token)
-
-
 def open_scorer(local: "LocalModel", **options: Any) -> "SentenceScorer":
-    """The scorer of a model. ``options``: those of ``SentenceScorer``, which says what it raises."""
+    """The scorer of a model, kept as ``kept_open`` keeps it. ``options``: those of ``SentenceScorer``, which says what
+    it raises."""
     from emogap.lm.sentence_scores import SentenceScorer
 
-    kept = _KEPT.get()
-    if kept is None:
-        return SentenceScorer(local, **options)
-    key = (local, *sorted(options.items()))
-    if key not in kept:
-        kept.clear()
-        kept[key] = SentenceScorer(local, **options)
-    return kept[key]
+    return kept_open(("scorer", local, *sorted(options.items())), partial(SentenceScorer, local, **options))

@@ -18,7 +18,7 @@ from emogap.grammar.emobench import EMOBENCH
 from emogap.grammar.emobench_tables import emobench_drawing
 from emogap.grammar.zero_shot import BABYLM
 from emogap.grammar.zero_shot_tables import zero_shot_drawing
-from emogap.lm.score_cache import one_scorer_at_a_time
+from emogap.lm.loading import one_model_at_a_time
 from emogap.records import SCORES, read_rows, write_rows
 from emogap.store.artefacts import Draft, Recipe
 from emogap.store.pieces import Piece, Summary, run
@@ -85,7 +85,7 @@ def evaluate(config: Config) -> Summary:
         task.check_device(config)
     for line in not_measured(config, wanted_models(config)):
         print(line)
-    with one_scorer_at_a_time():
+    with one_model_at_a_time():
         return run("evaluate", evaluate_pieces(config))
 
 

@@ -97,7 +97,7 @@ class EchoEngine:
     identity = "echo"
 
     def __init__(self, fail_after=None):
-        self.calls, self.fail_after = [], fail_after
+        self.calls, self.fail_after, self.closed = [], fail_after, False
 
     def generate(self, conversations, sampling, on_reply=None):
         if self.fail_after is not None and len(self.calls) == self.fail_after:
@@ -116,7 +116,7 @@ class EchoEngine:
         ]
 
     def close(self):
-        pass
+        self.closed = True
 
 
 @pytest.fixture
@@ -152,6 +152,20 @@ def test_every_prompt_and_sample_is_answered_once_with_its_own_seed(config, monk
     greedy, empty = answers(config, 1), answers(config, 2)
     assert len(greedy) == 10 and len(empty) == 3
     assert empty["instruction_emotion"].isna().all()
+
+
+def test_a_model_is_loaded_once_for_all_conditions_and_gone_in_the_end(config, monkeypatch):
+    opened = []
+    monkeypatch.setattr(respond, "open_model", lambda config, model: opened.append(EchoEngine()) or opened[-1])
+    respond.respond(config)
+    assert [engine.closed for engine in opened] == [True] and len(respond.conditions(config)) == 3
+    config.home.responses("smollm2-135m").unlink()
+    monkeypatch.setattr(
+        respond, "open_model", lambda config, model: opened.append(EchoEngine(fail_after=1)) or opened[-1]
+    )
+    with pytest.raises(KeyboardInterrupt):
+        respond.respond(config)
+    assert opened[-1].closed
 
 
 def test_after_a_kill_the_rest_is_answered_and_the_rows_are_the_same(config, monkeypatch, tmp_path):

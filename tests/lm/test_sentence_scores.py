@@ -12,8 +12,9 @@ from transformers import AutoTokenizer
 
 from emogap.errors import InputError, ModelError
 from emogap.lm.hub import LocalModel
+from emogap.lm.loading import one_model_at_a_time
 from emogap.lm.prefix_trees import batches, grow_trees
-from emogap.lm.score_cache import one_scorer_at_a_time, open_scorer
+from emogap.lm.score_cache import open_scorer
 from emogap.lm.sentence_scores import SentenceScorer
 
 ALIKE = [
@@ -293,7 +294,7 @@ def test_the_embedded_model_is_scored_the_fastest_way(dtype):
 def test_a_scorer_is_opened_once_and_gone_before_the_next(tmp_path):
     first, second = (save_tiny_gpt2(tmp_path / name) for name in ("first", "second"))
     models = [LocalModel(folder, folder.name) for folder in (first, second)]
-    with one_scorer_at_a_time():
+    with one_model_at_a_time():
         one = open_scorer(models[0], device="cpu")
         assert open_scorer(models[0], device="cpu") is one
         assert open_scorer(models[0], device="cpu", dtype="bf16") is not one
