@@ -290,7 +290,7 @@ def write_tables() -> None:
         "emobench": emobench_tables.differences(questions, pairs),
     }
     for name, table in tables.items():
-        table.round(4).to_csv(RESULTS / f"{name}.csv", index=False)
+        table.to_csv(RESULTS / f"{name}.csv", index=False, float_format="%.4g")
 
 
 def _all_rows(name: str) -> pd.DataFrame:
