@@ -352,7 +352,7 @@ def test_two_processes_begin_with_one_model_and_count_the_words_of_both(study):
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_under_two_million_parameters_learn_from_real_text_on_one_core(real_data, tmp_path):
-    """Some ten minutes: a million and a third words, once. What grammar that gives is printed, by phenomenon."""
+    """Some eight minutes: a million and a third words, once. The easiest phenomena are then above chance."""
     from emogap.babylm.process import process
     from emogap.corpus.compile import corpus
     from emogap.grammar.blimp import BLIMP
@@ -379,3 +379,5 @@ def test_under_two_million_parameters_learn_from_real_text_on_one_core(real_data
     print(table.round(3).to_string(), correct.groupby("model")["value"].mean(), record["seconds"], sep="\n")
     losses = [one["validation_loss"] for one in record["checkpoints"]]
     assert losses == sorted(losses, reverse=True) and losses[-1] > record["loss_after"]
+    easiest = table.loc[["irregular_forms", "filler_gap"]]
+    assert (easiest["small"] > 0.6).all() and (easiest["small.untrained"] < 0.57).all()
