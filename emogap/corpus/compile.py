@@ -179,7 +179,7 @@ class Catalogue:
 
     def add(self, document: Document, file: int) -> str | None:
         """Take in a document of the file of that number; the reason if an equal one is in already."""
-        keys = {_key("text", " ".join(document.text.split())), _key("id", document.id)}
+        keys = {_of_text(document), _key("id", document.id)}
         if keys & self._seen:
             return REPEATED
         self._seen |= keys
@@ -200,6 +200,11 @@ class Catalogue:
         for start, size in zip(frame["start"].tolist(), frame["bytes"].tolist(), strict=True):
             self.spool.seek(start)
             yield self.spool.read(size).decode()
+
+
+def _of_text(document: Document) -> bytes:
+    """Equal for documents of equal words."""
+    return _key("text", " ".join(document.text.split()))
 
 
 def _key(what: str, text: str) -> bytes:
@@ -327,7 +332,7 @@ def together(lines: Iterable[Document | str], model: pd.DataFrame) -> Iterator[D
     for line in lines:
         if isinstance(line, str):
             yield line
-        elif (key := _key("text", " ".join(line.text.split()))) in seen:
+        elif (key := _of_text(line)) in seen:
             yield REPEATED
         else:
             seen.add(key)

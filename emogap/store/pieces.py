@@ -182,6 +182,11 @@ def take_over(artefact: Artefact) -> bool:
     return False  # somebody makes it
 
 
+def is_there(artefact: Artefact) -> bool:
+    """Whether an artefact is fresh in its home, or is now, taken over."""
+    return artefact.freshness().state == "fresh" or take_over(artefact)
+
+
 def _at_parent(artefact: Artefact) -> Artefact | None:
     """The same artefact in the parent of its home, or in the parent's parent."""
     home = next((folder for folder in artefact.path.parents if (folder / PARENT).exists()), None)

@@ -47,14 +47,12 @@ class Line(SourceText):
 class Stories(Texts):
     """Stories about emotional lines: every method writes about the same ones."""
 
-    stage, written, counted, names_setting, amount, row_type = (
-        "augment",
-        "stories",
-        "lines",
-        "methods",
-        "lines",
-        STORIES,
-    )
+    stage = "augment"
+    written = "stories"
+    counted = "lines"
+    names_setting = "methods"
+    amount = "lines"
+    row_type = STORIES
     placeholders = ("emotions", "emotion", "context", "genre", "character", "example_1", "example_2")
     worked, gates = ("examples", StoryExample), STORY_GATES
 

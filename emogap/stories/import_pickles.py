@@ -134,9 +134,8 @@ def _numbered(folder: Path) -> dict[int, Path]:
             raise InputError(f"{twin} and {file} are one chunk in two forms; take one of them away")
         if _number(file) <= LAST_CHUNK:
             taken.setdefault(_number(file), file)
-    for file in files:
-        if file in taken.values():
-            continue
+    numbered = set(taken.values())
+    for file in (file for file in files if file not in numbered):
         number = max(taken, default=-1) + 1
         taken[number if number <= LAST_CHUNK else min(set(range(len(taken) + 1)) - taken.keys())] = file
     return taken

@@ -37,14 +37,12 @@ class Original(SourceText):
 class Rewrites(Texts):
     """Rewrites of Alpaca answers: every version rewrites the same records."""
 
-    stage, written, counted, names_setting, amount, row_type = (
-        "rewrite",
-        "rewrites",
-        "records",
-        "versions",
-        "count",
-        REWRITES,
-    )
+    stage = "rewrite"
+    written = "rewrites"
+    counted = "records"
+    names_setting = "versions"
+    amount = "count"
+    row_type = REWRITES
     placeholders = ("emotion", "instruction", "input", "output", "emotion_example", "seed_1", "seed_2", "seed_3")
     worked, gates, similar = ("seeds", SeedRewrite), REWRITE_GATES, True
 

@@ -19,7 +19,7 @@ from emogap.home_settings import parent_of
 from emogap.lens.stage import wanted_lens_models
 from emogap.records import CORPUS, KEPT, REWRITES, STORIES, RowType, read_rows
 from emogap.store.artefacts import Freshness, verify
-from emogap.store.pieces import run, take_over
+from emogap.store.pieces import is_there, run
 from emogap.stories.import_pickles import imported_above
 from emogap.study.stages import STAGES, Stage, stage
 from emogap.train.models import not_measured, wanted_models
@@ -106,14 +106,13 @@ def take_over_before(config: Config, name: str) -> None:
         return
     for piece in imported_above(config):
         with suppress(InputError):
-            if piece.freshness().state != "fresh":
-                take_over(piece)
+            is_there(piece)
     for earlier in (candidate for candidate in STAGES if candidate.name in _ancestors(name)):
         is_whole = True
         with suppress(InputError):  # missing or damaged: said by the stage that reads it, and by the status
             for piece in earlier.pieces(config):
                 if not piece.is_drawing:
-                    is_whole &= piece.freshness().state == "fresh" or take_over(piece)
+                    is_whole &= is_there(piece)
                 elif is_whole:
                     run(earlier.name, [piece])
 
