@@ -128,7 +128,8 @@ def answer_files(config: Config, condition: Condition) -> dict[str, Path]:
 def respond_pieces(config: Config) -> list[Piece]:
     """A table of answers for every model and condition, model by model. Raises ``MissingInput`` for a model that is not
     there."""
-    return [_piece(config, c, m) for m in study_models(config) for c in conditions(config)]
+    asked = conditions(config)
+    return [_piece(config, condition, model) for model in study_models(config) for condition in asked]
 
 
 def _piece(config: Config, condition: Condition, model: StudyModel) -> Piece:
