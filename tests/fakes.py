@@ -92,7 +92,7 @@ class HashClassifier:
 
 def use_fakes(monkeypatch, reply: Callable[[Conversation], str | Reply]) -> FakeEngine:
     """Let the stages that write open this engine (``opened`` counts how often) and a fake classifier."""
-    from emogap.stories import judging, writing
+    from emogap.stories import gating, writing
 
     fake = FakeEngine(reply)
 
@@ -102,8 +102,8 @@ def use_fakes(monkeypatch, reply: Callable[[Conversation], str | Reply]) -> Fake
 
     monkeypatch.setattr(writing, "open_engine", open_engine)
     monkeypatch.setattr(writing, "_KEPT_OPEN", {})
-    monkeypatch.setattr(judging, "classifier", lambda model: FakeClassifier())
-    monkeypatch.setattr(judging, "similarities", lambda texts, others: [0.9] * len(texts))
+    monkeypatch.setattr(gating, "classifier", lambda model: FakeClassifier())
+    monkeypatch.setattr(gating, "similarities", lambda texts, others: [0.9] * len(texts))
     return fake
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from emogap.config import RewriteGates
 from emogap.stories.gates import REWRITE_GATES, STORY_GATES, Candidate, failures
-from emogap.stories.judging import read_reply, similarities
+from emogap.stories.gating import read_reply, similarities
 
 VERDICTS = Path(__file__).parent / "data" / "gate_verdicts.csv"
 

@@ -37,7 +37,7 @@ from emogap.stories.gates import (
     trim_to_sentence,
 )
 from emogap.stories.gates import clean as clean_reply
-from emogap.stories.judging import read_reply
+from emogap.stories.gating import read_reply
 from emogap.stories.rewrite import wanted_emotions
 from emogap.text.near_duplicates import contained_share, normalised
 from emogap.text.statistics import (
@@ -239,7 +239,7 @@ def test_sentences_lose_no_word(text):
     text=REPLY, context=REPLY, prompt=REPLY, cut_off=st.booleans(),
     score=st.none() | st.floats(0, 1), similarity=st.none() | st.floats(0, 1),
 )  # fmt: skip
-def test_gates_judge_any_reply_and_name_each_reason_once(text, context, prompt, cut_off, score, similarity):
+def test_gates_read_any_reply_and_name_each_reason_once(text, context, prompt, cut_off, score, similarity):
     candidate = Candidate(text, context, prompt, cut_off, score, similarity)
     for bounds, gates in ((Gates(), STORY_GATES), (RewriteGates(), REWRITE_GATES)):
         reasons = failures(candidate, bounds, gates)

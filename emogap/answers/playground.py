@@ -28,7 +28,7 @@ class Answer:
 
 
 class LiveModels:
-    """The study's models and the judging classifier, each loaded when it is first asked and kept.
+    """The study's models and the first classifier, each loaded when it is first asked and kept.
 
     All models of an embedded or GPT-2 study together fit in a few GiB.
     """

@@ -57,7 +57,7 @@ def _register_import(commands: Commands) -> None:
         "import-pickles",
         help="take over old chunks of stories (babylm_augment_*.pkl, or Parquet with the same fields)",
         description="Read Parquet or *.pkl chunks (through an unpickler that admits builtin containers, strings and "
-        "numbers only), judge them by the gates and write them as chunks of a method.",
+        "numbers only), take them through the gates and write them as chunks of a method.",
     )
     add_run_options(parser)
     parser.add_argument("folder", type=a_path, metavar="DIR", help="where the *.pkl or *.parquet files are")

@@ -1,1 +1,1 @@
-"""What an instruction model writes: stories from emotional lines, rewrites of Alpaca answers; asked, judged, kept."""
+"""What an instruction model writes: stories from emotional lines, rewrites of Alpaca answers; asked, checked, kept."""

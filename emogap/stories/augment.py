@@ -17,7 +17,7 @@ from emogap.paths import chunk_numbers
 from emogap.records import PROCESSED, STORIES, count_rows, read_rows, row_seed
 from emogap.store.artefacts import Recipe, fingerprint, sha256_text
 from emogap.store.pieces import Piece, Summary
-from emogap.stories import judging
+from emogap.stories import gating
 from emogap.stories.gates import STORY_GATES
 from emogap.stories.outcomes import story_drawing
 from emogap.stories.rows import Request, StoryAsked
@@ -84,7 +84,7 @@ class Stories(Texts):
 
     def _strongest(self, text: str) -> str:
         """The emotion that the classifier finds in a text, the strongest one but neutral."""
-        scores = judging.classifier(self.config.process.classifier).scores([text])[0]
+        scores = gating.classifier(self.config.process.classifier).scores([text])[0]
         return max((label for label in LABELS if label != NEUTRAL), key=lambda label: scores[INDEX[label]])
 
     def check(self, template: Template) -> Template:
@@ -127,7 +127,7 @@ class Stories(Texts):
 
 
 def augment(config: Config) -> Summary:
-    """Write a story from every chosen line with every method, judge it, and keep kept and rejected rows alike.
+    """Write a story from every chosen line with every method, check it, and keep kept and rejected rows alike.
 
     Raises ``MissingInput`` and ``UsageError`` (unknown chunk, template, example).
     """

@@ -1,7 +1,7 @@
 """Checks of a model's reply: what is stripped before it is read, and the gates that it must pass to be kept.
 
 A gate is a function ``(candidate, bounds) -> bool`` that is true when the reply fails; its name is the reason that a
-rejected row carries. Gates judge one reply alone; duplicates are found among the replies of one table.
+rejected row carries. Gates read one reply alone; duplicates are found among the replies of one table.
 """
 
 import re
@@ -240,7 +240,7 @@ _EXPLAINING = _any_of(
 def assistant_talk(candidate: Candidate, bounds: Gates) -> bool:
     """The assistant speaks instead of the narrator: a refusal, an apology, an offer, an explanation of the text.
 
-    Judged by place: the same words inside a story's dialogue, or in its middle, are part of the story.
+    Told by place: the same words inside a story's dialogue, or in its middle, are part of the story.
     """
     told = outside_quotes(candidate.text).strip()
     if _ASSISTANT_ANYWHERE.search(told):

@@ -1,4 +1,4 @@
-"""Old chunks of stories, as pickles or Parquet, judged like any other reply. The unpickler runs nothing."""
+"""Old chunks of stories, as pickles or Parquet, checked like any other reply. The unpickler runs nothing."""
 
 import hashlib
 import pickle
@@ -16,7 +16,7 @@ from emogap.records import STORIES, write_rows
 from emogap.store.artefacts import Artefact, Draft, Recipe, read_manifest
 from emogap.store.pieces import Piece, Summary, run
 from emogap.stories.gates import STORY_GATES
-from emogap.stories.judging import Judging, judge, judging_recipe
+from emogap.stories.gating import Gating, gating_recipe, through_gates
 from emogap.stories.outcomes import story_drawing
 from emogap.stories.rows import Answer, Request, StoryAsked, table, tallied
 from emogap.text.forms import Form, Label, Text, check
@@ -90,7 +90,7 @@ def read_pickle(path: Path) -> list[Any]:
 
 
 def import_pickles(config: Config, folder: Path, method: str) -> Summary:
-    """Turn every ``*.pkl`` and ``*.parquet`` of a folder into a judged chunk of ``method``; what is fresh is skipped.
+    """Turn every ``*.pkl`` and ``*.parquet`` of a folder into a checked chunk of ``method``; what is fresh is skipped.
 
     Raises ``MissingInput``, ``InputError`` (refused or odd file) and ``UsageError`` (name taken by written stories).
     """
@@ -148,18 +148,18 @@ def _number(file: Path) -> int:
 
 
 def _artefact(config: Config, path: Path, file: Path, method: str) -> Piece:
-    gates, judges = judging_recipe(config, "augment")
-    recipe = Recipe(STAGE, inputs={"chunk": file}, settings={"import.method": method, **gates}, identities=judges)
+    gates, identities = gating_recipe(config, "augment")
+    recipe = Recipe(STAGE, inputs={"chunk": file}, settings={"import.method": method, **gates}, identities=identities)
     return Piece(path, recipe, make=partial(_make, config, file, method))
 
 
 def _make(config: Config, file: Path, method: str, draft: Draft) -> None:
-    judging = Judging(STORY_GATES, config.augment.gates, config.process.classifier)
+    gating = Gating(STORY_GATES, config.augment.gates, config.process.classifier)
     answered = [_answered(record, f"{method}/{file.stem}/{i}", method) for i, record in enumerate(read_chunk(file))]
-    judged = judge(answered, [], judging)
-    rows = table(judged).drop(columns=list(_UNKNOWN))
+    checked = through_gates(answered, [], gating)
+    rows = table(checked).drop(columns=list(_UNKNOWN))
     write_rows(draft.path, rows[["id", "ask", "attempt", *rows.columns.drop(["id", "ask", "attempt"])]], STORIES)
-    draft.counts |= {"lines": len(answered), **tallied(judged)}
+    draft.counts |= {"lines": len(answered), **tallied(checked)}
 
 
 _UNKNOWN = ("genre", "character", "prompt_tokens", "new_tokens", "seconds", "error")

@@ -143,7 +143,7 @@ def _original(record: Record, emotion: str) -> Original:
 
 
 def rewrite(config: Config) -> Summary:
-    """Rewrite the chosen records with every version, judge them, write plain Alpaca JSON and the table of all rows.
+    """Rewrite the chosen records with every version, check them, write plain Alpaca JSON and the table of all rows.
 
     Raises ``MissingInput``, ``InputError`` (no list of records) and ``UsageError`` (template, seeds).
     """
@@ -180,7 +180,7 @@ def _version(rewrites: Rewrites, name: str) -> WrittenPiece:
         | identities,
     )
     path, size = rewrites.config.home.rewrite_rows(name), lambda: len(rewrites.chosen())
-    return written_piece(rewrites, name, path, own, rewrites.chosen, size, judged=rewrites.cleaning[1])
+    return written_piece(rewrites, name, path, own, rewrites.chosen, size, beside=rewrites.cleaning[1])
 
 
 def _write_json(path: Path, rows: list[dict[str, Any]]) -> None:

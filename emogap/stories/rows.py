@@ -150,7 +150,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Row:
-    """A judged reply."""
+    """A reply with its verdict."""
 
     asked: Asked
     answer: Answer

@@ -1,4 +1,4 @@
-"""A kind of text that a writer makes: what it is made from, how it is asked for, how it is judged.
+"""A kind of text that a writer makes: what it is made from, how it is asked for, which gates it goes through.
 
 Stories (``augment.py``) are one kind, rewrites (``rewrite.py``) another. The stages and the trying out of prompts use
 the same ones, so that what is tried is what a stage would ask for.
@@ -17,7 +17,7 @@ from emogap.paths import from_root
 from emogap.records import RowType
 from emogap.store.artefacts import Draft
 from emogap.stories.gates import Gate
-from emogap.stories.judging import Judging
+from emogap.stories.gating import Gating
 from emogap.stories.rows import Request, Row
 from emogap.text.forms import Form
 from emogap.text.templates import Examples, Template, load_examples, load_template, parse_template
@@ -99,9 +99,9 @@ class Texts(ABC):
         return load_examples(self.examples_file, self.worked[1])
 
     @property
-    def judging(self) -> Judging:
-        """How they are judged."""
-        return Judging(self.gates, self.settings.gates, self.config.process.classifier, self.similar)
+    def gating(self) -> Gating:
+        """The gates that they go through."""
+        return Gating(self.gates, self.settings.gates, self.config.process.classifier, self.similar)
 
     @abstractmethod
     def made_from(self) -> tuple[dict[str, Path], dict[str, str]]:

@@ -1,4 +1,4 @@
-"""From requests to judged rows: the one way in which stages, previews, grids and the studio have a model write.
+"""From requests to checked rows: the one way in which stages, previews, grids and the studio have a model write.
 
 What a row is asked and which seed it is sampled with depend on the row alone; the seed on the line or record it is
 made from, so that two prompts given the same line differ in nothing else. The calls to the engine are slices of the
@@ -25,7 +25,7 @@ from emogap.store.artefacts import sha256_text
 from emogap.store.cluster import Advance, unheard, workers
 from emogap.store.parts import Rows
 from emogap.store.pieces import Piece
-from emogap.stories.judging import judge
+from emogap.stories.gating import through_gates
 from emogap.stories.rows import ANSWER, Answer, Request, Row, as_answer, row_id
 from emogap.stories.texts import Texts
 from emogap.text.templates import Message
@@ -76,7 +76,7 @@ class Kept:
 def write(
     texts: Texts, requests: Sequence[Request], sampling: Sampling, kept: Kept, asking: Asking, retries: int = 0
 ) -> list[Row]:
-    """A judged row for every attempt at every request; one whose row is rejected is tried again with a fresh seed.
+    """A checked row for every attempt at every request; one whose row is rejected is tried again with a fresh seed.
 
     Nothing is asked for that is kept already, but for calls of which a part is. Rows come in the order of the requests,
     attempts in turn. Raises ``ModelError``.
@@ -92,11 +92,11 @@ def write(
                 calls.append(Call(call, attempt, sampling, texts.config.seed))
             asking.advance(0 if attempt else len(part) - (0 if answered else len(call)))
         asking.answer_all(calls, kept.add)
-        judged = judge(
-            [(request, kept.answers[row_id(request.id, attempt)]) for request in pending], rows, texts.judging
+        tried = through_gates(
+            [(request, kept.answers[row_id(request.id, attempt)]) for request in pending], rows, texts.gating
         )
-        rows += judged
-        failed = {row.answer.ask for row in judged if not row.is_kept}
+        rows += tried
+        failed = {row.answer.ask for row in tried if not row.is_kept}
         pending = [request for request in pending if request.id in failed]
     place = {request.id: i for i, request in enumerate(requests)}
     return sorted(rows, key=lambda row: (place[row.answer.ask], row.answer.attempt))
@@ -127,7 +127,7 @@ def kept_by_trials(texts: Texts, requests: Sequence[Request], sampling: Sampling
 def kept_by_piece(texts: Texts, requests: Sequence[Request], piece: Piece) -> Kept:
     """What the piece's unfinished work holds, further replies are put there. To be called while its lock is held.
 
-    When only the judging changed since it was made, its replies are taken over; so are those that trials have brought,
+    When only the gates changed since it was made, its replies are taken over; so are those that trials have brought,
     marked, so that every resume sees them: nothing is generated twice.
     """
     sha256 = piece.parts_recipe.sha256()

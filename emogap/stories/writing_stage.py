@@ -1,4 +1,4 @@
-"""Stages whose tables a model writes: tables that stand and resume on their own, each asked for, judged and published.
+"""Stages whose tables a model writes: tables that stand and resume on their own, each asked for, checked and published.
 
 Stories are such a stage, a table a chunk of lines and a method; rewrites another, a table a version. Equal commands in
 one home share the tables: one that another process holds is passed over and come back to.
@@ -19,7 +19,7 @@ from emogap.store.artefacts import Draft, Recipe
 from emogap.store.cluster import Advance, workers
 from emogap.store.pieces import MakeAll, OnDone, Piece, Summary, make, run
 from emogap.store.progress import progress
-from emogap.stories.judging import judging_recipe
+from emogap.stories.gating import gating_recipe
 from emogap.stories.rows import table, tallied
 from emogap.stories.texts import SourceText, Texts
 from emogap.stories.writing import Asking, asking, asking_here, kept_by_piece, kept_engine, write
@@ -42,10 +42,10 @@ def written_piece(
     own: Recipe,
     sources: Callable[[], Sequence[SourceText]],
     size: Callable[[], int],
-    judged: Mapping[str, str] | None = None,
+    beside: Mapping[str, str] | None = None,
 ) -> WrittenPiece:
     """The table at ``path`` of what the method or version makes of ``sources``. ``own``: what of its recipe is its
-    stage's own; ``judged``: identities of the recipe that do not shape the replies."""
+    stage's own; ``beside``: identities of the recipe that do not shape the replies."""
     config = texts.config
     replies = replace(
         own,
@@ -55,10 +55,9 @@ def written_piece(
         identities=own.identities | {"writer.model": identify(config.writer.model)},
         seed=config.seed,
     )
-    gates, judges = judging_recipe(config, own.stage)
-    recipe = replace(
-        replies, settings=replies.settings | gates, identities=replies.identities | judges | (judged or {})
-    )
+    gates, gate_identities = gating_recipe(config, own.stage)
+    identities = replies.identities | gate_identities | (beside or {})
+    recipe = replace(replies, settings=replies.settings | gates, identities=identities)
     return WrittenPiece(
         path,
         recipe,

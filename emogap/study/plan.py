@@ -49,7 +49,7 @@ KINDS = {
 SPEED = {"model", "method", "version", "engine", "dtype", "quantization", "batch_size", "max_new_tokens", "rank",
          "token_budget", "block_size", "boundaries", "max_length", "packing", "accumulation", "precision"}  # fmt: skip
 """Last words of the settings that shape how fast work goes."""
-LEFT_OUT = "cleaning, judging, the corpus, EmoBench, BabyLM's tasks, emotions of answers, lens, statistics, the report"
+LEFT_OUT = "cleaning, gates, the corpus, EmoBench, BabyLM's tasks, emotions of answers, lens, statistics, the report"
 
 
 class Work(NamedTuple):

@@ -20,7 +20,7 @@ from emogap.lm.hub import identify
 from emogap.store.artefacts import Draft, Recipe, fingerprint
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
-from emogap.stories.judging import judging_recipe
+from emogap.stories.gating import gating_recipe
 from emogap.stories.rows import tallied
 from emogap.stories.texts import Prompting, Texts
 from emogap.trial.preview import sampling_of, texts_of, try_out
@@ -32,7 +32,7 @@ MIN_LINES, MAX_LINES = 2, 5000
 def make_grid(
     config: Config, stage: str, templates: Sequence[str], vary: Mapping[str, Sequence[Any]], lines: int
 ) -> Summary:
-    """Ask about ``lines`` lines or records in every cell and write all judged rows, a row a line and cell.
+    """Ask about ``lines`` lines or records in every cell and write all rows, a row a line and cell.
 
     ``templates``: names of methods or versions, or paths of template files; none: all that the stage has.
     ``vary``: parameter of the sampling → its values; the others stay as the stage has them.
@@ -107,7 +107,7 @@ def _combinations(vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 def _recipe(texts: Texts, promptings: Sequence[tuple[str, Prompting]], lines: int) -> Recipe:
     config, stage, (inputs, identities) = texts.config, texts.stage, texts.made_from()
-    gates, judges = judging_recipe(config, stage)
+    gates, gate_identities = gating_recipe(config, stage)
     return Recipe(
         stage=f"grid {stage}",
         inputs=inputs,
@@ -125,7 +125,7 @@ def _recipe(texts: Texts, promptings: Sequence[tuple[str, Prompting]], lines: in
             "examples": fingerprint(texts.examples_file),
             **{f"prompt {prompting.name}": prompting.template.sha256 for _, prompting in promptings},
             **identities,
-            **judges,
+            **gate_identities,
         },
         seed=config.seed,
     )

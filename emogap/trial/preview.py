@@ -1,6 +1,6 @@
 """A look at a few replies before many are asked for: methods, or a template of one's own, on the same lines.
 
-They are judged as their stage would judge them. What the model answers is kept: a bulk run that asks the same takes it
+They go through the gates of their stage. What the model answers is kept: a bulk run that asks the same takes it
 over. The model is loaded when a reply is first wanted that is not there yet, and stays loaded in this process.
 """
 
@@ -38,7 +38,7 @@ KINDS: Mapping[str, type[Texts]] = {kind.stage: kind for kind in (Stories, Rewri
 
 @dataclass(frozen=True)
 class Trial:
-    """The judged rows of some sources under one prompting, in their order."""
+    """The rows of some sources under one prompting, in their order."""
 
     prompting: Prompting
     rows: list[Row]
@@ -63,7 +63,7 @@ def called(texts: Texts, text: str) -> str | None:
 
 
 def try_out(texts: Texts, sources: Sequence[SourceText], prompting: Prompting, bar: Progress) -> Trial:
-    """Ask about all sources in one way, what is not there yet, and judge the replies together.
+    """Ask about all sources in one way, what is not there yet, and take the replies through the gates together.
 
     Raises ``UsageError`` (no worked examples of an emotion) and ``ModelError``.
     """
@@ -187,22 +187,22 @@ def trial_table(sources: Sequence[SourceText], trials: Sequence[Trial]) -> pd.Da
 
 def described(source: SourceText, name: str, row: Row) -> dict[str, Any]:
     """One reply as people read it."""
-    judged = row.verdict
-    strongest = zip(judged.found, judged.found_scores, strict=True)
+    found = row.verdict
+    strongest = zip(found.found, found.found_scores, strict=True)
     return {
         "method": name,
         "line_id": source.id,
         "emotion": source.emotion,
         "line": source.text,
-        "text": judged.text,
+        "text": found.text,
         "reply": row.answer.reply,
-        "verdict": verdict(judged.reasons),
-        "score": judged.emotion_score,
+        "verdict": verdict(found.reasons),
+        "score": found.emotion_score,
         "found": ", ".join(f"{label} {score:.2f}" for label, score in strongest),
-        **({} if judged.similarity is None else {"similarity": judged.similarity}),
-        "words": judged.words,
+        **({} if found.similarity is None else {"similarity": found.similarity}),
+        "words": found.words,
         "seconds": row.answer.seconds,
-        "notes": "; ".join(judged.notes),
+        "notes": "; ".join(found.notes),
     }
 
 

@@ -147,7 +147,7 @@ def test_a_rejected_reply_is_asked_for_again_with_a_fresh_seed(make_config, engi
     assert rows["id"].is_unique and rows["seed"].is_unique
 
 
-def test_changed_gates_judge_the_same_replies_anew(make_config, engine, capsys):
+def test_changed_gates_check_the_same_replies_anew(make_config, engine, capsys):
     config = make_config(*SMALL, "augment.methods=['m1']")
     save_lines(config, ["joy"] * 4)
     stories.augment(config)
@@ -162,7 +162,7 @@ def test_changed_gates_judge_the_same_replies_anew(make_config, engine, capsys):
     assert set(chunk(config)["reason"]) == {"too_short"}
 
 
-def test_unsuitable_words_judge_the_same_replies_anew_and_stand_in_the_notes(make_config, monkeypatch, capsys):
+def test_unsuitable_words_check_the_same_replies_anew_and_stand_in_the_notes(make_config, monkeypatch, capsys):
     engine = use_fakes(monkeypatch, lambda request: f"{a_story(request)} Damn it, what crap. Damn!")
     config = make_config(*SMALL, "augment.methods=['m1']")
     save_lines(config, ["joy"] * 2)

@@ -11,8 +11,8 @@ from fakes import FakeClassifier
 from emogap.config import load_config
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.records import STORIES, read_rows
+from emogap.stories import gating
 from emogap.stories import import_pickles as importing
-from emogap.stories import judging
 from emogap.study.state import take_over_before
 
 STORY = "{} was what the dog sang as it ran over the hill and found a ball under the old tree by the river."
@@ -30,7 +30,7 @@ def old_record(number: int, **changes) -> dict:
 
 @pytest.fixture
 def old(tmp_path, monkeypatch):
-    monkeypatch.setattr(judging, "classifier", lambda model: FakeClassifier())
+    monkeypatch.setattr(gating, "classifier", lambda model: FakeClassifier())
     monkeypatch.setattr("emogap.stories.outcomes._stories_shown", lambda home: [])
     folder = tmp_path / "old"
     folder.mkdir()
@@ -41,7 +41,7 @@ def dump(folder, name: str, value) -> None:
     (folder / name).write_bytes(pickle.dumps(value))
 
 
-def test_old_chunks_are_judged_like_others(config, old):
+def test_old_chunks_are_checked_like_others(config, old):
     dump(old, "babylm_augment_7.pkl", [old_record(0), old_record(1, augmented_text="As an AI, I cannot.")])
     columns = {key: [old_record(i)[key] for i in range(3)] for key in old_record(0)}
     dump(old, "babylm_augment_0.pkl", columns)
@@ -67,10 +67,10 @@ def test_a_variant_takes_over_what_its_parents_imported(config, old, tmp_path):
         return load_config("embedded", tmp_path / name, given | settings, on=config.home.root)
 
     equal, third = variant("variant"), load_config("embedded", tmp_path / "third", on=tmp_path / "variant")
-    judged_otherwise = variant("other", **{"augment.gates.min_words": 3})
-    for one in (equal, third, judged_otherwise):
+    checked_otherwise = variant("other", **{"augment.gates.min_words": 3})
+    for one in (equal, third, checked_otherwise):
         take_over_before(one, "corpus")
-    assert list(equal.home.chunks("published-m1")) == [0] and not judged_otherwise.home.chunks("published-m1")
+    assert list(equal.home.chunks("published-m1")) == [0] and not checked_otherwise.home.chunks("published-m1")
     assert equal.home.chunk("published-m1", 0).samefile(config.home.chunk("published-m1", 0))
     assert not third.home.chunks("published-m1"), "its corpora have no such method"
     assert importing.import_pickles(equal, old, "published-m1").made == []

@@ -10,7 +10,7 @@ from emogap.config import Gates, RewriteGates
 from emogap.paths import ROOT
 from emogap.stories import gates as quality
 from emogap.stories.gates import REWRITE_GATES, STORY_GATES, Candidate, clean, duplicates, failures, lost
-from emogap.stories.judging import read_reply
+from emogap.stories.gating import read_reply
 
 STORY = (
     "Mira carried the lantern down to the boat. It swung in her hand and threw long shadows on the sand. "
@@ -182,7 +182,7 @@ def test_unchanged_and_lost_meaning():
 
 
 def test_similarity_tells_a_rewording_from_another_answer():
-    from emogap.stories.judging import similarities
+    from emogap.stories.gating import similarities
 
     original = "A loaf of bread usually bakes for about forty minutes."
     same, other = similarities(

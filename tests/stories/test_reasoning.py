@@ -11,7 +11,7 @@ from emogap.records import REWRITES, read_rows
 from emogap.store.artefacts import RULE, manifest_path
 from emogap.stories import rewrite as rewrites
 from emogap.stories.gates import STORY_GATES, Candidate, clean, failures
-from emogap.stories.judging import read_reply
+from emogap.stories.gating import read_reply
 
 STORY = (
     "Mira carried the lantern down to the boat. It swung in her hand and threw long shadows on the sand. "
@@ -98,7 +98,7 @@ def rules(recipe) -> set[str]:
     return {name for name in recipe.identities if name.startswith(RULE)}
 
 
-def test_rewrites_are_judged_without_their_reasoning(settings, engine):
+def test_rewrites_go_through_the_gates_without_their_reasoning(settings, engine):
     def thoughtful(conversation):
         if len(seen) % 2:
             seen.append(conversation.id)
@@ -115,7 +115,7 @@ def test_rewrites_are_judged_without_their_reasoning(settings, engine):
     assert rows["notes"].map(lambda notes: notes[0].startswith("reasoning: <think>The user wants")).all()
 
 
-def test_rows_made_before_are_judged_anew_and_nothing_is_written_anew(settings, engine):
+def test_rows_made_before_are_checked_anew_and_nothing_is_written_anew(settings, engine):
     rewrites.rewrite(settings)
     (version,) = rewrites.rewrite_versions(settings)
     assert (rules(version.recipe), rules(version.parts_recipe)) == ({f"{RULE}judging"}, set())

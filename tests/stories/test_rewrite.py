@@ -12,7 +12,7 @@ from emogap.emotions import REWRITE_EMOTIONS
 from emogap.errors import InputError, MissingInput, UsageError
 from emogap.records import REWRITES, read_rows
 from emogap.store.artefacts import manifest_path
-from emogap.stories import judging
+from emogap.stories import gating
 from emogap.stories import rewrite as rewrites
 
 
@@ -87,7 +87,7 @@ def test_seed_examples_are_of_the_wanted_emotion_and_drawn_per_row(make_config):
 
 
 def test_lost_meaning_is_rejected(make_config, engine, monkeypatch):
-    monkeypatch.setattr(judging, "similarities", lambda texts, others: [0.1] * len(texts))
+    monkeypatch.setattr(gating, "similarities", lambda texts, others: [0.1] * len(texts))
     config = make_config("rewrite.count=3")
     rewrites.rewrite(config)
     assert set(table(config)["reason"]) == {"meaning_lost"}
@@ -140,7 +140,7 @@ def test_too_few_seeds_are_named(make_config, engine, tmp_path):
         rewrites.rewrite(make_config(f"rewrite.seeds={seeds}", "rewrite.emotions=['joy']"))
 
 
-def test_a_table_that_was_judged_with_verdicts_is_judged_anew_and_nothing_is_written_anew(make_config, engine):
+def test_a_table_that_was_checked_with_verdicts_is_checked_anew_and_nothing_is_written_anew(make_config, engine):
     config = make_config("rewrite.count=8")
     rewrites.rewrite(config)
     replies = table(config)["reply"].tolist()

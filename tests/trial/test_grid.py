@@ -13,7 +13,7 @@ from emogap.errors import InputError, MissingInput, UsageError
 from emogap.lm.engines.engine import Reply
 from emogap.store.exhibits import exhibits
 from emogap.stories import augment as stories
-from emogap.stories import judging
+from emogap.stories import gating
 from emogap.text import measures as text_measures
 from emogap.text.statistics import proportion
 from emogap.text.word_counts import count_words
@@ -142,7 +142,7 @@ def test_rewrites_have_the_study_s_table_3_and_what_is_left_of_the_meaning(make_
     config = make_config("writer.batch_size=4")
     monkeypatch.setattr(grid_exhibits, "_figures", lambda *_: [])
     monkeypatch.setattr(
-        judging, "similarities", lambda texts, others: [0.9 - 0.8 * ("nothing else" in t) for t in texts]
+        gating, "similarities", lambda texts, others: [0.9 - 0.8 * ("nothing else" in t) for t in texts]
     )
     engine.reply = lambda c: "It is lovely, and there is nothing else to say." if c.id.startswith("v1") else reworded(c)
     make_grid(config, "rewrite", ["v1", "v2"], TEMPERATURES, 8)

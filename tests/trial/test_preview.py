@@ -15,7 +15,7 @@ from emogap.lm.engines.engine import Reply
 from emogap.records import REWRITES, read_rows
 from emogap.store.parts import Rows
 from emogap.stories import augment as stories
-from emogap.stories import judging
+from emogap.stories import gating
 from emogap.stories import rewrite as rewrites
 from emogap.trial import preview
 from emogap.trial.bulk import add_method
@@ -132,7 +132,7 @@ def test_lines_of_ones_own(make_config, engine, monkeypatch):
             scores[:, INDEX["neutral"]], scores[:, INDEX["pride"]] = 0.9, 0.8
             return scores
 
-    monkeypatch.setattr(judging, "classifier", lambda model: Finds())
+    monkeypatch.setattr(gating, "classifier", lambda model: Finds())
     table = preview(config, lines=["look what I made all by myself"])
     assert table["emotion"].tolist() == ["pride"]
     assert table["found"].tolist() == ["neutral 0.90, pride 0.80, admiration 0.10"]

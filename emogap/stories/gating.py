@@ -26,12 +26,12 @@ from emogap.stories.rows import Answer, Request, Row, Verdict
 from emogap.text.words import unsuitable_release, unsuitable_words
 
 ENGINE_ERROR = "engine_error"
-JUDGING_RULE = {f"{RULE}judging": "2 (reasoning taken out; likeness counted; one spelling)"}
-"""The entry of the recipes of judged rows, beside what shapes their replies."""
+GATING_RULE = {f"{RULE}judging": "2 (reasoning taken out; likeness counted; one spelling)"}
+"""The entry that gates have in recipes."""
 
 
-def judging_recipe(config: Config, stage: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Settings and identities of the recipes of judged rows, beside those of what shapes their replies.
+def gating_recipe(config: Config, stage: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Settings and identities that gates add to the recipes of their rows, beside those of what shapes the replies.
 
     Unsuitable words are not among them where they are let pass, as they once always were.
     """
@@ -39,12 +39,12 @@ def judging_recipe(config: Config, stage: str) -> tuple[dict[str, Any], dict[str
     lists = {"unsuitable words": unsuitable_release()} if settings[listed] else {}
     if not lists:
         del settings[listed]
-    return settings, {"process.classifier": classifier_identity(config.process.classifier), **JUDGING_RULE, **lists}
+    return settings, {"process.classifier": classifier_identity(config.process.classifier), **GATING_RULE, **lists}
 
 
 @dataclass(frozen=True)
-class Judging:
-    """How the rows of one kind are judged."""
+class Gating:
+    """What the rows of one kind go through."""
 
     gates: tuple[Gate, ...]
     bounds: Gates
@@ -68,26 +68,26 @@ def read_reply(reply: str, finish: str | None, context: str, truncated: str) -> 
     return text, notes, cut
 
 
-def judge(answered: Sequence[tuple[Request, Answer]], earlier: Sequence[Row], judging: Judging) -> list[Row]:
+def through_gates(answered: Sequence[tuple[Request, Answer]], earlier: Sequence[Row], gating: Gating) -> list[Row]:
     """The rows of these answers, in their order.
 
-    ``earlier``: rows judged before; a text that repeats a kept one of theirs is a duplicate.
+    ``earlier``: rows that were here before; a text that repeats a kept one of theirs is a duplicate.
     """
     contexts = [request.asked.context for request, _ in answered]
     read = [
-        read_reply(answer.reply, answer.finish, context, judging.bounds.truncated)
+        read_reply(answer.reply, answer.finish, context, gating.bounds.truncated)
         for (_, answer), context in zip(answered, contexts, strict=True)
     ]
     texts = [text for text, _, _ in read]
-    scores = classifier(judging.classifier).scores(texts) if texts else []
-    alike = similarities(texts, contexts) if judging.similar else [None] * len(texts)
-    judged = [
-        Row(request.asked, answer, _verdict(request, answer, judging, *measured))
+    scores = classifier(gating.classifier).scores(texts) if texts else []
+    alike = similarities(texts, contexts) if gating.similar else [None] * len(texts)
+    rows = [
+        Row(request.asked, answer, _verdict(request, answer, gating, *measured))
         for (request, answer), *measured in zip(answered, read, scores, alike, strict=True)
     ]
-    passed = {row.id: row.verdict.text for row in [*earlier, *judged] if row.is_kept}
-    repeated = duplicates(passed, judging.bounds)
-    return [_repeating(row, *repeated[row.id]) if row.id in repeated else row for row in judged]
+    passed = {row.id: row.verdict.text for row in [*earlier, *rows] if row.is_kept}
+    repeated = duplicates(passed, gating.bounds)
+    return [_repeating(row, *repeated[row.id]) if row.id in repeated else row for row in rows]
 
 
 _FOUND = 3
@@ -97,7 +97,7 @@ _FOUND = 3
 def _verdict(
     request: Request,
     answer: Answer,
-    judging: Judging,
+    gating: Gating,
     read: tuple[str, list[str], bool],
     scores: np.ndarray,
     similarity: float | None,
@@ -107,7 +107,7 @@ def _verdict(
     score = float(scores[INDEX[request.asked.emotion]])
     wanted = score if request.asks_emotion else None
     candidate = Candidate(text, request.asked.context, request.prompt, cut, wanted, similarity)
-    reasons = failures(candidate, judging.bounds, judging.gates)
+    reasons = failures(candidate, gating.bounds, gating.gates)
     if unsuitable.__name__ in reasons:
         notes = [*notes, f"unsuitable: {', '.join(unsuitable_words(text))}"]
     strongest = np.argsort(-scores, kind="stable")[:_FOUND]
