@@ -99,7 +99,7 @@ SAMPLINGS: dict[str, dict[str, Any]] = {
 
 
 class Sampling(Section):
-    """How the next token is drawn. Temperature 0 is greedy decoding; top_k 0 and top_p 1 switch those filters off.
+    """How the next token is sampled. Temperature 0 is greedy decoding; top_k 0 and top_p 1 switch those filters off.
 
     A name out of ``SAMPLINGS`` stands for all of its values.
     """
@@ -107,9 +107,9 @@ class Sampling(Section):
     temperature: float = Field(0.7, ge=0)
     """Divides the logits; 0 takes the likeliest token."""
     top_p: float = Field(0.9, gt=0, le=1)
-    """Only the likeliest tokens that together have this probability are drawn from; 1: all."""
+    """Only the likeliest tokens that together have this probability are sampled from; 1: all."""
     top_k: int = Field(0, ge=0)
-    """Only so many of the likeliest tokens are drawn from; 0: all."""
+    """Only so many of the likeliest tokens are sampled from; 0: all."""
     repetition_penalty: float = Field(1.0, gt=0)
     """Divides the positive logits of tokens that stood already, multiplies the negative ones; 1: none."""
     max_new_tokens: int = Field(512, ge=1)
@@ -212,9 +212,9 @@ class Process(Section):
     strict: bool = False
     """Bad bytes, NULs, byte-order marks, carriage returns, empty files and too long lines are errors."""
     sample: int = Field(0, ge=0)
-    """How many lines are drawn, by the run's seed; 0 is all of them. Published: all."""
+    """How many lines are sampled, by the run's seed; 0 is all of them. Published: all."""
     balance: bool = False
-    """Draw the emotional lines evenly over the emotions: ``sample`` of them, or, if that is 0, no more of any emotion
+    """Sample the emotional lines evenly over the emotions: ``sample`` of them, or, if that is 0, no more of any emotion
     than the median emotion has. All lines are classified first. Published: no."""
     classifier: HubModel = HubModel(name="emotion-minilm")
     """The GoEmotions classifier that finds the emotion of each line."""
@@ -352,7 +352,7 @@ class Rewrite(Section):
     revision: str = "main"
     """The commit, branch or tag of a data set of the hub."""
     count: int = Field(0, ge=0)
-    """How many records are drawn; 0 is all of them (published: 20,000)."""
+    """How many records are sampled; 0 is all of them (published: 20,000)."""
     versions: list[str] = Field(["v3"], min_length=1)
     """The prompt versions; each rewrites the same records."""
     templates: dict[str, str] = dict(REWRITE_TEMPLATES)
@@ -545,7 +545,7 @@ class Respond(Section):
     per_emotion: int = Field(0, ge=0)
     """How many prompts of each emotion; 0 is all."""
     samples: int = Field(1, ge=1)
-    """Answers to each prompt, each drawn with a seed of its own."""
+    """Answers to each prompt, each sampled with a seed of its own."""
     greedy: bool = False
     """Answer every prompt once more by greedy decoding, beside the sampled answers."""
     empty_prompts: int = Field(0, ge=0)
@@ -632,7 +632,7 @@ class Stats(Section):
     classifier: HubModel = HubModel(name="emotion-minilm")
     """Finds the emotion of the texts, to be held against the one asked for."""
     classified: int = Field(1000, ge=0)
-    """How many texts of each group it reads, drawn by the run's seed; 0 is all."""
+    """How many texts of each group it reads, sampled by the run's seed; 0 is all."""
     workers: int = execution(0, ge=0)
     """Processes that count; 0 is one a core."""
 
@@ -681,7 +681,7 @@ class Config(Section):
     profile: str
     """Name of the profile, which is that of its file."""
     seed: int = Field(0, ge=0)
-    """Of the run: what is drawn for a row depends on it, the row and the purpose alone."""
+    """Of the run: what is sampled for a row depends on it, the row and the purpose alone."""
     bases: dict[str, HubModel]
     """Name → model that is fine-tuned."""
     controls: bool = False

@@ -354,7 +354,7 @@ def effects(
 
 
 def _lens_change(ends: pd.DataFrame, pair: Comparison) -> dict[str, Any]:
-    """The mass on words of the own emotion in the last layer, in percentage points; openings and seeds both drawn."""
+    """The mass on words of the own emotion in the last layer, in percentage points; openings and seeds both sampled."""
     both = ends.assign(value=100 * ends["own"], sample=0).groupby("model")
     after, before = (tasks.array(both.get_group(name)) for name in (pair.model, pair.other))
     change = after[..., 0] - before[..., 0]

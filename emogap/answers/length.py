@@ -135,7 +135,7 @@ def _changes(found: pd.Series, other: pd.Series, outcomes: Sequence[str]) -> dic
     if found.empty:
         return {outcome: {} for outcome in outcomes}
     tables = [pd.DataFrame(indicators(groups, outcomes)).reset_index() for groups in (found, other)]
-    changes = paired_changes(*(by_prompt(table, outcomes, PAIR[:1], drawn="seed") for table in tables))
+    changes = paired_changes(*(by_prompt(table, outcomes, PAIR[:1], repeated="seed") for table in tables))
     named = {"change": changes["change"], "change_low": changes["low"], "change_high": changes["high"]}
     return {
         outcome: {name: 100 * values[place] for name, values in named.items()} for place, outcome in enumerate(outcomes)

@@ -45,11 +45,11 @@ class LiveModels:
         return list(self._models)
 
     def ask(
-        self, name: str, instruction: str, input: str = "", draw: int = 0, sampling: Sampling | None = None
+        self, name: str, instruction: str, input: str = "", sample: int = 0, sampling: Sampling | None = None
     ) -> Answer:
-        """One model's answer in the form of fine-tuning. Another ``draw`` is another answer, the same one repeats; to
-        a prompt of the study, draw 0 has the seed of the study's first answer, and so on. ``sampling``: the study's if
-        not given.
+        """One model's answer in the form of fine-tuning. Another ``sample`` is another answer, the same one repeats;
+        to a prompt of the study, sample 0 has the seed of the study's first answer, and so on. ``sampling``: the
+        study's if not given.
 
         Raises ``UsageError`` for an empty instruction or an unknown model, ``MissingInput`` for one not trained yet.
         """
@@ -61,20 +61,20 @@ class LiveModels:
         row = {
             "model": name,
             "prompt_id": "playground",
-            "sample": draw,
+            "sample": sample,
             "instruction": instruction,
             "input": input,
-            "seed": self._seed(instruction, input, draw),
+            "seed": self._seed(instruction, input, sample),
         }
         answered = answer(self._config, self._engines[name], [row], sampling or self._config.respond.sampling)[0]
         text = answered["response"]
         return Answer(name, text, answered["finished"], self._read(text) if text else None)
 
-    def _seed(self, instruction: str, input: str, draw: int) -> int:
+    def _seed(self, instruction: str, input: str, sample: int) -> int:
         prompt = self._prompts.get((instruction, input))
         if prompt:
-            return row_seed(self._config.seed, f"{prompt}/{draw}", "respond")
-        return row_seed(self._config.seed, f"{instruction}\x1f{input}\x1f{draw}", "playground")
+            return row_seed(self._config.seed, f"{prompt}/{sample}", "respond")
+        return row_seed(self._config.seed, f"{instruction}\x1f{input}\x1f{sample}", "playground")
 
     def _read(self, text: str) -> np.ndarray:
         from emogap.emotion.classify import load
@@ -123,8 +123,8 @@ def build(
     first: str | None = None,
 ) -> widgets.VBox:
     """The widgets. ``examples``: emotion → (instruction, input), put into the fields when that emotion is chosen;
-    ``first``: the one that is chosen to begin with. ``ask``: (model, instruction, input, draw, sampling) → its answer.
-    ``sampling``: what the sampling fields begin with."""
+    ``first``: the one that is chosen to begin with. ``ask``: (model, instruction, input, sample, sampling) → its
+    answer. ``sampling``: what the sampling fields begin with."""
     wide = widgets.Layout(width="98%")
     emotion = widgets.Dropdown(options=list(examples), value=first or next(iter(examples)), description="emotion")
     fields = _sampling_fields(sampling or Sampling())
@@ -133,7 +133,7 @@ def build(
     chosen = widgets.SelectMultiple(
         options=list(models), value=tuple(models), description="models", rows=min(8, len(models))
     )
-    draw = widgets.BoundedIntText(value=0, min=0, max=10_000, description="draw")
+    sample = widgets.BoundedIntText(value=0, min=0, max=10_000, description="sample")
     button = widgets.Button(description="Answer", button_style="primary")
     state = widgets.HTML()
     answers = widgets.HBox(layout=_ROW)
@@ -146,8 +146,8 @@ def build(
         try:
             for model in chosen.value:
                 state.value = f"{escape(model)} is answering …"
-                drawn = Sampling(**{name: field.value for name, field in fields.items()})
-                answer = ask(model, instruction.value, input_text.value, draw.value, drawn)
+                wanted = Sampling(**{name: field.value for name, field in fields.items()})
+                answer = ask(model, instruction.value, input_text.value, sample.value, wanted)
                 answers.children += (widgets.HTML(answer_card(answer, emotion.value)),)
             state.value = "" if chosen.value else "choose a model"
         except EmogapError as error:
@@ -158,7 +158,7 @@ def build(
     emotion.observe(fill, names="value")
     button.on_click(run)
     fill()
-    above = [widgets.HBox([emotion, draw]), instruction, input_text, widgets.HBox([*fields.values()], layout=_ROW)]
+    above = [widgets.HBox([emotion, sample]), instruction, input_text, widgets.HBox([*fields.values()], layout=_ROW)]
     return widgets.VBox([*above, chosen, button, state, answers])
 
 

@@ -226,7 +226,7 @@ def shuffled_control(answers: pd.DataFrame, grouping: str, shuffles: int, seed: 
         shuffled = np.array([measure(rng.permutation(asked)) for _ in range(shuffles)])
         observed = measure(asked)
         for place, name in enumerate(("top-1 hit", "positive, asked positive - asked negative")):
-            drawn = shuffled[:, place]
+            by_chance = shuffled[:, place]
             if np.isnan(observed[place]):
                 continue
             rows.append(
@@ -234,10 +234,10 @@ def shuffled_control(answers: pd.DataFrame, grouping: str, shuffles: int, seed: 
                     "model": model,
                     "measure": name,
                     "observed": 100 * observed[place],
-                    "shuffled": 100 * drawn.mean(),
-                    "shuffled_low": 100 * np.quantile(drawn, 0.025),
-                    "shuffled_high": 100 * np.quantile(drawn, 0.975),
-                    "p": (1 + (drawn >= observed[place]).sum()) / (1 + shuffles),
+                    "shuffled": 100 * by_chance.mean(),
+                    "shuffled_low": 100 * np.quantile(by_chance, 0.025),
+                    "shuffled_high": 100 * np.quantile(by_chance, 0.975),
+                    "p": (1 + (by_chance >= observed[place]).sum()) / (1 + shuffles),
                 }
             )
     columns = ["model", "measure", "observed", "shuffled", "shuffled_low", "shuffled_high", "p"]

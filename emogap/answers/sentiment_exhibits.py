@@ -21,16 +21,16 @@ from emogap.store.artefacts import write_text
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.latex import to_latex
 from emogap.store.views import View
-from emogap.text.statistics import INTERVALS_RULE, what_is_drawn
+from emogap.text.statistics import INTERVALS_RULE, what_is_sampled
 from emogap.train.models import CORRECTED, Comparison, compared, comparisons, separated, study_models
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CONDITIONS = {"": "asked, sampled", "_greedy": "asked, greedy", "_empty": "nothing asked"}
-_INTERVALS = "in percent, with 95 % intervals (Wilson's) {drawn}"
+_INTERVALS = "in percent, with 95 % intervals (Wilson's) {over}"
 _EMPTY = "; n: answers that say something, empty ones are counted beside"
-_CHANGES = "95 % intervals (Newcombe's, paired) {drawn}"
+_CHANGES = "95 % intervals (Newcombe's, paired) {over}"
 _TESTS = f"{_CHANGES}; paired test over the same, p also corrected {CORRECTED}"
 
 VIEW = View({"": 2, "p": ".3g", "p_holm": ".3g"})
@@ -41,7 +41,7 @@ _VIEWS = {
     "language": View({"": 2, "words": 1, "distinct_1": 3, "distinct_2": 3, "bits_per_character": 3}),
 }
 
-# Name → place in the report, caption. {judge}, {grouping}, {model}, {what}, {separated} and {drawn} are filled in.
+# Name → place in the report, caption. {judge}, {grouping}, {model}, {what}, {separated} and {over} are filled in.
 _TABLES = {
     "sentiment_groups": (60, f"Emotions that {{judge}} found, by the group asked for, {_INTERVALS}{_EMPTY}."),
     "sentiment_emotions": (62, f"Emotions that {{judge}} found, by the emotion asked for, {_INTERVALS}{_EMPTY}."),
@@ -75,7 +75,7 @@ _TABLES = {
     "language": (
         69,
         "Asked emotion found, cut and empty answers, variety of words, perplexity of plain text; 95 % intervals "
-        "{drawn} (shares: Wilson's; perplexity: Student's t over passages).",
+        "{over} (shares: Wilson's; perplexity: Student's t over passages).",
     ),
 }
 _FIGURES = {
@@ -124,8 +124,8 @@ def sentiment_drawings(config: Config) -> Iterator[Drawing]:
 
 def _filled(config: Config, text: str, **values: str) -> str:
     seeds = Counter(model.name for model in study_models(config))
-    drawn = what_is_drawn(max(seeds.values(), default=1))
-    return text.format(judge=config.sentiment.classifiers[0].name, drawn=drawn, **values)
+    over = what_is_sampled(max(seeds.values(), default=1))
+    return text.format(judge=config.sentiment.classifiers[0].name, over=over, **values)
 
 
 def _table(config: Config, name: str, table: pd.DataFrame, **values: str) -> Shown:

@@ -71,7 +71,7 @@ def process_pieces(config: Config) -> list[Piece]:
         if source.path not in raw.values():
             raw[f"raw {source.name}"] = source.path
     members = {f"members of {name}": members_read(path, sources) for name, path in raw.items()}
-    # A balanced draw is made among the emotional lines, any other before lines are classified.
+    # A balanced sample is taken among the emotional lines, any other before lines are classified.
     sample = 0 if settings.balance else settings.sample
     lines = Recipe(
         "process",
@@ -87,11 +87,11 @@ def process_pieces(config: Config) -> list[Piece]:
         settings=config.flat("process", "dtype", "token_budget") | {"shard_lines": SHARD_LINES},
         identities={"classifier": classifier_identity(settings.classifier)},
     )
-    drawn = config.flat("process", "sample") if settings.balance else {}
+    sampled = config.flat("process", "sample") if settings.balance else {}
     filtered = Recipe(
         "process",
         inputs={"babylm": home.processed},
-        settings=config.flat("process", "threshold", "balance") | drawn,
+        settings=config.flat("process", "threshold", "balance") | sampled,
         seed=config.seed if settings.balance else 0,
     )
     tables = {path.stem: path for path in (home.lines, home.processed, home.filtered)}
@@ -114,7 +114,7 @@ def _make_lines(config: Config, draft: Draft) -> None:
     sources, settings = _sources(config), config.process
     sample = draft.artefact.recipe.settings["process.sample"]
     reports: list[Report] = []
-    # A draw needs the hashes of all ids first: everything is written once, then what was drawn.
+    # A sample needs the hashes of all ids first: everything is written once, then what was sampled.
     every = draft.path.with_name(draft.path.name + ".all") if sample else draft.path
     with progress("cleaning", sum(size(source) for source in sources) >> 10, "KiB") as bar:
         kept = clean(sources, settings, reports, advance=lambda count: bar.advance(count >> 10))
@@ -157,12 +157,12 @@ def _write_lines(path: Path, tables: Iterator[pa.Table]) -> int:
     return rows
 
 
-def _sample(every: Path, drawn: Path, count: int, seed: int) -> int:
+def _sample(every: Path, sampled: Path, count: int, seed: int) -> int:
     """Write ``count`` of the lines, those whose own random number is lowest, in their order; how many there were."""
     file = pq.ParquetFile(every)
     numbers = (_random_numbers(group["id"].to_pylist(), seed) for group in _row_groups(file, ["id"]))
     chosen = lowest(np.concatenate([*numbers]), count)
-    return _write_lines(drawn, _chosen(file, chosen))
+    return _write_lines(sampled, _chosen(file, chosen))
 
 
 def _random_numbers(ids: list[str], seed: int) -> np.ndarray:
@@ -234,11 +234,11 @@ def _balanced(scored: Path, labels: np.ndarray, emotional: np.ndarray, sample: i
     ids = pq.read_table(scored, columns=["id"])["id"].filter(pa.array(emotional))
     numbers = np.zeros(len(emotional), dtype=np.int64)
     numbers[emotional] = _random_numbers(ids.to_pylist(), seed)
-    drawn = np.zeros(len(emotional), dtype=bool)
+    sampled = np.zeros(len(emotional), dtype=bool)
     for label, quota in enumerate(quotas):
         rows = np.flatnonzero(emotional & (labels == label))
-        drawn[rows[lowest(numbers[rows], quota)]] = True
-    return drawn
+        sampled[rows[lowest(numbers[rows], quota)]] = True
+    return sampled
 
 
 def even_quotas(found: np.ndarray, total: int) -> np.ndarray:
@@ -335,7 +335,7 @@ def _exhibits(config: Config) -> Iterator[Shown]:
     lines, emotional = int(table["all"].sum()), int(table["emotional"].sum())
     caption = (
         f"Top emotion of {lines:,} lines by source; {emotional:,} are emotional: not neutral, score over "
-        f"{_threshold(config)}{', drawn evenly' if config.process.balance else ''}."
+        f"{_threshold(config)}{', sampled evenly' if config.process.balance else ''}."
     )
     yield Exhibit("emotions_by_source", "table", caption, 11), table
     alt = "Heat map: 27 emotions by source, the share of the source's lines that have it as their top emotion."

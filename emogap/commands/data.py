@@ -35,7 +35,7 @@ def _add_process(commands: Commands) -> None:
     )  # fmt: skip
     for name, what in (
         ("strict", "bad bytes, NULs, empty files and the like are errors"),
-        ("balance", "draw the emotional lines evenly over the emotions"),
+        ("balance", "sample the emotional lines evenly over the emotions"),
     ):
         add_setting(parser, f"--{name}", f"process.{name}", action="store_const", const=True, help=what)
 

@@ -34,7 +34,7 @@ class Pool:
 
 
 def seeded_order(catalogue: pd.DataFrame, run_seed: int) -> np.ndarray:
-    """Positions of the documents in the order drawn for this run; where one comes depends on seed and ids alone."""
+    """Positions of the documents in the order shuffled for this run; where one comes depends on seed and ids alone."""
     keys = [row_seed(run_seed, identifier, "corpus order") for identifier in catalogue["id"]]
     return np.argsort(np.asarray(keys, dtype=np.int64), kind="stable")
 

@@ -209,7 +209,7 @@ def corpora_exhibits(paths: Sequence[Path]) -> Iterator[Shown]:
         )
     caption = (
         "All corpora side by side, in words. Those that are to have as many words as another are what controls are "
-        "trained on: they have its factual text, and their stories or lines were drawn by the run's seed until its "
+        "trained on: they have its factual text, and their stories or lines were sampled by the run's seed until its "
         "words were reached."
     )
     yield Exhibit("corpora", "table", caption, 31), pd.DataFrame(rows)

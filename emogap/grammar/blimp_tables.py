@@ -24,7 +24,7 @@ from emogap.store.views import View, cells, told_apart
 from emogap.text import statistics
 from emogap.text.forms import Form, Name, Number, read_forms
 from emogap.text.reading import given_file
-from emogap.text.statistics import INTERVALS_RULE, what_is_drawn
+from emogap.text.statistics import INTERVALS_RULE, what_is_sampled
 from emogap.train.models import CORRECTED, NO_TRAINED, Comparison, compared, separated
 
 ALL, MEAN, PARADIGMS_MEAN = "all pairs", "mean of phenomena", "mean of paradigms"
@@ -219,7 +219,7 @@ def _accuracies(correct: pd.DataFrame, group: str) -> Shown:
     """Seen: a row a group, a column a model, ``84.0 [82.1, 85.9]``; below them the number of ties."""
     caption = (
         "Accuracy on minimal pairs in percent: the share of pairs whose grammatical sentence is the likelier one; ties "
-        f"count one half. 95 % intervals (Wilson's) {what_is_drawn(seeds(correct), 'pairs')}."
+        f"count one half. 95 % intervals (Wilson's) {what_is_sampled(seeds(correct), 'pairs')}."
     )
     known = BLIMP.name if group == "phenomenon" else None
     digits = {"accuracy": ".1f", "low": ".0f", "high": ".0f"}
@@ -237,7 +237,7 @@ def _differences(correct: pd.DataFrame, found: Measured, group: str) -> Iterator
         return
     ending, order, _ = _OF[group]
     what, unless = compared(found.comparisons), separated(found.comparisons)
-    ends = f"95 % intervals (Newcombe's, paired) {what_is_drawn(seeds(correct), 'pairs')}"
+    ends = f"95 % intervals (Newcombe's, paired) {what_is_sampled(seeds(correct), 'pairs')}"
     caption = f"Difference in accuracy over the same pairs, in percentage points. {what}; {ends}; {_TESTS}.{unless}"
     yield Exhibit(f"blimp_differences{ending}", "table", caption, order + 2, view=DIFFERENCES), table
     caption = f"Differences in accuracy on minimal pairs, by {group}; {ends}. {what}.{unless}"
@@ -261,7 +261,7 @@ def printed(config: Config, found: Measured, published: Path | None = None) -> s
     for row in changed[changed["group"].isin([ALL, MEAN])].itertuples():
         parts.append(tasks.told(row, row.group, f"for {tests[row.comparison]} comparisons"))
     parts.append(
-        f"Accuracy in percent with 95 % intervals {what_is_drawn(seeds(correct), 'pairs')}; a tie counts one half. "
+        f"Accuracy in percent with 95 % intervals {what_is_sampled(seeds(correct), 'pairs')}; a tie counts one half. "
         f"Empty context of the first token: {', '.join(dict.fromkeys(found.contexts.values()))}"
     )
     beside = beside_published(accuracies(correct), published_accuracies(published))

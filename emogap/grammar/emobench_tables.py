@@ -18,7 +18,7 @@ from emogap.grammar.tasks import DIFFERENCES, Measured, seeds
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View, cells
 from emogap.text import statistics
-from emogap.text.statistics import INTERVALS_RULE, LEVEL, what_is_drawn
+from emogap.text.statistics import INTERVALS_RULE, LEVEL, what_is_sampled
 from emogap.train.models import CORRECTED, Comparison, compared, separated
 
 WAYS = {
@@ -168,19 +168,19 @@ def emobench_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
 
     questions, places = by_question(found.scores), positions(found.scores)
     shares, changed = accuracies(questions), differences(questions, found.comparisons)
-    drawn = f"95 % intervals {what_is_drawn(seeds(questions), 'questions')}"
+    over = f"95 % intervals {what_is_sampled(seeds(questions), 'questions')}"
     caption = (
-        f"{_FORM}, accuracy in percent with {drawn}: {_WAYS}; + above chance, - below it, unmarked: the interval holds "
+        f"{_FORM}, accuracy in percent with {over}: {_WAYS}; + above chance, - below it, unmarked: the interval holds "
         "chance."
     )
     yield Exhibit("emobench_accuracy", "table", caption, _ORDER, view=_VIEW), shares
-    caption = f"{_FORM}: accuracy by task and way of asking, with {drawn}; the line is chance."
+    caption = f"{_FORM}: accuracy by task and way of asking, with {over}; the line is chance."
     alt = "A panel a task, a row a way of asking, a point with an interval for each model, a dashed line at chance."
     yield Exhibit("emobench_accuracy", "figure", caption, _ORDER, alt=alt), accuracy_figure(shares, found.bases)
     if not changed.empty:
         caption = (
             f"{_FORM}: differences over the same questions, in percentage points. {compared(found.comparisons)}; "
-            f"paired {drawn}; paired test, p also corrected {CORRECTED}.{separated(found.comparisons)}"
+            f"paired {over}; paired test, p also corrected {CORRECTED}.{separated(found.comparisons)}"
         )
         yield Exhibit("emobench_differences", "table", caption, _ORDER + 2, view=DIFFERENCES), changed
     caption = (
@@ -199,7 +199,7 @@ def printed(config: Config, found: Measured) -> str:
     heading = "Place in the list that was taken most often (the first of those that tie)"
     parts = [
         cells(accuracies(questions), _VIEW).to_string(index=False),
-        f"Accuracy in percent with 95 % intervals {what_is_drawn(seeds(questions), 'questions')} ({_WAYS}); "
+        f"Accuracy in percent with 95 % intervals {what_is_sampled(seeds(questions), 'questions')} ({_WAYS}); "
         "+ above chance, - below it.",
         f"{heading}:\n{cells(liked, _POSITIONS).to_string(index=False)}",
     ]

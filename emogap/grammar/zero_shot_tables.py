@@ -17,7 +17,7 @@ from emogap.grammar.zero_shot import BABYLM, LOGPROB, EvaluationSet, Record, cho
 from emogap.store.artefacts import write_text
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.views import View, cells
-from emogap.text.statistics import INTERVALS_RULE, rank_correlation_interval, what_is_drawn
+from emogap.text.statistics import INTERVALS_RULE, rank_correlation_interval, what_is_sampled
 from emogap.train.models import CORRECTED, compared, separated
 
 ALL, AVERAGE = "all records", "average"
@@ -134,12 +134,12 @@ def zero_shot_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
 
 
 def _caption(config: Config, found: Measured) -> str:
-    drawn, settings = what_is_drawn(seeds(found.scores), "records"), config.babylm
+    over, settings = what_is_sampled(seeds(found.scores), "records"), config.babylm
     rules = "this study's own rules" if settings.convention == "study" else f"the rules of {settings.convention}"
     heated = "" if settings.temperature == 1 else f" at temperature {settings.temperature}"
     return (
         f"Zero-shot tasks of the BabyLM evaluation, by {rules}{heated}. Accuracy: mean over the subtasks in percent, "
-        f"95 % intervals {drawn}. Correlation with people: Spearman's, times 100; of one training it has an interval "
+        f"95 % intervals {over}. Correlation with people: Spearman's, times 100; of one training it has an interval "
         "over the records."
     )
 

@@ -116,9 +116,9 @@ def depths(mass: Mass, bases: dict[str, str], wanted: Sequence[str], resamples: 
     for quantity in wanted:
         values = {model: mass.of(model, quantity) for model in mass.models}
         texts = len(values[mass.models[0]])
-        draws = np.random.default_rng(seed).multinomial(texts, np.full(texts, 1 / texts), resamples) / texts
+        weights = np.random.default_rng(seed).multinomial(texts, np.full(texts, 1 / texts), resamples) / texts
         points = {model: float(half_depth(own.mean(axis=0))) for model, own in values.items()}
-        resampled = {model: half_depth(draws @ own) for model, own in values.items()}
+        resampled = {model: half_depth(weights @ own) for model, own in values.items()}
         for model, own in values.items():
             base = bases[model]
             low, high = resampled_interval(resampled[model], texts)

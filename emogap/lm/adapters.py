@@ -28,7 +28,7 @@ _ACCOUNTED_FOR = {
 }  # fmt: skip
 """Settings of a LoRA that its weights and their scaling account for; any other one makes it more than B·A."""
 _PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")
-"""Ways to draw the first weights that leave those of the model as they are."""
+"""Ways to set the first weights that leave those of the model as they are."""
 _PROBE = 8
 _TOLERANCE = 1e-3
 """Of the largest output, between an adapter merged and as it is: rounding."""
@@ -43,7 +43,7 @@ def merge(model: "PreTrainedModel", folder: Path) -> "PreTrainedModel":
     from peft import PeftModel
 
     adapted = PeftModel.from_pretrained(model, folder, torch_device="cpu").eval()
-    # Once more, for what it says of itself: PEFT leaves out in silence what does not fit, and draws what is not there.
+    # Once more, for what it says of itself: PEFT leaves out in silence what does not fit, and makes up what is missing.
     found = adapted.load_adapter(folder, "default", torch_device="cpu")
     astray = [*found.missing_keys, *found.unexpected_keys]
     if astray:

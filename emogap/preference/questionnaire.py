@@ -253,7 +253,7 @@ def preference_table(votes: Votes) -> pd.DataFrame:
     """Table 4: each model's share of the choices in percent, highest first, with 95 % intervals, and Bradley-Terry
     strengths.
 
-    Choices of ``none`` are not in the shares. In the intervals raters and prompts are both drawn, as seeds and
+    Choices of ``none`` are not in the shares. In the intervals raters and prompts are both sampled, as seeds and
     prompts are elsewhere (see ``statistics``).
     ``strength`` is on the log scale, mean 0 (Luce's choice model, of which Bradley-Terry is the case of two answers).
     Raises ``InputError`` if nothing was chosen.
@@ -264,7 +264,7 @@ def preference_table(votes: Votes) -> pd.DataFrame:
     counts = chosen["choice"].value_counts().reindex(votes.models, fill_value=0)
     places = range(len(votes.models))
     picked = chosen.assign(**{f"chose {place}": chosen["choice"] == votes.models[place] for place in places})
-    low, high = share_interval(by_prompt(picked, [f"chose {n}" for n in places], ["prompt_id"], drawn="rater"))
+    low, high = share_interval(by_prompt(picked, [f"chose {n}" for n in places], ["prompt_id"], repeated="rater"))
     table = pd.DataFrame(
         {
             "model": votes.models,
@@ -347,7 +347,7 @@ def show_preference(config: Config, votes: Votes) -> str:
 
 def _exhibits(votes: Votes, shares: pd.DataFrame, raters: pd.DataFrame, bases: list[str]) -> Iterator[Shown]:
     caption = (
-        "Share of the raters' choices in percent, with 95 % intervals (Wilson's) over raters and prompts, both drawn"
+        "Share of the raters' choices in percent, with 95 % intervals (Wilson's) over raters and prompts, both sampled"
     )
     told = f"{caption}, and Bradley-Terry strengths."
     yield Exhibit("preference", "table", told, ORDER, published="preference", view=SHARES), shares

@@ -17,7 +17,7 @@ from emogap.report.study_order import PLACES, place_of
 from emogap.store.artefacts import HASH_CHARACTERS, home_manifests, read_from_outside, write_text
 from emogap.store.views import MISSING, View, cells
 from emogap.text import statistics
-from emogap.text.statistics import what_is_drawn
+from emogap.text.statistics import what_is_sampled
 
 TEMPLATE = "report_pair.html.j2"
 SETTINGS_SHOWN, VALUE_SHOWN = 4, 60
@@ -65,7 +65,7 @@ def report_pair(first: Home, second: Home) -> str:
         answer=said(table, names),
         changes=None if table.empty else to_cells(shown(table), VIEW),
         marks=[(mark, text) for text, mark in MARKS.items() if mark and text in set(table["verdict"])],
-        drawn="" if table.empty else what_is_drawn(table["seeds"].max()),
+        sampled="" if table.empty else what_is_sampled(table["seeds"].max()),
         reasons=reasons,
         csv=path.with_suffix(".csv").name,
         shown=_shortened(settings),

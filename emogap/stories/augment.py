@@ -28,9 +28,9 @@ from emogap.text.templates import Examples, StoryExample, Template
 _EXAMPLES = frozenset({"example_1", "example_2"})
 _EMOTIONS = frozenset({"emotion", "emotions"})
 GENRES: Mapping[str, float] = {"monologue": 0.4, "play": 0.1, "fairy tale": 0.3, "newspaper article": 0.2}
-"""How often each genre is drawn (published)."""
+"""How often each genre is sampled (published)."""
 CHARACTERS: Mapping[str, float] = {"animal": 0.1, "boy": 0.3, "girl": 0.3, "man": 0.15, "woman": 0.15}
-"""How often each kind of main character is drawn (published)."""
+"""How often each kind of main character is sampled (published)."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ class Stories(Texts):
         return template
 
     def request(self, source: Line, prompting: Prompting) -> Request:
-        """What is drawn is genre, main character and examples."""
-        template, drawn = prompting.template, random.Random(row_seed(self.config.seed, source.id, "prompt"))
-        genre, character = (drawn.choices(list(of), list(of.values()))[0] for of in (GENRES, CHARACTERS))
+        """What is sampled is genre, main character and examples."""
+        template, rng = prompting.template, random.Random(row_seed(self.config.seed, source.id, "prompt"))
+        genre, character = (rng.choices(list(of), list(of.values()))[0] for of in (GENRES, CHARACTERS))
         asked = StoryAsked(
             source.id,
             source.source,
@@ -112,7 +112,7 @@ class Stories(Texts):
         values = {"emotions": ", ".join(source.emotions), "emotion": source.emotion, "context": source.text}
         worked: list[str] = []
         if template.placeholders & _EXAMPLES:
-            two = drawn.sample(_enough(source.emotion, template, self.examples), 2)
+            two = rng.sample(_enough(source.emotion, template, self.examples), 2)
             worked = [f"{source.emotion}: {example['context']}\nStory: {example['story']}" for example in two]
             values |= {"example_1": worked[0], "example_2": worked[1]}
         messages = template.messages(**values, genre=genre, character=character)
@@ -241,7 +241,7 @@ def _lines(lines: pd.DataFrame) -> list[Line]:
 
 
 def in_turn(lines: pd.DataFrame, run_seed: int) -> pd.DataFrame:
-    """The lines so that the emotions take turns, in an order drawn once; within an emotion they are shuffled.
+    """The lines so that the emotions take turns, in an order shuffled once; within an emotion they are shuffled.
 
     The first n lines hold every emotion that is left about equally often, whatever n is.
     """

@@ -91,8 +91,8 @@ class Rewrites(Texts):
     def own(self, given: Mapping[str, str]) -> Original:
         values = {field: given_part(given, field, needed=field != "input") for field in FIELDS}
         record = Record(f"{OWN}:{sha256_text(chr(31).join(values.values()))[:12]}", **values)
-        drawn = random.Random(row_seed(self.config.seed, record.id, "emotion")).choice(self.settings.emotions)
-        return _original(record, check_label(given["emotion"], "lines") if given.get("emotion") else drawn)
+        sampled = random.Random(row_seed(self.config.seed, record.id, "emotion")).choice(self.settings.emotions)
+        return _original(record, check_label(given["emotion"], "lines") if given.get("emotion") else sampled)
 
     def check(self, template: Template) -> Template:
         for needed in ("emotion", "instruction", "output"):
@@ -101,7 +101,7 @@ class Rewrites(Texts):
         return template
 
     def request(self, source: Original, prompting: Prompting) -> Request:
-        """What is drawn are the seed rewrites."""
+        """What is sampled are the seed rewrites."""
         record, emotion, template = source.record, source.emotion, prompting.template
         worked = self._worked(source, template)
         given = {field: getattr(record, field) for field in FIELDS}
@@ -113,8 +113,8 @@ class Rewrites(Texts):
         return Request(f"{prompting.name}/{record.id}", record.id, tuple(messages), asked, prompt)
 
     def _worked(self, source: Original, template: Template) -> dict[str, str]:
-        """Placeholder → seed rewrite of the wanted emotion, in a drawn order, for those that the template has."""
-        drawn = random.Random(row_seed(self.config.seed, source.id, "prompt"))
+        """Placeholder → seed rewrite of the wanted emotion, in a sampled order, for those that the template has."""
+        rng = random.Random(row_seed(self.config.seed, source.id, "prompt"))
         wanted = sorted(template.placeholders & {"emotion_example", "seed_1", "seed_2", "seed_3"})
         of_emotion = self.examples.get(source.emotion, [])
         if len(of_emotion) < len(wanted):
@@ -122,7 +122,7 @@ class Rewrites(Texts):
                 f"rewrite.seeds: {len(wanted)} seed rewrites of '{source.emotion}' are needed, there are "
                 f"{len(of_emotion)}"
             )
-        return dict(zip(wanted, map(render_seed, drawn.sample(of_emotion, len(wanted))), strict=True))
+        return dict(zip(wanted, map(render_seed, rng.sample(of_emotion, len(wanted))), strict=True))
 
     def beside(self, name: str, rows: Sequence[Row], draft: Draft) -> None:
         """The kept rows as plain Alpaca JSON, and the records that cleaning dropped."""

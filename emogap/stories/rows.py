@@ -31,9 +31,9 @@ class StoryAsked:
     prompt_sha: str | None
     """Hash of the template; None for stories that were imported."""
     genre: str | None
-    """The genre drawn for the line, where the template names one."""
+    """The genre sampled for the line, where the template names one."""
     character: str | None
-    """The kind of main character drawn for it, likewise."""
+    """The kind of main character sampled for it, likewise."""
 
     written: ClassVar[str] = "story"
     """The column of the text that is read out of the reply."""
@@ -77,7 +77,7 @@ class Request:
 
     id: str
     source: str
-    """The line or record it is made from: what is drawn for it depends on that alone."""
+    """The line or record it is made from: what is sampled for it depends on that alone."""
     messages: tuple[Message, ...]
     asked: Asked
     prompt: str

@@ -130,7 +130,7 @@ class Texts(ABC):
 
     @abstractmethod
     def request(self, source: SourceText, prompting: Prompting) -> Request:
-        """What is drawn for it comes from the source's own seed. Raises ``UsageError`` for too few examples."""
+        """What is sampled for it comes from the source's own seed. Raises ``UsageError`` for too few examples."""
 
     @abstractmethod
     def check(self, template: Template) -> Template:

@@ -1,4 +1,4 @@
-"""Alpaca-form records: reading them from a file or the Hub, cleaning with reasons, drawing a reproducible selection."""
+"""Alpaca-form records: reading them from a file or the Hub, cleaning with reasons, a reproducible selection of them."""
 
 import hashlib
 import re
@@ -286,6 +286,6 @@ def screen(
 
 
 def select(records: list[Record], count: int, run_seed: int) -> list[Record]:
-    """``count`` of the records (0: all) in an order drawn once: a smaller selection begins a larger one."""
-    drawn = sorted(records, key=lambda record: row_seed(run_seed, record.id, "selection"))
-    return drawn[:count] if count else drawn
+    """``count`` of the records (0: all) in an order shuffled once: a smaller selection begins a larger one."""
+    shuffled = sorted(records, key=lambda record: row_seed(run_seed, record.id, "selection"))
+    return shuffled[:count] if count else shuffled

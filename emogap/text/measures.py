@@ -88,7 +88,7 @@ def vocabulary_growth(encoded: Encoded, members: np.ndarray, points: int = 40) -
 def self_similarity(encoded: Encoded, members: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """For each of up to 5,000 texts its mean cosine with all the others, shape (texts,), by tf-idf vectors.
 
-    ``weights``: inverse document frequencies, shape (vocabulary,). All pairs are counted, none is drawn.
+    ``weights``: inverse document frequencies, shape (vocabulary,). All pairs are counted, none is sampled.
     """
     vectors = unit_vectors(encoded, members[:_SIMILARITY_TEXTS], weights)
     total = np.asarray(vectors.sum(axis=0)).ravel()

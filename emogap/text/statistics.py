@@ -1,11 +1,11 @@
-"""Intervals and tests over what the study draws at random: prompts, and training seeds where there are several.
+"""Intervals and tests over what the study samples: prompts, and training seeds where there are several.
 
 **Input.** Numbers of one model are an array of shape (prompts, training seeds, samples), NaN for what is missing;
 ``by_prompt`` makes it from a frame. Axes before these three are done one by one.
 
 **Shares.** One answer a prompt: the score interval of Wilson (1927). Otherwise the same interval at the effective
 number of prompts, p (1 - p) / variance (Korn and Graubard 1998; Dean and Pagano 2015). The variance is that between
-prompts, drawn a little towards p (1 - p) / prompts, so that the interval does not collapse where all prompts agree.
+prompts, moved a little towards p (1 - p) / prompts, so that the interval does not collapse where all prompts agree.
 
 **Seeds.** From two seeds on, prompts and seeds are both random and crossed: every seed answers every prompt. The mean
 squares of that two-way design (Cornfield and Tukey 1956; Searle, Casella and McCulloch 1992, chapter 4) give two
@@ -14,7 +14,7 @@ Each is taken times the square of its own quantile, normal or Student's, and the
 
 **Differences.** Two models on the same prompts: the ends of both shares are joined by the square-and-add rule with the
 correlation over the prompts, as in method 10 of Newcombe (1998), which it is where each prompt has one answer (MOVER:
-Zou and Donner 2008). Seeds of two models are drawn apart, as their trainings are.
+Zou and Donner 2008). Seeds of two models are sampled apart, as their trainings are.
 
 **Other numbers** (words, nats, layers): the interval of Student's t over prompts, with seeds as above; for what is no
 mean, resampled prompts. One prompt has no interval: both ends are NaN.
@@ -62,19 +62,19 @@ def by_prompt(
     columns: Sequence[str],
     prompt: Sequence[str],
     prompts: "pd.MultiIndex | None" = None,
-    drawn: str = "train_seed",
+    repeated: str = "train_seed",
 ) -> np.ndarray:
     """A row an answer → float64 of shape (columns, prompts, training seeds, samples), NaN for what is missing.
 
     ``prompt``: the columns that tell prompts apart; ``prompts``: which to take, in that order (default: all).
-    ``drawn``: the column that tells seeds apart (or what else answers every prompt); without it there is one.
+    ``repeated``: the column that tells seeds apart (or what else answers every prompt); without it there is one.
     """
     import pandas as pd
 
     keys = pd.MultiIndex.from_frame(frame[list(prompt)])
     place = (keys.unique() if prompts is None else prompts).get_indexer(keys)
     frame, place = frame[place >= 0], place[place >= 0]
-    seed = pd.factorize(frame[drawn], sort=True)[0] if drawn in frame else np.zeros(len(frame), int)
+    seed = pd.factorize(frame[repeated], sort=True)[0] if repeated in frame else np.zeros(len(frame), int)
     sample = frame.groupby([place, seed], sort=False).cumcount().to_numpy()
     count = len(keys.unique() if prompts is None else prompts)
     values = np.full((len(columns), count, seed.max(initial=0) + 1, sample.max(initial=0) + 1), np.nan)
@@ -186,10 +186,10 @@ def without_spreads(table: "pd.DataFrame") -> "pd.DataFrame":
     return table if several else table.drop(columns=names)
 
 
-def what_is_drawn(seeds: int, unit: str = "prompts") -> str:
+def what_is_sampled(seeds: int, unit: str = "prompts") -> str:
     """What a caption says of intervals over so many training seeds at most."""
     if seeds > 1:
-        return f"over {unit} and training seeds, both drawn (models with one seed: over {unit} alone)"
+        return f"over {unit} and training seeds, both sampled (models with one seed: over {unit} alone)"
     return f"over {unit}; each model has one training seed, so that a number is that one model's"
 
 
@@ -200,9 +200,9 @@ def _of_shares(found: _Crossed) -> tuple[_Crossed, np.ndarray]:
         most, least = binomial / found.prompts, binomial / found.answers
         # As much weight as 1 / (samples × seeds) of a prompt: the more answers, the more the prompts' means say.
         weight, own = 1 / (found.samples * found.seeds), found.prompts - 1
-        drawn = (np.minimum(found.of_rows, most) * own + weight * most) / (own + weight)
+        moved = (np.minimum(found.of_rows, most) * own + weight * most) / (own + weight)
         one_answer = (found.seeds == 1) & (found.samples == 1)
-        of_rows = np.where(one_answer, most, np.maximum(drawn, least))
+        of_rows = np.where(one_answer, most, np.maximum(moved, least))
     return _Crossed(**{**vars(found), "of_rows": of_rows}), least
 
 
@@ -352,7 +352,7 @@ def mean(values: np.ndarray) -> Estimate:
     return Estimate(float(np.mean(values)), float(low), float(high))
 
 
-def resampled_interval(draws: np.ndarray, prompts: int) -> tuple[float, float]:
+def resampled_interval(resamples: np.ndarray, prompts: int) -> tuple[float, float]:
     """95 % interval of what is no mean, from its values on resampled prompts, shape (resamples,).
 
     The percentile bootstrap is too narrow by the factor of Student's t and of prompts - 1 in the place of prompts; its
@@ -363,7 +363,7 @@ def resampled_interval(draws: np.ndarray, prompts: int) -> tuple[float, float]:
     if prompts < FEWEST_RESAMPLED:
         return np.nan, np.nan
     outside = norm.sf(np.sqrt(prompts / (prompts - 1)) * _student(np.asarray(prompts)))
-    low, high = np.quantile(draws, [outside, 1 - outside])
+    low, high = np.quantile(resamples, [outside, 1 - outside])
     return float(low), float(high)
 
 
@@ -392,8 +392,8 @@ def rank_correlation_interval(correlation: float, cases: int) -> tuple[float, fl
 def paired_p(after: np.ndarray, before: np.ndarray) -> float:
     """Two-sided p that two models differ on the same prompts; both of shape (prompts, seeds, samples).
 
-    The sign of each prompt's difference is drawn anew, exactly (``sign_flip_p``): with one yes or no a prompt that is
-    McNemar's test. That takes seeds as they are; where a model has several, p is at least that of the crossed
+    The sign of each prompt's difference is turned at random, exactly (``sign_flip_p``): with one yes or no a prompt
+    that is McNemar's test. That takes seeds as they are; where a model has several, p is at least that of the crossed
     variances: the level at which half the interval of prompts and seeds is as large as the difference. A single prompt
     tells nothing: 1.
     """
@@ -443,7 +443,7 @@ def _level_reached(difference: float, variances: Sequence[tuple[float, float]]) 
 
 
 def sign_flip_p(change: np.ndarray) -> float:
-    """Two-sided p of a sum of changes, shape (prompts,), the sign of each drawn anew: all draws, exactly.
+    """Two-sided p of a sum of changes, shape (prompts,), the sign of each turned at random: all ways, exactly.
 
     Changes are counted in the coarsest step that fits them all (answers and samples are counted, so there is one). With
     more than fifty different sizes of change, by the normal approximation.

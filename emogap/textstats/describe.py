@@ -132,7 +132,7 @@ def _counted(rows: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _members(texts: pd.DataFrame, run_seed: int) -> dict[str, np.ndarray]:
-    """Group → positions of its texts, in an order drawn once."""
+    """Group → positions of its texts, in an order shuffled once."""
     keys = np.asarray([row_seed(run_seed, str(position), "text order") for position in range(len(texts))])
     groups = texts["group"].to_numpy()
     order = np.argsort(keys)
@@ -295,8 +295,8 @@ def _confusion(texts: pd.DataFrame, members: dict[str, np.ndarray], config: Conf
     """Emotion asked for × emotion found, on so many texts of each group as the settings say."""
     settings = config.stats
     asked = texts["emotion"].isin(INDEX).to_numpy()
-    drawn = [part[asked[part]][: settings.classified or None] for part in members.values()]
-    chosen = texts.iloc[np.concatenate(drawn)]
+    sampled = [part[asked[part]][: settings.classified or None] for part in members.values()]
+    chosen = texts.iloc[np.concatenate(sampled)]
     if chosen.empty:
         return _table("confusion", [])
     from emogap.emotion.classifier import load_classifier

@@ -170,7 +170,7 @@ def preflight(rows: list[dict[str, Any]], tokenizer: "PreTrainedTokenizerBase") 
 
 
 def padding_share(lengths: Sequence[int], batch_size: int) -> float:
-    """Share of padding that batches have on average whose rows are drawn at random and filled up to the longest.
+    """Share of padding that batches have on average whose rows are sampled at random and filled up to the longest.
 
     ``lengths``: tokens of each row; the last batch has what is left.
     """
@@ -179,12 +179,12 @@ def padding_share(lengths: Sequence[int], batch_size: int) -> float:
     return 1 - sum(lengths) / slots
 
 
-def _longest(lengths: Sequence[int], drawn: int) -> float:
-    """The expected largest of so many lengths that are drawn without putting back."""
+def _longest(lengths: Sequence[int], sampled: int) -> float:
+    """The expected largest of so many lengths that are sampled without replacement."""
     expected, share, count = 0.0, 0.0, len(lengths)
     for rank, length in zip(range(count, 0, -1), sorted(lengths, reverse=True), strict=True):
-        # How probable it is that the largest drawn is the one of this rank: the others are all of lower rank.
-        share = drawn / count if rank == count else share * (rank + 1 - drawn) / rank
+        # How probable it is that the largest sampled is the one of this rank: the others are all of lower rank.
+        share = sampled / count if rank == count else share * (rank + 1 - sampled) / rank
         expected += share * length
     return expected
 

@@ -65,12 +65,12 @@ def training_records(config: Config, run: Run) -> pd.DataFrame:
 
 
 def held_out(ids: pd.Series, share: float, run_seed: int) -> set[str]:
-    """The instructions that no strategy trains on: by a draw for each id alone, at least one.
+    """The instructions that no strategy trains on: by a random number of each id alone, at least one.
 
     The same ids come out for every strategy, training seed and rewriting version.
     """
-    draws = {row_id: row_seed(run_seed, row_id, "sft validation") / _SEED_RANGE for row_id in ids}
-    return {row_id for row_id, draw in draws.items() if draw < share} or {min(draws, key=draws.__getitem__)}
+    numbers = {row_id: row_seed(run_seed, row_id, "sft validation") / _SEED_RANGE for row_id in ids}
+    return {row_id for row_id, number in numbers.items() if number < share} or {min(numbers, key=numbers.__getitem__)}
 
 
 def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> Prepared:

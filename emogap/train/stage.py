@@ -317,7 +317,7 @@ def _reached(config: Config, run: Run, prepared: Prepared) -> list[int]:
     epochs = settings.epochs
     if settings.max_steps > 0:
         epochs = settings.max_steps * settings.batch_size * settings.accumulation / len(prepared.rows["train"])
-    # A step may be drawn from rows that have more words than others have.
+    # A step may be sampled from rows that have more words than others have.
     marks = [mark for mark in settings.marks if mark <= max(1, math.ceil(epochs)) * words]
     if not marks and checks.is_main():
         print(f"{run.name}: no checkpoint by words: {words:,} an epoch, and the first is after {settings.marks[0]:,}")
@@ -388,7 +388,7 @@ def _as_toml(value: Any) -> str:
 def training_size(config: Config, run: Run) -> pd.DataFrame:
     """quantity, value: rows, tokens, steps and padding of a training, counted from its data before it begins.
 
-    Steps are those without stopping early. Padding is what batches drawn at random have on average. Loads the parent's
+    Steps are those without stopping early. Padding is what batches of random rows have on average. Loads the parent's
     tokenizer, not its weights. Raises ``MissingInput`` while the data or the parent are not there, ``InputError``.
     """
     task, how = run.strategy.task, _setup(config, run)

@@ -199,7 +199,7 @@ class StudyTrainer(Trainer):
         before, self.words_of_step = self.words, 0
         self.words += int(self.accelerator.reduce(counted))
         if reached := [mark for mark in self.plan.marks if before < mark <= self.words]:
-            with torch.random.fork_rng(devices=[]):  # what is drawn afterwards is what is drawn without it
+            with torch.random.fork_rng(devices=[]):  # random numbers afterwards are those without it
                 loss = self.validation_loss()
             if self.args.should_save:
                 self._keep(reached, {"words": self.words, "step": self.state.global_step, "validation_loss": loss})

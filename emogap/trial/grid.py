@@ -1,6 +1,6 @@
 """A grid: every template with every sampling, over one fixed sample of lines or records.
 
-A line is drawn with the same seed in every cell, so that cells can be compared line by line. The replies are kept like
+A line has the same seed in every cell, so that cells can be compared line by line. The replies are kept like
 those of previews: a grid that was killed goes on, and a larger one makes only what is new.
 """
 

@@ -46,15 +46,15 @@ class OpenWriter:
 
         Raises ``UsageError`` for another or an impossible parameter, ``ModelError`` if there is no reply.
         """
-        drawn = sampling_of(sampling, self.texts.settings.sampling)
+        sampling = sampling_of(sampling, self.texts.settings.sampling)
         conversation, tried = _conversation(messages, seed), tried_replies(self.texts)
-        (key,) = hashed(self.texts.config, drawn, [(conversation.messages, seed)])
+        (key,) = hashed(self.texts.config, sampling, [(conversation.messages, seed)])
         for row in tried.rows:
             if row["key"] == key:
                 kept = as_answer(row)
                 return Reply(_ID, kept.reply, kept.prompt_tokens, kept.new_tokens, kept.finish, kept.seconds)
         engine = kept_engine(self.texts.config.writer)
-        (reply,) = engine.generate([conversation], drawn)
+        (reply,) = engine.generate([conversation], sampling)
         if reply.finish == "error":
             raise ModelError(f"{engine.identity} gave no reply: {reply.error}")
         tried.append([{"key": key, **vars(answer(_ID, 0, seed, engine, reply))}])

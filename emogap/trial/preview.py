@@ -141,8 +141,8 @@ def preview(
     if not sources:
         print(f"nothing to try out: {NO_LINE}" if n else "nothing to try out: n is 0")
         return pd.DataFrame()
-    drawn = sampling_of(sampling, asked.settings.sampling)
-    promptings = [Prompting(name, parsed, drawn) for name, parsed in _templates(asked, methods, template).items()]
+    sampling = sampling_of(sampling, asked.settings.sampling)
+    promptings = [Prompting(name, parsed, sampling) for name, parsed in _templates(asked, methods, template).items()]
     with progress("preview", len(sources) * len(promptings), "replies") as bar:
         trials = [try_out(asked, sources, prompting, bar) for prompting in promptings]
     table = trial_table(sources, trials)

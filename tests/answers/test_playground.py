@@ -105,10 +105,10 @@ def test_live_models_are_loaded_once_and_repeat_themselves(make_config, monkeypa
     monkeypatch.setattr(playground, "open_model", lambda config, model: opened.append(model.key) or SeedEngine())
     monkeypatch.setattr(LiveModels, "_read", lambda self, text: np.zeros(28, dtype=np.float32))
     models = LiveModels(make_config())
-    first, again, other = (models.ask("smollm2-135m", "Sing.", draw=draw).text for draw in (0, 0, 1))
+    first, again, other = (models.ask("smollm2-135m", "Sing.", sample=sample).text for sample in (0, 0, 1))
     prompt, config = conditions(make_config())[0].prompts[0], make_config()
     seed = row_seed(config.seed, f"{prompt.id}/1", "respond")
-    assert models.ask("smollm2-135m", prompt.instruction, prompt.input, draw=1).text == f"seed {seed}"
+    assert models.ask("smollm2-135m", prompt.instruction, prompt.input, sample=1).text == f"seed {seed}"
     assert first == again != other and opened == ["smollm2-135m"]
     with pytest.raises(UsageError, match="'gpt9' is no model of the study"):
         models.ask("gpt9", "Sing.")

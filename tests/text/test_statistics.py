@@ -26,7 +26,7 @@ from emogap.text.statistics import (
     share_interval,
     sign_flip_p,
     spreads,
-    what_is_drawn,
+    what_is_sampled,
     wilson_interval,
     without_spreads,
 )
@@ -93,7 +93,7 @@ def test_spreads_are_the_components_of_variance():
     assert np.isnan(spreads(values[:, :1])[1])
     told = pd.DataFrame({"model": ["a"], "sd_prompts": [1.0], "sd_seeds": [np.nan]})
     assert list(without_spreads(told)) == ["model"]
-    assert "one model" in what_is_drawn(1) and "both drawn" in what_is_drawn(2)
+    assert "one model" in what_is_sampled(1) and "both sampled" in what_is_sampled(2)
 
 
 def test_of_a_frame_prompts_are_rows_seeds_columns_and_what_is_missing_nan():

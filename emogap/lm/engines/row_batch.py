@@ -174,7 +174,7 @@ def sample_tokens(
     """The next token of each row.
 
     ``logits`` (rows, vocabulary) float32, the repetition penalty already applied; ``uniform`` (rows,) float64 in
-    [0, 1). Order of the filters as in ``transformers``: temperature, top_k, top_p. The draw inverts the cumulative
+    [0, 1). Order of the filters as in ``transformers``: temperature, top_k, top_p. Sampling inverts the cumulative
     distribution in the order of the token ids, so that a rounding error in a logit moves it by no more than that.
     """
     if sampling.temperature == 0:
