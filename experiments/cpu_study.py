@@ -354,13 +354,10 @@ def effects(
 
 
 def _lens_change(ends: pd.DataFrame, pair: Comparison) -> dict[str, Any]:
-    """The mass on words of the own emotion in the last layer, in percentage points; openings and seeds both sampled."""
-    both = ends.assign(value=100 * ends["own"], sample=0).groupby("model")
-    after, before = (tasks.array(both.get_group(name)) for name in (pair.model, pair.other))
-    change = after[..., 0] - before[..., 0]
-    low, high = statistics.mean_interval(change)
-    measured = {"measure": "lens, own emotion's words", "change": change.mean(), "low": low, "high": high}
-    return pair.columns | measured
+    """The mass on words of the own emotion in the last layer, in percentage points."""
+    both = ends.assign(value=100 * ends["own"]).groupby("model")
+    after, before = (tasks.array(both.get_group(name))[..., 0] for name in (pair.model, pair.other))
+    return pair.columns | {"measure": "lens, own emotion's words"} | statistics.paired_mean(after, before)
 
 
 def at_equal_length(answers: pd.DataFrame, pairs: list[Comparison]) -> pd.DataFrame:

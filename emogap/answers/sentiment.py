@@ -298,20 +298,18 @@ def _plain_text(scores: pd.DataFrame) -> dict[str, float]:
     """Perplexity a token of the plain text with its 95 % interval over passages (and seeds), and bits a character,
     which can be compared between models of different tokenizers.
 
-    The interval is that of nats a token, a ratio of means, by its linear part in each passage (Cochran 1977, section
-    2.11).
+    The interval is that of nats a token, a ratio of sums (``statistics.parts_of_ratio``).
     """
     wide = scores[scores["task"] == "plain_text"].pivot_table(
         index=["train_seed", "item"], columns="metric", values="value"
     )
     if wide.empty:
         return {}
-    nats, tokens = wide["nats"], wide["tokens"]
-    ratio = nats.sum() / tokens.sum()
-    linear = ratio + (nats - ratio * tokens) / tokens.mean()
-    low, high = statistics.mean_interval(linear.unstack("train_seed").to_numpy())
+    nats = wide["nats"]
+    parts = statistics.parts_of_ratio(nats, wide["tokens"])
+    low, high = statistics.mean_interval(parts.unstack("train_seed").to_numpy())
     return {
-        "perplexity": float(np.exp(ratio)),
+        "perplexity": float(np.exp(parts.mean())),
         "perplexity_low": float(np.exp(low)),
         "perplexity_high": float(np.exp(high)),
         "bits_per_character": float(nats.sum() / np.log(2) / wide["characters"].sum()),

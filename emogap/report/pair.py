@@ -311,18 +311,16 @@ def _shares(one: Values, other: Values, items: pd.MultiIndex) -> dict[str, Any]:
 
 
 def _bits(one: Values, other: Values, items: pd.MultiIndex) -> dict[str, Any]:
-    """Bits a character are a ratio of sums; the interval of their difference is that of its linear part in each
-    passage (Cochran 1977, section 2.11), seeds averaged."""
-    ratios, parts = [], []
+    """Bits a character, a ratio of sums over passages and seeds (``statistics.parts_of_ratio``)."""
+    parts = []
     for values in (one, other):
-        mean = values.groupby("item")[["nats", "characters"]].mean().loc[items.get_level_values(0)]
-        bits, length = mean["nats"].to_numpy() / np.log(2), mean["characters"].to_numpy()
-        ratios.append(bits.sum() / length.sum())
-        parts.append((bits - ratios[-1] * length) / length.mean())
-    change = ratios[0] - ratios[1] + parts[0] - parts[1]
-    low, high = statistics.mean_interval(change[:, None])
-    numbers = {"first": ratios[0], "second": ratios[1], "change": ratios[0] - ratios[1], "low": low, "high": high}
-    return numbers | {"p": statistics.mean_p(change), "same": not change.any()}
+        own = values.set_index(["item", "train_seed"]).loc[items.get_level_values(0)]
+        bits = statistics.parts_of_ratio(own["nats"] / np.log(2), own["characters"])
+        parts.append(bits.unstack("train_seed").loc[items.get_level_values(0)].to_numpy())
+    after, before = parts
+    same = after.shape == before.shape and np.array_equal(after, before, equal_nan=True)
+    numbers = {"first": np.nanmean(after), "second": np.nanmean(before), "same": same}
+    return numbers | statistics.paired_mean(after, before)
 
 
 def _verdict(row: Mapping[str, Any]) -> str:

@@ -345,6 +345,33 @@ def mean_interval(values: np.ndarray) -> Ends:
     return (found.mean - half)[()], (found.mean + half)[()]
 
 
+def paired_mean(after: np.ndarray, before: np.ndarray) -> dict[str, float]:
+    """change, low, high, p: the difference of two means over the same prompts, of numbers that are no shares.
+
+    Both: shape (prompts, seeds); each model has seeds of its own, so that the variances of both count. p is ``mean_p``
+    of the prompts' differences, and, where a model has several seeds, at least the level that the interval reaches.
+    """
+    from scipy.stats import t
+
+    up, down = map(_crossed, _in_both(after[..., None], before[..., None]))
+    change = _changes(up, down)
+    if len(change) < 2:
+        return {"change": float(change.mean()), "low": np.nan, "high": np.nan, "p": np.nan}
+    variances = _variances(up, down, change)
+    half = np.sqrt(sum(t.ppf((1 + LEVEL) / 2, freedom) ** 2 * variance for variance, freedom in variances))
+    p = mean_p(change)
+    if max(up.seeds, down.seeds) > 1:
+        p = max(p, _level_reached(change.mean(), variances))
+    return {"change": change.mean(), "low": change.mean() - half, "high": change.mean() + half, "p": p}
+
+
+def parts_of_ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Numbers whose mean is the ratio of two sums and whose variance is that of the ratio: its linear part in each
+    prompt (and seed), shape as both have it (Cochran 1977, section 2.11)."""
+    ratio = above.sum() / below.sum()
+    return ratio + (above - ratio * below) / below.mean()
+
+
 def mean(values: np.ndarray) -> Estimate:
     """The mean of a number each, shape (prompts,), with that interval."""
     values = np.asarray(values, float)
@@ -398,14 +425,24 @@ def paired_p(after: np.ndarray, before: np.ndarray) -> float:
     tells nothing: 1.
     """
     up, down = map(_crossed, _in_both(after, before))
-    change = up.rows + up.mean - down.rows - down.mean
-    change = change[up.there & down.there]
+    change = _changes(up, down)
     p = sign_flip_p(change)
     if max(up.seeds, down.seeds) < 2 or p == 1:
         return p
+    return max(p, _level_reached(change.mean(), _variances(up, down, change)))
+
+
+def _changes(up: _Crossed, down: _Crossed) -> np.ndarray:
+    """The differences of the prompts that both have, shape (prompts,)."""
+    change = up.rows + up.mean - down.rows - down.mean
+    return change[up.there & down.there]
+
+
+def _variances(up: _Crossed, down: _Crossed, change: np.ndarray) -> list[tuple[float, float]]:
+    """Variances of a mean difference, of the prompts and of each model's seeds, with their degrees of freedom."""
     of_rows = change.var(ddof=1) / len(change)
     of_prompts = max(of_rows - float(up.of_error + down.of_error), 0.0)
-    return max(p, _level_reached(change.mean(), [(of_prompts, len(change) - 1), *_of_seeds(up), *_of_seeds(down)]))
+    return [(of_prompts, len(change) - 1), *_of_seeds(up), *_of_seeds(down)]
 
 
 def _of_seeds(found: _Crossed) -> list[tuple[float, float]]:

@@ -90,18 +90,27 @@ def test_answers_are_compared_where_both_say_something_to_the_same_prompt(two):
     assert (row["n"], row["first"], row["second"], row["change"]) == (2, 100, 50, 50)
 
 
+def passages(*bits: float) -> list[dict]:
+    """Plain text of a hundred characters each."""
+    nats = {str(place): value * log(2) for place, value in enumerate(bits)}
+    return rows("plain_text", "nats", nats) + rows("plain_text", "characters", dict.fromkeys(nats, 100.0))
+
+
 def test_bits_a_character_have_the_interval_of_their_passages(two):
     """200 and 600 bits against 200 and 200, a hundred characters each: 4 against 2 a character; the passages' changes
     are 0 and 4 around it, Student's t with one degree of freedom 12.706."""
-
-    def passages(*bits: float) -> list[dict]:
-        nats = {str(place): value * log(2) for place, value in enumerate(bits)}
-        return rows("plain_text", "nats", nats) + rows("plain_text", "characters", dict.fromkeys(nats, 100.0))
-
     table, _ = changes(two(passages(200, 600), passages(200, 200)), NAMES)
     (row,) = table.to_dict("records")
     assert [row[name] for name in ("first", "second", "change")] == pytest.approx([4, 2, 2])
     assert [row["low"], row["high"]] == pytest.approx([2 - 2 * 12.7062, 2 + 2 * 12.7062], rel=1e-4)
+
+
+def test_bits_a_character_of_several_seeds_vary_with_the_seed(two):
+    """3 bits with one seed and 5 with the other, in each passage: the variance of their mean is 2 / 2."""
+    seeds = [row | {"train_seed": seed} for seed in (0, 1) for row in passages(*[300.0 + 200 * seed] * 2)]
+    table, _ = changes(two(seeds, passages(200, 200)), NAMES)
+    (row,) = table.to_dict("records")
+    assert [row["change"], row["low"], row["high"]] == pytest.approx([2, 2 - 12.7062, 2 + 12.7062], rel=1e-4)
 
 
 def test_what_was_measured_otherwise_is_not_compared_and_why_is_said(two):

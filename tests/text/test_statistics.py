@@ -19,7 +19,9 @@ from emogap.text.statistics import (
     mean_paired_p,
     mean_share_interval,
     paired_interval,
+    paired_mean,
     paired_p,
+    parts_of_ratio,
     proportion,
     rank_correlation_interval,
     resampled_interval,
@@ -190,6 +192,53 @@ def test_means_of_numbers_have_students_interval_and_test():
     assert mean_p(values) == pytest.approx(known.pvalue)
     assert mean_p(np.array([2.0, 2.0, 2.0])) == 0.25  # all signs agree by chance in one of four draws
     assert mean_p(np.zeros(3)) == 1 and np.isnan(mean_p(np.array([2.0])))
+
+
+def test_a_difference_of_means_takes_the_seeds_of_both_models_as_random():
+    rng = np.random.default_rng(0)
+    prompts = rng.normal(size=(6, 1))
+    after = 1 + prompts + rng.normal(size=(6, 3)) + 2 * rng.normal(size=(1, 3))
+    before = prompts + rng.normal(size=(6, 2)) + 2 * rng.normal(size=(1, 2))
+    variances, rest = [], 0
+    for cells in (after, before):
+        rows, columns, total = cells.mean(axis=1), cells.mean(axis=0), cells.mean()
+        count, seeds = cells.shape
+        variances.append((columns.var(ddof=1) / seeds, seeds - 1))
+        rest += ((cells - rows[:, None] - columns + total) ** 2).sum() / (count - 1) / (seeds - 1) / cells.size
+    change = after.mean(axis=1) - before.mean(axis=1)
+    variances.append((max(change.var(ddof=1) / 6 - rest, 0), 5))
+    half = np.sqrt(sum(t.ppf(0.975, freedom) ** 2 * variance for variance, freedom in variances))
+    found = paired_mean(after, before)
+    assert (found["change"], found["low"], found["high"]) == pytest.approx(
+        (change.mean(), change.mean() - half, change.mean() + half)
+    )
+    assert (found["p"] < 0.05) == (found["low"] > 0)
+    # With one seed each it is the test of the differences; a prompt that one model lacks is left out.
+    known = ttest_1samp(after[:, 0] - before[:, 0], 0)
+    ends = known.confidence_interval(0.95)
+    nowhere = [[np.nan]]
+    found = paired_mean(np.append(after[:, :1], nowhere, axis=0), np.append(before[:, :1], [[5.0]], axis=0))
+    assert (found["low"], found["high"], found["p"]) == pytest.approx((ends.low, ends.high, known.pvalue))
+
+
+def test_differences_of_means_are_covered_with_few_seeds():
+    rng = np.random.default_rng(0)
+    for of_prompts, of_seeds in ((1, 0), (1, 0.5), (0.2, 2)):
+        hits = 0
+        for _ in range(300):
+            prompts = rng.normal(size=(30, 1)) * of_prompts
+            after, before = (
+                prompts + rng.normal(size=(30, seeds)) + of_seeds * rng.normal(size=(1, seeds)) for seeds in (3, 2)
+            )
+            found = paired_mean(after, before)
+            hits += found["low"] <= 0 <= found["high"]
+        assert hits / 300 >= 0.93
+
+
+def test_the_parts_of_a_ratio_have_it_as_their_mean():
+    above, below = np.array([2.0, 6.0]), np.array([1.0, 3.0])
+    assert parts_of_ratio(above, below) == pytest.approx([2, 2])
+    assert parts_of_ratio(above, np.array([2.0, 2.0])) == pytest.approx([1, 3])
 
 
 def test_resamples_of_few_reach_further_and_of_too_few_nowhere():
