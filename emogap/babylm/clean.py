@@ -1,8 +1,8 @@
-"""Cleaning lines of text: the rules, applied to blocks of many lines at once, and the dropping of duplicates.
+"""Cleaning lines of text: the rules are applied to blocks of many lines at once, and duplicates are dropped.
 
 Memory is a few blocks, plus eight bytes for every kept line of the source being read (the hashes that duplicates are
 found by; as many again while they are merged). Blocks are cleaned by several threads and put together in the order of
-the files, so that the result does not depend on how many.
+the files, so that the result does not depend on the number of threads.
 """
 
 import os
@@ -156,7 +156,7 @@ def _clean_block(first_line: int, block: bytes, rules: Process) -> _Cleaned:
     if too_long.any():
         odd.append(("too_long", int(too_long.sum()), first_line + int(too_long.argmax())))
     blank = ~too_long & (lengths == 0)
-    # n words and what parts them are 2 n - 1 bytes at least: most short lines are found without counting words.
+    # n words and the spaces between them take at least 2 n - 1 bytes: most short lines are found without counting.
     candidates = np.flatnonzero((lengths > 2 * rules.min_words) & ~too_long & ~blank)
 
     texts = (stripped if rules.strip else raw).gather(candidates)
@@ -185,7 +185,7 @@ def _without_breaks(block: bytes, rules: Process) -> bytes:
 
 
 def _repaired(block: bytes) -> tuple[bytes, int, int]:
-    """The block with every malformed sequence replaced by U+FFFD; how many there were, and how many lines before."""
+    """The block with each malformed sequence replaced by U+FFFD, their number, and the lines before the first one."""
     try:
         block.decode("utf-8")
     except UnicodeDecodeError as error:

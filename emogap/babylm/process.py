@@ -60,7 +60,7 @@ def process(config: Config) -> Summary:
 
 
 def process_pieces(config: Config) -> list[Piece]:
-    """``lines``, ``babylm``, ``babylm_filtered``, and what is seen of them.
+    """The tables ``lines``, ``babylm`` and ``babylm_filtered``, then the stage's tables and figures for the report.
 
     Raises ``MissingInput`` if there is no text.
     """
@@ -142,7 +142,7 @@ def _as_table(kept: Kept) -> pa.Table:
 
 
 def _write_lines(path: Path, tables: Iterator[pa.Table]) -> int:
-    """Write tables as one file whose row groups are the classifier's shards; how many rows."""
+    """Write tables as one file whose row groups are the classifier's shards. Returns the number of rows."""
     schema = pa.schema(dict.fromkeys(("id", "source", "text"), pa.string()))
     waiting, rows = schema.empty_table(), 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -158,7 +158,7 @@ def _write_lines(path: Path, tables: Iterator[pa.Table]) -> int:
 
 
 def _sample(every: Path, sampled: Path, count: int, seed: int) -> int:
-    """Write ``count`` of the lines, those whose own random number is lowest, in their order; how many there were."""
+    """Write, in their order, the ``count`` lines whose own random numbers are lowest. Returns how many are written."""
     file = pq.ParquetFile(every)
     numbers = (_random_numbers(group["id"].to_pylist(), seed) for group in _row_groups(file, ["id"]))
     chosen = lowest(np.concatenate([*numbers]), count)
@@ -182,7 +182,7 @@ def _row_groups(file, columns: list[str] | None = None) -> Iterator[pa.Table]:
 
 
 def _chosen(file, mask: np.ndarray) -> Iterator[pa.Table]:
-    """The rows of a mask over a whole file, row group by row group."""
+    """The rows that a mask over the whole file selects, row group by row group."""
     start = 0
     for group in _row_groups(file):
         yield group.filter(pa.array(mask[start : start + len(group)]))
@@ -219,7 +219,7 @@ def _make_filtered(config: Config, draft: Draft) -> None:
 
 
 def _top_emotions(scored: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Of every line the number of its top label, int8, and the score of that, float32."""
+    """For each line the index of its top label, int8 (lines,), and the score of that label, float32 (lines,)."""
     import polars as pl
 
     label = pl.col("emotion").replace_strict(INDEX, return_dtype=pl.Int8)
@@ -280,7 +280,7 @@ def emotions_by_source(scored: Path, filtered: Path) -> pd.DataFrame:
     """Lines by top label: a row a label; a column a source, ``all``, and ``emotional`` (all that pass the filter)."""
     import polars as pl
 
-    lines, emotional = (pl.scan_parquet(file, glob=False) for file in (scored, filtered))  # [ is a letter as any
+    lines, emotional = (pl.scan_parquet(file, glob=False) for file in (scored, filtered))  # [ in a path is literal
     counts = lines.group_by("source", "emotion").len().collect(engine="streaming").to_pandas()
     counts["source"] = counts["source"].map(_name_of)
     passed = emotional.group_by("emotion").len().collect().to_pandas().set_index("emotion")["len"]
@@ -345,8 +345,8 @@ def _exhibits(config: Config) -> Iterator[Shown]:
 def emotion_shares(table: pd.DataFrame) -> "Figure":
     """Heat map of ``emotions_by_source``: which share of a source's lines has which emotion on top, in per cent.
 
-    Neutral lines count in the shares but have no row: they would hide all the rest; their share stands below. A cell
-    without a number is an emotion that no line of the source has on top.
+    Neutral lines count in the shares but have no row, which would outshine all others; their share stands in the label
+    of the column. A cell without a number is an emotion that no line of the source has on top.
     """
     import matplotlib.pyplot as plt
     import seaborn as sns
@@ -379,11 +379,11 @@ def emotion_shares(table: pd.DataFrame) -> "Figure":
 
 
 _NAMED = 3
-"""So many emotions that tie for the first place are named; of more it is said that they tie."""
+"""Up to so many emotions that tie for the first place are named in a title; of more it only says that they tie."""
 
 
 def _title(counts: pd.Series, lines: int) -> str:
-    """Of which emotion most of the ``lines`` are; ``counts`` of all emotions but neutral."""
+    """The figure's title, which names the most frequent emotion. ``counts``: lines of each emotion but neutral."""
     most = int(counts.max())
     first = list(counts.index[counts == most])
     title = f"Top emotion of {lines:,} lines by source"
@@ -400,9 +400,9 @@ def _threshold(config: Config) -> str:
 
 
 def nothing_emotional(config: Config) -> bool:
-    """Whether the text was processed and no line of it is emotional. Told from the table's foot alone.
+    """Whether the text was processed and no line of it is emotional. Reads only the footer of the Parquet file.
 
-    Raises ``InputError`` if it cannot be read.
+    Raises ``InputError`` if that cannot be read.
     """
     path = config.home.filtered
     return path.exists() and count_rows(path) == 0

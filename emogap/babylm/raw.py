@@ -1,4 +1,4 @@
-"""Raw text files: which there are, and their bytes as blocks of whole lines, whatever state they are in.
+"""Raw text files: finding them, and reading their bytes as blocks of whole lines, whatever state they are in.
 
 Lines are those of Python's text mode: ``\\n``, ``\\r\\n`` and a lone ``\\r`` end one. Nothing is held in memory but one
 block and one unfinished line.
@@ -23,7 +23,7 @@ BLOCK_BYTES = 4 << 20
 _BOM = b"\xef\xbb\xbf"
 _DEFAULT = ".train"
 _LATER = ".txt"
-"""What the names of BabyLM's later releases have behind: ``aochildes.train.txt``."""
+"""A second ending that file names have in BabyLM's later releases: ``aochildes.train.txt``."""
 _NO_BOUND = 1 << 60
 
 
@@ -32,8 +32,8 @@ class Source:
     """One text: a file, plain or ``.gz``, or a member of a ``.zip``."""
 
     name: str
-    """Unique among the sources of a run: the file's name without its extension, with folders before it if it takes
-    them to tell two files apart."""
+    """Unique among the sources of a run: the file's name without its extension, with folders before it where they are
+    needed to tell two files apart."""
     path: Path
     member: str | None = None
 
@@ -48,11 +48,11 @@ Finding = Callable[[str, int, int], None]
 
 
 def find_sources(raw_dirs: list[Path], extensions: list[str]) -> list[Source]:
-    """The texts of all directories, in the order of the directories, each one's by name.
+    """The texts of all directories, in the order of the directories, and by name within each.
 
-    A directory without any is looked through once more for the names of BabyLM's later releases. Raises
-    ``MissingInput`` for a directory that is not there or holds none, ``InputError`` for a damaged archive, and for a
-    text that would count twice.
+    A directory without any text is searched once more for the file names of BabyLM's later releases. Raises
+    ``MissingInput`` for a directory that is not there or holds no text, ``InputError`` for a damaged archive, and for
+    a text that would count twice.
     """
     found: list[_Found] = []
     for folder in dict.fromkeys(path.resolve() for path in raw_dirs):
@@ -85,7 +85,7 @@ def find_sources(raw_dirs: list[Path], extensions: list[str]) -> list[Source]:
 
 
 def _texts_in(path: Path, extensions: Sequence[str]) -> Iterator[_Found]:
-    """What a directory's entry holds: a text, some, or none."""
+    """The texts that an entry of a directory holds: one, several (in a ``.zip``), or none."""
     if path.name.startswith("."):
         return
     is_zip = path.suffix.lower() == ".zip"
@@ -107,7 +107,7 @@ def _texts_in(path: Path, extensions: Sequence[str]) -> Iterator[_Found]:
 
 
 def _stem(name: str, extensions: Sequence[str]) -> str | None:
-    """A file's name without the longest of the extensions that it has, in capitals or not; None if it has none."""
+    """A file's name without the longest of ``extensions`` that it ends in, in any case; None if it has none of them."""
     for extension in sorted(extensions, key=len, reverse=True):
         ending = extension if extension.startswith(".") or not extension else f".{extension}"
         if ending and name.lower().endswith(ending.lower()):
@@ -129,11 +129,11 @@ def _is_hidden(member: PurePosixPath) -> bool:
 
 
 def members_read(archive: Path, sources: Sequence[Source]) -> str:
-    """What a recipe says beside the bytes of an archive: which of its members are read.
+    """The entry of a recipe that says which members of an archive are read.
 
-    Empty where the bytes alone tell it: the members are those of the default extension, which recipes never named, or
-    all files of the archive have one extension and all are read. In any other case an artefact without this entry may
-    have been made from other members.
+    Empty where the archive's bytes alone tell it: the members are those of the default extension, which recipes never
+    named, or all files of the archive have one extension and all are read. In any other case an artefact without this
+    entry may have been made from other members.
     """
     read = [source.member for source in sources if source.path == archive and source.member]
     files = _files_in(archive) if read else []
@@ -143,9 +143,9 @@ def members_read(archive: Path, sources: Sequence[Source]) -> str:
 
 
 def _refuse_repeats(sources: Sequence[Source], stems: Sequence[str]) -> None:
-    """Raise ``InputError`` for one file under two paths, and for one text under one name, packed once and once not.
+    """Raise ``InputError`` for one file under two paths, and for equal texts in files or members of the same stem.
 
-    Two plain files in two directories may be equal: whoever names both directories gets both.
+    Only two plain files in two directories may be equal: whoever names both directories gets both.
     """
     seen: dict[tuple[int, int, str | None], Source] = {}
     for source in sources:
@@ -171,7 +171,7 @@ def _is_gz(path: Path) -> bool:
 
 
 def _are_equal(first: Source, second: Source) -> bool:
-    """Whether two texts are the same lines, and any at all; they are read no further than they are equal."""
+    """Whether two texts have the same lines, and at least one. Reading stops at the first difference."""
     are_empty = True
     for ours, theirs in zip_longest(_lines(first), _lines(second)):
         if ours != theirs:
@@ -183,7 +183,7 @@ def _are_equal(first: Source, second: Source) -> bool:
 def _shortest_names(paths: list[tuple[str, ...]]) -> list[str]:
     """The last part of each path, lengthened to the left until no two different paths have the same.
 
-    Two files that only their extension tells apart (``a.train``, ``a.train.gz``) get a number that no other has.
+    Two files that differ only in their extension (``a.train``, ``a.train.gz``) get a number each: ``a#1``, ``a#2``.
     """
     lengths = dict.fromkeys(paths, 1)
     while True:
@@ -209,9 +209,9 @@ def blocks(
 ) -> Iterator[tuple[int, bytes]]:
     """(number of its first line, bytes) for every block of a source; lines end with ``\\n`` and are numbered from 1.
 
-    BOM, NULs and line ends of other systems are removed and told to ``finding``. Of a line longer than
-    ``longest_line`` bytes no more than one byte over that is kept, so that whoever checks lengths sees it.
-    ``advance`` is told how many bytes of the file were read.
+    BOM, NULs and line ends of other systems are removed and reported to ``finding``. To bound memory, a line longer
+    than ``longest_line`` bytes may lose bytes but stays longer than that, so that whoever checks lengths sees it.
+    ``advance`` is called with how many bytes of the file were just read.
     """
     with _opened(source) as (stream, position):
         unfinished, held, lines, empty = bytearray(), b"", 1, True
@@ -247,7 +247,7 @@ def blocks(
 
 
 def _lines(source: Source) -> Iterator[tuple[int, bytes]]:
-    """(number, line) of a source, whatever its length."""
+    """(number, line) for every line of a source, however long."""
     for first, block in blocks(source, _NO_BOUND, lambda *_: None, lambda _: None):
         yield from enumerate(block.splitlines(), first)
 
@@ -285,7 +285,7 @@ def _sizes(source: Source) -> tuple[int, int]:
 
 @contextmanager
 def _opened(source: Source) -> Iterator[tuple[IO[bytes], Callable[[], int]]]:
-    """The decompressed stream and a function that says how far reading is."""
+    """The decompressed stream, and a function that returns how many bytes were read (of a ``.gz``: compressed ones)."""
     with _reading(source.path), source.path.open("rb") as file:
         if source.member is not None:
             with zipfile.ZipFile(file) as archive, archive.open(source.member) as stream:

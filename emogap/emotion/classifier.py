@@ -1,13 +1,13 @@
 """The emotion classifiers: loading one by its name, and scoring texts with it.
 
-Three kinds answer to one interface, ``EmotionClassifier``:
+Three kinds share one interface, ``EmotionClassifier``:
 
 - ``emotion-minilm``: all-MiniLM-L6-v2 with the project's GoEmotions adapter and head (``emogap/models/``), CPU-sized;
 - ``emotion-tfidf``: TF-IDF and logistic regression, the second judge, which shares nothing with the first but data;
-- anything else is a Hugging Face text-classification model, by its Hub name or folder, whose labels are the 28.
+- anything else is a Hugging Face text-classification model, by its Hub name or folder, whose labels must be the 28.
 
-Every score is the sigmoid of that label's logit: GoEmotions is multi-label, a row's scores do not sum to one. Only of a
-model that says of itself that it gives each text one label (``problem_type``) are they the softmax.
+Every score is the sigmoid of that label's logit: GoEmotions is multi-label, so a row's scores do not sum to one. Only
+for a model whose ``problem_type`` says that each text has a single label are scores the softmax.
 Scoring is fast because texts are sorted by length and batched under a budget of padded tokens: hardly anything
 computed is padding. Scores come back in the order of the texts, labels in the order of ``emogap.emotions.LABELS``.
 """
@@ -55,10 +55,10 @@ _READ_AS_BEFORE = {
     "albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "ernie", "ibert", "layoutlm",
     "megatron-bert", "mobilebert", "modernbert", "mpnet", "rembert", "roberta", "xlm-roberta", "xlm-roberta-xl",
 }  # fmt: skip
-"""Encoders whose scores are the same by either rule."""
+"""Types of encoders whose scores are the same by the first revision of the rule and by this one."""
 _PROBE = ("No.", "The cat that the dog saw sleeps.", "She was so happy that she sang all the way home.")
 _TOLERANCE, _ROUGH_TOLERANCE = 1e-3, 0.02
-"""How far padding may move a score: by rounding, in fp32 and in shorter formats."""
+"""How far padding may move a score, which is rounding error: in fp32, and in 16-bit formats."""
 
 Progress = Callable[[int], None]
 """Called after every batch with the number of texts just scored."""
@@ -132,14 +132,14 @@ class EncoderClassifier(EmotionClassifier):
         tokens = self._tokenize(_PROBE)
         try:
             alone = np.concatenate([self._score_batch([row]) for row in tokens])
-        except Exception as error:  # whatever a model needs besides text
+        except Exception as error:  # of any type: a model may need other inputs than text
             raise ModelError(
                 f"classifier '{self.name}' cannot score a text by itself ({one_line(error)}); use '{MINILM}'"
             ) from error
         tolerance = _TOLERANCE if str(self.model.dtype) == "torch.float32" else _ROUGH_TOLERANCE
         try:
             self.pads = bool(np.abs(self._score_batch(tokens) - alone).max() <= tolerance)
-        except (ValueError, IndexError, RuntimeError):  # without a padding token it takes no texts of several lengths
+        except (ValueError, IndexError, RuntimeError):  # some models without a padding token reject padded batches
             self.pads = False
         if not self.pads:
             print(
@@ -147,7 +147,7 @@ class EncoderClassifier(EmotionClassifier):
             )
 
     def _tokenize(self, texts: Sequence[str]) -> list[dict[str, list[int]]]:
-        """For each text its ids, and of which part each one is where the model asks for that."""
+        """For each text its ``input_ids`` and, where the model takes them, its ``token_type_ids``."""
         tokens: list[dict[str, list[int]]] = []
         for start in range(0, len(texts), TOKENIZE_ROWS):
             block = [self.prepare(text) for text in texts[start : start + TOKENIZE_ROWS]]
@@ -164,7 +164,7 @@ class EncoderClassifier(EmotionClassifier):
         return _numbers(self._launch(tokens))
 
     def _launch(self, tokens: list[dict[str, list[int]]]) -> "torch.Tensor":
-        """Scores of a batch, float32 of shape (texts, 28), where the model is; on a GPU they may still be computed."""
+        """Scores of a batch, float32 (texts, 28), on the model's device; a GPU may not be done with them on return."""
         import torch
 
         try:
@@ -173,7 +173,7 @@ class EncoderClassifier(EmotionClassifier):
             if len(tokens) == 1:
                 raise
             logits = None
-        # Not while the error is handled, for as long as it is there it holds what the batch had computed.
+        # Not in the except block: as long as the exception exists, it keeps the tensors of the batch in memory.
         if logits is None:
             middle = len(tokens) // 2
             return torch.cat([self._launch(tokens[:middle]), self._launch(tokens[middle:])])
@@ -199,7 +199,7 @@ def _numbers(scores: "torch.Tensor") -> np.ndarray:
 
 
 class TfidfClassifier(EmotionClassifier):
-    """Logistic regressions over TF-IDF features, one per label. Lives on the CPU; ``token_budget`` has no meaning."""
+    """Logistic regressions over TF-IDF features, one per label. Runs on the CPU; ``token_budget`` has no effect."""
 
     revision = None
 
@@ -246,8 +246,8 @@ def load_classifier(
     """The classifier called ``name``: ``emotion-minilm``, ``emotion-tfidf``, a Hub name or a model folder.
 
     ``revision``: a Hub commit, tag or branch, ``main`` if None. ``device``: ``auto``, ``cpu``, ``cuda`` …; ``dtype``:
-    ``auto``, ``fp32``, ``bf16`` or ``fp16`` (see ``emogap.device``). Raises ``ModelError`` if the model cannot be had
-    or its labels are not the 28.
+    ``auto``, ``fp32``, ``bf16`` or ``fp16`` (see ``emogap.device``). Raises ``ModelError`` if the model cannot be
+    loaded or its labels are not the 28.
     """
     if name == TFIDF:
         return TfidfClassifier(MODELS / TFIDF)
@@ -258,9 +258,9 @@ def load_classifier(
 
 
 def identify_classifier(name: str, revision: str | None = None) -> str:
-    """What a recipe says of a classifier, without loading it: ``<name>@<revision>`` or ``<name>@sha256:<hash>``.
+    """A classifier's identity in recipes, found without loading it: ``<name>@<revision>`` or ``<name>@sha256:<hash>``.
 
-    Of a folder whose model was once scored otherwise than it is now, the rule's revision too.
+    For a folder whose model had other scores under the first scoring rule, the present rule's revision is added.
     """
     if name in _FILES:
         return f"{name}@sha256:{own_sha256(name, MODELS / name)}"
@@ -270,10 +270,10 @@ def identify_classifier(name: str, revision: str | None = None) -> str:
 
 
 def _was_scored_otherwise(folder: Path) -> bool:
-    """Whether this model had other scores under the first revision of the rule.
+    """Whether the model in ``folder`` had other scores under the first revision of the scoring rule.
 
-    That took the sigmoid of every logit, padded all texts on the right with the tokenizer's token, and, where the
-    tokenizer names no length, cut texts two tokens before the model's last position.
+    That revision took the sigmoid of every logit, padded all texts on the right with the tokenizer's padding token,
+    and, where the tokenizer names no maximal length, cut texts two tokens before the model's last position.
     """
     described, tokenizer = (settings_in(folder / name) for name in ("config.json", "tokenizer_config.json"))
     kind, positions = described.get("model_type"), described.get("max_position_embeddings")
@@ -396,7 +396,7 @@ def read_config(folder: Path) -> dict:
 
 
 def own_sha256(name: str, folder: Path) -> str:
-    """One SHA-256 (hex) over all files that decide what one of the project's own classifiers says."""
+    """One SHA-256 (hex) over all files that decide the scores of one of the project's own classifiers."""
     encoder = [packaged_file("minilm") / "model.safetensors"] if name == MINILM else []
     paths = [*encoder, *(folder / file for file in _FILES[name])]
     return hashlib.sha256("".join(map(fingerprint, paths)).encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""Scoring many texts with the 28 emotions: in shards that outlive a kill, from files of any common form.
+"""Scoring many texts with the 28 emotions: in shards that survive a kill, from files of any common form.
 
-A shard is a fixed run of texts. Which texts are batched together is a function of the shard alone, so that a run that
-was killed and went on ends with the same scores as one that was not.
+A shard is a fixed sequence of texts. Which texts share a batch is a function of the shard alone, so that a run that
+was killed and resumed ends with the same scores as one that was not.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,17 +33,17 @@ SHARD_LINES = 8192
 
 
 def classifier_identity(model: HubModel) -> str:
-    """What a recipe says of a classifier, without loading it: the hash of its files, or a hub name and revision."""
+    """A classifier's identity in recipes, found without loading it: the hash of its files, or hub name and revision."""
     return identify_classifier(model.name, model.revision)
 
 
 def load(model: HubModel, device: str = "auto", dtype: Dtype = "auto") -> EmotionClassifier:
-    """The classifier that a setting names. Raises ``ModelError``: which, where it was looked for, what to do."""
+    """The classifier that a setting names. Raises ``ModelError``, which says where it was looked for and what to do."""
     return load_classifier(model.name, revision=model.revision, device=device, dtype=dtype)
 
 
 def loaded_as(classifier: EmotionClassifier) -> dict[str, str | list[float] | None]:
-    """What a manifest notes of a loaded classifier: the commit that a revision led to, hash, device, number format."""
+    """What a manifest notes about a loaded classifier: its name, commit, hash, thresholds, device, number format."""
     model = getattr(classifier, "model", None)  # the second judge is no torch model
     return {
         "name": classifier.name,
@@ -73,7 +73,7 @@ class Scoring:
     def begin(
         self, artefact: Artefact, texts: Callable[[], Iterable[Sequence[str]]], advance: Callable[[int], None]
     ) -> tuple[dict, Iterator[np.ndarray]]:
-        """What the classifier is loaded as, and the scores of every shard of ``texts()``, in order.
+        """The loaded classifier's description (``loaded_as``), and the scores of every shard of ``texts()``, in order.
 
         Finished shards are kept beside the artefact that is being made.
         """
@@ -82,7 +82,7 @@ class Scoring:
 
             @cache
             def shards() -> Arrays:
-                # What the classifier is loaded as binds them.
+                # Also bound to commit, device and number format, which are known only when the classifier is loaded.
                 binding = {"recipe": artefact.recipe.sha256(), "classifier": scorers.description()}
                 return Arrays(shards_folder(artefact.path), binding)
 
@@ -105,7 +105,7 @@ def _key(shard: int) -> str:
 def open_scorer(
     scoring: Scoring, advance: Advance = unheard
 ) -> tuple[Callable[[tuple[int, Sequence[str]]], np.ndarray], Callable[[], dict]]:
-    """A worker that scores numbered shards, and what its classifier is loaded as."""
+    """A function that scores a numbered shard, and one that describes the loaded classifier (``loaded_as``)."""
     classifier = load(scoring.classifier, scoring.device, scoring.dtype)
 
     def score(piece: tuple[int, Sequence[str]]) -> np.ndarray:
@@ -146,9 +146,9 @@ def classify_file(
 ) -> Summary:
     """Classify every text of a file into a Parquet table: ``text, emotion, score, scores, labels``, in its order.
 
-    ``emotion`` is the arg-max of the 28, ``labels`` all that pass the threshold, highest first. Goes on after a kill,
-    and does nothing if ``out`` is made of the same texts in the same way already. Raises what ``read_texts`` and
-    ``load`` do.
+    ``emotion`` is the arg-max of the 28, ``labels`` all that pass the threshold, highest first. Resumes after a kill,
+    and does nothing if ``out`` was already made of the same texts in the same way. Raises ``UsageError``, and what
+    ``read_texts`` and ``load`` raise.
     """
     if out.suffix != ".parquet" or out.resolve() == source.resolve():
         raise UsageError(f"--out {out}: give the name of a .parquet file other than the one that is read")
@@ -188,8 +188,8 @@ def write_scored(
     schema: "pa.Schema",
     threshold: float | str | None = None,
 ) -> None:
-    """Score the column ``text`` of every shard and write the shards with the columns ``emotion, score, scores``, where
-    a ``threshold`` is given ``labels`` too. There are ``total`` texts, called ``what``."""
+    """Score the column ``text`` of every shard and write the shards with the columns ``emotion, score, scores`` and,
+    if a ``threshold`` is given, ``labels``. ``total``: number of texts; ``what``: what the progress bar calls them."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""A judge of another kind: the polarity of an English text by a list of words and some rules, without any training.
+"""A judge of another kind, which needs no training: the polarity of an English text by a word list and some rules.
 
 VADER (Hutto & Gilbert 2014): words with the valence that people gave them, and rules for negation, degree, capitals and
 punctuation. It knows no emotions, only positive, neutral and negative; and it reads English alone.
@@ -13,12 +13,12 @@ from emogap.text.words import plain
 VADER = "VADER"
 """What tables call this judge."""
 CLEAR = 0.05
-"""From this compound score on a text is positive, and from minus this negative: the bounds of the package's authors."""
+"""A compound score from this up is positive, one from minus this down negative: the bounds of the package's authors."""
 PACKAGE = "vaderSentiment"
 
 
 def lexicon_identity() -> str:
-    """What a recipe says of the lexicon, without loading it: its package and version, or that it is not installed."""
+    """The lexicon's identity in recipes, found without loading it: package and version, or that it is not installed."""
     try:
         return f"{PACKAGE} {metadata.version(PACKAGE)}"
     except metadata.PackageNotFoundError:
@@ -26,7 +26,7 @@ def lexicon_identity() -> str:
 
 
 def compound_scores(texts: Sequence[str]) -> list[float]:
-    """VADER's compound score of each text, -1 to 1: the valences of its words, added up and brought between the two.
+    """VADER's compound score of each text: the valences of its words, summed and scaled into the range -1 to 1.
 
     The score of a long text lies further from 0. Texts are read in one spelling (``plain``), so that a curly apostrophe
     does not hide a negation. Raises ``ModelError`` if the package is not installed.

@@ -64,7 +64,7 @@ def load_encoder(dropout: float = 0.0, attention: str = "sdpa") -> tuple[MeanPoo
 
 
 def load_trained(model: MeanPoolClassifier, trained: dict[str, torch.Tensor]) -> None:
-    """Puts what a training wrote into a model without adapter, in place: adds each layer's B @ A, sets the head."""
+    """Put trained weights into a model without adapter, in place: add B @ A to each adapted layer, set the head."""
     with torch.no_grad():
         for name in sorted(key.removesuffix(".A") for key in trained if key.endswith(".A")):
             update = trained[f"{name}.B"].float() @ trained[f"{name}.A"].float()

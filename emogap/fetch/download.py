@@ -1,9 +1,9 @@
-"""Bringing a data set from its public home: only what the registry names, at its revision, checked, going on after a
-break.
+"""Downloading a data set from its home, a public repository: only the files that the registry names, at its revision,
+each checked; a broken-off download is continued.
 
-A home is first asked for the full commit and for its list of files with sizes and hashes at that commit. Files are
-downloaded beside the data set's folder, in ``.downloads`` (those of the model hub by its own library), and each is held
-against its size and hash; the folder appears, with a manifest of all hashes, when everything is there.
+The repository is first asked for the full commit and for its list of files with sizes and hashes at that commit. Files
+are downloaded beside the data set's folder, in ``.downloads`` (those of the model hub by its own library), and each is
+checked against its size and hash; the folder appears, with a manifest of all hashes, when everything is there.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from emogap.store.progress import Progress, progress
 
 TIMEOUT = 30.0
 TRIES = 5
-"""How often in a row a download may stop without having brought anything."""
+"""After so many attempts in a row that brought no new byte, a download is given up."""
 PIECE = 1 << 20
 _POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 _POINTER_BYTES = 1024
@@ -38,7 +38,7 @@ _POINTER_BYTES = 1024
 
 @dataclass(frozen=True)
 class Servers:
-    """Where the homes answer; other ones in tests, and for the hub wherever ``$HF_ENDPOINT`` says."""
+    """Base URLs of the servers; tests use others, and ``$HF_ENDPOINT`` sets that of the hub."""
 
     github_api: str = "https://api.github.com"
     github_raw: str = "https://raw.githubusercontent.com"
@@ -52,7 +52,7 @@ class Servers:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file of a home at a commit, with what the home says of it."""
+    """One file of a repository at a commit, with the size and the hash that the repository gives for it."""
 
     path: str
     url: str
@@ -67,10 +67,10 @@ class Unreachable(Exception):
 
 
 def fetch(data_set: DataSet, folder: Path | None = None, servers: Servers | None = None) -> Path:
-    """Bring a data set into its folder (or the one given), unless it is there already; the folder.
+    """Download a data set into its folder (or the one given), unless it is there already. Returns the folder.
 
-    Raises ``MissingInput`` where there is no network (what to put where), ``InputError`` if a file is not what its
-    home or the registry says, or if the folder holds something else.
+    Raises ``MissingInput`` where there is no network (its message says which files to put where), ``InputError`` if a
+    file is not what its repository or the registry says, or if the folder holds something else.
     """
     folder = (folder or data_set.destination).absolute()
     artefact = Artefact(folder, _recipe(data_set), is_folder=True)
@@ -150,7 +150,7 @@ def _wanted(data_set: DataSet, listed: list[RemoteFile]) -> dict[str, RemoteFile
     return dict(sorted(wanted.items()))
 
 
-# --- what a home has -------------------------------------------------------------------------------------------------
+# --- which files a repository has ------------------------------------------------------------------------------------
 
 
 def _list(repository: Repository, servers: Servers) -> tuple[str, list[RemoteFile]]:
@@ -189,7 +189,7 @@ def _list_hub(repository: Repository, servers: Servers) -> tuple[str, list[Remot
 
 @contextmanager
 def _asking_hub(repository: Repository) -> Iterator[None]:
-    """Raises ``InputError`` for what the hub does not have, ``Unreachable`` for all else that its library says."""
+    """Raises ``InputError`` for what the hub does not have, ``Unreachable`` for every other error of its library."""
     from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
@@ -199,7 +199,7 @@ def _asking_hub(repository: Repository) -> Iterator[None]:
             f"{repository} is not there, or not for everybody ({one_line(error)}); correct the registry, or set "
             "HF_TOKEN"
         ) from error
-    except Exception as error:  # a dozen kinds, its own and those of what it asks with
+    except Exception as error:  # a dozen types: the library's own and those of its HTTP client
         raise Unreachable(f"{repository} cannot be reached ({one_line(error)})") from error
 
 
@@ -210,7 +210,7 @@ def _commit_of(repository: Repository, commit: str) -> str:
 
 
 def _behind_pointer(repository: Repository, commit: str, file: RemoteFile, servers: Servers) -> RemoteFile:
-    """The file itself; where git holds but a pointer to large-file storage, what it points to."""
+    """The file itself or, where git holds only a pointer to large-file storage, the file that it points to."""
     if repository.site != "github" or file.size > _POINTER_BYTES:
         return file
     with _open(file.url) as answer:
@@ -234,9 +234,9 @@ def _safe(path: str) -> str:
 
 
 def download(file: RemoteFile, target: Path, bar: Progress, sha256: str | None = None) -> None:
-    """Bring one file to ``target``, going on from ``<target>.part``; nothing is done if it is there and right.
+    """Download one file to ``target``, continuing ``<target>.part``; nothing is done if it is there in its full size.
 
-    ``sha256``: what the registry knows beforehand. Raises ``Unreachable``, or ``InputError`` if size or hash differ.
+    ``sha256``: the hash in the registry, if any. Raises ``Unreachable``, or ``InputError`` if size or hash differ.
     """
     if target.exists() and target.stat().st_size == file.size:
         bar.advance(file.size >> 10)
@@ -262,18 +262,18 @@ def download(file: RemoteFile, target: Path, bar: Progress, sha256: str | None =
 def download_from_hub(
     file: RemoteFile, repository: Repository, folder: Path, commit: str, servers: Servers, sha256: str | None = None
 ) -> None:
-    """Bring one file of a data set to its path under ``folder`` by the hub's own library. Raises as ``download``."""
+    """Download one file of a data set to its path under ``folder`` by the hub's own library. Raises as ``download``."""
     from huggingface_hub import hf_hub_download
     from tqdm import tqdm
 
     where = {"repo_type": "dataset", "revision": commit, "endpoint": servers.hub, "local_dir": folder}
-    with _asking_hub(repository):  # the whole fetch has one bar
+    with _asking_hub(repository):  # without a bar for this file: the whole fetch has one
         found = hf_hub_download(repository.name, file.path, tqdm_class=partial(tqdm, disable=True), **where)
     _check(file, Path(found), sha256)
 
 
 def _continue(file: RemoteFile, part: Path, start: int, bar: Progress) -> None:
-    """Append what is missing from ``start`` on; all anew if the server does not know ranges."""
+    """Append the bytes from ``start`` on to ``part``; write all of them anew if the server does not support ranges."""
     with _open(file.url, start) as answer:
         goes_on = answer.status_code == 206 and answer.headers["Content-Range"].startswith(f"bytes {start}-")
         with part.open("ab" if goes_on else "wb") as out:
@@ -308,7 +308,7 @@ def _check(file: RemoteFile, part: Path, sha256: str | None) -> None:
 
 @contextmanager
 def _open(url: str, start: int = 0) -> Iterator[httpx.Response]:
-    """An answer to be read in the block. Raises ``Unreachable``, also where it breaks off, or ``InputError``."""
+    """A response to be read in the block. Raises ``Unreachable``, also where it breaks off, or ``InputError``."""
     headers = {"User-Agent": "emogap", "Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
         with httpx.stream("GET", url, headers=headers, timeout=TIMEOUT, follow_redirects=True) as answer:

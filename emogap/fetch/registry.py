@@ -13,7 +13,7 @@ RAW = ROOT / "data" / "raw"
 
 @dataclass(frozen=True)
 class Repository:
-    """A public repository at a revision: a commit, or the beginning of one that names it."""
+    """A public repository at a revision: a full commit hash, or the beginning of one."""
 
     site: Literal["github", "hub"]
     name: str
@@ -40,10 +40,10 @@ class DataSet:
     files: dict[str, str]
     """Pattern of paths → where they go in the folder: ``{path}``, ``{name}`` (the path's last part) or a new name."""
     members: dict[str, str] = field(default_factory=dict)
-    """The same for what is taken out of the ``.zip`` among the files; the archive itself is then not kept there."""
+    """The same for the members taken out of the ``.zip`` among the files; the archive itself is then not kept there."""
     sha256: dict[str, str] = field(default_factory=dict)
-    """Path → hash, where it is known beforehand. All other files are held against what their home says of them at
-    the revision (git's own hash), and every hash stands in the manifest afterwards."""
+    """Path → hash, where it is known beforehand. All other files are checked against the hash that their repository
+    gives at the revision (mostly git's own), and every hash stands in the manifest afterwards."""
     unpacked_bytes: int = 0
     """An archive that unpacks to more than this is refused."""
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 clm_pieces = partial(model_pieces, "clm")
-"""From the settings, the models of this stage. Raises ``MissingInput`` while a corpus or a parent is not there."""
+"""``clm_pieces(config)``: the models of this stage, then their tables and figures. See ``model_pieces``."""
 clm = partial(train_stage, "clm")
-"""From the settings (and ``watch``, ``callbacks``), train every such model that is not fresh; see ``train_stage``."""
+"""``clm(config, watch, callbacks)``: train every model of this stage that is not fresh. See ``train_stage``."""
 
 
 def own_recipe(config: Config, run: Run) -> Recipe:
@@ -62,7 +62,7 @@ def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> P
 
 
 def trainer_arguments(setup: "Setup") -> "TrainingArguments":
-    """What Trainer is given. Raises ``UsageError``."""
+    """The arguments of Trainer. Raises ``UsageError``."""
     from transformers import TrainingArguments
 
     from emogap.train.trainer import arguments_for

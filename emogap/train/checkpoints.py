@@ -1,5 +1,5 @@
-"""Checkpoints of a training that is under way: bound to its recipe, the best and the last one, gone when it is done;
-and those that are kept for good, as models, after so many words seen."""
+"""Checkpoints of a training under way: the best and the last one, bound to its recipe and removed when it is done; and
+those that are kept for good, as models, after given numbers of words seen ("checkpoints by words")."""
 
 import json
 import shutil
@@ -13,8 +13,8 @@ from emogap.store.pieces import link_file
 _RECIPE = "recipe.sha256"
 _MARKED = "chck_"
 FACTS = "checkpoint.json"
-"""What a checkpoint that is kept says of itself: name, asked (after how many words it was to be), words (how many there
-were), step, validation_loss."""
+"""The facts about a checkpoint by words, a file in its folder: name, asked (the number of words after which it was
+wanted), words (how many had been seen), step, validation_loss."""
 
 
 def folder(model: Path) -> Path:
@@ -33,15 +33,15 @@ def bind(model: Path, recipe_sha256: str) -> None:
 
 
 def last_complete(checkpoints: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; torn ones are removed."""
+    """The newest checkpoint that was written completely, None if there is none; incomplete ones are removed."""
     for torn in [folder for folder in checkpoints.glob("checkpoint-*") if read_state(folder) is None]:
         shutil.rmtree(torn)
     return max(checkpoints.glob("checkpoint-*"), key=step_of, default=None)
 
 
 def last_state(model: Path, recipe_sha256: str) -> dict[str, Any] | None:
-    """The trainer's state in the newest whole checkpoint of the model at that path; None where there is none of it
-    under this recipe. Nothing is removed: the training may be under way."""
+    """The trainer's state in the newest complete checkpoint of the model at that path; None if it has none under this
+    recipe. Nothing is removed: the training may be under way."""
     bound = folder(model)
     if not (bound / _RECIPE).exists() or (bound / _RECIPE).read_text(encoding="utf-8") != recipe_sha256:
         return None
@@ -54,7 +54,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def read_state(checkpoint: Path) -> dict[str, Any] | None:
-    """The trainer's state in a checkpoint; None where it was not written to its end."""
+    """The trainer's state in a checkpoint; None if the checkpoint is incomplete."""
     try:
         return json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))  # written last
     except (FileNotFoundError, json.JSONDecodeError):
@@ -62,7 +62,7 @@ def read_state(checkpoint: Path) -> dict[str, Any] | None:
 
 
 def marked(words: int) -> str:
-    """What the checkpoint after so many words is called, as the BabyLM challenge calls them: ``chck_10M``."""
+    """The name of the checkpoint after so many words, in the form of the BabyLM challenge: ``chck_10M``."""
     for size, letter in ((1_000_000, "M"), (1_000, "K")):
         if words % size == 0:
             return f"{_MARKED}{words // size}{letter}"
@@ -70,13 +70,13 @@ def marked(words: int) -> str:
 
 
 def kept(folder: Path) -> list[dict[str, Any]]:
-    """What the checkpoints by words in a folder say of themselves, fewest words first."""
+    """The facts (``FACTS``) about each checkpoint by words in a folder, fewest words first."""
     found = [json.loads((one / FACTS).read_text(encoding="utf-8")) for one in folder.glob(f"{_MARKED}*")]
     return sorted(found, key=lambda facts: facts["asked"])
 
 
 def keep_with(model: Path, checkpoints: Path) -> None:
-    """Put the checkpoints by words into the folder of their model; where they were they stay, until it is published."""
+    """Link the checkpoints by words into their model's folder; the originals stay until the model is published."""
     for one in checkpoints.glob(f"{_MARKED}*"):
         shutil.copytree(one, model / one.name, copy_function=link_file)
 
@@ -84,8 +84,8 @@ def keep_with(model: Path, checkpoints: Path) -> None:
 def check_disk(place: Path, name: str, parameters: int, trainable: int, marks: int = 0) -> None:
     """Raise ``DiskError`` if a training would fill the disk that ``place`` lies on.
 
-    It fills at most two checkpoints, a third while it is written, the finished model, and ``marks`` whole models after
-    so many words. A checkpoint holds what is trained and two moments of it (AdamW), all in fp32.
+    It needs room for two checkpoints, a third while that is written, the finished model, and ``marks`` checkpoints by
+    words, each a whole model. A checkpoint holds the trained weights and two moments of them (AdamW), all in fp32.
     """
     needed, free = 3 * 12 * trainable + 4 * parameters * (1 + marks), shutil.disk_usage(place).free
     if free < needed:

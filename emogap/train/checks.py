@@ -1,4 +1,4 @@
-"""What can be known before the first step: settings, device, rows."""
+"""What can be checked before the first step: settings, device, rows."""
 
 import dataclasses
 import difflib
@@ -49,7 +49,7 @@ _OWN = {
     "model_init_kwargs", "trust_remote_code", "pad_token",
 }  # fmt: skip
 _OWN_KINDS = ("eval_", "save_", "hub_", "logging_")
-"""Arguments for which the study has no setting: its loss, rows, evaluations and checkpoints are as they are."""
+"""Arguments, by name or prefix, that nobody may set: the study's loss, rows, evaluations and checkpoints are fixed."""
 
 
 def is_main() -> bool:
@@ -58,7 +58,7 @@ def is_main() -> bool:
 
 
 def process_count() -> int:
-    """How many processes share this training: what a launcher says in the environment."""
+    """How many processes share this training, as a launcher says in the environment; 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -110,9 +110,9 @@ def check_tracker(task: str, tracker: str) -> None:
 def library_arguments(
     kind: "type[TrainingArguments]", chosen: dict[str, Any], task: str, further: dict[str, Any]
 ) -> "TrainingArguments":
-    """The library's arguments of that kind: those that the study chose, and ``further`` ones by their own names.
+    """An object of the library's class ``kind`` from the arguments that the study chose and ``further`` ones.
 
-    Raises ``UsageError`` for a further one that the library does not know or take, or that is the study's to set.
+    Raises ``UsageError`` for a further one that the library does not know or rejects, or that only the study sets.
     """
     if not further:
         return kind(**chosen)
@@ -122,7 +122,7 @@ def library_arguments(
     try:
         arguments = kind(**chosen | further)
         _try_optimizer(arguments)
-    except Exception as error:  # of any kind: what the library says of a value that it does not take
+    except Exception as error:  # of any type: whatever the library raises for a value that it rejects
         given = ", ".join(f"{task}.trainer.{name}={toml(value)}" for name, value in further.items())
         raise UsageError(f"{given}: {kind.__name__} does not take it ({one_line(error)})") from error
     return arguments
@@ -137,7 +137,7 @@ def _check_argument(kind: type, types: dict[str, Any], task: str, name: str, val
         close = difflib.get_close_matches(name, known, n=1)
         meant = f"; did you mean '{close[0]}'?" if close else f"; its documentation lists those of {kind.__name__}"
         raise UsageError(f"{said}: {kind.__name__} has no argument '{name}'{meant}")
-    # More schedules than the setting names are the library's to know, with arguments of their own.
+    # The setting does not name all schedules of the library: here any may be chosen, with its own arguments.
     if name in _INSTEAD and name != "lr_scheduler_type":
         raise UsageError(f"{said}: this is the study's to set; use {task}.{_INSTEAD[name]}")
     if name in _OWN or name.startswith(_OWN_KINDS):
@@ -151,7 +151,7 @@ def _check_argument(kind: type, types: dict[str, Any], task: str, name: str, val
 
 
 def _try_optimizer(arguments: "TrainingArguments") -> None:
-    """Make an optimizer and a schedule of a single number: what they do not take, they say now."""
+    """Make an optimizer and a schedule for a single number, so that arguments which they reject are found now."""
     import torch
     from transformers import Trainer, get_scheduler
 

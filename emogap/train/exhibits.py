@@ -76,10 +76,10 @@ def training_exhibits(config: Config, task: Task) -> Iterator[Shown]:
 
 
 def before_after(config: Config, run: Run, prompts: Sequence[str], new_tokens: int = 60) -> pd.DataFrame:
-    """opening (SFT: instruction), and what the parent and the trained model make of each, a column each.
+    """Columns: ``opening`` (SFT: ``instruction``), and one each for how the parent and the trained model go on.
 
-    Always the likeliest token, so that it is the same at every call. Raises ``MissingInput`` for a model that was not
-    trained yet, and as ``ask`` does.
+    Decoding is greedy, so that every call gives the same. Raises ``MissingInput`` for a model that was not trained yet,
+    and what ``ask`` raises.
     """
     form = load_answer_form(config.sft.template) if run.strategy.task == "sft" else None
     device = pick_device(settings_of(config, run.strategy.task).device)
@@ -91,8 +91,8 @@ def before_after(config: Config, run: Run, prompts: Sequence[str], new_tokens: i
 
 
 def ask(loaded: Loaded, text: str, form: AnswerForm | None = None, new_tokens: int = 60) -> str:
-    """How a model goes on with a text, or, with the ``form`` of SFT, what it answers to that instruction: the likeliest
-    tokens, at most ``new_tokens`` and up to the end of a text.
+    """A model's greedy continuation of a text or, with the ``form`` of SFT, its answer to an instruction: at most
+    ``new_tokens`` tokens, up to EOS.
 
     Raises ``UsageError`` for an empty text, or one that fills all that the model reads.
     """
@@ -111,7 +111,7 @@ def ask(loaded: Loaded, text: str, form: AnswerForm | None = None, new_tokens: i
 
 
 class LiveCurves:
-    """Curves in a notebook while models train, drawn anew at every evaluation: to be given to a stage as ``watch``."""
+    """Curves in a notebook while models train, drawn anew at every evaluation: pass it to a stage as ``watch``."""
 
     def __init__(self, config: Config):
         self._bases = list(config.bases)
@@ -137,8 +137,8 @@ def histories(records: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def by_words(records: list[dict[str, Any]]) -> pd.DataFrame:
-    """model, name, words, step, validation_loss, validation_perplexity: a row for each checkpoint by words seen that
-    trainings kept, with how many words they had seen in fact."""
+    """model, name, words, step, validation_loss, validation_perplexity: one row per checkpoint that trainings kept by
+    words seen; ``words`` is how many had been seen in fact."""
     rows = [{"model": record["model"], **one} for record in records for one in record.get("checkpoints", ())]
     table = pd.DataFrame(rows, columns=["model", "name", "words", "step", "validation_loss"])
     return table.assign(validation_perplexity=np.exp(table["validation_loss"].astype(float)))
@@ -161,7 +161,7 @@ def curves_by_words(table: pd.DataFrame, bases: list[str]) -> Figure:
 
 
 class Pace(NamedTuple):
-    """How fast a training went: seconds a step, an evaluation, and what is saved after it; how many steps say so."""
+    """How fast a training went: seconds per step, per evaluation and per saving after it; ``timed``: steps measured."""
 
     step: float
     evaluation: float
@@ -169,14 +169,14 @@ class Pace(NamedTuple):
     timed: int
 
     def seconds(self, steps: int, eval_steps: int, held_out: float) -> float:
-        """What so many steps take, an evaluation before them, after every ``eval_steps`` and at the end, each of which
-        reads ``held_out`` times as much as here."""
+        """The time of so many steps, with an evaluation before them, after every ``eval_steps`` and at the end; each
+        evaluation reads ``held_out`` times as much as those that were timed."""
         evaluations = ceil(steps / eval_steps)
         return steps * self.step + (1 + evaluations) * held_out * self.evaluation + evaluations * self.saving
 
 
 def pace(history: list[dict[str, float]]) -> Pace:
-    """The pace of a history, its first step, which warms up, left out; ``timed`` is 0 without an evaluation.
+    """The pace of a history without its first step, which warms up; ``timed`` is 0 if there is no evaluation.
 
     ``history``: Trainer's entries, in which an evaluation follows its step and is followed by a checkpoint.
     """

@@ -37,9 +37,9 @@ _END = "<|endoftext|>"
 
 def write_untrained(folder: Path, size: dict[str, Any], texts: Iterable[str], vocabulary: int, seed: int) -> int:
     """Write a model of random weights (GPT-2's own initialisation, by the seed) with a byte-level BPE tokenizer that is
-    made of these texts alone; its number of parameters.
+    trained on these texts alone. Returns the number of parameters.
 
-    ``size``: a row of ``config.SIZES``; ``vocabulary``: tokens at most, fewer where the texts have no more.
+    ``size``: a row of ``config.SIZES``; ``vocabulary``: the largest number of tokens; BPE may find fewer in the texts.
     """
     from tokenizers import ByteLevelBPETokenizer
     from transformers import AutoConfig, AutoModelForCausalLM, GPT2TokenizerFast, set_seed
@@ -59,8 +59,8 @@ def write_untrained(folder: Path, size: dict[str, Any], texts: Iterable[str], vo
 def write_checkpoint(
     folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", lora: Lora, facts: dict[str, Any]
 ) -> None:
-    """Write a whole model in the course of its training, adapters merged, in the place of one that is there; the folder
-    appears under its name when it is whole."""
+    """Write the whole model while it is being trained, adapters merged, in place of an older one; the folder gets its
+    name when it is complete."""
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     whole = deepcopy(model).merge_and_unload() if lora.rank else model
@@ -72,7 +72,7 @@ def write_checkpoint(
 
 
 def with_adapters(model: "PreTrainedModel", lora: Lora) -> "PreTrainedModel":
-    """The model with trainable adapters on all linear layers but the output, all else frozen; as it is for rank 0.
+    """The model with trainable adapters on all linear layers but the output, all else frozen; unchanged for rank 0.
 
     The adapters' weights are initialised from torch's global random state.
     """
@@ -100,7 +100,7 @@ def write_model(
 ) -> None:
     """Write weights (safetensors), the parent's tokenizer, the record and history of the training, a model card.
 
-    ``below``: what the parent's adapters do, where the parent is one and this model is kept as one too.
+    ``below``: the change that the parent's adapters make, if the parent is an adapter and this model is kept as one.
     """
     if lora.keeps_adapter:
         _write_adapter(folder, model, parent, below)
@@ -114,7 +114,7 @@ def write_model(
 
 
 def _write_adapter(folder: Path, model: "PreTrainedModel", parent: Path, below: LowRank | None) -> None:
-    """The adapter alone; where the parent has adapters of its own, one that holds them all, on what they stand on."""
+    """Write the adapter alone; if the parent has adapters of its own, one that holds them all, on their base model."""
     if below is None:
         model.save_pretrained(folder)
         return
@@ -126,10 +126,10 @@ def _write_adapter(folder: Path, model: "PreTrainedModel", parent: Path, below: 
 
 
 def rehearse_writing(folder: Path, model: "PreTrainedModel", parent: Path, lora: Lora, below: LowRank | None) -> None:
-    """Write all but a whole model's weights into a temporary folder: what cannot be saved is found before the first
-    step.
+    """Write everything but a whole model's weights into a temporary folder, so that what cannot be saved is found
+    before the first step.
 
-    Raises ``ModelError``.
+    Raises ``ModelError``, or ``DiskError`` if the disk is at fault.
     """
     try:
         with TemporaryDirectory(dir=folder, prefix=".rehearsal-") as place:
@@ -219,5 +219,5 @@ def history_table(model: str, history: list[dict[str, float]], loss_before: floa
 
 
 def recorded_history(record: dict[str, Any]) -> pd.DataFrame:
-    """The same from what ``training.json`` holds."""
+    """The ``history_table`` of a training's record, as ``training.json`` holds it."""
     return history_table(record["model"], record["history"], record["loss_before"])

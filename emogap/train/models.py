@@ -1,4 +1,4 @@
-"""Which models the study measures, what their files are called, and which base each one stands beside."""
+"""Which models the study measures, what their files are called, and which models each one is compared with."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,8 +37,8 @@ class StudyModel:
     train_seed: int
     """The training's seed; 0 for a base, which was not trained here."""
     base: str
-    """The base it comes from; its own name for a base, and for a strategy that is trained from scratch, which has none
-    and is the base of what is trained from it."""
+    """The base it comes from; its own name for a base and for a strategy that is trained from scratch, which is itself
+    the base of what is trained from it."""
     key: str
     """What its folder and files are called: the name, with ``.s<seed>`` where a strategy is trained several times."""
     control_of: str = ""
@@ -47,7 +47,7 @@ class StudyModel:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models that are held against each other, the other one's values subtracted."""
+    """Two models that are compared: the values of ``other`` are subtracted from those of ``model``."""
 
     model: str
     other: str
@@ -55,16 +55,16 @@ class Comparison:
 
     @property
     def columns(self) -> dict[str, str]:
-        """What names it in a row of a table."""
+        """The cells that name the comparison in a row of a table: column → value."""
         return {"comparison": self.kind, "model": self.model, "against": self.other}
 
 
 def comparisons(config: Config, by: Literal["name", "key"] = "name") -> list[Comparison]:
     """The models that are measured, each against its controls and its base, as far as these are measured too.
 
-    First every tuned model against its controls, then against its base, at last the controls against theirs. ``by``:
-    ``name`` takes all trainings of a strategy together; ``key`` holds each against the one of the same seed, or the
-    only one that there is.
+    First every tuned model against its controls, then every one against its base, last the controls against their
+    bases. ``by``: ``name`` takes all trainings of a strategy together; ``key`` compares each training with that of the
+    same seed, or with the only one there is.
     """
     models = study_models(config)
     found = {
@@ -86,23 +86,23 @@ def _is_base_of(base: StudyModel, model: StudyModel) -> bool:
 
 
 def _same_seed(model: StudyModel, other: StudyModel, models: Sequence[StudyModel]) -> bool:
-    """Whether two trainings have one seed, or the other one is the only of its name."""
+    """Whether two trainings have the same seed, or ``other`` is the only training of its name."""
     return model.train_seed == other.train_seed or sum(one.name == other.name for one in models) == 1
 
 
 def as_compared(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of comparisons with its columns ``comparison`` and ``against``, also one that was written before there
-    were controls: then every model was held against its ``base``."""
+    """A table of comparisons with the columns ``comparison`` and ``against``, added to one that was written before
+    there were controls: then every model was compared with its ``base``."""
     return table if "comparison" in table else table.rename(columns={"base": "against"}).assign(comparison=TUNED)
 
 
 def are_controlled(pairs: Iterable[Comparison]) -> bool:
-    """Whether a model is held against a control."""
+    """Whether any model is compared with a control."""
     return any(pair.kind == CONTROLLED for pair in pairs)
 
 
 def compared(pairs: Iterable[Comparison]) -> str:
-    """What a caption calls comparisons of these kinds."""
+    """How a caption describes these comparisons."""
     if are_controlled(pairs):
         return (
             "Each model against its controls (the effect of emotion), then against its base, and the controls against "
@@ -112,7 +112,7 @@ def compared(pairs: Iterable[Comparison]) -> str:
 
 
 def separated(pairs: Iterable[Comparison]) -> str:
-    """What a caption says of comparisons without any control; nothing where there is one, or nothing is compared."""
+    """A caption's sentence on comparisons without any control; empty if there is a control, or nothing is compared."""
     pairs = list(pairs)
     return f" {NOT_SEPARATED}." if pairs and not are_controlled(pairs) else ""
 
@@ -123,7 +123,7 @@ def study_models(config: Config) -> list[StudyModel]:
 
 
 def measurable(config: Config, models: Sequence[StudyModel]) -> list[StudyModel]:
-    """Those that can have been trained; where there is none among them, the bases that they were to come from."""
+    """The models for which there was something to train on; if none is left, the bases that they were to come from."""
     without = untrained(config)
     there = [model for model in models if model.key not in without]
     bases = dict.fromkeys(model.base for model in models if model.base in config.bases)
@@ -190,9 +190,9 @@ def trained_folder(config: Config, model: StudyModel) -> Path:
 
 
 def model_identity(home: Home, manifest: dict[str, Any]) -> str:
-    """The model that an artefact's manifest names; of one that was trained, the base that it comes from.
+    """The model that an artefact's manifest names; for a trained one, the base that it comes from.
 
-    ``not known`` where a model between is gone, or there are several.
+    ``not known`` if a model between the two is gone, or if the manifest names several.
     """
     for name in ("writer.model", "classifier", "model", "parent"):
         if name in manifest["identities"]:
@@ -206,11 +206,11 @@ def model_identity(home: Home, manifest: dict[str, Any]) -> str:
 def named_models(config: Config, names: Iterable[str]) -> dict[str, HubModel]:
     """Label → model, in the order given; one that is named twice stands once.
 
-    A checkpoint by words of a model of the study is ``NAME/chck_1M``, which is its label too.
+    ``NAME/chck_1M`` names a checkpoint that a training of the study kept after so many words, and is its label too.
 
-    Bases and trained models of the study go by their names, whatever folder is called the same (``./NAME`` is that
-    folder). A folder, from the working directory, is labelled by its own name; so is a hub id,
-    ``owner/name[@revision]``, or ``embedded:name``, by its last part. Raises ``UsageError`` if two different models
+    Bases and trained models of the study go by their names, even if a folder has the same name (``./NAME`` is that
+    folder). A folder, relative to the working directory, is labelled with its own name; a hub id,
+    ``owner/name[@revision]``, or ``embedded:name``, with its last part. Raises ``UsageError`` if two different models
     have one label, ``MissingInput`` if a model of the study was not trained in this home.
     """
     study = {model.key for model in known_models(config)}

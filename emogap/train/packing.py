@@ -1,9 +1,9 @@
 """Documents that share a row and must not attend to each other: whether a model keeps them apart, and what is done if
 not.
 
-Rows say by ``position_ids``, which begin anew at 0, where a document begins. Many architectures make an attention mask
-of that. Others ignore it, in all layers or in some, and would learn and be measured on another text. So each training
-tries it on one of its rows before the first step.
+A row's ``position_ids`` restart at 0 where a document begins. Many architectures derive an attention mask from that.
+Others ignore it, in all layers or in some, and would be trained and measured on documents that see each other. So each
+training tries it on one of its rows before the first step.
 """
 
 import math
@@ -25,9 +25,9 @@ Document = tuple[int, int, int]
 """Row, begin and end in a batch."""
 
 SAME = 1e-4
-"""How far the logits of two runs of equal shape may differ at most, as a share of their standard deviation."""
+"""How far the logits of two forward passes of equal shape may differ, as a share of their standard deviation."""
 ALIKE = 1e-3
-"""The same for runs of different shape, whose sums are rounded differently; a mistaken place makes far more."""
+"""The same for different shapes, whose sums are rounded differently; a wrong position makes a far larger difference."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def documents(positions: torch.Tensor) -> list[Document]:
 
 
 def keep_apart(trainer: Trainer, name: str, remedy: str) -> None:
-    """See to it that documents which share a row do not see each other, in training and in validation.
+    """Make sure that documents which share a row do not see each other, in training and in validation.
 
     A model that does not keep them apart by itself is given each in a padded row of its own. Raises ``ModelError`` with
     the ``remedy`` if even then a document's logits are not those that it has alone.
@@ -88,9 +88,9 @@ def keep_apart(trainer: Trainer, name: str, remedy: str) -> None:
 
 
 def see_only_what_precedes(trainer: Trainer, name: str, text: list[int], remedy: str) -> None:
-    """Let the model read the tokens of the longest text once.
+    """Check, on the tokens of the longest ``text``, that the model can read it and that its attention is causal.
 
-    Raises ``ModelError`` if it cannot, if its loss is no number, or if its logits depend on later tokens.
+    Raises ``ModelError`` if it cannot, if its loss is not finite, or if its logits depend on later tokens.
     """
     model, batch = architecture(trainer.model), {"input_ids": torch.tensor([text])}
     try:
@@ -108,7 +108,7 @@ def see_only_what_precedes(trainer: Trainer, name: str, text: list[int], remedy:
 
 
 def _shared(trainer: Trainer) -> Batch | None:
-    """A batch as the model is given it, in which documents share a row; None if there is none in all the data."""
+    """A batch, as collated for the model, in which documents share a row; None if there is none in all the data."""
     for rows in (trainer.train_dataset, trainer.eval_dataset):
         for at in range(len(rows)):
             batch = trainer.data_collator([rows[i] for i in range(at, min(at + 2, len(rows)))])
@@ -130,7 +130,7 @@ def _keeps_apart(trainer: Trainer, batch: Batch) -> bool:
     try:
         logits = _logits(trainer, batch)[row, begin:end]
         behind_others = _logits(trainer, _changed(trainer, batch, row, slice(0, begin)))[row, begin:end]
-    except Exception as error:  # it takes no positions, or not as many tokens at once
+    except Exception as error:  # the model takes no positions, or not as many tokens at once
         _raise_if_memory(error)
         return False
     return _differ(behind_others, logits) <= SAME and _differ(logits, _alone(trainer, batch)) <= ALIKE

@@ -1,4 +1,4 @@
-"""What the trainings learn from, as tokens and labels: blocks cut from a corpus, and records cut to examples."""
+"""Training rows as tokens and labels: blocks cut from a corpus, and examples made of records."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORED = -100
-"""The label of a token that is not learnt."""
+"""The label of a token that is not learnt: the loss leaves it out."""
 WORDS = "words"
-"""What a row is given beside its tokens, where words seen are counted: how many words begin in it."""
+"""A row's entry beside its tokens, where words seen are counted: how many words begin in the row."""
 _BATCH = 1000
 
 
@@ -31,9 +31,9 @@ class Blocks:
     ids: np.ndarray
     """(blocks, block length), int64."""
     positions: np.ndarray
-    """(blocks, block length), int64: place within the document, or within its part in this block; 0 begins one."""
+    """(blocks, block length), int64: place within the document, or within its part in this block; 0 where it begins."""
     dropped: int
-    """Tokens of the last remainder, which fill no block."""
+    """Tokens left over at the end, too few for a further block."""
     words: np.ndarray | None = None
     """(blocks,), int64: words that begin in each block, where they were counted."""
 
@@ -66,9 +66,10 @@ def words_by_token(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -
 def cut(
     documents: Iterable[Sequence[int]], length: int, what: str, words: Iterable[np.ndarray] | None = None
 ) -> Blocks:
-    """Concatenate and cut. Fewer tokens than a block make one shorter block. ``words``: those that begin in each token.
+    """Concatenate documents and cut blocks of ``length`` tokens; fewer tokens than that make one shorter block.
 
-    Raises ``InputError`` naming ``what`` if there are fewer than two tokens, which leave nothing to predict.
+    ``words``: for each document, how many words begin in each token. Raises ``InputError`` naming ``what`` if there
+    are fewer than two tokens, which leave nothing to predict.
     """
     arrays = [np.asarray(document, dtype=np.int64) for document in documents]
     ids = np.concatenate([np.empty(0, np.int64), *arrays])
@@ -93,16 +94,16 @@ def _positions(starts: np.ndarray, total: int) -> np.ndarray:
 
 
 def bounds(positions: Sequence[int]) -> list[tuple[int, int]]:
-    """Begin and end of every document of a row, by its tokens' places in theirs: 0 begins one."""
+    """Begin and end of every document in a row. ``positions``: each token's place in its document, 0 for the first."""
     begins = np.flatnonzero(np.asarray(positions) == 0).tolist()
     return list(zip(begins, [*begins[1:], len(positions)], strict=True))
 
 
 def block_rows(blocks: Blocks, closed: bool) -> list[dict[str, np.ndarray]]:
-    """What a model is given of each block: name → (tokens,). A block's first token has nothing to be predicted from.
+    """A model's inputs for each block: name → (tokens,). A block's first token has no label, as nothing precedes it.
 
-    ``closed``: positions start anew at each document, by which attention knows that documents do not see each other,
-    and no document's first token has a label.
+    ``closed``: positions restart at 0 at each document, which tells attention to keep documents apart, and no
+    document's first token has a label.
     """
     places = blocks.positions if closed else np.arange(blocks.ids.shape[1])
     arrays = {"input_ids": blocks.ids, "labels": np.where(places == 0, IGNORED, blocks.ids)}
@@ -113,7 +114,7 @@ def block_rows(blocks: Blocks, closed: bool) -> list[dict[str, np.ndarray]]:
 
 @dataclass(frozen=True)
 class Preflight:
-    """What is known of the rows before any step."""
+    """What is known about the rows before the first step."""
 
     rows: int
     truncated_share: float
@@ -136,10 +137,10 @@ class Preflight:
 def encode(
     rows: pd.DataFrame, form: AnswerForm, tokenizer: "PreTrainedTokenizerBase", max_length: int, loss_on: str
 ) -> Iterator[dict[str, Any]]:
-    """What a model is given of every record (columns ``id, instruction, input, output``), cut at ``max_length``:
-    ``input_ids`` and ``labels``; beside them the ``id``, and whether it was ``truncated``.
+    """A row for every record (columns ``id, instruction, input, output``), cut at ``max_length``: ``input_ids``,
+    ``labels``, the record's ``id``, and whether it was ``truncated``.
 
-    Labels are equal to the ids where the token is learnt, else -100; the first has nothing to be learnt from.
+    A label equals the id where the token is learnt and is -100 elsewhere, always at the first: nothing precedes it.
     """
     for row in rows.itertuples():
         example = form.example(tokenizer, row.instruction, row.input or "", row.output)
@@ -170,7 +171,7 @@ def preflight(rows: list[dict[str, Any]], tokenizer: "PreTrainedTokenizerBase") 
 
 
 def padding_share(lengths: Sequence[int], batch_size: int) -> float:
-    """Share of padding that batches have on average whose rows are sampled at random and filled up to the longest.
+    """Average share of padding in batches whose rows are sampled at random and padded to the longest of the batch.
 
     ``lengths``: tokens of each row; the last batch has what is left.
     """
@@ -180,7 +181,7 @@ def padding_share(lengths: Sequence[int], batch_size: int) -> float:
 
 
 def _longest(lengths: Sequence[int], sampled: int) -> float:
-    """The expected largest of so many lengths that are sampled without replacement."""
+    """The expected maximum of ``sampled`` of the lengths, taken at random without replacement."""
     expected, share, count = 0.0, 0.0, len(lengths)
     for rank, length in zip(range(count, 0, -1), sorted(lengths, reverse=True), strict=True):
         # How probable it is that the largest sampled is the one of this rank: the others are all of lower rank.
@@ -195,10 +196,10 @@ def token_table(
     tokenizer: "PreTrainedTokenizerBase",
     positions: Sequence[int] | None = None,
 ) -> pd.DataFrame:
-    """A row a token: ``place, document, id, text, special, learnt``.
+    """One row per token: ``place, document, id, text, special, learnt``.
 
-    ``text``: what the token adds to the text; of a character of several tokens, all of it with the last. ``document``:
-    counted from 1, by ``positions`` within it, where 0 begins one. ``learnt``: whether the loss counts it.
+    ``text``: what the token adds to the text; a character of several tokens stands at the last of them. ``document``:
+    counted from 1; a new one begins where ``positions`` is 0. ``learnt``: whether the loss counts the token.
     """
     from tokenizers.decoders import DecodeStream
 
@@ -217,8 +218,8 @@ def token_table(
 
 
 def as_seen(tokens: pd.DataFrame) -> "HTML":
-    """A row's tokens (``token_table``) as a text for a notebook: grey is what the loss does not count, framed a special
-    token; a line stands between documents."""
+    """A row's tokens (``token_table``) as text for a notebook: tokens that the loss does not count are grey, special
+    ones have a frame, and a line separates documents."""
     from IPython.display import HTML
 
     said = "grey: not counted by the loss; framed: a special token; a line: another document begins"
@@ -231,7 +232,7 @@ def as_seen(tokens: pd.DataFrame) -> "HTML":
 
 
 def _runs(tokens: pd.DataFrame) -> Iterator[tuple[tuple[bool, bool], str]]:
-    """(special, learnt) and the text of tokens in a row that are alike; a special token stands by itself."""
+    """(special, learnt) and the text of each run of consecutive tokens that agree in both; special ones stand alone."""
     alike = zip(tokens["special"], tokens["learnt"], tokens["place"].where(tokens["special"], -1), strict=True)
     for (special, learnt, _), part in groupby(zip(alike, tokens["text"], strict=True), lambda pair: pair[0]):
         yield (special, learnt), "".join(text for _, text in part)

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 _SEED_RANGE = 2**63
 _PACKING = "bfd"
-"""How TRL packs: best fit first."""
+"""TRL's packing strategy: best fit decreasing."""
 
 
 sft_pieces = partial(model_pieces, "sft")
-"""From the settings, the models of this stage. Raises ``MissingInput`` while rewrites or a parent are not there."""
+"""``sft_pieces(config)``: the models of this stage, then their tables and figures. See ``model_pieces``."""
 sft = partial(train_stage, "sft")
-"""From the settings (and ``watch``, ``callbacks``), train every such model that is not fresh; see ``train_stage``."""
+"""``sft(config, watch, callbacks)``: train every model of this stage that is not fresh. See ``train_stage``."""
 
 
 def own_recipe(config: Config, run: Run) -> Recipe:
@@ -41,7 +41,7 @@ def own_recipe(config: Config, run: Run) -> Recipe:
     settings, template = config.sft, load_answer_form(config.sft.template).template
     rules = training_rules(
         base_of(config, run.strategy),
-        # Packed, no example's first token had a label.
+        # In packed rows, the first token of an example never had a label.
         labels_first_token=settings.loss_on == "text" and not settings.packing,
         documents_share_rows=settings.packing,
     )
@@ -51,7 +51,7 @@ def own_recipe(config: Config, run: Run) -> Recipe:
 
 
 def training_records(config: Config, run: Run) -> pd.DataFrame:
-    """What a training learns from: the kept rewrites, the original answers of exactly these, or all records of a file.
+    """The records of a training: the kept rewrites, the original answers to exactly these, or all records of a file.
     Raises ``MissingInput``.
 
     Columns ``id, instruction, input, output``, and for rewrites those of ``REWRITES``.
@@ -65,7 +65,7 @@ def training_records(config: Config, run: Run) -> pd.DataFrame:
 
 
 def held_out(ids: pd.Series, share: float, run_seed: int) -> set[str]:
-    """The instructions that no strategy trains on: by a random number of each id alone, at least one.
+    """The ids, at least one, that are not trained on: about ``share`` of them, by a random number of each id alone.
 
     The same ids come out for every strategy, training seed and rewriting version.
     """
@@ -74,7 +74,7 @@ def held_out(ids: pd.Series, share: float, run_seed: int) -> set[str]:
 
 
 def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> Prepared:
-    """Records of the kept rewrites, a share of the instructions held out, after a preflight."""
+    """Rows of the training's records, a share of the instructions held out; both splits have passed ``preflight``."""
     path, table = require_data(config, run.strategy), training_records(config, run)
     settings, form = config.sft, load_answer_form(config.sft.template)
     if len(table) < 2 or table["id"].nunique() < 2:
@@ -101,7 +101,7 @@ def prepare(config: Config, run: Run, tokenizer: "PreTrainedTokenizerBase") -> P
 
 
 def trainer_arguments(setup: "Setup") -> "TrainingArguments":
-    """What SFTTrainer is given. Raises ``UsageError``."""
+    """The arguments of SFTTrainer. Raises ``UsageError``."""
     from trl import SFTConfig
 
     from emogap.train.trainer import arguments_for
@@ -121,7 +121,7 @@ def trainer_arguments(setup: "Setup") -> "TrainingArguments":
 
 
 def packed_lengths(settings: Sft, rows: list[dict[str, Any]]) -> list[int]:
-    """Tokens of each row that goes through the model after packing."""
+    """The number of tokens of each packed row."""
     from trl import pack_dataset
 
     with _no_bars():
@@ -134,7 +134,7 @@ def make_sft_trainer(
 ) -> "StudyTrainer":
     """TRL's SFTTrainer with the study's own loop around it, over rows that are cut and labelled already.
 
-    TRL pads them, and packs those to train on; validation rows are never packed.
+    TRL pads the rows and, with ``sft.packing``, packs those to train on; validation rows are never packed.
     """
     from trl import SFTTrainer
 
@@ -154,7 +154,7 @@ def make_sft_trainer(
             processing_class=plan.tokenizer,
             callbacks=callbacks,
         )
-    if routers is not None:  # which TRL turns on in the model's own settings, for a loss that is not taken here
+    if routers is not None:  # TRL turns it on in the model's own settings, for a loss that is not used here
         config.output_router_logits = routers
     return trainer
 

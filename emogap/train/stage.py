@@ -54,7 +54,7 @@ class Prepared:
     """Data made ready for one training."""
 
     make_trainer: Callable[..., "StudyTrainer"]
-    """From a plan, callbacks, and the rows of ``train`` and ``validation``."""
+    """Makes a trainer from a plan, callbacks, and the rows of ``train`` and ``validation``."""
     rows: dict[str, list]
     """Split → rows, each with ``input_ids`` and ``labels``."""
     facts: dict[str, Any]
@@ -62,16 +62,16 @@ class Prepared:
     form: str = ""
     """The form in which the model is asked (SFT)."""
     said: str = ""
-    """What is printed of the rows before the first step."""
+    """What is printed about the rows before the first step."""
     positions: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """Split → (rows, tokens): place within its document, where a row may hold several (CLM)."""
+    """Split → (rows, tokens): each token's place within its document, where a row may hold several documents (CLM)."""
 
 
 def train_stage(stage: Task, config: Config, watch: Watch | None = None, callbacks: Callbacks = ()) -> Summary:
     """Train every model of a stage that is not fresh and has something to learn from; draw their curves.
 
-    ``watch`` hears of the history at every evaluation. ``callbacks``: Trainer's, beside the study's own; the manifests
-    of the models that are trained name them. Raises ``MissingInput``, ``InputError``, ``ModelError``,
+    ``watch`` is called at every evaluation. ``callbacks``: Trainer's, beside the study's own; the manifests of the
+    models that are trained name them. Raises ``MissingInput``, ``InputError``, ``ModelError``,
     ``TrainingError``, ``UsageError``, ``DiskError``, ``LockHeld``.
     """
     settings = settings_of(config, stage)
@@ -94,7 +94,8 @@ def train_stage(stage: Task, config: Config, watch: Watch | None = None, callbac
 
 
 def _take_over(config: Config, stage: Task) -> None:
-    """What a variant has from its parent is taken over before several processes ask whether it is there."""
+    """In a variant's home, take over the models that are fresh in its parent's home, before several processes ask
+    whether they are there."""
     for one in trainable(config, stage):
         with suppress(MissingInput):
             for piece in _pieces_of(config, one):
@@ -105,8 +106,8 @@ def _take_over(config: Config, stage: Task) -> None:
 def _launch(processes: int, name: Task, config: Config) -> None:
     """Run the stage in several processes; afterwards its models are fresh. An error in one of them is raised here.
 
-    They are forked from a process of their own: from one that has asked whether there is a GPU, or in which a library
-    is loaded that takes one, none can be.
+    They are forked from a newly spawned process, because a process that has asked whether there is a GPU, or has loaded
+    a library that takes one, cannot be forked.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_dies_with_its_parent) as pool:
         try:
@@ -128,9 +129,9 @@ def _fork(processes: int, name: Task, config: Config) -> None:
     from accelerate import notebook_launcher
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    # Of an error it would print the whole way first, and it is raised here.
+    # The launcher would first print the whole traceback of an error, which is raised here anyway.
     logging.getLogger("torch.distributed.elastic.multiprocessing.api").setLevel(logging.CRITICAL)
-    # Port 0: whichever is free, so that two trainings on one machine do not meet.
+    # Port 0: any that is free, so that two trainings on one machine do not collide.
     try:
         notebook_launcher(
             train_stage, (name, config), num_processes=processes, rdzv_backend="c10d", rdzv_endpoint="localhost:0"
@@ -140,8 +141,8 @@ def _fork(processes: int, name: Task, config: Config) -> None:
 
 
 def _first_error(error: Any) -> Exception:
-    """The project's own error that the first failing process ended with; if it was another one, all that the launcher
-    says of it."""
+    """The project's own error that the first failing process ended with; for any other error, a ``RuntimeError`` with
+    all that the launcher says about it."""
     failure = error.get_first_failure()[1].message
     name, _, message = failure["message"].partition(": ") if isinstance(failure, dict) else ("", "", "")
     error_type = getattr(errors, name, None)
@@ -150,8 +151,8 @@ def _first_error(error: Any) -> Exception:
 
 
 def model_pieces(stage: Task, config: Config, watch: Watch | None = None, callbacks: Callbacks = ()) -> Iterator[Piece]:
-    """The models of a stage, each when those before it are there, which it may start from; at last their tables and
-    figures.
+    """The models of a stage, then their tables and figures. A model may start from one before it: take the next piece
+    only when all before it are made.
 
     Raises ``MissingInput`` while data or a parent are not there.
     """
@@ -169,14 +170,14 @@ def _exhibits(config: Config, stage: Task) -> Iterator[Shown]:
 
 
 def _pieces_of(config: Config, run: Run, watch: Watch | None = None, callbacks: Callbacks = ()) -> "Iterator[Model]":
-    """The model folder of a training, before it that of what a training from scratch begins with."""
+    """The model folder of a training; if it is from scratch, first the untrained model that it begins with."""
     if is_new(run.strategy):
         yield untrained_piece(config, run)
     yield model_piece(config, run, watch, callbacks)
 
 
 def untrained_piece(config: Config, run: Run) -> "Model":
-    """The folder of what a training from scratch begins with. Raises ``MissingInput`` if its corpus is not there."""
+    """The untrained model that a training from scratch begins with. Raises ``MissingInput`` without its corpus."""
     corpus, settings = {"corpus": require_data(config, run.strategy)}, config.flat("clm", "vocabulary")
     recipe = Recipe("clm", corpus, settings, {"parent": run.strategy.parent}, run.seed)
     return Model(config.home.model(run.parent), recipe, is_folder=True, make=partial(_make_untrained, config, run))
@@ -185,7 +186,7 @@ def untrained_piece(config: Config, run: Run) -> "Model":
 def _make_untrained(config: Config, run: Run, draft: Draft | None) -> None:
     import torch
 
-    module_of("clm").trainer_arguments(_setup(config, run))  # by which several processes come to know each other
+    module_of("clm").trainer_arguments(_setup(config, run))  # which also joins several processes into a group
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
     if draft is None:
@@ -198,8 +199,8 @@ def _make_untrained(config: Config, run: Run, draft: Draft | None) -> None:
 
 
 def _settings(config: Config, task: Task) -> dict[str, Any]:
-    """The settings of a kind of training, without those that it does without: the vocabulary, which shapes what a
-    training from scratch begins with, and checkpoints by words where none are asked for."""
+    """The settings that shape what a kind of training makes. Left out: the vocabulary, which shapes only what a
+    training from scratch begins with, and ``checkpoints_by_words`` if it asks for none."""
     idle = {"clm.vocabulary"} | (set() if config.clm.marks else {"clm.checkpoints_by_words"})
     return {key: value for key, value in config.flat(task).items() if key not in idle}
 
@@ -229,11 +230,11 @@ def module_of(task: Task) -> ModuleType:
 
 @dataclass(frozen=True)
 class Model(Piece):
-    """A model that several processes train."""
+    """The piece of a model folder, which several processes may make together."""
 
     @contextmanager
     def making(self) -> Iterator[Draft | None]:
-        """The draft; None in processes other than the first, which alone writes it. All leave it together."""
+        """The draft in the first process, which alone writes it; None in the others. All leave the block together."""
         import torch
 
         if checks.is_main():
@@ -310,14 +311,14 @@ def _train(config: Config, run: Run, draft: Draft | None, watch: Watch | None, c
 
 
 def _reached(config: Config, run: Run, prepared: Prepared) -> list[int]:
-    """The marks that a training can reach before its last step; a line where there are some and it reaches none."""
+    """The marks that a training can reach by its last step. Prints a line if there are marks and it reaches none."""
     if "words_an_epoch" not in prepared.facts:
         return []
     settings, words = config.clm, prepared.facts["words_an_epoch"]
     epochs = settings.epochs
     if settings.max_steps > 0:
         epochs = settings.max_steps * settings.batch_size * settings.accumulation / len(prepared.rows["train"])
-    # A step may be sampled from rows that have more words than others have.
+    # Whole epochs: the rows of a part of an epoch may have more words than the others.
     marks = [mark for mark in settings.marks if mark <= max(1, math.ceil(epochs)) * words]
     if not marks and checks.is_main():
         print(f"{run.name}: no checkpoint by words: {words:,} an epoch, and the first is after {settings.marks[0]:,}")
@@ -332,7 +333,7 @@ def _setup(config: Config, run: Run) -> "Setup":
 
 
 def _announce(run: Run, parent: LocalModel) -> str:
-    """Say what the model starts from; what its parent was trained on, empty for a base."""
+    """Print what the model starts from. Returns what its parent was trained on, empty for a base."""
     record = model_folder.read_record(parent.path)
     inherits = model_folder.inherited(record) if record else ""
     if checks.is_main():
@@ -341,11 +342,11 @@ def _announce(run: Run, parent: LocalModel) -> str:
 
 
 def training_arguments(config: Config, run: Run, everything: bool = False) -> pd.DataFrame:
-    """argument, value, published, from: what Trainer (SFT: SFTTrainer) is given for a training, before it begins.
+    """argument, value, published, from: the arguments of Trainer (SFT: SFTTrainer) for a training, before it begins.
 
-    Read off the very object that training uses. ``value`` and ``published`` are as TOML has them; ``from`` is the
+    Read from an object made as training makes it. ``value`` and ``published`` are in TOML's notation; ``from`` is the
     setting, or ``the study`` for what is the same in every training. ``everything``: also the library's defaults. With
-    several processes it is what each of them gets. Raises ``UsageError`` for settings that could not be trained with.
+    several processes they are those of each. Raises ``UsageError`` for settings that could not be trained with.
     """
     task, how = run.strategy.task, _setup(config, run)
     how.processes = max(how.processes, how.settings.processes)
@@ -381,7 +382,7 @@ def _tokenizer(config: Config, one: Run) -> "PreTrainedTokenizerBase":
 
 
 def _as_toml(value: Any) -> str:
-    """A value as TOML has it; what an object of the library holds."""
+    """A value in TOML's notation; for a dataclass or an enum of the library, its fields or its value."""
     return toml(vars(value) if dataclasses.is_dataclass(value) else getattr(value, "value", value))
 
 

@@ -1,7 +1,7 @@
-"""The study's trainings as data: each row of ``[strategies]`` times each seed, and what it starts from and reads.
+"""The study's trainings as data: each row of ``[strategies]`` with each seed, its parent model and its data.
 
-A training whose data exist but hold too little is left out, with the reason; data that do not exist yet are another
-stage's to make. Only the columns that tell it are read.
+A training whose data exist but hold too little is left out, with the reason. Data that do not exist yet are no such
+reason: an earlier stage makes them. Of tables, only the columns needed for this are read.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from emogap.text.alpaca import load_records
 from emogap.text.reading import RECORD_ENDINGS
 
 UNTRAINED = ".untrained"
-"""Behind the name of a model that is trained from scratch: what it begins with, random weights and a tokenizer."""
+"""Ends the name of the model that a training from scratch begins with: random weights and a tokenizer."""
 _BOTH = "training and validation need one each"
 _LARGE = 1 << 16
-"""A file of records of so many bytes has two of them."""
+"""A file of records of at least so many bytes is taken to hold two records or more, without being read."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Run:
     """One training: a strategy with one seed."""
 
     name: str
-    """Of the model that comes out: the strategy's name, with ``.s<seed>`` where there are several seeds."""
+    """The name of the trained model: the strategy's name, with ``.s<seed>`` where there are several seeds."""
     strategy: Strategy
     seed: int
     parent: str
-    """A base, the name of another run, or, of a training from scratch, the model that it begins with."""
+    """The name of a base, of another run or, for a training from scratch, of the untrained model it begins with."""
 
 
 def settings_of(config: Config, task: Task) -> Training:
@@ -65,7 +65,7 @@ def nothing_to_train(config: Config, stage: Task) -> list[str]:
 
 
 def untrained(config: Config) -> dict[str, str]:
-    """Model → why it cannot be trained: its data, or its parent's, are made and hold too little."""
+    """Model → why it cannot be trained: its data exist and hold too little, or its parent cannot be trained."""
     found: dict[str, str] = {}
     for stage in ("clm", "sft"):
         for run in runs(config, stage):
@@ -81,8 +81,8 @@ def model_name(config: Config, strategy: Strategy, seed: int) -> str:
 
 
 def base_of(config: Config, strategy: Strategy) -> HubModel:
-    """The model that a strategy comes from in the end, over all parents that are trained here; ``new:`` and a size
-    where there is none."""
+    """The base at the root of a strategy's chain of parents. A training from scratch has none: a ``HubModel`` called
+    ``new:<size>`` stands for it."""
     while strategy.parent not in config.bases and not is_new(strategy):
         strategy = _strategy(config, strategy.parent)
     return HubModel(name=strategy.parent) if is_new(strategy) else config.bases[strategy.parent]
@@ -98,12 +98,12 @@ def data_file(config: Config, strategy: Strategy) -> Path:
 
 
 def learns_originals(strategy: Strategy) -> bool:
-    """Whether it is trained on the answers that were rewritten, and not on what became of them."""
+    """Whether a strategy is trained on the original answers to the rewritten records, not on the rewrites."""
     return strategy.task == "sft" and strategy.data.startswith(ORIGINAL)
 
 
 def require_data(config: Config, strategy: Strategy) -> Path:
-    """The same. Raises ``MissingInput`` if it is not there."""
+    """The path that ``data_file`` gives. Raises ``MissingInput`` if no file is there."""
     path = data_file(config, strategy)
     if not _is_file_of_records(strategy):
         return config.home.require(path)
@@ -127,7 +127,7 @@ def _strategy(config: Config, name: str) -> Strategy:
 
 
 def _parent(config: Config, strategy: Strategy, seed: int) -> str:
-    """The parent with the same seed; the only one, where the parent has one seed."""
+    """The name of the parent model with the same seed, or of the parent's only model where that has one seed."""
     if is_new(strategy):
         return model_name(config, strategy, seed) + UNTRAINED
     if strategy.parent in config.bases:
@@ -143,7 +143,7 @@ def _parent(config: Config, strategy: Strategy, seed: int) -> str:
 
 
 def _too_little(config: Config, strategy: Strategy) -> str:
-    """Why there is not enough to train on and to hold out; nothing where there is, or where it is not there yet."""
+    """Why the data are too few to train on some and hold out some; empty if they suffice, or do not exist yet."""
     path, data = data_file(config, strategy), strategy.data
     if not path.is_file():
         return ""
@@ -162,9 +162,9 @@ def _too_little(config: Config, strategy: Strategy) -> str:
 
 
 def _too_few_documents(path: Path, name: str, share: float) -> str:
-    """A corpus of so few lines and articles that its share of them holds none out, or all.
+    """The reason if a corpus is empty, or has so few lines and articles that ``share`` holds out none or all of them.
 
-    One that has no validation for another reason is not empty but wrong, and is refused where it is read.
+    A corpus without validation documents for another reason is faulty, not too small: it is refused where it is read.
     """
     splits = read_rows(path, CORPUS, ["split"])["split"]
     if splits.empty:

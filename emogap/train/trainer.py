@@ -1,8 +1,8 @@
 """The loop of both kinds of fine-tuning: Hugging Face's Trainer with what the study asks of every training.
 
 On top of Trainer: training loss and validation loss are means over predicted tokens, whatever the model and the
-batches, a loss that is not finite stops the run, the curve carries its wall time over a kill, and the last step is
-always evaluated.
+batches; a loss that is not finite stops the run; a resumed run goes on counting wall time; and the last step is always
+evaluated.
 """
 
 import json
@@ -57,25 +57,25 @@ class Setup:
     seed: int
     checkpoints: Path
     processes: int = field(default_factory=checks.process_count, kw_only=True)
-    """How many share a step."""
+    """How many processes share a step."""
 
 
 @dataclass
 class Plan(Setup):
-    """The same with what is to be trained."""
+    """A setup together with what is to be trained."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     make_trainer: Callable[["Plan", list[TrainerCallback]], "StudyTrainer"]
-    """It knows the data."""
+    """Makes the trainer from the plan and callbacks; the data are bound to it already."""
     watch: Callable[[History], None] | None = None
     """Called with the history after every evaluation, to draw curves while the model trains."""
     callbacks: Sequence[TrainerCallback | type[TrainerCallback]] = ()
-    """Of whoever trains, beside the study's own."""
+    """The caller's, beside the study's own."""
     marks: Sequence[int] = ()
-    """After how many words seen the model is kept as it is then, beside the checkpoints."""
+    """Numbers of words seen after which the model is kept as it is then, beside the checkpoints."""
     uses_cache: bool = False
-    """Whether the model keeps a cache, which it does without while it is trained."""
+    """Whether the model's configuration turns on the key-value cache, which is off while the model is trained."""
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Outcome:
     steps: int = 0
     best_step: int = 0
     loss_before: float = 0.0
-    """Mean negative log-likelihood a validation token, in nats, of the parent."""
+    """The parent's mean negative log-likelihood per validation token, in nats."""
     loss_after: float = 0.0
     seconds: float = 0.0
     """Wall time of training and evaluation, over all parts of an interrupted run."""
@@ -102,11 +102,11 @@ class Outcome:
 def next_token_loss(
     outputs: Mapping[str, torch.Tensor], labels: torch.Tensor, num_items_in_batch: torch.Tensor | float | None = None
 ) -> torch.Tensor:
-    """Negative log-likelihood of the labels, in nats: their sum by ``num_items_in_batch``, their mean without it.
+    """Negative log-likelihood of the labels, in nats: the sum divided by ``num_items_in_batch``, without it the mean.
 
-    ``outputs``: what a model returned, ``logits`` of (rows, tokens, vocabulary); ``labels``: (rows, tokens). Taken from
-    the logits, for the losses of the models themselves are not all alike: some leave tokens uncounted or count too many
-    when a step has several batches, some do not shift the labels, some add terms of another kind.
+    ``outputs``: what a model returned, ``logits`` of (rows, tokens, vocabulary); ``labels``: (rows, tokens). Computed
+    from the logits, because the models' own losses differ: some leave tokens uncounted or count too many when a step
+    has several batches, some do not shift the labels, some add terms of another kind.
     """
     logits = outputs["logits"]
     return ForCausalLMLoss(logits, labels, logits.shape[-1], num_items_in_batch)
@@ -114,30 +114,30 @@ def next_token_loss(
 
 class StudyTrainer(Trainer):
     """Trainer with the study's loss, evaluation and record of time; for SFT it is the first base class, before TRL's
-    own."""
+    ``SFTTrainer``."""
 
     plan: Plan
     seconds_before = 0.0
-    """Wall time of the parts of this run before the last kill."""
+    """Wall time of the earlier parts of this run, up to the checkpoint from which it was resumed."""
     started = 0.0
     training_seconds = 0.0
-    """Of it, the time spent on steps."""
+    """The part of the wall time that was spent on steps, in all parts of this run."""
     tokens = 0
     slots = 0
-    """Tokens and padding that went through this process's model."""
+    """Tokens without (``tokens``) and with padding (``slots``) that this process has trained on."""
     words: int | None = None
     """Words seen by all processes up to the last step, all parts of an interrupted run together; None where the rows do
     not say how many they have."""
     words_of_step = 0
-    """Those of the step that is under way, of this process."""
+    """Words of the step under way, in this process."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        # With it Trainer divides a step's sum by the step's labels. TRL's constructor would warn of it.
+        # With it Trainer divides a step's sum by the step's labels. If it were passed, TRL's constructor would warn.
         self.compute_loss_func = next_token_loss
 
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-        # Trainer's own, also under TRL: its SFTTrainer computes entropy and accuracy of every token beside the loss,
+        # Trainer's own, also under TRL, whose SFTTrainer computes entropy and accuracy of every token beside the loss,
         # which nearly doubles the time of a step on a CPU.
         return Trainer.compute_loss(self, *args, **kwargs)
 
@@ -158,7 +158,7 @@ class StudyTrainer(Trainer):
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Mean loss a validation token. Every process takes its share of the rows, each row once."""
+        """Mean loss per validation token. Every process takes its share of the rows, each row once."""
         metrics = {"eval_loss": self.validation_loss()}
         if not math.isfinite(metrics["eval_loss"]):
             raise self._not_finite("validation loss", metrics["eval_loss"], self.state.global_step)
@@ -194,12 +194,12 @@ class StudyTrainer(Trainer):
         super().log(logs, start_time)
 
     def _count_words(self) -> None:
-        """Take in a step's words; keep the model for each mark that they reach."""
+        """Add a step's words to ``words``; keep the model for each mark that the new total reaches."""
         counted = torch.tensor([self.words_of_step], dtype=torch.int64, device=self.args.device)
         before, self.words_of_step = self.words, 0
         self.words += int(self.accelerator.reduce(counted))
         if reached := [mark for mark in self.plan.marks if before < mark <= self.words]:
-            with torch.random.fork_rng(devices=[]):  # random numbers afterwards are those without it
+            with torch.random.fork_rng(devices=[]):  # so that later random numbers are as if this were not done
                 loss = self.validation_loss()
             if self.args.should_save:
                 self._keep(reached, {"words": self.words, "step": self.state.global_step, "validation_loss": loss})
@@ -220,7 +220,7 @@ class StudyTrainer(Trainer):
         return self.seconds_before + time.monotonic() - self.started
 
     def go_on_from(self, checkpoint: Path | None) -> None:
-        """Go on counting time and tokens from what they were at a checkpoint."""
+        """Go on counting time, tokens and words from what they were at a checkpoint, without one from 0."""
         if checkpoint:
             spent = read_state(checkpoint)["log_history"][-1]
             self.seconds_before, self.training_seconds = spent["seconds"], spent["training_seconds"]
@@ -231,7 +231,7 @@ class StudyTrainer(Trainer):
         self.started = time.monotonic()
 
     def end_with(self, checkpoint: Path) -> None:
-        """Take over a training whose last step was done when it was killed: Trainer would do one step more."""
+        """Finish a training that was killed after its last step; Trainer itself would do one step more."""
         self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
         best = checkpoint.with_name(Path(self.state.best_model_checkpoint).name)
         self.state.best_model_checkpoint = str(best)
@@ -239,7 +239,7 @@ class StudyTrainer(Trainer):
 
     def _load_best_model(self) -> None:
         best = Path(self.state.best_model_checkpoint)
-        if not best.is_dir():  # Trainer would leave the last weights
+        if not best.is_dir():  # Trainer would keep the last weights and only warn
             raise TrainingError(
                 f"{self.plan.name}: its best checkpoint {best} is gone; delete {best.parent}, train again"
             )
@@ -342,24 +342,24 @@ def arguments_for(plan: Setup, arguments_type: type[TrainingArguments], **more: 
 
 
 def _place(arguments: TrainingArguments, device: torch.device) -> None:
-    """Train on another device than the first, which is the only one that Trainer by itself takes without a launcher."""
+    """Train on a device other than the first: without a launcher, Trainer by itself takes only the first."""
     arguments.distributed_state.device = arguments.__dict__["_setup_devices"] = device
     torch.accelerator.set_device_index(device.index)
 
 
 def _current(device: str) -> AbstractContextManager:
-    """Make a device that is named by its number torch's current one, for the time of a block."""
+    """Inside the block, a device that is named with its number (``cuda:1``) is torch's current one."""
     index = torch.device(device).index
     return torch.accelerator.device_index(index) if index else nullcontext()
 
 
 _say_once = cache(print)
-"""Prints a line that holds for all models of a stage only for the first of them."""
+"""Prints equal lines only once: what holds for all models of a stage is said at the first of them."""
 
 
 def _precision(plan: Setup, device: str) -> dict[str, bool]:
     wanted = plan.settings.precision
-    # Trainer scales the loss of fp16 on GPUs alone.
+    # Trainer scales the loss, which fp16 needs, on GPUs only.
     dtype = pick_dtype(device, "auto" if wanted == "fp16" and device == "cpu" else wanted)
     if wanted == "fp16" and dtype != torch.float16 and checks.is_main():
         _say_once(f"{plan.task}.precision=fp16 is for GPUs; computed in {str(dtype).removeprefix('torch.')} here")
@@ -374,9 +374,9 @@ def fit(plan: Plan) -> Outcome:
     """
     watcher = _StudyCallback(plan)
     patience = EarlyStoppingCallback(early_stopping_patience=plan.settings.patience)
-    # With a cache, packed rows are not told apart.
+    # With a cache, documents that share a row would see each other.
     config = plan.model.config
-    uses_cache = plan.uses_cache = bool(getattr(config, "use_cache", None))  # some have none
+    uses_cache = plan.uses_cache = bool(getattr(config, "use_cache", None))  # some configurations lack it
     if uses_cache:
         config.use_cache = False
     try:
@@ -395,7 +395,7 @@ def fit(plan: Plan) -> Outcome:
 
 
 def _train(plan: Plan, trainer: StudyTrainer) -> float:
-    """All that is done with a trainer. Returns the parent's validation loss."""
+    """Check everything, measure the parent, train or resume. Returns the parent's validation loss."""
     trainer.plan = plan
     trainer.remove_callback(PrinterCallback)
     _check(plan, trainer)
@@ -404,7 +404,7 @@ def _train(plan: Plan, trainer: StudyTrainer) -> float:
     loss_before = _loss_before(plan, trainer)
     set_seed(plan.seed)
     trainer.go_on_from(resume)
-    # Training was to stop when this was written: at its last step, or for lack of improvement.
+    # Training was already over when this checkpoint was written: at its last step, or for lack of improvement.
     if resume and read_state(resume)["stateful_callbacks"]["TrainerControl"]["args"]["should_training_stop"]:
         trainer.end_with(resume)
     else:
@@ -413,7 +413,7 @@ def _train(plan: Plan, trainer: StudyTrainer) -> float:
 
 
 def _check(plan: Plan, trainer: StudyTrainer) -> None:
-    """Find what would otherwise fail in mid-training, or train on another text without an error."""
+    """Find what would fail in mid-training, or silently train on documents that see each other or later tokens."""
     splits = {"training": trainer.train_dataset, "validation": trainer.eval_dataset}
     pad_id = getattr(trainer.data_collator, "pad_token_id", 0)
     longest = checks.check_rows(plan.name, plan.task, plan.settings, plan.model, splits, pad_id)
@@ -423,7 +423,7 @@ def _check(plan: Plan, trainer: StudyTrainer) -> None:
 
 
 def _loss_before(plan: Plan, trainer: StudyTrainer) -> float:
-    """The parent's loss on the validation text; measured once, also if the run is killed."""
+    """The parent's loss on the validation text; measured only once, even if the run is killed and resumed."""
     file = plan.checkpoints / "before.json"
     with trainer.args.main_process_first(local=False):
         measured = file.exists()
