@@ -58,7 +58,7 @@ def written_piece(
         identities=own.identities | {"writer.model": identify(config.writer.model)},
         seed=config.seed,
     )
-    gates, gate_identities = gating_recipe(config, own.stage)
+    gates, gate_identities = gating_recipe(config, own.stage, texts.gates)
     identities = replies.identities | gate_identities | (beside or {})
     recipe = replace(replies, settings=replies.settings | gates, identities=identities)
     return WrittenPiece(

@@ -112,7 +112,7 @@ def _combinations(vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 def _recipe(texts: Texts, promptings: Sequence[tuple[str, Prompting]], lines: int) -> Recipe:
     config, stage, (inputs, identities) = texts.config, texts.stage, texts.made_from()
-    gates, gate_identities = gating_recipe(config, stage)
+    gates, gate_identities = gating_recipe(config, stage, texts.gates)
     return Recipe(
         stage=f"grid {stage}",
         inputs=inputs,

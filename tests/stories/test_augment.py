@@ -163,6 +163,21 @@ def test_changed_gates_check_the_same_replies_anew(make_config, engine, capsys):
     assert set(chunk(config)["reason"]) == {"too_short"}
 
 
+def test_a_gate_of_ones_own_is_gone_through_by_what_was_written_before_it(make_config, engine, monkeypatch):
+    def shouted(candidate, bounds):
+        return candidate.text.isupper()
+
+    engine.reply = lambda conversation: a_story(conversation).upper()
+    config = make_config(*SMALL, "augment.methods=['m1']")
+    save_lines(config, ["joy"] * 2)
+    stories.augment(config)
+    assert set(chunk(config)["status"]) == {"kept"}
+    monkeypatch.setattr(stories.Stories, "gates", (*stories.Stories.gates, shouted))
+    assert stories.story_chunks(config)[0].freshness().reasons == ('rule gate shouted "1" → "there"',)
+    stories.augment(config)
+    assert set(chunk(config)["reason"]) == {"shouted"} and engine.opened == 1
+
+
 def test_unsuitable_words_check_the_same_replies_anew_and_stand_in_the_notes(make_config, monkeypatch, capsys):
     engine = use_fakes(monkeypatch, lambda request: f"{a_story(request)} Damn it, what crap. Damn!")
     config = make_config(*SMALL, "augment.methods=['m1']")
