@@ -63,7 +63,7 @@ class Exhibit:
 
     def file(self, folder: Path) -> Path:
         """Its CSV, or PNG, under a stage's folder; its LaTeX, or PDF, lies beside."""
-        return folder / f"{self.key}{'.csv' if self.kind == 'table' else '.png'}"
+        return _file(folder, self.key)
 
 
 Shown = tuple[Exhibit, Union[pd.DataFrame, "Figure"]]
@@ -165,7 +165,7 @@ def show(folder: Path, shown: Iterable[Shown]) -> list[str]:
 
 @dataclass(frozen=True)
 class Drawing(Piece):
-    """Tables and figures that are drawn together, and anew when what they are drawn from has changed.
+    """Tables and figures that are drawn together, and anew when what they are drawn from has changed or one is gone.
 
     Its file lists them: what was drawn before and is not any more is taken away.
     """
@@ -177,8 +177,9 @@ class Drawing(Piece):
     def freshness(self) -> Freshness:
         if not self.manifest_path.exists():
             return Freshness("fresh" if self._stands() else "missing")
-        registered = _entries(self.path.parent / CAPTIONS)
-        return super().freshness() if all(name in registered for name in self.names()) else Freshness("missing")
+        folder, names = self.path.parent, self.names()
+        stands = {*names} <= _entries(folder / CAPTIONS).keys() and all(_file(folder, name).exists() for name in names)
+        return super().freshness() if stands else Freshness("missing")
 
     def names(self) -> list[str]:
         """What was drawn the last time, by the names that ``lead`` has."""
@@ -189,7 +190,7 @@ class Drawing(Piece):
         """Whether it is registered without a manifest, as all exhibits once were, is no older than its inputs, and no
         rule has changed since."""
         folder = self.path.parent
-        file = folder / f"{self.lead}.{'csv' if self.lead.startswith('tables/') else 'png'}"
+        file = _file(folder, self.lead)
         if not file.exists() or self.lead not in _entries(folder / CAPTIONS) or self.recipe.identities:
             return False
         inputs = self.recipe.inputs.values()
@@ -233,6 +234,10 @@ def _with_last(shown: Iterable[Shown], last: str) -> Iterator[Shown]:
         else:
             yield one
     yield from kept
+
+
+def _file(folder: Path, key: str) -> Path:
+    return folder / f"{key}{'.csv' if key.startswith('tables/') else '.png'}"
 
 
 def _register(folder: Path, exhibit: Exhibit) -> None:

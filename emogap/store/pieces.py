@@ -40,6 +40,10 @@ class Piece(Artefact):
             draft.afterwards.append(self._clear_parts)
             yield draft
 
+    def said_of_remaking(self) -> str:
+        """What is done about it where it is stale."""
+        return "making it again"
+
     def clear_leftovers(self) -> None:
         """Clear away parts that a kill between publishing and clearing up has left."""
         if self.parts and self.parts.exists():
@@ -150,7 +154,7 @@ def _is_fresh(piece: Piece) -> bool:
         return True
     if freshness.state == "stale" and not piece.is_drawing:
         kept = " (the old one is kept under superseded/)" if piece.keep_superseded else ""
-        print(f"{piece.path.name} is stale: {'; '.join(freshness.reasons)}; making it again{kept}")
+        print(f"{piece.path.name} is stale: {'; '.join(freshness.reasons)}; {piece.said_of_remaking()}{kept}")
     return freshness.state == "fresh"
 
 

@@ -1,6 +1,6 @@
 """Answers → rows with a text, a status and a reason: the gates applied to whole tables, and what they go by."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -28,18 +28,26 @@ from emogap.text.words import unsuitable_release, unsuitable_words
 ENGINE_ERROR = "engine_error"
 GATING_RULE = {f"{RULE}judging": "2 (reasoning taken out; likeness counted; one spelling)"}
 """The entry that gates have in recipes."""
+_FIRST_GATES = frozenset((
+    "empty", "control_characters", "assistant_talk", "prompt_leak", "markup", "other_language", "unsuitable",
+    "too_short", "too_long", "truncated", "repeated_sentence", "copied_example", "copied_context", "unchanged",
+    "facts_lost", "meaning_lost", "emotion_missing",
+))  # fmt: skip
+"""Those that recipes do not name; any other is named, so that rows of before it go through the gates again."""
 
 
-def gating_recipe(config: Config, stage: str) -> tuple[dict[str, Any], dict[str, str]]:
+def gating_recipe(config: Config, stage: str, gates: Iterable[Gate]) -> tuple[dict[str, Any], dict[str, str]]:
     """Settings and identities that gates add to the recipes of their rows, beside those of what shapes the replies.
 
     Unsuitable words are not among them where they are let pass, as they once always were.
     """
+    added = {f"{RULE}gate {name}": "there" for name in sorted({gate.__name__ for gate in gates} - _FIRST_GATES)}
     settings, listed = config.flat(stage, "gates"), f"{stage}.gates.unsuitable"
     lists = {"unsuitable words": unsuitable_release()} if settings[listed] else {}
     if not lists:
         del settings[listed]
-    return settings, {"process.classifier": classifier_identity(config.process.classifier), **GATING_RULE, **lists}
+    shared = {"process.classifier": classifier_identity(config.process.classifier), **GATING_RULE}
+    return settings, shared | added | lists
 
 
 @dataclass(frozen=True)

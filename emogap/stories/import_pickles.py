@@ -148,7 +148,7 @@ def _number(file: Path) -> int:
 
 
 def _artefact(config: Config, path: Path, file: Path, method: str) -> Piece:
-    gates, identities = gating_recipe(config, "augment")
+    gates, identities = gating_recipe(config, "augment", STORY_GATES)
     recipe = Recipe(STAGE, inputs={"chunk": file}, settings={"import.method": method, **gates}, identities=identities)
     return Piece(path, recipe, make=partial(_make, config, file, method))
 

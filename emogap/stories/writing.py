@@ -132,8 +132,7 @@ def kept_by_piece(texts: Texts, requests: Sequence[Request], piece: Piece) -> Ke
     """
     sha256 = piece.parts_recipe.sha256()
     journal = Rows(piece.parts, sha256)
-    made = piece.path.exists() and piece.manifest_path.exists()
-    if not journal.rows and made and piece.manifest()["notes"].get("replies") == sha256:
+    if not journal.rows and has_replies(piece):
         with reading_parquet(piece.path):
             journal.append(pq.read_table(piece.path, columns=list(ANSWER)).to_pylist())
     if texts.tried.exists():
@@ -143,6 +142,12 @@ def kept_by_piece(texts: Texts, requests: Sequence[Request], piece: Piece) -> Ke
         journal.append({**vars(answer), TAKEN_OVER: True} for answer in found)
     taken_over = [row["ask"] for row in journal.rows if row.get(TAKEN_OVER)]
     return Kept(map(as_answer, journal.rows), taken_over, lambda fresh: journal.append(map(vars, fresh)))
+
+
+def has_replies(piece: Piece) -> bool:
+    """Whether the table that is there has the replies that would be asked for: at most its gates have changed."""
+    made = piece.path.exists() and piece.manifest_path.exists()
+    return made and piece.manifest()["notes"].get("replies") == piece.parts_recipe.sha256()
 
 
 def reply_keys(config: Config, sampling: Sampling, requests: Sequence[Request]) -> list[str]:

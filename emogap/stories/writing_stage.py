@@ -22,7 +22,7 @@ from emogap.store.progress import progress
 from emogap.stories.gating import gating_recipe
 from emogap.stories.rows import table, tallied
 from emogap.stories.texts import SourceText, Texts
-from emogap.stories.writing import Asking, asking, asking_here, kept_by_piece, kept_engine, write
+from emogap.stories.writing import Asking, asking, asking_here, has_replies, kept_by_piece, kept_engine, write
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,9 @@ class WrittenPiece(Piece):
     """Of the method or version that its texts are asked for by."""
     size: Callable[[], int] = field(kw_only=True)
     """How many texts are wanted."""
+
+    def said_of_remaking(self) -> str:
+        return "its replies go through the gates again" if has_replies(self) else super().said_of_remaking()
 
 
 def written_piece(
@@ -55,7 +58,7 @@ def written_piece(
         identities=own.identities | {"writer.model": identify(config.writer.model)},
         seed=config.seed,
     )
-    gates, gate_identities = gating_recipe(config, own.stage)
+    gates, gate_identities = gating_recipe(config, own.stage, texts.gates)
     identities = replies.identities | gate_identities | (beside or {})
     recipe = replace(replies, settings=replies.settings | gates, identities=identities)
     return WrittenPiece(

@@ -20,6 +20,7 @@ from emogap.lm.hub import identify
 from emogap.store.artefacts import Draft, Recipe, fingerprint
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
+from emogap.store.views import told_apart
 from emogap.stories.gating import gating_recipe
 from emogap.stories.rows import tallied
 from emogap.stories.texts import Prompting, Texts
@@ -88,9 +89,13 @@ def _promptings(texts: Texts, names: Sequence[str], vary: Mapping[str, Sequence[
     for values in _combinations(vary):
         setting = ", ".join(f"{name}={value:g}" for name, value in values.items()) or "as set"
         settings.append((setting, sampling_of(values, texts.settings.sampling)))
-    # A template file is called by its name without extension.
-    called = {name if name in texts.settings.templates else Path(name).stem: name for name in names}
-    templates = {name: texts.template(given) for name, given in called.items()}
+    # A template file is called by its name without extension, apart from the methods as in a preview.
+    methods, templates = [name for name in names if name in texts.settings.templates], {}
+    for given in dict.fromkeys(names):
+        name = given if given in methods else told_apart(Path(given).stem, methods, "own")
+        if name in templates:
+            raise UsageError(f"--templates {','.join(names)}: two would be called '{name}'; give a file another name")
+        templates[name] = texts.template(given)
     return [
         (setting, Prompting(name, template, sampling))
         for name, template in templates.items()
@@ -107,7 +112,7 @@ def _combinations(vary: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 def _recipe(texts: Texts, promptings: Sequence[tuple[str, Prompting]], lines: int) -> Recipe:
     config, stage, (inputs, identities) = texts.config, texts.stage, texts.made_from()
-    gates, gate_identities = gating_recipe(config, stage)
+    gates, gate_identities = gating_recipe(config, stage, texts.gates)
     return Recipe(
         stage=f"grid {stage}",
         inputs=inputs,

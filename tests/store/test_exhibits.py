@@ -7,7 +7,17 @@ import pytest
 
 from emogap.errors import MissingInput
 from emogap.report.entries import reader, to_cells
-from emogap.store.exhibits import CAPTIONS, Exhibit, exhibits, read_table, read_tables, save_table, shown_table
+from emogap.store.exhibits import (
+    CAPTIONS,
+    Exhibit,
+    drawing,
+    exhibits,
+    read_table,
+    read_tables,
+    save_table,
+    shown_table,
+)
+from emogap.store.pieces import run
 from emogap.store.views import View, cells
 
 NAMES = ["1.10", "007", "1e5", "NA", "nan", "None", "null", "True", "inf", "7", "", 'a, "b"']
@@ -111,6 +121,22 @@ def test_all_tables_of_a_folder_are_read_by_name(tmp_path):
     found = read_tables(tmp_path)
     assert set(found) == {"one", "other"}
     pd.testing.assert_frame_equal(found["other"], table)
+
+
+@pytest.mark.parametrize("gone", ["tables/one.csv", "figures/two.png", "captions.json"])
+def test_what_is_taken_away_is_drawn_again(tmp_path, gone):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    rows = tmp_path / "rows.csv"
+    rows.write_text("a\n1\n")
+
+    def draw():
+        yield Exhibit("one", "table", "A table.", 1), pd.DataFrame({"a": [1]})
+        yield Exhibit("two", "figure", "A figure.", 1), plt.figure()
+
+    piece = drawing(tmp_path, "both", "tables/one", {"rows": rows}, draw)
+    assert run("stage", [piece]).drawn and not run("stage", [piece]).drawn
+    (tmp_path / gone).unlink()
+    assert run("stage", [piece]).drawn and (tmp_path / gone).exists()
 
 
 def test_a_list_of_words_is_a_row_a_word_in_the_file():

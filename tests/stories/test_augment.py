@@ -156,10 +156,26 @@ def test_changed_gates_check_the_same_replies_anew(make_config, engine, capsys):
     stricter = make_config(*SMALL, "augment.methods=['m1']", "augment.gates.min_words=500")
     capsys.readouterr()
     stories.augment(stricter)
-    assert "augment.gates.min_words" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "augment.gates.min_words" in said and "its replies go through the gates again (the old one is kept" in said
     assert engine.opened == 1
     assert chunk(config)["reply"].tolist() == old
     assert set(chunk(config)["reason"]) == {"too_short"}
+
+
+def test_a_gate_of_ones_own_is_gone_through_by_what_was_written_before_it(make_config, engine, monkeypatch):
+    def shouted(candidate, bounds):
+        return candidate.text.isupper()
+
+    engine.reply = lambda conversation: a_story(conversation).upper()
+    config = make_config(*SMALL, "augment.methods=['m1']")
+    save_lines(config, ["joy"] * 2)
+    stories.augment(config)
+    assert set(chunk(config)["status"]) == {"kept"}
+    monkeypatch.setattr(stories.Stories, "gates", (*stories.Stories.gates, shouted))
+    assert stories.story_chunks(config)[0].freshness().reasons == ('rule gate shouted "1" → "there"',)
+    stories.augment(config)
+    assert set(chunk(config)["reason"]) == {"shouted"} and engine.opened == 1
 
 
 def test_unsuitable_words_check_the_same_replies_anew_and_stand_in_the_notes(make_config, monkeypatch, capsys):
@@ -191,7 +207,8 @@ def test_a_changed_template_writes_beside_the_old_rows(make_config, engine, tmp_
     mine.write_text("Write about {emotion}: {context}")
     capsys.readouterr()
     stories.augment(make_config(*SMALL, "augment.methods=['m1']", f"augment.templates.m1={mine}"))
-    assert "prompt m1" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "prompt m1" in said and "making it again (the old one is kept" in said
     assert engine.opened == 2
     kept_aside = list((config.home.chunk("m1", 0).parent / "superseded").rglob("chunk_00000.parquet"))
     assert len(kept_aside) == 1

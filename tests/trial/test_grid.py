@@ -92,6 +92,17 @@ def test_a_template_file_and_several_parameters(config, engine, tmp_path):
     assert rows["setting"].unique().tolist() == ["temperature=0.5, top_p=0.5", "temperature=0.5, top_p=1"]
 
 
+def test_a_file_called_as_a_method_has_cells_of_its_own(config, engine, tmp_path):
+    mine, other = tmp_path / "m1.txt", tmp_path / "other" / "m1.txt"
+    other.parent.mkdir()
+    for file in (mine, other):
+        file.write_text("{emotion}: {context}")
+    make_grid(config, "augment", ["m1", str(mine)], {"temperature": [0.5]}, 2)
+    assert rows_of(config)["template"].tolist() == ["m1", "m1", "m1 (own)", "m1 (own)"]
+    with pytest.raises(UsageError, match="two would be called 'm1'; give a file another name"):
+        make_grid(config, "augment", [str(mine), str(other)], {"temperature": [0.5]}, 2)
+
+
 def test_mistakes_are_named_before_a_model_is_loaded(config, engine):
     for arguments, message in (
         ((["m1"], {"warmth": [1]}, 2), "--vary warmth: no such parameter; choose among temperature"),
