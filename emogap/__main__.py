@@ -1,4 +1,4 @@
-"""``python -m emogap``, which launchers of several processes start."""
+"""Entry point of ``python -m emogap``, as launchers of several processes (``accelerate``, ``torchrun``) start it."""
 
 import sys
 
