@@ -29,7 +29,7 @@ class Piece(Artefact):
     parts_recipe: Recipe | None = field(default=None, kw_only=True)
     """What shapes the parts, where that is not the whole recipe."""
     for_drawings: bool = field(default=False, kw_only=True)
-    """Whether only tables and figures are made from it: if it is missing, only these are missing too."""
+    """Whether only tables and figures are made from it: a stage that lacks it lacks no more than these."""
 
     @contextmanager
     def making(self) -> Iterator[Draft]:
