@@ -1,4 +1,4 @@
-"""Entry point of ``python -m emogap``, as launchers of several processes (``accelerate``, ``torchrun``) start it."""
+"""``python -m emogap``, which launchers of several processes start."""
 
 import sys
 

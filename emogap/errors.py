@@ -16,7 +16,7 @@ class EmogapError(Exception):
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of another library's error, to be quoted in a message."""
+    """The first line of what another library's error says, as a part of a message."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 

@@ -28,7 +28,7 @@ MAKERS: dict[str, str] = {
 
 
 _TAKEN = ("figures", "tables", "captions", "captions.json", "superseded")
-"""Names of the files and folders that a stage's folder holds beside its artefacts."""
+"""What a stage's folder holds beside its artefacts."""
 
 
 def _not_taken(name: str, what: str) -> str:
@@ -180,7 +180,7 @@ class Home:
         return self.stories / _checked_name(method) / f"chunk_{number:05d}.parquet"
 
     def chunks(self, method: str) -> dict[int, Path]:
-        """Number → file for those chunks of a method that exist, in order."""
+        """Number → file of the chunks of a method that are there, in order."""
         files = sorted((self.stories / _checked_name(method)).glob("chunk_*.parquet"))
         return {int(file.stem[6:]): file for file in files if re.fullmatch(r"chunk_[0-9]{5}", file.stem)}
 

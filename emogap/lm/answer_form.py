@@ -24,7 +24,7 @@ class Example:
 
     ids: list[int]
     answer_start: int
-    """Index of the first token of the answer; EOS, the last token, belongs to the answer."""
+    """Place of the first token of the answer; EOS, the last token, belongs to the answer."""
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ _SHAPES_GREEDY = {
      "forced_eos_token_id", "sequence_bias", "exponential_decay_length_penalty", "penalty_alpha", "dola_layers",
      "prompt_lookup_num_tokens", "force_words_ids", "constraints", "watermarking_config", "stop_strings", "max_time")
 )  # fmt: skip
-"""Generation defaults that change a greedy continuation → the value that changes nothing, as None does."""
+"""Defaults for generation that change a greedy continuation → the value that does nothing, as None does."""
 _TELLS_DOCUMENTS_APART = {
     "codegen", "cohere", "exaone4", "gemma", "gemma2", "gemma3_text", "glm", "gpt2", "gpt_bigcode", "gpt_neo",
     "gpt_neox", "gptj", "granite", "llama", "mistral", "mixtral", "nemotron", "olmo", "olmo2", "persimmon", "phi",

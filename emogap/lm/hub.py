@@ -78,8 +78,8 @@ def describe(model: HubModel) -> Path:
 
 
 def settings_in(file: Path) -> dict[str, Any]:
-    """The settings in a JSON file of a model, such as ``config.json``; empty if the file is missing or damaged: loading
-    the model reports that."""
+    """The settings in a JSON file of a model, such as ``config.json``; none where it is not there or holds no
+    object: loading the model tells what is wrong with it."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

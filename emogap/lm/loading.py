@@ -1,6 +1,6 @@
 """Models and their tokenizers, loaded in one way wherever one is needed.
 
-A folder holds a whole model or an adapter (PEFT), which is merged into the model below. What would give wrong numbers
+A folder holds a whole model or an adapter (PEFT), which is merged into what it stands on. What would give wrong numbers
 without an error is refused here: weights that are not in the folder and would be random, a tokenizer without a
 vocabulary or with ids that the model has no rows for, a model that is not of the kind asked for.
 """

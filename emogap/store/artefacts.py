@@ -1,8 +1,8 @@
 """Artefacts: files that exist only when complete, each with a manifest of what shaped it.
 
 An artefact is a file (or a folder of files) with ``<name>.manifest.json`` beside it. It is written under a temporary
-name, flushed, renamed, and the manifest is written last. Whether it is fresh depends on its recipe: the inputs' hashes,
-the settings that shape it, the identities of prompts and models, and the seed.
+name, flushed, renamed, and the manifest is written last. Whether it is fresh is a question of its recipe: the inputs'
+hashes, the settings that shape it, the identities of prompts and models, and the seed.
 """
 
 import errno
@@ -247,7 +247,7 @@ def _problem_of(manifest: Any) -> str:
 
 
 def home_manifests(home: Home) -> dict[Path, dict[str, Any]]:
-    """Artefact → its manifest, for all artefacts of a home except drawings, the report and superseded artefacts."""
+    """Artefact → its manifest, for all artefacts of a home but drawings, the report itself and what was superseded."""
     suffix = ".manifest.json"
     files = sorted(home.root.rglob(f"*{suffix}"))
     files = [file for file in files if not file.name.startswith(".") and "superseded" not in file.parts]

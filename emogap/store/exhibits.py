@@ -34,9 +34,9 @@ NAMES = frozenset(
         "verdict", "version", "way", "word",
     }
 )  # fmt: skip
-"""Columns of the project's tables that hold names and texts, even if they look like numbers (a model called 1.10)."""
+"""Columns of the project's tables that hold names and texts, whatever these look like: a model may be called 1.10."""
 DPI = 200
-"""Dots per inch of a figure's PNG; the report shows it at the size that it was drawn for."""
+"""Dots an inch of a figure's PNG; the report shows it at the size that it was drawn for."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Exhibit:
     order: int
     """Place in the report: exhibits are shown in the study's order, lowest first."""
     published: str | None = None
-    """Key in ``published.toml`` of the published table that the report shows beside it."""
+    """Key of the published table in ``published.toml`` that it stands beside."""
     alt: str = ""
     """For a figure: a description of it for readers who cannot see it."""
     view: View | None = None
@@ -67,7 +67,7 @@ class Exhibit:
 
 
 Shown = tuple[Exhibit, Union[pd.DataFrame, "Figure"]]
-"""An exhibit with its content."""
+"""An exhibit and what is on it."""
 
 
 def save_table(folder: Path, exhibit: Exhibit, table: pd.DataFrame) -> Path:

@@ -11,7 +11,7 @@ PREAMBLE = r"\usepackage{booktabs,longtable,graphicx}"
 LINE, COLUMN = 124, 56
 """Characters of a table that fit side by side: across a page of two columns (6.9 in), and in one of them."""
 WRAPPED = 36
-"""A text of more characters is broken into lines."""
+"""A longer text is broken into lines."""
 PAGE_ROWS = 45
 _SMALL = r"\footnotesize\setlength{\tabcolsep}{4pt}"
 _COMMANDS = str.maketrans(
@@ -29,7 +29,7 @@ def latex(text: str) -> str:
 
 
 def latex_number(text: str) -> str:
-    """A number, formatted for readers, with or without its interval, in LaTeX."""
+    """A number as people read it, with its interval or without, in LaTeX."""
     return re.sub(
         r"e([+-])0*(\d+)|-(?=\d|inf)",
         lambda found: rf"$\times10^{{{found[1].strip('+')}{found[2]}}}$" if found[1] else "$-$",

@@ -53,7 +53,7 @@ _NO_REPLY = {
 _NOT_TAKEN = re.compile(
     "unknown|unrecogni[sz]ed|unsupported|not supported|not support|not permitted|not allowed|unexpected|forbidden", re.I
 )
-"""Words with which servers refuse a field that they do not take."""
+"""How servers refuse a field that they do not take."""
 
 
 def _vllm(sampling: Sampling) -> dict[str, Any]:
@@ -73,7 +73,7 @@ _EXTENSIONS: dict[str, Callable[[Sampling], dict[str, Any]]] = {"vllm": _vllm, "
 _OFF: dict[str, tuple[float, ...]] = {
     "min_p": (0,), "top_k": (0, -1), "top_p": (1,), "repetition_penalty": (1,), "repeat_penalty": (1,),
 }  # fmt: skip
-"""Sampling fields → the values that change nothing."""
+"""Fields of the sampling with the values that do nothing."""
 
 
 class ServerEngine:
@@ -480,7 +480,7 @@ def _failed(conversation: Conversation, reason: str, began: float) -> Reply:
 
 
 def _wait(attempt: int, response: httpx.Response | None = None) -> float:
-    """Seconds to wait before the next attempt: as many as the server asks for, else more with every attempt."""
+    """Seconds before the next attempt: those that the server names, else more with every attempt."""
     named = _retry_after(response) if response is not None else None
     return min(LONGEST_WAIT, FIRST_WAIT * 2**attempt) * random.uniform(0.5, 1) if named is None else named
 
