@@ -1,22 +1,22 @@
-"""What the setting ``controls`` adds: to every training the same one on text without that training's emotion.
+"""What the setting ``controls`` adds: for every training, the same training on text without that training's emotion.
 
-For a causal LM on a corpus of stories: on as many words of stories that were asked for without emotion (``-plain``),
-and, from a base, on as many of emotional lines as they are (``-lines``), so many together as a story has words: a model
-that learns lines one by one learns to end, and answers nothing. For SFT on rewrites: on the original answers of exactly
-these rewrites (``-orig``). A training that starts from another has a control that starts from the other's control, so
-that ``-baby-instr`` has ``-plain-orig``. Each is trained under the settings of its kind, as what it controls: the same
-steps where ``max_steps`` sets them, the same epochs over as many words elsewhere.
+A causal LM on a corpus of stories gets the control ``-plain``, on as many words of stories that were asked for without
+emotion, and, if it starts from a base or from scratch, ``-lines``, on as many words of the original emotional lines.
+These are joined to documents as long as a story: a model that learns from single lines learns to end at once and gives
+empty answers. SFT on rewrites gets ``-orig``, on the original answers of exactly these rewrites. If a training starts
+from a trained model, its control starts from that model's control, so ``-baby-instr`` has ``-plain-orig``. A control
+has the settings of what it controls: equal steps where ``max_steps`` sets them, else equal epochs over as many words.
 """
 
 from typing import Any
 
 PLAIN = "m0"
-"""The method that asks for a story without any emotion; its prompt is that of m1 but for this."""
+"""The method that asks for a story without any emotion; otherwise its prompt is that of m1."""
 ORIGINAL = "original:"
-"""Before a version of the rewrites: the answers that it rewrote."""
+"""Prefix of a strategy's ``data``: with a version of the rewrites after it, the answers that this version rewrote."""
 
 NEW = "new:"
-"""Before the name of a size: a parent that is none, but random weights of that size and a tokenizer of their own."""
+"""Prefix of a strategy's ``parent``: with a size after it, random weights of that size and a tokenizer of their own."""
 
 
 def is_new(strategy: Any) -> bool:
@@ -25,8 +25,8 @@ def is_new(strategy: Any) -> bool:
 
 
 def with_controls(config: Any) -> dict[str, Any]:
-    """The fields ``strategies``, ``corpora`` and ``augment`` of a ``Config`` (whose validation calls this) with what
-    controls need; rows of these names that are there stay as they are."""
+    """The fields ``strategies``, ``corpora`` and ``augment`` of a ``Config`` (whose validation calls this), extended by
+    what the controls need. Controls and corpora that the config already has stay as they are."""
     strategies, corpora = list(config.strategies), list(config.corpora)
     control: dict[str, str] = {row.control_of: row.name for row in reversed(strategies) if row.control_of}
     methods = list(config.augment.methods)
@@ -49,10 +49,10 @@ def with_controls(config: Any) -> dict[str, Any]:
 
 
 def _neutral(config: Any, tuned: Any) -> list[tuple[str, str, Any]]:
-    """Of a ``Strategy``'s controls: the names behind their parent's, their data, and the ``Corpus`` that these are.
+    """The controls of a ``Strategy``: for each the ending of its name, its data, and their ``Corpus``, if they are one.
 
-    None for a training that has no emotional text of which the study has the neutral: on records of one's own, on
-    factual text alone, on original answers.
+    Empty for a training whose text has no neutral counterpart in the study: records of one's own, factual text alone,
+    original answers.
     """
     if tuned.task == "sft":
         is_version = tuned.data in config.rewrite.versions

@@ -21,9 +21,9 @@ Result = TypeVar("Result")
 
 
 def pick_device(wanted: str = "auto") -> str:
-    """``cuda`` where there is one, else ``cpu``; one named outright, as ``cuda:1``, if this machine has it.
+    """For ``auto``, ``cuda`` if there is one, else ``cpu``. A device that is named, such as ``cuda:1``, is checked.
 
-    Raises ``UsageError`` for a device that this machine has not.
+    Raises ``UsageError`` for a device that this machine does not have.
     """
     import torch
 
@@ -42,8 +42,8 @@ def pick_device(wanted: str = "auto") -> str:
 
 
 def check_device(wanted: str, setting: str) -> None:
-    """Raises ``UsageError``, naming the setting, for a device that this machine has not; torch is loaded only where it
-    is to be asked."""
+    """Raises ``UsageError``, naming the setting, for a device that this machine does not have. For ``auto`` and ``cpu``
+    torch is not loaded."""
     if wanted not in ("auto", "cpu"):
         try:
             pick_device(wanted)
@@ -52,7 +52,7 @@ def check_device(wanted: str, setting: str) -> None:
 
 
 def pick_dtype(device: str, wanted: str = "auto") -> "torch.dtype":
-    """bf16 where the device computes in it, else fp16 on a GPU, else fp32; one named outright is taken as it is."""
+    """For ``auto``, bf16 if the device computes in it, else fp16 on a GPU and fp32 on a CPU; else the format named."""
     import torch
 
     named = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -73,11 +73,11 @@ def cpu_has_bf16() -> bool:
 
 
 def map_over_cores(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """``function`` of every item, in order; each core has an item of its own.
+    """``function(item)`` for every item, in order; each core works on an item of its own.
 
-    Where an item is a small batch, cores that share it wait for one another after every operation; with an item each
-    they do not, and a result depends on its item alone, not on the number of cores. As many are used as torch has
-    threads (``OMP_NUM_THREADS``, ``torch.set_num_threads``).
+    Cores that share a small batch wait for one another after every operation. With one item per core they do not, and
+    a result depends on its item alone, not on the number of cores. The number of cores is that of torch's threads
+    (``OMP_NUM_THREADS``, ``torch.set_num_threads``).
     """
     import torch
 
@@ -86,7 +86,7 @@ def map_over_cores(function: Callable[[Item], Result], items: Sequence[Item]) ->
         yield from map(function, items)
         return
     try:
-        # What is set in a worker holds for that thread, and as the default of threads that are begun later.
+        # What a worker sets also becomes the default of threads that start later; ``finally`` undoes that.
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             yield from pool.map(function, items)
     finally:
@@ -96,9 +96,9 @@ def map_over_cores(function: Callable[[Item], Result], items: Sequence[Item]) ->
 def read_one_behind(
     launch: Callable[[Item], Launched], read: Callable[[Launched], Result], items: Iterable[Item]
 ) -> Iterator[Result]:
-    """``read(launch(item))`` of every item, in order; each is read when the next one is launched.
+    """``read(launch(item))`` for every item, in order; each is read only after the next one was launched.
 
-    A GPU computes while Python goes on: it has the next batch before anybody waits for the numbers of the last.
+    A GPU computes while Python goes on: it gets the next batch before Python waits for the results of the one before.
     """
     before: list[Launched] = []
     for item in items:
@@ -109,7 +109,7 @@ def read_one_behind(
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out: torch's error or Python's says so by its kind, that of a device by its text."""
+    """Whether memory ran out: an error class of torch or of Python says so, or the text of a ``RuntimeError``."""
     import torch
 
     if isinstance(error, torch.OutOfMemoryError | MemoryError):

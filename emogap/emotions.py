@@ -73,7 +73,7 @@ def group_of(label: str, grouping: str = "study") -> str:
 
 
 def groups_of(labels: "pd.Series", grouping: str = "study") -> "pd.Series":
-    """The group of each label; missing where a label is, as of an empty answer, which shows no emotion."""
+    """The group of each label; missing where the label is missing, as for an empty answer, which shows no emotion."""
     return labels.map(lambda label: group_of(label, grouping), na_action="ignore")
 
 

@@ -35,7 +35,7 @@ class MissingInput(InputError):
 
 
 class ModelError(EmogapError):
-    """A model cannot be had or is not of the right kind."""
+    """A model is not available or is not of the right kind."""
 
 
 class LockHeld(EmogapError):
@@ -43,7 +43,7 @@ class LockHeld(EmogapError):
 
 
 class MadeMeanwhile(LockHeld):
-    """Another process has made the artefact between the look at it and its lock."""
+    """Another process has made the artefact after this one had checked it and before this one got its lock."""
 
 
 class DiskError(EmogapError):
@@ -56,7 +56,7 @@ class TrainingError(EmogapError):
 
 @contextmanager
 def reading_parquet(path: Path, remedy: str = "delete it and rerun its stage") -> Iterator[None]:
-    """Raises ``InputError`` with the remedy where what is read of the file in this block is no Parquet."""
+    """Turn an error of reading the file as Parquet in this block into an ``InputError`` with the remedy."""
     import pyarrow as pa
 
     try:

@@ -1,6 +1,6 @@
-"""What a home says of itself: what it sets beside its profile, and which other home it is a variant of.
+"""The two files in which a home describes itself: the settings it adds to its profile, and the home it is a variant of.
 
-Every notebook and command of the home reads it.
+Every notebook and command of the home reads them.
 """
 
 import json
@@ -18,7 +18,7 @@ _HEAD = "# What this home sets beside its profile. `emogap settings --forget KEY
 
 
 def kept(home: Path) -> dict[str, Any]:
-    """Key → value, keys as they stand before ``=`` in ``--set``. Raises ``UsageError`` for a file that is no such."""
+    """The settings of a home: key → value, keys as in ``--set KEY=VALUE``. Raises ``UsageError`` for a damaged file."""
     file = home / FILE
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
@@ -31,7 +31,7 @@ def kept(home: Path) -> dict[str, Any]:
 
 
 def write(home: Path, settings: Mapping[str, Any]) -> None:
-    """Write what a home sets; no file where it sets nothing."""
+    """Write the settings of a home; if there are none, the file is removed."""
     file = home / FILE
     if settings:
         lines = [f"{json.dumps(key, ensure_ascii=False)} = {toml(settings[key])}\n" for key in sorted(settings)]
@@ -41,7 +41,7 @@ def write(home: Path, settings: Mapping[str, Any]) -> None:
 
 
 def toml(value: Any) -> str:
-    """A value as TOML has it."""
+    """A value written as TOML."""
     if isinstance(value, dict):
         inner = ", ".join(f"{json.dumps(key, ensure_ascii=False)} = {toml(one)}" for key, one in value.items())
         return f"{{ {inner} }}" if inner else "{}"
@@ -51,7 +51,8 @@ def toml(value: Any) -> str:
 
 
 def set_parent(home: Path, parent: Path) -> None:
-    """Make a home a variant of another. Raises ``UsageError`` for a home that is none, the same, or a variant of it."""
+    """Make ``home`` a variant of ``parent``. Raises ``UsageError`` if ``parent`` is missing, or is ``home`` or one of
+    its variants."""
     home, parent = home.absolute(), parent.absolute()
     if not parent.is_dir():
         raise UsageError(f"--on {parent}: there is no such home; give one that is there")
@@ -66,7 +67,7 @@ def set_parent(home: Path, parent: Path) -> None:
 
 
 def parent_of(home: Path) -> Path | None:
-    """The parent of a home that is a variant."""
+    """The home that this one is a variant of; None if it is no variant."""
     file = home / PARENT
     return Path(file.read_text(encoding="utf-8").strip()) if file.exists() else None
 

@@ -10,7 +10,7 @@ from emogap.errors import DiskError, MissingInput, UsageError, one_line
 
 ROOT = Path(__file__).resolve().parents[1]
 LAST_CHUNK = 99_999
-"""A chunk's number has five digits; what reads chunks looks for no others."""
+"""A chunk's number has five digits; files with other numbers are not read as chunks."""
 
 # Which notebook or script fills which folder of a home; an error about a missing file names it.
 MAKERS: dict[str, str] = {
@@ -38,17 +38,17 @@ def _not_taken(name: str, what: str) -> str:
 
 
 def from_root(path: str | Path) -> Path:
-    """A path of a setting: as given if absolute, else from the repository's root, whatever the working directory.
+    """A path from a setting: as given if absolute, else relative to the repository's root, not the working directory.
 
-    Raises ``UsageError`` for what can be no path.
+    Raises ``UsageError`` for what cannot be a path.
     """
     return ROOT / _expanded(path)
 
 
 def given_path(path: str | Path) -> Path:
-    """A path of an option, or of the environment: from the working directory, made absolute.
+    """A path from an option or the environment: relative to the working directory, made absolute.
 
-    Raises ``UsageError`` for what can be no path, an empty one among them.
+    Raises ``UsageError`` for what cannot be a path, such as an empty text.
     """
     if not str(path):
         raise UsageError("an empty path; name a file or folder, or leave the option out")
@@ -59,12 +59,12 @@ def given_path(path: str | Path) -> Path:
 
 
 def folder_or_name(name: str) -> str:
-    """What names a model in an option: a folder of the working directory by its whole path, any other name as it is."""
+    """A model as an option names it: the absolute path if it is a folder, any other name as it is."""
     return str(given_path(name)) if _expanded(name).is_dir() else name
 
 
 def _expanded(path: str | Path) -> Path:
-    """``~`` is the user's own folder."""
+    """The path with ``~`` replaced by the user's home directory. Raises ``UsageError`` where that cannot be done."""
     if "\0" in str(path):
         raise UsageError(f"{str(path)!r} can be no path: it holds a NUL")
     try:
@@ -83,13 +83,13 @@ def _in_utf8(path: Path) -> Path:
 
 
 def is_utf8(name: str) -> bool:
-    """Whether a name that the system gave is text: in place of bytes that are none Python gives halves of pairs."""
+    """Whether a name from the system is valid text: Python puts lone surrogates for bytes that it cannot decode."""
     return not re.search("[\ud800-\udfff]", name)
 
 
 def cache_dir() -> Path:
-    """Where models made ready once are kept: ``$EMOGAP_CACHE``, else ``emogap`` in the user's cache folder, which is
-    ``$XDG_CACHE_HOME`` if that is absolute, else ``~/.cache``; for a user without a home ``runs/.cache`` here."""
+    """The cache of unpacked models, scores and hashes: ``$EMOGAP_CACHE``, else ``emogap`` in ``$XDG_CACHE_HOME`` if
+    that is absolute, else in ``~/.cache``; for a user without a home directory, in the repository's ``runs/.cache``."""
     if chosen := os.environ.get("EMOGAP_CACHE"):
         return given_path(chosen)
     places = (os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache"), str(ROOT / "runs" / ".cache"))
@@ -97,7 +97,7 @@ def cache_dir() -> Path:
 
 
 def cache_folder(name: str) -> Path:
-    """A folder of the cache, made if it is not there. Raises ``DiskError`` if it cannot be."""
+    """A folder of the cache, created if it is missing. Raises ``DiskError`` if it cannot be written."""
     folder = cache_dir() / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def cache_folder(name: str) -> Path:
 def choose_home(profile: str, home: str | Path | None = None) -> Path:
     """The home of a run: the one given, else ``$EMOGAP_HOME``, else ``runs/<profile>/`` in the repository's root.
 
-    Raises ``UsageError`` for what can be no folder.
+    Raises ``UsageError`` if that cannot be a folder.
     """
     chosen = os.environ.get("EMOGAP_HOME") if home is None else home
     root = _in_utf8(ROOT / "runs" / profile) if home is None and not chosen else given_path(chosen)
@@ -124,12 +124,12 @@ def choose_home(profile: str, home: str | Path | None = None) -> Path:
 
 
 def is_name(name: str) -> bool:
-    """Whether a name can be that of a file or folder in a home: one part of a path, not hidden, of printed signs."""
+    """Whether a file or folder in a home can have this name: one path component, not hidden, printable characters."""
     return name.isprintable() and name == name.strip() and not re.search(r"[/\\]|^\.|^$", name)
 
 
 def _checked_name(name: str) -> str:
-    """``name`` itself if it can be that of a file. Raises ``UsageError``: it must not lead out of its folder."""
+    """``name`` itself if it passes ``is_name``, else ``UsageError``: a path must not lead out of its folder."""
     if not is_name(name):
         raise UsageError(
             f"{name!r} cannot name a method, version, corpus or model, whose files are called by it; choose a name "
@@ -172,7 +172,7 @@ class Home:
     notebooks = _at("notebooks")
 
     def chunk(self, method: str, number: int) -> Path:
-        """A chunk of a method's stories. Raises ``UsageError`` for a number that none can have."""
+        """A chunk of a method's stories. Raises ``UsageError`` for a number outside 0 … ``LAST_CHUNK``."""
         if not 0 <= number <= LAST_CHUNK:
             raise UsageError(
                 f"there is no chunk {number}; chunks are numbered from 0 to {LAST_CHUNK}; make larger ones"
@@ -197,7 +197,7 @@ class Home:
         return self.models / _not_taken(_checked_name(name), "model")
 
     def responses(self, model: str, condition: str = "") -> Path:
-        """A model's answers. ``condition``: how it was asked, ``_greedy`` or ``_empty``; none for the study's own."""
+        """A model's answers. ``condition``: ``_greedy`` or ``_empty`` for another way of asking than the study's."""
         return self.evaluation / f"responses{condition}" / f"{_checked_name(model)}.parquet"
 
     def task_scores(self, model: str, task: str) -> Path:
@@ -219,9 +219,9 @@ class Home:
 
 
 def chunk_numbers(text: str, setting: str, every: Iterable[int]) -> list[int]:
-    """``all`` (every one there is), or numbers and ranges such as ``0-9,33`` → chunk numbers, in order.
+    """A setting's text → chunk numbers, in order. ``all`` means ``every``; else numbers and ranges such as ``0-9,33``.
 
-    Raises ``UsageError``, which names the setting. Whether those chunks are there is for the caller to say.
+    Raises ``UsageError``, which names the setting. The caller must check that those chunks exist.
     """
     if text.strip() == "all":
         return sorted(every)

@@ -1,6 +1,6 @@
-"""The published numbers, which people compare their own with: one small file, each table with where it comes from.
+"""The published study's numbers, to compare one's own with: one small file of tables, each with its source.
 
-Beside them the settings of a run, with what the published study had and what each means.
+Also a table of a run's settings, each with its value in the published study and its meaning.
 """
 
 import tomllib
@@ -68,7 +68,8 @@ def _chunks(part: str) -> list[str]:
 
 
 def settings_table(values: dict[str, Any], fields: Mapping[str, FieldInfo], sections: Sequence[str]) -> pd.DataFrame:
-    """What ``Config.show`` gives. ``values``: of all settings, section by section; ``fields``: key → field."""
+    """The table that ``Config.show`` returns. ``values``: those of all settings, by section; ``fields``: key → field;
+    ``sections``: sections or settings to show, all if empty. Raises ``UsageError`` for a name that is neither."""
     for name in sections:
         if not any(_is_of(key, name) for key in fields):
             raise UsageError(f"'{name}' is no section and no setting; sections are {', '.join(values)}")
@@ -88,7 +89,7 @@ def settings_table(values: dict[str, Any], fields: Mapping[str, FieldInfo], sect
 
 
 def _like(published: Any, value: Any) -> Any:
-    """A published number as the setting holds it: 10 of an amount that may be broken is 10.0."""
+    """A published number in the type of the setting's value: 10 becomes 10.0 where that is a float."""
     return float(published) if isinstance(value, float) and isinstance(published, int) else published
 
 

@@ -84,7 +84,7 @@ LENS = RowType(
 
 
 _COUNTED = {"prompt_tokens": _INT, "new_tokens": _INT, "finish": _TEXT}
-"""Further columns of what a model wrote: whole numbers and words also where some of them are unknown."""
+"""Optional columns of what a model wrote, with their types, which missing values would otherwise change."""
 ROWS_AT_ONCE = 2000
 """Rows of a table that are in memory while it is read or written piece by piece."""
 
@@ -121,7 +121,7 @@ def read_rows(path: Path, row_type: RowType, columns: list[str] | None = None) -
 
 
 def stream_rows(path: Path, row_type: RowType, columns: list[str]) -> Iterator[dict]:
-    """These columns of a table of that row type, row by row, some thousands in memory.
+    """The given columns of a table of that row type, row by row; ``ROWS_AT_ONCE`` rows are in memory at a time.
 
     Raises ``InputError`` if it is no Parquet file or lacks one of them.
     """
@@ -132,7 +132,7 @@ def stream_rows(path: Path, row_type: RowType, columns: list[str]) -> Iterator[d
 
 
 def count_rows(path: Path) -> int:
-    """How many rows a table has, told from its foot alone. Raises ``InputError`` if it is no Parquet file."""
+    """How many rows a table has, read from the file's footer alone. Raises ``InputError`` if it is no Parquet file."""
     with reading_parquet(path):
         return pq.read_metadata(path).num_rows
 

@@ -1,1 +1,1 @@
-"""Language models: where they come from, how one is loaded, what it says of a text."""
+"""Language models: where they come from, how one is loaded, how it scores a text and continues one."""

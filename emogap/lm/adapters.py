@@ -1,6 +1,6 @@
-"""Adapters (PEFT): merged into the model below them; several, each trained on the one before, written as one.
+"""Adapters (PEFT): merging one into the model below it, and writing several, each trained on the one before, as one.
 
-A low-rank update adds B·A to a weight. Two of them, each with its scaling, are one whose ranks are put side by side.
+A low-rank update adds B·A to a weight. Two of them add up to one whose rank is the sum: A and B are concatenated.
 """
 
 import math
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PREFIX = "base_model.model."
-"""Before the names of all weights in an adapter's file."""
+"""Prefix of the names of all weights in an adapter's file."""
 _LOW_RANK = re.compile(r"(?P<module>.+)\.(?P<kind>lora|lora_embedding)_(?P<part>[AB])(\.weight)?")
 _ACCOUNTED_FOR = {
     "r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern", "lora_dropout", "target_modules",
@@ -26,12 +26,12 @@ _ACCOUNTED_FOR = {
     "inference_mode", "base_model_name_or_path", "revision", "auto_mapping", "peft_version", "runtime_config",
     "eva_config",
 }  # fmt: skip
-"""Settings of a LoRA that its weights and their scaling account for; any other one makes it more than B·A."""
+"""Settings of a LoRA whose effect is all in its weights and their scaling; any other one makes it more than B·A."""
 _PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")
-"""Ways to set the first weights that leave those of the model as they are."""
+"""Values of ``init_lora_weights`` that leave the model's own weights as they are."""
 _PROBE = 8
 _TOLERANCE = 1e-3
-"""Of the largest output, between an adapter merged and as it is: rounding."""
+"""How much the output may differ before and after merging, by rounding; a share of the largest output."""
 
 
 def merge(model: "PreTrainedModel", folder: Path) -> "PreTrainedModel":
@@ -43,7 +43,7 @@ def merge(model: "PreTrainedModel", folder: Path) -> "PreTrainedModel":
     from peft import PeftModel
 
     adapted = PeftModel.from_pretrained(model, folder, torch_device="cpu").eval()
-    # Once more, for what it says of itself: PEFT leaves out in silence what does not fit, and makes up what is missing.
+    # Loaded a second time for its report: PEFT silently leaves out what does not fit, and initialises what is missing.
     found = adapted.load_adapter(folder, "default", torch_device="cpu")
     astray = [*found.missing_keys, *found.unexpected_keys]
     if astray:
@@ -58,7 +58,7 @@ def merge(model: "PreTrainedModel", folder: Path) -> "PreTrainedModel":
     with torch.inference_mode():
         before = adapted(input_ids=probe)[0]
     _part_embeddings(model)
-    merged = adapted.merge_and_unload().requires_grad_(True)  # what an adapter stands on is frozen
+    merged = adapted.merge_and_unload().requires_grad_(True)  # PEFT freezes the model below
     with torch.inference_mode():
         off = (merged(input_ids=probe)[0] - before).abs().max() / before.abs().max()
     if not off <= _TOLERANCE:
@@ -70,7 +70,7 @@ def merge(model: "PreTrainedModel", folder: Path) -> "PreTrainedModel":
 
 
 def _part_embeddings(model: "PreTrainedModel") -> None:
-    """Give a head that shares its weights with the embedding its own, where an adapter changes one of the two."""
+    """If head and embedding share their weights and an adapter changes one of them, give the head its own copy."""
     import torch
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -95,7 +95,7 @@ class LowRank:
 
     def under(self, above: "LowRank", name: str) -> "LowRank":
         """This change and ``above``, which was trained on top of it, as one. Raises ``ModelError``, with ``name``,
-        if one cannot hold both."""
+        if one adapter cannot hold both."""
         import torch
 
         twice = [module for module, _ in above.pairs if f"{module}.weight" in self.saved]
@@ -105,12 +105,12 @@ class LowRank:
         for key, (a, b) in above.pairs.items():
             below = pairs.get(key)
             pairs[key] = (torch.cat([below[0], a]), torch.cat([below[1], b], dim=1)) if below else (a, b)
-        # A weight beside a low-rank one is the model's own, and only the lowest adapter saw that.
+        # A saved weight below a low-rank update is the whole model's own only in the lowest adapter.
         own = {key: value for key, value in self.saved.items() if ".base_layer." in key}
         return LowRank(pairs, self.saved | above.saved | own, self.modules_to_save | above.modules_to_save)
 
     def write(self, folder: Path, base: Path, dropout: float, fan_in_fan_out: bool) -> None:
-        """As one LoRA on the model in ``base``: every module has the same rank, filled up with zeros, and scaling 1."""
+        """Write it as one LoRA on the model in ``base``: all modules have the same rank, zero-padded, and scaling 1."""
         import torch
         from peft import LoraConfig
         from safetensors.torch import save_file
@@ -142,7 +142,7 @@ def low_rank_of(folder: Path) -> LowRank | None:
     """The change that all adapters from a folder down to the whole model make together; None for a folder without an
     adapter.
 
-    Raises ``ModelError`` if they are not low-rank updates alone, which one adapter could hold.
+    Raises ``ModelError`` if they are more than low-rank updates, so that one adapter could not hold them.
     """
     from peft import PeftConfig
     from peft.utils.save_and_load import load_peft_weights
@@ -159,7 +159,7 @@ def low_rank_of(folder: Path) -> LowRank | None:
 
 
 def low_rank(state: "dict[str, torch.Tensor]", config: "PeftConfig", name: str) -> LowRank:
-    """An adapter's weights, named as in its file, with their scaling. Raises ``ModelError`` if there is more to it."""
+    """The update made by an adapter's weights, named as in its file. Raises ``ModelError`` if it is no plain LoRA."""
     if config.peft_type != "LORA":
         raise _not_one(name, f"it is of the kind {config.peft_type}")
     _check_plain(config, name)

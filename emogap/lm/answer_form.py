@@ -1,8 +1,8 @@
 """The form in which a fine-tuned model is asked and answers: one place for training, answering and evaluation.
 
 A text is BOS, the filled template, a space, the answer, EOS. The template (``prompts/answer/sft.txt``) ends in
-``Response:``. Prompt and answer are turned into tokens apart from each other, so that a model is asked with exactly
-the tokens it was trained on.
+``Response:``. Prompt and answer are turned into tokens separately, so that a model is asked with exactly the tokens it
+was trained on.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Example:
 
 @dataclass(frozen=True)
 class AnswerForm:
-    """A template of that form."""
+    """The template of questions in that form, and the tokens that they become."""
 
     template: Template
 
@@ -66,5 +66,5 @@ def end_ids(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
 
 
 def _ids(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
-    # verbose=False: a long text is cut later, and the warning about it would speak of something else.
+    # verbose=False: a long text is truncated later, so the tokenizer's warning about its length would mislead.
     return tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]

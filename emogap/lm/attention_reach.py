@@ -1,6 +1,7 @@
-"""Lengths of text at which an architecture begins to compute attention or positions differently, by its configuration.
+"""Text lengths beyond which a model computes attention or positions differently, and how much it reads at most.
 
-In shorter texts every token attends to all before it, wherever in a batch it stands. No model is loaded to tell them.
+In shorter texts every token attends to all before it, wherever it stands in a batch. The lengths are read from a
+model's configuration, without loading the model.
 """
 
 import re
@@ -11,23 +12,23 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 _WINDOW = re.compile(r"window|attention_chunk|chunk_length|block_size|local_attention|index_topk|indexer_budget")
-"""Settings that limit how far back a token sees, or part a text into stretches: ``sliding_window``, GPT-Neo's
+"""Settings that limit how far back a token sees, or split a text into chunks: ``sliding_window``, GPT-Neo's
 ``window_size``, Llama 4's ``attention_chunk_size``, RecurrentGemma's ``attention_window_size``, …"""
 _NO_WINDOW = re.compile(r"layer|pattern|num_|audio|vision")
-"""Settings that are named alike and are none: ``max_window_layers``, ``sliding_window_pattern``, …"""
+"""Settings with similar names that are no windows: ``max_window_layers``, ``sliding_window_pattern``, …"""
 _LIMITS = ("max_position_embeddings", "max_seq_len", "max_target_positions")
 """What configurations call the number of positions (attribute maps of transformers lead other names to the first)."""
 _PAD_TAKES_POSITIONS = {
     "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mpnet",
     "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
 }  # fmt: skip
-"""Models that count positions from behind the padding token's id: the first ones of their table are never a word's."""
+"""Models whose first position is the padding token's id plus 1: the places before it in their table are not usable."""
 
 
 def smallest_window(settings: Mapping[str, Any]) -> int | None:
     """The least number of tokens that any setting of a model's configuration names as a window; None if none does.
 
-    No layer may use that window; then the caller is more careful than it need be.
+    Perhaps no layer uses that window; then the caller is more careful than necessary.
     """
     named = [value for key, value in settings.items() if _WINDOW.search(key) and not _NO_WINDOW.search(key)]
     each = [one for value in named for one in (value if isinstance(value, list | tuple) else [value])]
@@ -35,7 +36,7 @@ def smallest_window(settings: Mapping[str, Any]) -> int | None:
 
 
 def rotary_limit(settings: Mapping[str, Any]) -> int | None:
-    """The length from which on rotary positions of a whole batch change (``longrope``); None if there is none."""
+    """The length beyond which a text changes the rotary positions of its whole batch (``longrope``); None if none."""
     found = [
         rope.get("original_max_position_embeddings", settings.get("original_max_position_embeddings"))
         for rope in _ropes(settings)
@@ -45,7 +46,7 @@ def rotary_limit(settings: Mapping[str, Any]) -> int | None:
 
 
 def bounds(settings: Mapping[str, Any]) -> list[int]:
-    """The lengths of both kinds, in ascending order."""
+    """The smallest window and the rotary limit, as far as there are any, in ascending order."""
     return sorted({bound for bound in (smallest_window(settings), rotary_limit(settings)) if bound is not None})
 
 

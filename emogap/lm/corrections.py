@@ -1,12 +1,12 @@
-"""Which models' numbers a correction changed: entries of recipes, found without fetching or loading a model.
+"""Recipe entries for models whose numbers a correction of the code changed, found without fetching or loading a model.
 
-Models were once all scored from their heads alone, in trees whatever their windows, decoded in slots whatever their
-cache, and continued under the defaults for generation of their folder. Where that gave other numbers than the model's
-own, the recipe of an artefact has an entry with the rule's new revision; artefacts of all other models stay fresh. A
-model on the hub that is not in the local cache gets no entry.
+Once, all models were scored from their heads alone and in prefix trees whatever their windows, decoded in cache slots
+whatever their cache, and continued with the generation defaults of their folder. Where that gave other numbers than the
+model's own, the recipe of an artefact has an entry with the rule's new revision; artefacts of all other models stay
+fresh. A model on the hub that is not in the local cache gets no entry.
 
-For a training the base counts that it comes from in the end: its folder, or its name if that is known here. Where a
-base's type cannot be told, its trainings get the entry.
+For a training, what counts is the base that its chain of trainings starts from: the base's folder, or its name if that
+is known here. If the type of the base is unknown, its trainings get the entry.
 """
 
 import re
@@ -24,23 +24,23 @@ from emogap.paths import from_root
 from emogap.store.artefacts import RULE
 
 SENTENCE, PASSAGE = 64, 1024
-"""Tokens that no sentence of a minimal pair, and no passage or question with its answer, has more of."""
+"""Upper bounds, in tokens, of a sentence in a minimal pair, and of a passage or a question with its answer."""
 _AFTER_THE_HEAD = {
     "final_logit_softcapping": None, "logits_soft_cap": None, "output_logit_soft_cap": None,
     "logit_scale": 1, "logits_scaling": 1, "lm_head_multiplier": 1,
 }  # fmt: skip
-"""What is done to logits after the head → the value that does nothing, as None does."""
+"""Settings that change logits after the head → the value that changes nothing, as None does."""
 _OTHER_HEADS = {
     "bert", "bert-generation", "big_bird", "camembert", "cpmant", "data2vec-text", "electra", "ernie", "inkling_text",
     "megatron-bert", "minicpm3", "modernbert-decoder", "roberta", "roberta-prelayernorm", "roc_bert", "roformer",
     "xlm-roberta", "xlm-roberta-xl", "xmod",
 }  # fmt: skip
-"""Types of models with a layer or a factor before their head, or that see what stands after a token."""
+"""Types of models with a layer or a factor before their head, or whose tokens attend to later ones."""
 _OTHER_CACHES = {
     "bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "git", "marian", "mbart", "mvp", "pegasus", "plbart",
     "prophetnet", "rembert", "trocr", "xlnet", *_OTHER_HEADS,
 } - {"inkling_text", "minicpm3", "modernbert-decoder"}  # fmt: skip
-"""Types of models that wrote otherwise in slots than alone."""
+"""Types of models that gave other replies when they were decoded in slots."""
 _SHAPES_GREEDY = {
     "repetition_penalty": 1, "encoder_repetition_penalty": 1, "num_beams": 1, "guidance_scale": 1, "min_length": 0,
     "no_repeat_ngram_size": 0, "encoder_no_repeat_ngram_size": 0,
@@ -55,16 +55,16 @@ _TELLS_DOCUMENTS_APART = {
     "gpt_neox", "gptj", "granite", "llama", "mistral", "mixtral", "nemotron", "olmo", "olmo2", "persimmon", "phi",
     "phi3", "qwen2", "qwen2_moe", "qwen3", "smollm3", "stablelm", "starcoder2",
 }  # fmt: skip
-"""Types of models whose attention masks are made of positions that begin anew; each training tries it by itself."""
+"""Types of models that separate documents in a row by positions that restart at 0; each training also tests this."""
 _ROW_TEXTS, _ROW = 4, 128
-"""How many texts' room a row of a tree had, and how many nodes at least."""
+"""The size of a row of trees at that time: room for so many texts, and for so many nodes at least."""
 
 
 def scores_rule(model: HubModel | Path, longest: int) -> dict[str, str]:
-    """The entry of a recipe for scores of texts of up to so many tokens; none where the correction changed nothing."""
+    """The recipe's entry for scores of texts of up to ``longest`` tokens; none where the correction changed nothing."""
     settings = _settings(model, "config.json")
     text = settings.get("text_config") if isinstance(settings.get("text_config"), dict) else settings
-    if text.get("model_type") == "gpt_neo":  # its windows count the places in a row, not those in a text
+    if text.get("model_type") == "gpt_neo":  # its windows count positions in a row, not in a text
         longest = max(_ROW, _ROW_TEXTS * longest)
     parted = any(bound < longest for bound in bounds(text))
     if parted or text.get("model_type") in _OTHER_HEADS or _any_set(text, _AFTER_THE_HEAD):
@@ -94,11 +94,11 @@ def training_rules(base: HubModel, *, labels_first_token: bool, documents_share_
     ``labels_first_token``: a row's first token had a label. ``documents_share_rows``: documents that must not see each
     other stand in one row.
     """
-    if base.name.startswith(NEW):  # trained from scratch, which there was not before these rules
+    if base.name.startswith(NEW):  # training from scratch is newer than these rules
         return {}
     model_type, architecture = _type_and_architecture(base)
     rules = {}
-    # By the ending of its name, Trainer knows that a model's loss leaves a row's first token out.
+    # Trainer tells by the ending of the class's name that a model's loss leaves out the first token of a row.
     if labels_first_token and not architecture.endswith("ForCausalLM"):
         rules[f"{RULE}training loss"] = "2 (a mean over what is predicted; the first token of a row is not)"
     if documents_share_rows and model_type not in _TELLS_DOCUMENTS_APART:
@@ -109,8 +109,8 @@ def training_rules(base: HubModel, *, labels_first_token: bool, documents_share_
 
 
 def _type_and_architecture(base: HubModel) -> tuple[str, str]:
-    """The two as the base's configuration names them, empty where they cannot be told. The hub's cache and the model
-    below an adapter are not read: recipes were first written without them and must stay equal."""
+    """Both as the base's configuration names them; empty texts if they are unknown. The hub's cache and the model below
+    an adapter are not read: recipes were first written without them and must stay equal."""
     if base.name.startswith("embedded:"):
         return "llama", "LlamaForCausalLM"
     file = from_root(base.name) / "config.json"
@@ -129,7 +129,7 @@ def _any_set(settings: Mapping[str, Any], neutral: Mapping[str, Any]) -> bool:
 
 
 def _settings(model: HubModel | Path, name: str) -> dict[str, Any]:
-    """What a file of a model's folder, or of what an adapter stands on, holds; nothing if it is not to be had."""
+    """The settings in a file of a model's folder, or of the model below an adapter; empty if it is not available."""
     with suppress(ModelError, OSError, ValueError):
         folder = model if isinstance(model, Path) else _folder(model)
         return settings_in(with_bases(folder, _folder)[0] / name)
@@ -143,7 +143,7 @@ def _folder(model: HubModel) -> Path:
     folder = from_root(model.name)
     if folder.is_dir():
         return folder
-    # What packages carry was always run as it is now.
+    # Models from packages were always run as they are now: they need no entry.
     carried = model.name.startswith("embedded:")
     found = None if carried else try_to_load_from_cache(model.name, "config.json", revision=model.revision)
     if not isinstance(found, str):

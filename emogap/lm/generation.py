@@ -1,8 +1,8 @@
-"""One text continued token by token, and a model's own defaults for generation, as they can be saved again.
+"""Continuing one text token by token, and reading a model's own generation defaults so that they can be saved again.
 
-``generate`` of ``transformers`` fills in what is not said from the model repository's ``generation_config.json`` and
-``config.json``: penalties, bans, beams, lengths. None of them applies to a text that is continued here. A model that is
-trained keeps them.
+``generate`` of ``transformers`` takes what a call does not specify from the model repository's
+``generation_config.json`` and ``config.json``: penalties, banned tokens, beams, lengths. None of these applies to a
+text that is continued here. A model that is trained keeps them.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -17,7 +17,7 @@ from emogap.lm.hub import settings_in
 from emogap.lm.own_numbers import forward
 
 Choose = Callable[[torch.Tensor], int]
-"""From the logits of the next token, float32 (vocabulary,), its id."""
+"""Logits of the next token, float32 (vocabulary,) → the id of the token to take."""
 DEFAULTS = "generation_config.json"
 _TOKENS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 
@@ -30,7 +30,7 @@ def continued(
     choose: Choose | None = None,
     cached: bool = True,
 ) -> list[int]:
-    """The tokens that follow ``ids``: at most ``new_tokens``, up to and with the first that is among ``ends``.
+    """The tokens that follow ``ids``: at most ``new_tokens``, up to and including the first one in ``ends``.
 
     Each is the likeliest, or the one that ``choose`` takes. ``cached``: with the model's own cache; without it the
     whole text is read anew for each token.
@@ -54,7 +54,7 @@ def _by_generate(
         chosen = torch.tensor([choose(logits[0].float())], device=logits.device)
         return torch.full_like(logits, -torch.inf).index_fill_(1, chosen, 0.0)
 
-    # What stands here is filled in wherever the settings below say nothing.
+    # ``generate`` would take from here what the settings below do not specify.
     model.generation_config = GenerationConfig()
     settings = GenerationConfig(
         max_new_tokens=new_tokens,
@@ -75,7 +75,7 @@ def _by_generate(
 
 
 def read_defaults(folder: Path, config: PreTrainedConfig, say: bool = True) -> GenerationConfig | None:
-    """What a whole model's folder says of generation; None if it has no such file.
+    """The generation defaults in a whole model's folder; None if it has no file of them.
 
     A file that cannot be read, or whose values contradict each other, could not be saved with a trained model. Of such
     a file only the ids of tokens are kept; where one is no id, the model's configuration gives it. ``say``: print a
@@ -87,7 +87,7 @@ def read_defaults(folder: Path, config: PreTrainedConfig, say: bool = True) -> G
     try:
         found = GenerationConfig.from_pretrained(folder)
         _check(found)
-    except Exception as error:  # a wrong type ends in any kind, a contradiction in a ValueError
+    except Exception as error:  # a wrong type may raise any error, a contradiction raises ValueError
         if say:
             print(f"{file} is left out but for the ids of tokens: {_said(error)}")
         return _tokens_alone(settings_in(file), config)
@@ -95,7 +95,7 @@ def read_defaults(folder: Path, config: PreTrainedConfig, say: bool = True) -> G
 
 
 def mend_defaults(folder: Path, model: PreTrainedModel) -> None:
-    """The same for defaults that stand in a model's ``config.json``, as those of older models do."""
+    """The same for defaults in a model's ``config.json``, where older models have them; the model is changed."""
     if model.generation_config is None:
         return
     try:

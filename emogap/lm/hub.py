@@ -22,7 +22,7 @@ WEIGHTS = ("*.safetensors", "*.json", "*.txt", "*.model", "tokenizer*", "*.jinja
 """What is fetched of a model repository: safetensors and what describes them, never pickles."""
 
 ADAPTER = "adapter_config.json"
-"""The file by which a folder is an adapter (PEFT): a change of the weights of another model."""
+"""A folder with this file is an adapter (PEFT): a change of the weights of another model."""
 _WHOLE = ("model.safetensors", "model.safetensors.index.json")
 
 
@@ -36,9 +36,9 @@ class LocalModel:
 
 
 def identify(model: HubModel) -> str:
-    """What a recipe says of a model, without loading or fetching anything: its hash, or a hub name and revision.
+    """The identity of a model in recipes, without loading or fetching it: its hash, or its hub name and revision.
 
-    That of an adapter in a folder goes on with ``on`` and what it stands on.
+    For an adapter in a folder, the word ``on`` and the identity of the model below it follow.
     """
     if model.name.startswith("embedded:"):
         name = model.name.removeprefix("embedded:")
@@ -57,7 +57,7 @@ def identify(model: HubModel) -> str:
 
 
 def resolve(model: HubModel, files: tuple[str, ...] = WEIGHTS) -> LocalModel:
-    """Bring a model onto the disk; of one on a hub the ``files``.
+    """Bring a model onto the disk. ``files``: patterns of the files that are fetched if it is on a hub.
 
     Raises ``ModelError``: which model, where it was looked for, what to do.
     """
@@ -116,9 +116,9 @@ def stands_on(folder: Path) -> HubModel:
 
 
 def with_bases(folder: Path, bring: Callable[[HubModel], Path] = lambda model: resolve(model).path) -> list[Path]:
-    """The folders of a whole model and of the adapters on it, down to up; that of the model that is given is the last.
+    """The whole model's folder, followed by the folder of each adapter on it, in order; the last is ``folder`` itself.
 
-    ``bring`` puts a model onto the disk. Raises ``ModelError`` naming the adapter and what it misses.
+    ``bring`` puts a model onto the disk. Raises ``ModelError`` naming the adapter and the model that it lacks.
     """
     folders, seen = [folder], []
     while is_adapter(folders[0]):

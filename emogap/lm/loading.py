@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-# Where libraries import it, it warns of a kernel for 4-bit weights on a CPU that it does without.
+# When a library imports bitsandbytes, it warns that an optional kernel for 4-bit weights on a CPU is missing.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 CONFIG = "config.json"
@@ -44,8 +44,8 @@ def load_causal(
 ) -> Loaded:
     """The causal language model in a folder on a device that ``pick_device`` gave; fp32 unless ``dtype`` is given.
 
-    Its defaults for generation are the folder's own; one whose values contradict each other is reduced to the ids of
-    its tokens, with a line that says so. Raises ``ModelError``: which folder, what is wrong with it, what to do.
+    Its generation defaults are the folder's own; if these contradict each other, only the token ids among them are kept
+    and a line is printed. Raises ``ModelError``: which folder, what is wrong with it, what to do.
     """
     from transformers import AutoModelForCausalLM
 
@@ -81,8 +81,8 @@ _KEPT: ContextVar[dict[Any, Any] | None] = ContextVar("kept", default=None)
 
 @contextmanager
 def one_model_at_a_time() -> Iterator[None]:
-    """Within it ``kept_open`` keeps what it opens until another is opened: what a model does in one piece after the
-    other loads it once. The one before is gone before the next is loaded, so that a device holds one."""
+    """Within this block ``kept_open`` keeps a model open until another one is asked for, so that consecutive pieces of
+    one model load it once. The old one is closed before the next is loaded, so that a device holds one at a time."""
     kept: dict[Any, Any] = {}
     token = _KEPT.set(kept)
     try:
@@ -93,8 +93,8 @@ def one_model_at_a_time() -> Iterator[None]:
 
 
 def kept_open(key: Any, opening: Callable[[], Opened]) -> Opened:
-    """What ``opening`` opens, or what is open under an equal key; elsewhere than in ``one_model_at_a_time`` it is the
-    caller's to close."""
+    """What is already open under an equal key, or what ``opening`` opens. Outside a block of ``one_model_at_a_time`` it
+    is always opened, and the caller must close it."""
     kept = _KEPT.get()
     if kept is None:
         return opening()
@@ -126,23 +126,23 @@ def without_bars() -> Iterator[None]:
 
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
-    """The tokenizer in a folder, or of what an adapter without one stands on. Raises ``ModelError``."""
+    """The tokenizer in a folder; for an adapter without one, that of the model below it. Raises ``ModelError``."""
     from transformers import AutoTokenizer
 
     place = tokenizer_folder(folder)
     remedy = "save the model's tokenizer beside it"
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-    except Exception as error:  # a dozen kinds, all of which mean: not to be had
+    except Exception as error:  # a dozen kinds, all of which mean: it does not load
         raise ModelError(f"{place} has no tokenizer that loads ({one_line(error)}); {remedy}") from error
-    # Without its files some tokenizers load all the same, with no vocabulary.
+    # Some tokenizers load even without their files, with an empty vocabulary.
     if not tokenizer("a word", add_special_tokens=False)["input_ids"]:
         raise ModelError(f"{place} has no tokenizer: there is a model but no vocabulary; {remedy}")
     return tokenizer
 
 
 def tokenizer_folder(folder: Path) -> Path:
-    """Where a model's tokenizer lies: in its folder, or, where an adapter has none, with what it stands on."""
+    """The folder with a model's tokenizer: its own, or, for an adapter without one, that of the model below it."""
     for place in reversed(with_bases(folder)):
         if any(file for pattern in TOKENIZER_FILES for file in place.glob(pattern)):
             return place
@@ -150,7 +150,7 @@ def tokenizer_folder(folder: Path) -> Path:
 
 
 def read_config(folder: Path) -> "PreTrainedConfig":
-    """The configuration in a folder, or of what an adapter without one stands on. Raises ``ModelError``."""
+    """The configuration in a folder; for an adapter without one, that of the model below it. Raises ``ModelError``."""
     return _config(next((place for place in reversed(with_bases(folder)) if (place / CONFIG).is_file()), folder))
 
 
@@ -164,9 +164,9 @@ def _config(folder: Path) -> "PreTrainedConfig":
 
 
 def check_causal(folder: Path) -> None:
-    """Raises ``ModelError`` unless a folder holds, or its adapter stands on, a causal language model.
+    """Raises ``ModelError`` unless a folder holds a causal language model or an adapter on one.
 
-    It is enough that the configuration is there.
+    Only the configuration is read; the weights need not be there.
     """
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -188,7 +188,7 @@ def _load(
 ) -> Loaded:
     import torch
 
-    # Some images for GPUs have TF32 in its place, whose ten bits give other scores than a CPU's.
+    # Some GPU images set TF32 as the default, whose ten bits of mantissa give other scores than a CPU's float32.
     torch.set_float32_matmul_precision("highest")
     tokenizer = load_tokenizer(folder)
     try:
@@ -222,14 +222,14 @@ def _weights(
 
     brought = {key.removeprefix(PREFIX) for adapter in adapters for key in load_peft_weights(adapter, device="cpu")}
     model = _whole(whole, auto, torch.float32, brought, options)
-    with warnings.catch_warnings(action="ignore"):  # of what merging makes sure of
+    with warnings.catch_warnings(action="ignore"):  # ``merge`` checks what they are about
         for adapter in adapters:
             model = merge(model.eval(), adapter)
     return _as_loaded_in(dtype, model).to(device)
 
 
 def _as_loaded_in(dtype: "torch.dtype", model: "PreTrainedModel") -> "PreTrainedModel":
-    """The model in another number format, but for what the library keeps in fp32 (``to`` would round positions too)."""
+    """The model in another number format, except what the library keeps in fp32 (``to`` would round positions too)."""
     if model.dtype == dtype:
         return model
     parts = {"config": model.config, "state_dict": model.state_dict(), "generation_config": model.generation_config}
@@ -237,7 +237,7 @@ def _as_loaded_in(dtype: "torch.dtype", model: "PreTrainedModel") -> "PreTrained
 
 
 def _whole(folder: Path, auto: type, dtype: "torch.dtype", brought: set[str], options: dict) -> "PreTrainedModel":
-    """The model in a folder. ``brought``: weights that need not be there, for an adapter brings them."""
+    """The whole model in a folder. ``brought``: names of weights that may be missing because an adapter has them."""
     options = options | {"dtype": dtype, "trust_remote_code": False, "ignore_mismatched_sizes": True}
     model, loading = auto.from_pretrained(folder, output_loading_info=True, **options)
     reshaped = {name for name, *_ in loading["mismatched_keys"]} - brought
@@ -256,7 +256,7 @@ def _whole(folder: Path, auto: type, dtype: "torch.dtype", brought: set[str], op
 
 
 def _nf4(device: str, dtype: "torch.dtype") -> object:
-    """4-bit NormalFloat weights (Dettmers et al. 2023), computed with in ``dtype``."""
+    """4-bit NormalFloat weights (Dettmers et al. 2023); ``dtype``: the format of computation."""
     from importlib.util import find_spec
 
     from transformers import BitsAndBytesConfig
@@ -271,8 +271,8 @@ def _nf4(device: str, dtype: "torch.dtype") -> object:
 def _check_vocabulary(folder: Path, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
     """Raises ``ModelError`` if the tokenizer has a token in use that the model has no row for.
 
-    A mark that only ever stands in a text when somebody writes it there, as that of an image in a model that reads
-    none, is refused when one does.
+    A special token that only comes into a text if somebody writes it there (that of an image, in a model that reads
+    none) is refused only then, by a hook.
     """
     rows = model.get_input_embeddings().weight.shape[0]
     beyond = {token: id_ for token, id_ in tokenizer.get_vocab().items() if id_ >= rows}

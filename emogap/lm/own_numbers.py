@@ -1,7 +1,7 @@
-"""A causal model's own logits, from a forward pass of one text alone, against which faster ways of running it are held.
+"""A causal model's own logits, from a forward pass of one text alone: the reference for faster ways of running it.
 
-Scores, the lens and the engine lay several texts side by side, read hidden states through the head apart from the body,
-or decode in slots of one cache. Not every architecture can be run so, and one that cannot may give other numbers
+Scores, the lens and the engine batch several texts, apply the head to hidden states separately from the body, or decode
+in slots of one cache. Not every architecture can be run in these ways, and one that cannot may give other numbers
 without an error. So, when a model is opened, each way is tried on a few texts of random tokens and compared with the
 model's own logits of each; a way that fails or differs is not used.
 """
@@ -21,17 +21,17 @@ from emogap.lm.attention_reach import context_length, rotary_limit, smallest_win
 PROBE_TOKENS = 32
 """Length of the longest probe, unless a small window or context says otherwise."""
 SMALL_WINDOW = 64
-"""Up to here the longest probe reaches beyond the smallest window."""
+"""If the smallest window has at most this many tokens, the longest probe is made longer than the window."""
 TOLERANCE = {"torch.float32": 1e-3, "torch.float16": 0.05, "torch.bfloat16": 0.3}
-"""How far two ways of computing the same numbers may lie apart, in units of the spread of a position's logits, as the
-mean over the positions of a text: rounding, and not another text's numbers. At a single position, in bf16, a choice
-among experts may tip."""
+"""How far two ways of computing the same logits may differ by rounding, in units of the spread of a position's logits:
+the mean over the positions of a text. At a single position, in bf16, rounding may switch the choice of an expert, so
+that one position says little."""
 REFUSAL = 2
-"""A model is refused only where its numbers lie as many times further apart: a slower way costs less than a refusal."""
+"""A model is refused only beyond this multiple of the tolerance: a slower way costs less than a refusal."""
 FLOAT32_PARAMETERS = 1_000_000_000
-"""A model in half precision of no more parameters is probed in float32 too; that takes four bytes a parameter."""
+"""A half-precision model of at most this many parameters is probed in float32 too; that takes four bytes each."""
 _UNSTEADY = {"reformer": ("attn_layers", "lsh"), "big_bird": ("attention_type", "block_sparse")}
-"""Type of model → the setting, and what it must not hold."""
+"""Type of model → a setting and the value in it that makes the logits of a text differ from call to call."""
 
 
 def probe_texts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
@@ -53,7 +53,7 @@ def probe_texts(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> l
 def own_logits(model: PreTrainedModel, ids: Sequence[int], name: str | Path) -> torch.Tensor:
     """Logits of the token after each token of one text, by a plain forward pass: float32 (tokens, vocabulary).
 
-    Raises ``ModelError`` if it has none to give.
+    Raises ``ModelError`` if the model does not give such logits.
     """
     kind = type(model).__name__
     try:
@@ -84,9 +84,9 @@ def references(
 ) -> Iterator[list[torch.Tensor]]:
     """The model's own logits of the texts of ``probe_texts``, (tokens, vocabulary) each, to compare other ways with.
 
-    They come once; of a model in half precision twice, first while it computes in float32, where rounding hides no
-    difference, then in its own format. Raises ``ModelError`` for a model that gives none, or whose logits depend on
-    later tokens.
+    They are yielded once; for a small model in half precision twice: first while it computes in float32, where rounding
+    hides no difference, then in its own format. Raises ``ModelError`` for a model that gives none, or whose logits
+    depend on later tokens.
     """
     _check_steady(model, name)
     if _can_be_float32(model):
@@ -104,7 +104,7 @@ def references(
 
 
 def _check_steady(model: PreTrainedModel, name: str | Path) -> None:
-    """Raises ``ModelError`` for attention that is random on long texts, or that changes with the first short one."""
+    """Raises ``ModelError`` for attention that is random on long texts, or that changes for good at a short one."""
     setting, value = _UNSTEADY.get(model.config.model_type, ("model_type", None))
     if value is not None and value in getattr(model.config, setting):
         raise ModelError(
@@ -152,7 +152,7 @@ def not_causal(model: torch.nn.Module, name: str | Path) -> ModelError:
 
 
 def architecture(model: torch.nn.Module) -> str:
-    """The class of a model, adapters or not."""
+    """The class name of a model, or of the model below its adapters."""
     return type(model.get_base_model() if hasattr(model, "get_base_model") else model).__name__
 
 
@@ -168,7 +168,7 @@ def close(found: torch.Tensor, own: torch.Tensor, dtype: torch.dtype) -> bool:
 
 
 def negligible(apart: torch.Tensor, dtype: torch.dtype) -> bool:
-    """Whether distances, one a token, in units of the spread of the logits, are rounding."""
+    """Whether distances, one per token, in units of the spread of the logits, are no more than rounding."""
     return bool(apart.mean() <= TOLERANCE[str(dtype)])
 
 
@@ -188,9 +188,9 @@ def spread(logits: torch.Tensor) -> torch.Tensor:
 
 
 def reads_head_alone(model: PreTrainedModel, ids: Sequence[int]) -> bool:
-    """Whether the logits are what the head makes of the body's last hidden state, to the bit, and nothing else.
+    """Whether the logits are exactly what the head gives, and the head reads the body's last hidden state.
 
-    Not so where a model caps, scales or shifts what its head gives, or has a layer between body and head.
+    False where a model caps, scales or shifts what its head gives, or has a layer between body and head.
     """
     head, body = model.get_output_embeddings(), model.base_model
     if head is None or body is model:

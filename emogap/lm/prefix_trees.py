@@ -1,7 +1,7 @@
-"""Token sequences laid out as prefix trees, so that what several of them begin with goes through a model once.
+"""Token sequences laid out as prefix trees, so that a common beginning of several goes through a model once.
 
-A row of a batch is a tree: its nodes are tokens, each of which attends to itself and to its ancestors and stands at the
-position of its depth. The last token of a sequence is only ever predicted, so it is no node.
+A row of a batch is a tree: its nodes are tokens, each of which attends to itself and to its ancestors; its position is
+its depth in the tree. The last token of a sequence is only predicted, never read, so it is no node.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ import numpy as np
 from emogap.lm.own_numbers import shared_tokens
 
 ROW_NODES = 128
-"""Nodes of a row. Longer rows share more but pay more for attention."""
+"""A row has room for at least this many nodes. Longer rows share more but pay more for attention."""
 ROW_TEXTS = 4
-"""A row has room for as many texts of the first one's length."""
+"""A row has room for at least this many texts as long as its first one."""
 
 
 @dataclass
@@ -22,11 +22,11 @@ class Tree:
     """One row of a batch. Sequences are added in lexicographic order: a new one branches off from the one before."""
 
     limit: int
-    """Nodes after which no further sequence is taken in."""
+    """No further sequence is added if the row would then have more nodes."""
     tokens: list[int] = field(default_factory=list)
     """The token of each node, parents before their children."""
     parents: list[int] = field(default_factory=list)
-    """The node before each node; -1 for a first one."""
+    """The parent of each node; -1 for a root."""
     depths: list[int] = field(default_factory=list)
     edge_nodes: list[int] = field(default_factory=list)
     """What is predicted: from which node…"""
@@ -58,7 +58,7 @@ class Tree:
 
     def add(self, number: int, ids: Sequence[int], start: int) -> None:
         shared = shared_tokens(ids, self.last)
-        # The last token of the sequence before may be shared, but it was made an edge and no node.
+        # The last token of the sequence before may be shared, but it is only the target of an edge, not a node.
         nodes, edges = self.last_nodes[:shared], self.last_edges[: max(shared - 1, 0)]
         for depth in range(len(nodes), len(ids) - 1):
             self.parents.append(nodes[-1] if nodes else -1)
@@ -79,7 +79,7 @@ def grow_trees(
 ) -> list[Tree]:
     """Put every sequence into a tree. ``starts``: index of the first token of each that is scored, at least 1.
 
-    ``share`` False gives each sequence a row of its own: plain scoring. ``limit``: nodes at most of a row that several
+    ``share`` False gives each sequence a row of its own: plain scoring. ``limit``: the most nodes of a row that several
     sequences share.
     """
     trees: list[Tree] = []
@@ -93,9 +93,9 @@ def grow_trees(
 
 
 def batches(trees: Sequence[Tree], token_budget: int, bounds: Sequence[int] = ()) -> list[list[Tree]]:
-    """Trees of similar size together, longest first, each batch of at most ``token_budget`` nodes with its padding.
+    """Batches of trees of similar size, longest first, with at most ``token_budget`` nodes each, padding included.
 
-    ``bounds``: lengths; all trees of a batch lie on the same side of each.
+    A larger tree is a batch of its own. ``bounds``: lengths; all trees of a batch lie on the same side of each.
     """
     found: list[list[Tree]] = []
     for tree in sorted(trees, key=len, reverse=True):

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from emogap.lm.sentence_scores import Scored, SentenceScorer
 
 FORM = 1
-"""To be raised when the same ids and weights would be scored otherwise than before."""
+"""Version of the scoring: to be increased when the same ids and weights get other scores than before."""
 
 
 BATCHES_AT_ONCE = 4
-"""Small groups are scored together until they fill so many batches; a batch that is not full is slow."""
+"""Small groups are scored together, as many as fill this number of batches; a batch that is not full is slow."""
 
 OnDone = Callable[[int], None]
 
@@ -42,7 +42,7 @@ def scored_in_groups(
 def remembered_scores(
     scorer: "SentenceScorer", groups: "Sequence[Sequence[Scored]]", on_done: OnDone
 ) -> list[np.ndarray]:
-    """The same from the cache, as far as a group is in it; what is not is scored and put there, group by group."""
+    """Like ``scored_in_groups``, but from the cache where it has a group; the others are scored and put there."""
     place = f"scores/{scorer.weights_sha256()[:32]}"
     kept = Arrays(cache_dir() / place)
     keys = [_name(group, _mode(scorer, group)) for group in groups]
@@ -56,7 +56,7 @@ def remembered_scores(
 
 
 def _batches(groups: "Sequence[Sequence[Scored]]", tokens: int) -> "Iterator[list[Sequence[Scored]]]":
-    """Groups together until they have so many tokens."""
+    """Successive groups together, until they have at least ``tokens`` tokens."""
     batch: list[Sequence[Scored]] = []
     for group in groups:
         batch.append(group)
@@ -79,8 +79,7 @@ def _name(scored: "Sequence[Scored]", mode: str) -> str:
 
 
 def open_scorer(local: "LocalModel", **options: Any) -> "SentenceScorer":
-    """The scorer of a model, kept as ``kept_open`` keeps it. ``options``: those of ``SentenceScorer``, which says what
-    it raises."""
+    """The scorer of a model, kept open by ``kept_open``. ``options`` and errors: those of ``SentenceScorer``."""
     from emogap.lm.sentence_scores import SentenceScorer
 
     return kept_open(("scorer", local, *sorted(options.items())), partial(SentenceScorer, local, **options))

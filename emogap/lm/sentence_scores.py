@@ -29,7 +29,7 @@ EmptyContext = Literal["bos", "eos", "none"]
 POSITIONS_AT_ONCE = 256
 """Rows of the vocabulary-wide logits that are in memory at one time, where the head can be read apart from the body."""
 LOGITS_AT_ONCE = 1 << 26
-"""Where it cannot: so many logits at one time (256 MiB in float32), but for a text that has more of them alone."""
+"""Where it cannot: logits in memory at one time (256 MiB in float32), unless a single text has more."""
 
 
 class Scored(NamedTuple):
@@ -40,11 +40,11 @@ class Scored(NamedTuple):
 
 
 class SentenceScorer:
-    """A causal language model that scores sentences. Raises ``ModelError`` if it has no tokenizer, no model, or a
-    model whose numbers depend on what stands after a token.
+    """A causal language model that scores sentences. Raises ``ModelError`` if there is no tokenizer or no model, or if
+    the model's logits depend on later tokens.
 
-    Sentences that begin alike go through the model as one tree (``prefix_trees``), rows of several lengths together,
-    and the head reads the body's hidden states in slices. Each of these modes is tried on a few texts when the model is
+    Sentences that begin alike go through the model as one tree (``prefix_trees``), rows of different lengths are
+    batched, and the head reads the body's hidden states in slices. Each mode is tried on a few texts when the model is
     opened, and not used where the log-probabilities are not the model's own; at the slowest, each sentence goes through
     the model by itself.
     """
@@ -64,18 +64,18 @@ class SentenceScorer:
         self.model, self.tokenizer = load_causal(local.path, device=self.device, dtype=pick_dtype(self.device, dtype))
         self.prefix = self._prefix(empty_context, local)
         self.bounds = bounds(self.model.config.get_text_config().to_dict())
-        """Lengths at which attention changes: rows on different sides of one never go through the model together, and
-        rows that several sentences share lie below them all."""
+        """Lengths at which attention changes: rows on different sides of one are never batched together, and rows that
+        several sentences share are not longer than the smallest of them."""
         self.token_budget = token_budget
         self.temperature = 1.0
         self.reads_head = self.together = True
         self.shares = share and "position_ids" in inspect.signature(self.model.forward).parameters
         self._choose_modes(local)
         self.temperature = temperature
-        """What logits are divided by; its own where the modes are tried."""
+        """What logits are divided by; 1 while the modes are tried above."""
 
     def _choose_modes(self, local: LocalModel) -> None:
-        """Keep of the faster modes those that give the model's own log-probabilities of the probes."""
+        """Keep those of the faster modes that give the model's own log-probabilities of the probes."""
         texts = [[*self.prefix, *ids] for ids in probe_texts(self.model, self.tokenizer)]
         probes = [Scored(tuple(ids), 1) for ids in texts]
         may_share = self.shares
@@ -83,7 +83,7 @@ class SentenceScorer:
             for own in references(self.model, texts, local.path):
                 self.reads_head = self.reads_head and holds(lambda: reads_head_alone(self.model, texts[-1]))
                 self.together = self.together and holds(partial(self._gives, own, probes, share=False))
-                # One by one is the model's own forward pass.
+                # One by one, texts go through the model's own forward pass, head included.
                 self.reads_head &= self.together
                 self.shares = self.shares and self.together and holds(partial(self._gives, own, probes, share=True))
         self.unshared = may_share and not self.shares
@@ -103,7 +103,7 @@ class SentenceScorer:
     def scores(self, sentences: Sequence[str], on_done: Callable[[int], None] = lambda count: None) -> np.ndarray:
         """Log-probability of each sentence: float64 of shape (len(sentences),). A repeated sentence is scored once.
 
-        ``on_done`` hears of the number of distinct sentences that each batch finished.
+        ``on_done`` is called after each batch with the number of distinct sentences in it.
         """
         return self.log_probabilities([self.encode(sentence) for sentence in sentences], on_done)
 
@@ -134,7 +134,7 @@ class SentenceScorer:
         return found[[place[one] for one in scored]]
 
     def scoring_mode(self, longest: int) -> str:
-        """How texts of up to so many tokens are scored, in words; empty for the usual mode: in trees where the model
+        """How texts of up to ``longest`` tokens are scored, in words; empty for the usual mode: in trees if the model
         takes positions, several rows together, read from the head alone. Part of the names of cached scores."""
         parts = {"own logits": not self.reads_head, "one by one": not self.together, "not shared": self.unshared}
         parts[f"temperature {self.temperature}"] = self.temperature != 1
@@ -164,7 +164,7 @@ class SentenceScorer:
         return (token,)
 
     def checked(self, scored: Scored, text: str) -> Scored:
-        """Raises ``InputError`` if nothing of a text is left to be scored, or if the model does not take so much."""
+        """``scored`` itself. Raises ``InputError`` if it has no token to be scored, or too many for the model."""
         if len(scored.ids) <= scored.start:
             raise InputError(f"'{text}' has no token left to be scored; leave it out, or give empty_context=bos")
         longest = context_length(self.model.config)
@@ -173,7 +173,7 @@ class SentenceScorer:
         return scored
 
     def _batches(self, scored: Sequence[Scored]) -> list[list[Tree]]:
-        """What goes through the model at a time."""
+        """The batches that go through the model one after the other."""
         budget = self.token_budget
         if not self.reads_head:
             budget = min(budget, LOGITS_AT_ONCE // self.model.get_input_embeddings().weight.shape[0])
@@ -182,7 +182,7 @@ class SentenceScorer:
         return batches(trees, budget if self.together else 0, self.bounds)
 
     def _launch(self, batch: list[Tree]) -> tuple[list[Tree], torch.Tensor]:
-        """A batch and its edges; on a GPU they may still be computed."""
+        """A batch and its edges' log-probabilities, which a GPU may still be computing."""
         with torch.inference_mode(), self._telling_which(batch):
             return batch, self._edges(batch)
 
@@ -207,7 +207,7 @@ class SentenceScorer:
             ) from error
 
     def _paths(self, batch: list[Tree]) -> list[torch.Tensor]:
-        """Of every sequence of a batch, the numbers of its edges in what ``_edges`` gives."""
+        """For every sequence of a batch, the indices of its edges in the result of ``_edges``."""
         paths, first = [], 0
         for tree in batch:
             paths += [torch.tensor(path) + first for path in tree.paths]
@@ -215,14 +215,14 @@ class SentenceScorer:
         return paths
 
     def _edges(self, batch: list[Tree]) -> torch.Tensor:
-        """Log-probability of every edge of a batch, row by row: float32 of shape (edges,), where the model is."""
+        """Log-probability of every edge of a batch, row by row: float32 of shape (edges,), on the model's device."""
         predicting = [(row, node) for row, tree in enumerate(batch) for node in sorted(set(tree.edge_nodes))]
         place = {position: number for number, position in enumerate(predicting)}
         sources = torch.tensor([place[row, node] for row, tree in enumerate(batch) for node in tree.edge_nodes])
         targets = torch.tensor([token for tree in batch for token in tree.edge_tokens])
         sources, order = sources.sort(stable=True)
         ends = torch.bincount(sources, minlength=len(predicting)).cumsum(0).tolist()
-        # Brought over before the model is launched: a GPU that computes would be waited for.
+        # Copied to the device before the model is launched: a later copy would wait for the GPU to finish.
         indices = (sources, targets[order], order, *torch.tensor(predicting).T)
         sources, targets, order, rows, nodes = (one.to(self.device) for one in indices)
         found = self._edge_logprobs(self._states(batch)[rows, nodes], sources, targets, ends)
@@ -230,9 +230,9 @@ class SentenceScorer:
 
     def _states(self, batch: list[Tree]) -> torch.Tensor:
         """What the next tokens are read from: last hidden states of shape (rows, longest row, width), or the model's
-        own logits (rows, longest row, vocabulary) where its head cannot be read apart from it."""
+        own logits (rows, longest row, vocabulary) where its head cannot be applied separately."""
         width = max(len(tree) for tree in batch)
-        # Padding stands on the right, where nothing attends to it; its id is no matter.
+        # Padding stands on the right, where nothing attends to it, so its id does not matter.
         ids = torch.zeros((len(batch), width), dtype=torch.long)
         for row, tree in enumerate(batch):
             ids[row, : len(tree)] = torch.tensor(tree.tokens)
@@ -242,7 +242,7 @@ class SentenceScorer:
         return forward(self.model, ids.to(self.device), **layout).logits
 
     def _layout(self, batch: list[Tree], width: int) -> dict[str, torch.Tensor]:
-        """Positions by depth, and the mask that lets a node see its ancestors: what is added to attention's scores."""
+        """Positions by depth, and an additive attention mask by which a node sees itself and its ancestors alone."""
         positions = torch.zeros((len(batch), width), dtype=torch.long)
         sees = torch.eye(width, dtype=torch.bool).repeat(len(batch), 1, 1)
         for row, tree in enumerate(batch):
@@ -258,7 +258,7 @@ class SentenceScorer:
         """Log-probability of each edge: states (positions, width), sources and targets (edges,) → float32 (edges,).
 
         ``sources``: the index of the position that each edge is predicted from, ascending; ``ends``: for each position
-        how many edges there are up to and with its own.
+        how many edges there are up to and including its own.
         """
         head = self.model.get_output_embeddings() if self.reads_head else torch.nn.Identity()
         found = []

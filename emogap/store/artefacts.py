@@ -37,12 +37,12 @@ _MANIFEST: dict[str, type | tuple[type, ...]] = {
     "artefact": str, "stage": str, "inputs": dict, "settings": dict, "identities": dict, "seed": int, "files": dict,
     "counts": dict, "notes": dict, "seconds": (int, float),
 }  # fmt: skip
-"""What of a manifest is read again, and what it must be."""
+"""The keys of a manifest that are read again, with the types of their values."""
 
 RULE = "rule "
-"""Begins the name of an entry of ``identities`` that stands for a rule in the code: name → revision, in words. Where a
-correction changes what is written, the rule's new revision enters the recipe, and artefacts made before are stale with
-that reason. A rule that is not named is at its first revision."""
+"""Prefix of the name of an entry of ``identities`` that stands for a rule in the code; its value is the revision, in
+words. If a correction of the rule changes what is written, the recipe names the new revision, and artefacts made before
+are stale for that reason. A rule that is not named is at its first revision."""
 FIRST_REVISION = "1"
 
 _LONG_HASH = re.compile(r"([0-9a-f]{10})[0-9a-f]{54}")
@@ -72,7 +72,7 @@ class Recipe:
         }
 
     def sha256(self) -> str:
-        """One hash of the whole recipe; what a journal of unfinished rows is bound to."""
+        """One hash of the recipe, without the inputs' paths; parts of unfinished work are bound to it."""
         resolved = self.resolved()
         for entry in resolved["inputs"].values():
             del entry["path"]
@@ -94,14 +94,14 @@ class Draft:
     path: Path
     """Write here: a temporary name (for a folder artefact an empty folder) beside the final one."""
     artefact: "Artefact"
-    """What it becomes."""
+    """The artefact that the draft becomes."""
     counts: dict[str, int] = field(default_factory=dict)
     """Rows read, kept and rejected, by name."""
     notes: dict[str, Any] = field(default_factory=dict)
     """Anything else worth keeping in the manifest (resolved device, revisions learned on loading, …)."""
     companions: dict[str, Path] = field(default_factory=dict)
     afterwards: list[Callable[[], None]] = field(default_factory=list)
-    """What is done once it is published, such as clearing away what was kept of unfinished work."""
+    """Called once it is published, for example to remove the parts of unfinished work."""
 
     def companion(self, name: str) -> Path:
         """A temporary path for a further file ``name`` beside the artefact, published together with it."""
@@ -117,9 +117,9 @@ class Artefact:
     recipe: Recipe
     is_folder: bool = False
     keep_superseded: bool = False
-    """Rows that cost hours are set aside, not overwritten, when the recipe changes."""
+    """Whether the old file is set aside, not overwritten, when the recipe changes: for rows that cost hours."""
     is_drawing: ClassVar[bool] = False
-    """Whether it is tables and figures, which stand for themselves: no summary counts them."""
+    """Whether it is a set of tables and figures; summaries do not count these."""
 
     @property
     def manifest_path(self) -> Path:
@@ -168,7 +168,7 @@ class Artefact:
                 verify(path)
 
     def _sweep(self) -> None:
-        """Remove what a killed maker left behind; the lock says that it is dead."""
+        """Remove temporary files of a killed process: whoever holds the lock knows that no other process is writing."""
         for leftover in self.path.parent.glob(f".{self.path.name}.tmp-*"):
             _remove(leftover)
 
@@ -196,8 +196,8 @@ class Artefact:
         write_json(self.manifest_path, manifest)
 
     def retire(self) -> None:
-        """Take the old artefact away first, its manifest before the rest: no mixture ever looks complete. Of what was
-        deleted the manifest may still be there."""
+        """Remove the old artefact, its manifest before the rest, so that a mixture of old and new never looks complete.
+        Where a user has deleted the file, its manifest may still be there."""
         if self.keep_superseded and self.path.exists() and self.manifest_path.exists():
             set_aside(self.path)
         else:
@@ -224,13 +224,13 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def counted(path: Path, *names: str) -> int:
-    """What the artefact at ``path`` counted under the first of these names that it has; 0 where it is not made."""
+    """The artefact's count under the first of these names that its manifest has; 0 if there is none."""
     counts = read_manifest(path)["counts"] if manifest_path(path).exists() else {}
     return next((counts[name] for name in names if name in counts), 0)
 
 
 def _problem_of(manifest: Any) -> str:
-    """What of a manifest is not as it was written; nothing if it can be relied on."""
+    """What is wrong with a manifest; empty if it can be relied on."""
     if not isinstance(manifest, dict):
         return f"a {type(manifest).__name__}, not an object"
     for key, kind in _MANIFEST.items():
@@ -257,11 +257,11 @@ def home_manifests(home: Home) -> dict[Path, dict[str, Any]]:
 
 
 HASH_CHARACTERS = 16
-"""So much of a hash is shown."""
+"""How many characters of a hash are shown."""
 
 
 def read_from_outside(home: Home) -> list[tuple[str, str]]:
-    """(file, beginning of its hash) of all that a home's artefacts were made from and that is none of them."""
+    """(file, beginning of its hash) for every input of a home's artefacts that is not itself one of these artefacts."""
     manifests = home_manifests(home)
     own = {made_fingerprint(manifest) for manifest in manifests.values()}
     entries = [entry for manifest in manifests.values() for entry in manifest["inputs"].values()]
@@ -269,7 +269,7 @@ def read_from_outside(home: Home) -> list[tuple[str, str]]:
 
 
 def verify(path: Path) -> None:
-    """Hash the artefact at ``path`` again. Raises ``InputError`` if a byte differs from what its manifest says."""
+    """Hash the artefact at ``path`` again. Raises ``InputError`` if a file is gone or differs from the manifest."""
     for name, expected in read_manifest(path)["files"].items():
         file = path.with_name(name)
         if not file.exists():
@@ -279,7 +279,7 @@ def verify(path: Path) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Move an artefact and its manifest into ``superseded/`` beside it, under the hash of its manifest."""
+    """Move an artefact and its manifest into ``superseded/<hash of the manifest>/`` beside it. Returns that folder."""
     manifest = read_manifest(path)
     tag = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:8]
     folder = path.parent / "superseded" / tag
@@ -311,19 +311,19 @@ def made_fingerprint(manifest: dict[str, Any]) -> str:
 
 
 LARGE_BYTES = 16 << 20
-"""Files of this size are not hashed again while their size and times of change stay the same: a corpus of some
-gigabytes would take seconds at every `emogap status`. ``verify`` hashes them all the same."""
+"""Files of at least this size are not hashed again while their size and times of change stay the same: a corpus of some
+gigabytes would take seconds at every `emogap status`. ``verify`` always hashes them."""
 
 
 def _remembered_hash(path: Path) -> str:
     found = path.stat()
-    # The time of the last change of any kind (ctime) is the kernel's own: putting the file's time back sets it anew.
+    # The kernel sets ctime at every change of a file, also when a program puts its mtime back to an earlier time.
     key = f"{path.resolve()}\0{found.st_size}\0{found.st_mtime_ns}\0{found.st_ctime_ns}\0{found.st_ino}"
     return _remembered("hashes", key, lambda: _sha256_of_file(path))
 
 
 def remembered(question: str, path: Path, answer: Callable[[], bool]) -> bool:
-    """The answer to a question about a file's content, which is looked into once; ``question``: the rule, in words."""
+    """The answer to a question about a file's content, cached. ``question``: the rule in words, part of the key."""
     return _remembered("answers", f"{question}\0{fingerprint(path)}", lambda: "yes" if answer() else "no") == "yes"
 
 
@@ -332,7 +332,7 @@ def _remembered(folder: str, key: str, make: Callable[[], str]) -> str:
     with suppress(OSError):
         return memory.read_text(encoding="utf-8")
     text = make()
-    with suppress(OSError):  # without a place to remember it, it is made again
+    with suppress(OSError):  # without a writable cache it is made again next time
         write_text(memory, text)
     return text
 
@@ -375,7 +375,7 @@ def sha256_text(text: str) -> str:
 
 
 def portable(path: Path) -> str:
-    """A path as manifests keep it: from the repository's root when it lies there."""
+    """A path as manifests keep it: relative to the repository's root if it lies there, else absolute."""
     path = Path(path).absolute()
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
 
@@ -441,7 +441,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
                 raise _unreadable(error.filename, error) from error
             raise DiskError(f"{error.filename or path} cannot be written ({error.strerror}); use --home DIR") from error
         raise
-    except Exception as error:  # safetensors has an error of its own for it
+    except Exception as error:  # safetensors reports a full disk with an error class of its own
         if os.strerror(errno.ENOSPC) not in str(error):
             raise
         raise _full(path) from error

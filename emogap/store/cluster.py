@@ -1,20 +1,20 @@
-"""Work spread over workers, each holding what is slow to load, given one piece at a time: this process or a cluster.
+"""Work spread over workers: this process, or actors of a Ray cluster. Each loads once and gets one piece at a time.
 
-A worker that is lost, alone or with its node, costs no more than the piece it had in hand: that is given to another,
-so whatever a worker writes must be the same when it is written again. Pieces are finished in no particular order.
+If a worker is lost, alone or with its node, only the piece that it was working on is lost. This piece is given to
+another worker, so a worker must write the same when it does a piece again. Pieces are finished in no particular order.
 
-Which worker is given what, and what is done about a lost one, is said here and not left to Ray (2.60). What it has for
-that was tried against the same tests or read:
+Which worker gets which piece, and how a lost one is replaced, is decided here and not left to Ray (2.60). Its own means
+were tried with the same tests, or their code was read:
 
-- Actors with ``max_restarts`` and ``max_task_retries``: a retry is spent while the actor is being started again (two
-  within four seconds, nobody at work), so that what a killed node had in hand was given up; without a limit a
-  piece that kills its workers would have no end. A retry is bound to its actor, too, however idle the others are.
-- Ray Data (``map_batches`` over such actors): for the same reason pieces went missing when a node was killed, when none
-  was left, and beside a piece that killed its workers; and all models are loaded anew in every run, of which rewrites
-  have several.
-- ``ray.util.ActorPool``: does not say whose error it raises, and gives an actor that is starting again the next piece.
-- Tasks whose processes keep the model: one process is given this GPU now and that one then; the model stays where it
-  was.
+- Actors with ``max_restarts`` and ``max_task_retries``: retries are used up while the actor is still restarting (two
+  within four seconds, with nobody at work), so the piece of a killed node was given up; without a limit, a piece that
+  kills its workers would be retried for ever. A retry is also bound to its actor, however idle the others are.
+- Ray Data (``map_batches`` over such actors): for the same reason pieces went missing when a node was killed, when no
+  node was left, and together with a piece that killed its workers. Also, all models are loaded anew in every run, and
+  rewrites have several runs.
+- ``ray.util.ActorPool``: does not say which piece's error it raises, and gives pieces to an actor that is restarting.
+- Tasks whose processes keep the model: Ray assigns a process one GPU now and another later, but the model stays on the
+  first one.
 """
 
 import os
@@ -34,31 +34,31 @@ from emogap.store.artefacts import Artefact
 
 Work = Callable[[Any], Any]
 Advance = Callable[[int], None]
-"""Is called with how much more is done."""
+"""Called with the amount of work that was done since the last call."""
 Size = Callable[[Any, Any], int]
-"""(piece, result) → how much that was."""
+"""(piece, result) → the amount of work that the piece was."""
 OpenWorker = Callable[[], tuple[Work, Any]]
-"""What an actor does once, where it runs: load, and give back the function that does a piece and what it is loaded as
-(equal for all workers, so that no row depends on who made it)."""
+"""Called once in each actor: loads, and returns the function that does a piece, and a description of what was loaded
+(equal for all workers, so that no row depends on which worker made it)."""
 OpenAnywhere = Callable[[Advance], tuple[Work, Callable[[], Any]]]
-"""The same for a worker that may be this process: it gets the function by which it reports what it has done, and gives
-what it is loaded as by a function, so that it can load when there is need."""
+"""The same for a worker that may be this process: it gets a function to report its progress with, and returns the
+description by a function, so that it loads only when that is needed."""
 
 LOSSES = 3
-"""A piece that so many workers died with is not given to a further one."""
+"""A piece with which this many workers died is not given to another one."""
 LOOK_SECONDS = 5.0
-"""While nothing is heard of any worker, the nodes are looked at so often."""
+"""How often the nodes are checked while no worker returns anything."""
 CONNECT_SECONDS = 10
 """How long the head of a cluster may take to answer."""
 
 
 @contextmanager
 def workers(scale: Scale, open_worker: OpenAnywhere, advance: Advance, size: Size) -> "Iterator[Here | _There]":
-    """The workers that the settings name, begun when they are first needed and gone at the end of the block.
+    """The workers that the settings name, started when they are first needed and stopped at the end of the block.
 
-    ``description()`` is what they are loaded as; ``run(pieces, on_done)`` has every piece done once, of each of which
-    ``on_done(piece, result)`` hears, here, as it is finished.
-    ``advance`` hears of what is done: in this process as the worker reports it, else by the ``size`` of each piece.
+    ``description()`` says what they have loaded. ``run(pieces, on_done)`` has every piece done once and calls
+    ``on_done(piece, result)`` in this process as each is finished. ``advance`` is called with the progress: as the
+    worker reports it if that is this process, else with the ``size`` of each finished piece.
     """
     if scale.executor == "plain":
         yield Here(partial(open_worker, advance))
@@ -69,7 +69,7 @@ def workers(scale: Scale, open_worker: OpenAnywhere, advance: Advance, size: Siz
 
 
 class Here:
-    """This process is the one worker; what fails stops it."""
+    """This process as the only worker; an error in a piece ends the run at once."""
 
     def __init__(self, open_worker: Callable[[], tuple[Work, Callable[[], Any]]]):
         self._opened = cache(open_worker)
@@ -83,7 +83,7 @@ class Here:
 
 
 class _There:
-    """A pool of actors that is started for the first pieces."""
+    """A pool of actors that is started when it is first used."""
 
     def __init__(self, pool: Callable[[], "ActorPool"], advance: Advance, size: Size):
         self._pool, self._advance, self._size = pool, advance, size
@@ -105,7 +105,7 @@ def _open_there(open_worker: OpenAnywhere) -> tuple[Work, Any]:
 
 
 def unheard(done: int) -> None:
-    """The report of a worker of a cluster goes nowhere: its pieces are counted where they are given out."""
+    """Ignores the progress that a cluster's worker reports: the process that gives out its pieces counts them."""
 
 
 class _Worker:
@@ -125,10 +125,10 @@ class _Worker:
 
 @dataclass(frozen=True)
 class _Opening:
-    """What a worker that loads has in hand in place of a piece."""
+    """Stands in the place of a piece while a worker is loading."""
 
     nodes: frozenset[str]
-    """Those that were up when it was started: if one of them is gone, a loss says nothing about what it loads."""
+    """Nodes that were up when the worker was started: if one is gone, its loss says nothing about what it loads."""
 
 
 _NO_MORE = object()
@@ -137,18 +137,18 @@ _NO_MORE = object()
 class ActorPool:
     """Workers on a cluster, all started at once and ended with the block; a lost one is replaced when there is room.
 
-    A worker for which there is no room yet is waited for, while others work, as long as some node could hold it; if no
-    node could, for ``scale.wait`` seconds. Raises ``UsageError`` without Ray, without a cluster, or without room on it.
+    Workers for which there is no room yet are waited for as long as some node, busy or not, could hold one; if no node
+    could, for ``scale.wait`` seconds. Raises ``UsageError`` without Ray, without a cluster, or without room on it.
     """
 
     def __init__(self, scale: Scale, open_worker: OpenWorker):
         self._connected = _connect(scale)
         self._resources, self._wait = _resources(scale), scale.wait
         self._open_worker = open_worker
-        self._running: dict[Any, tuple[Any, Any]] = {}  # what will come → worker and piece
+        self._running: dict[Any, tuple[Any, Any]] = {}  # Ray's reference to a result → worker and piece
         self._idle: list[Any] = []
         self.description: Any = None
-        """What the workers are loaded as; None until the first one is."""
+        """The description of what the workers have loaded; None until the first one has."""
         room = _count_room(self._resources)
         if not room:
             raise UsageError(
@@ -160,13 +160,13 @@ class ActorPool:
 
     @property
     def loaded(self) -> int:
-        """How many workers are ready for a piece or at one."""
+        """How many workers have loaded: idle ones, and those at work on a piece."""
         return len(self._idle) + sum(not isinstance(piece, _Opening) for _, piece in self._running.values())
 
     def run(self, pieces: Iterable[Any], on_done: Callable[[Any, Any], None]) -> None:
-        """Have every piece done once; ``on_done(piece, result)`` hears of each, here, as it is finished.
+        """Have every piece done once; ``on_done(piece, result)`` is called in this process as each is finished.
 
-        ``pieces`` is read as workers fall free, not before the first one is loaded. A piece that fails does not stop
+        ``pieces`` is read as workers become free, not before the first one is loaded. A piece that fails does not stop
         the others: its error is raised when they are done. A worker that cannot load, and a disk that cannot be
         written, end the run at once; so does a cluster that stays without a node for any worker.
         """
@@ -192,7 +192,7 @@ class ActorPool:
                 lost_loading = 0
             elif error is None:
                 self._idle.append(worker)
-                del losses[id(piece)]  # its number may come again, as another piece's
+                del losses[id(piece)]  # a later piece may get the same id
                 on_done(piece, result)
             elif _is_lost(error):
                 self._start_worker()
@@ -242,7 +242,7 @@ class ActorPool:
         self._idle.append(worker)
 
     def _next(self) -> tuple[Any, Any, Any, Exception | None]:
-        """The next worker that is heard of, its piece, and what came of it: a result or an error."""
+        """The next worker that returns something, its piece, and the result or the error."""
         import ray
         from ray.exceptions import RayError
 
@@ -256,7 +256,7 @@ class ActorPool:
             return worker, piece, None, error
 
     def _hear(self) -> Any:
-        """What comes first of all that will come. Raises ``EmogapError`` if nothing can."""
+        """Ray's reference to the first result to arrive. Raises ``EmogapError`` once no node can hold a worker."""
         import ray
 
         without_room = None
@@ -276,7 +276,7 @@ class ActorPool:
 
 
 def _connect(scale: Scale) -> bool:
-    """Reach the cluster of the settings, or start one of this machine; whether this process did so itself."""
+    """Connect to the cluster of the settings, or start one on this machine. False if Ray was connected already."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -317,7 +317,7 @@ def _resources(scale: Scale) -> dict[str, float]:
 
 
 def _count_room(resources: dict[str, float]) -> int:
-    """How many workers the nodes that are up could hold, busy or not."""
+    """How many workers the nodes that are up could hold if they were idle."""
     import ray
 
     wanted = {"CPU": resources["num_cpus"], "GPU": resources["num_gpus"]}
@@ -332,7 +332,7 @@ def _nodes_up() -> frozenset[str]:
 
 
 def _is_lost(error: Exception) -> bool:
-    """Whether the worker is gone, not the piece bad."""
+    """Whether an error means that the worker is gone, not that its piece failed."""
     from ray.exceptions import RayTaskError
 
     return not isinstance(error, RayTaskError)

@@ -52,9 +52,9 @@ class Exhibit:
     published: str | None = None
     """Key of the published table in ``published.toml`` that it stands beside."""
     alt: str = ""
-    """For a figure: what is on it, for who cannot see it."""
+    """For a figure: a description of it for readers who cannot see it."""
     view: View | None = None
-    """For a table: how its numbers are shown, where that is not as they come."""
+    """For a table: how its numbers are shown, if not in the default way."""
 
     @property
     def key(self) -> str:
@@ -71,7 +71,7 @@ Shown = tuple[Exhibit, Union[pd.DataFrame, "Figure"]]
 
 
 def save_table(folder: Path, exhibit: Exhibit, table: pd.DataFrame) -> Path:
-    """Write ``tables/<name>.csv`` and ``.tex`` under a stage's folder and register them; the CSV's path."""
+    """Write ``tables/<name>.csv`` and ``.tex`` under a stage's folder and register them. Returns the CSV's path."""
     csv = exhibit.file(folder)
     write_text(csv, table.to_csv(index=False))
     write_text(csv.with_suffix(".tex"), to_latex(table, exhibit.view, exhibit.caption))
@@ -83,9 +83,9 @@ def read_table(csv: Path) -> pd.DataFrame:
     """A table that the project wrote. Names and texts come back as they were (``NAMES``), also ``1.10``, ``007`` and
     ``NA``; in the other columns an empty cell is a missing number."""
     columns = pd.read_csv(csv, nrows=0).columns
-    # In a corpus's composition the values of the dimensions kind, source, emotion are names; asked are its shares.
+    # Beside ``dimension`` (kind, source, emotion of a corpus) the column ``value`` holds names, and ``asked`` shares.
     names = (NAMES | {"value"}) - {"asked"} if "dimension" in columns else NAMES
-    # What is found is an emotion, but in the stories' table the share that has the line's, with its interval.
+    # ``found`` is an emotion; with an interval beside it, it is the share of stories that have their line's emotion.
     names = names - {"found"} if {"found", "low", "high"} <= set(columns) else names
     return pd.read_csv(
         csv,
@@ -96,7 +96,7 @@ def read_table(csv: Path) -> pd.DataFrame:
 
 
 def save_figure(folder: Path, exhibit: Exhibit, figure: "Figure") -> Path:
-    """Write ``figures/<name>.png`` and ``.pdf``, register them, close the figure; the PNG's path."""
+    """Write ``figures/<name>.png`` and ``.pdf``, register them, close the figure. Returns the PNG's path."""
     import matplotlib.pyplot as plt
 
     png = exhibit.file(folder)
@@ -138,7 +138,7 @@ def _exhibit(entry: dict[str, Any]) -> Exhibit:
 
 
 def read_tables(folder: Path) -> dict[str, pd.DataFrame]:
-    """Name → table, of all that are registered in a stage's folder. Raises ``InputError`` if that is damaged."""
+    """Name → table, for all registered in a stage's folder. Raises ``InputError`` if the registry is damaged."""
     tables = [exhibit for exhibit in exhibits(folder) if exhibit.kind == "table"]
     return {exhibit.name: read_table(exhibit.file(folder)) for exhibit in tables}
 
@@ -155,7 +155,7 @@ def shown_table(folder: Path, name: str) -> pd.DataFrame:
 
 
 def show(folder: Path, shown: Iterable[Shown]) -> list[str]:
-    """Write and register tables and figures as they come; their names, ``tables/<name>`` or ``figures/<name>``."""
+    """Write and register tables and figures one by one. Returns names: ``tables/<name>`` or ``figures/<name>``."""
     names = []
     for exhibit, content in shown:
         (save_table if exhibit.kind == "table" else save_figure)(folder, exhibit, content)
@@ -165,13 +165,13 @@ def show(folder: Path, shown: Iterable[Shown]) -> list[str]:
 
 @dataclass(frozen=True)
 class Drawing(Piece):
-    """Tables and figures that are drawn together, and anew when what they are drawn from has changed or one is gone.
+    """Tables and figures that are drawn together, and again when their inputs have changed or one of them is gone.
 
-    Its file lists them: what was drawn before and is not any more is taken away.
+    Its file lists their names, so that an exhibit that is no longer drawn can be removed.
     """
 
     lead: str = field(kw_only=True)
-    """One that is always among them, as ``tables/<name>``; it is written last."""
+    """The name of one that is always among them, as ``tables/<name>``; it is written last."""
     is_drawing: ClassVar[bool] = True
 
     def freshness(self) -> Freshness:
@@ -182,13 +182,13 @@ class Drawing(Piece):
         return super().freshness() if stands else Freshness("missing")
 
     def names(self) -> list[str]:
-        """What was drawn the last time, by the names that ``lead`` has."""
+        """What was drawn the last time, as names of the form of ``lead``."""
         known = self.path.exists() and self.manifest_path.exists()
         return self.path.read_text(encoding="utf-8").splitlines() if known else []
 
     def _stands(self) -> bool:
-        """Whether it is registered without a manifest, as all exhibits once were, is no older than its inputs, and no
-        rule has changed since."""
+        """Whether a drawing without a manifest, as all once were, is fresh: its ``lead`` is registered and no older
+        than the inputs, and no rule has changed since."""
         folder = self.path.parent
         file = _file(folder, self.lead)
         if not file.exists() or self.lead not in _entries(folder / CAPTIONS) or self.recipe.identities:
@@ -208,11 +208,11 @@ def drawing(
     optional: Collection[str] = (),
     rules: Mapping[str, str] | None = None,
 ) -> Drawing:
-    """The piece that shows what ``draw`` gives in a stage's folder.
+    """The piece that writes what ``draw`` yields into a stage's folder.
 
-    ``settings``: those that shape what is seen. ``optional``: exhibits that are drawn only where there is something to
-    show, by the names that ``lead`` has; they are taken away also where it is not known that they were drawn.
-    ``rules``: entries of the recipe (``RULE``) where what is shown was once computed otherwise.
+    ``settings``: those that shape what is seen. ``optional``: exhibits, named as ``lead`` is, that are drawn only where
+    there is something to show; else they are removed, even if no list says that they were ever drawn.
+    ``rules``: entries of the recipe (``RULE``) for what was once computed differently.
     """
 
     def make(draft: Draft) -> None:
@@ -226,7 +226,7 @@ def drawing(
 
 
 def _with_last(shown: Iterable[Shown], last: str) -> Iterator[Shown]:
-    """What is shown, one of them after all others."""
+    """The exhibits as they come, but the one whose key is ``last`` after all others."""
     kept = []
     for one in shown:
         if one[0].key == last:

@@ -1,4 +1,4 @@
-"""Tables and texts for LaTeX: to the letter, booktabs, what is too wide in parts, what is too long over pages."""
+"""Tables and texts for LaTeX: escaped, with booktabs; too wide tables are split into parts, long ones over pages."""
 
 import re
 
@@ -7,7 +7,7 @@ import pandas as pd
 from emogap.store.views import View, are_numbers, balanced, cells
 
 PREAMBLE = r"\usepackage{booktabs,longtable,graphicx}"
-"""What a document needs that takes in these tables, and figures."""
+"""The packages that a document with these tables and with figures needs."""
 LINE, COLUMN = 124, 56
 """Characters of a table that fit side by side: across a page of two columns (6.9 in), and in one of them."""
 WRAPPED = 36
@@ -23,9 +23,9 @@ _COMMANDS = str.maketrans(
 
 
 def latex(text: str) -> str:
-    """A text as LaTeX shows it to the letter: nothing in it is a command; white space is drawn together."""
+    """A text escaped for LaTeX: nothing in it is a command; runs of white space become one space."""
     text = " ".join(text.split()).translate(_COMMANDS)
-    return f"{{{text[0]}}}{text[1:]}" if text[:1] in ("[", "*") else text  # else it would belong to a line break before
+    return f"{{{text[0]}}}{text[1:]}" if text[:1] in ("[", "*") else text  # else it is an argument of the \\ before
 
 
 def latex_number(text: str) -> str:
@@ -38,9 +38,9 @@ def latex_number(text: str) -> str:
 
 
 def to_latex(table: pd.DataFrame, view: View | None, caption: str | None = None, label: str = "") -> str:
-    """A table as people read it: numbers flush right, long texts wrapped, columns that do not fit side by side in a
-    further part below. It floats (across both columns where it is wide); one that is longer than a page runs on
-    (``longtable``), and one without a caption stands where it is."""
+    """A table for readers: numbers flush right, long texts wrapped, columns that do not fit side by side in a further
+    part below. It floats (across both columns of the page if it is wide). A table longer than a page is a
+    ``longtable``, which may break; one without a caption does not float."""
     shown = cells(table, view)
     parts = _parts(shown)
     if caption is None:
@@ -65,8 +65,8 @@ def _height(shown: pd.DataFrame) -> int:
 
 
 def _parts(shown: pd.DataFrame) -> list[list[str]]:
-    """Columns that fit side by side, in parts of about equal width; short texts before the first number, which name
-    rows, are in each, as far as they leave room for others."""
+    """The columns in parts that each fit on the page, of about equal width. Leading columns of short texts, which name
+    the rows, are repeated in each part, as far as they leave room for others."""
     widths, keys = _widths(shown), []
     for name in shown:
         names_rows = widths[name] <= WRAPPED and not are_numbers(shown[name])
@@ -80,7 +80,7 @@ def _parts(shown: pd.DataFrame) -> list[list[str]]:
 
 
 def _tabular(shown: pd.DataFrame, title: str | None = None) -> str:
-    """``title``: stands at the head of one that runs on over pages."""
+    """A ``tabular``, or, with a ``title`` for its head, a ``longtable``."""
     widths, numbers = _widths(shown), {name: len(shown) > 0 and are_numbers(shown[name]) for name in shown}
     wrapped = [name for name in shown if widths[name] == WRAPPED + 2]
     room = 1 - sum(width for name, width in widths.items() if name not in wrapped) / LINE

@@ -17,7 +17,7 @@ def lock(path: Path, wait: bool = False) -> Iterator[None]:
     """Hold the lock of the artefact at ``path`` (a file ``<name>.lock`` beside it) for the length of the block.
 
     The kernel drops the lock when its owner dies, however it dies; the file then left behind is simply taken over.
-    When somebody living holds it: ``wait`` for them, or raise ``LockHeld`` naming the owner's process and host.
+    If a living process holds it: ``wait`` for that process, or raise ``LockHeld`` naming the process and its host.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock_path = path.with_name(path.name + ".lock")

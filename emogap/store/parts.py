@@ -1,7 +1,7 @@
 """Finished parts of work that is under way: rows in a file, or arrays in a folder.
 
-Both are on the disk when they are added, and both are bound to what shapes them: parts of something else are never
-mixed in. What a killed run has finished, the next one finds.
+Both are flushed to the disk when they are added, and both are bound to what shapes them (a recipe), so that parts made
+by another recipe are never mixed in. The next run finds what a killed run had finished.
 """
 
 import hashlib
@@ -28,8 +28,8 @@ class Rows:
     A torn last line (the writer was killed) is cut off; any other line that cannot be read is an ``InputError`` that
     names it. A file that is bound to something else is moved aside as ``<name>.<hash>.jsonl``.
 
-    ``shared``: several processes add to it, each while it holds the file's lock; what the others added is read in when
-    one adds.
+    ``shared``: several processes add to it, each while it holds the file's lock; ``append`` also reads what the others
+    have added.
     """
 
     def __init__(self, path: Path, binding: str, shared: bool = False):
@@ -98,8 +98,8 @@ class Rows:
 class Arrays:
     """A folder of finished arrays, ``<key>.npy`` each.
 
-    ``binding``: what shapes them, the hash of a recipe under ``recipe``; a folder that is bound to something else is
-    emptied. None: each key tells by itself what its array is of.
+    ``binding``: what shapes them, with the hash of a recipe under ``recipe``; a folder that is bound to something else
+    is emptied. None: each key by itself identifies the content of its array.
     """
 
     def __init__(self, folder: Path, binding: Mapping[str, Any] | None = None):

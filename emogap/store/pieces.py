@@ -15,7 +15,7 @@ from emogap.store.locks import lock
 from emogap.store.parts import clear
 
 LOOK_SECONDS = 1.0
-"""How often a lock that another process holds is tried, when nothing else is left to be made."""
+"""Seconds between two attempts to get a lock that another process holds, when nothing else is left to be made."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,15 @@ class Piece(Artefact):
     make: Callable[[Draft], None] = field(kw_only=True)
     """Writes the draft's path and fills in its counts and notes."""
     parts: Path | None = field(default=None, kw_only=True)
-    """Where what is finished of it is kept (``store/parts``); cleared away when it is published."""
+    """Where its finished parts are kept while it is being made (``store/parts``); removed when it is published."""
     parts_recipe: Recipe | None = field(default=None, kw_only=True)
     """What shapes the parts, where that is not the whole recipe."""
     for_drawings: bool = field(default=False, kw_only=True)
-    """Whether tables and figures alone are made from it: where it is missing these are not drawn, and nothing else."""
+    """Whether only tables and figures are made from it: a stage that lacks it lacks no more than these."""
 
     @contextmanager
     def making(self) -> Iterator[Draft]:
-        """As every artefact's; also raises ``MadeMeanwhile`` if it is fresh by the time its lock is had."""
+        """Like ``Artefact.making``; also raises ``MadeMeanwhile`` if it is fresh once the lock is held."""
         with super().making() as draft:
             if self.freshness().state == "fresh":
                 raise MadeMeanwhile(f"{self.path} was made by another process just now; run the stage again")
@@ -45,9 +45,9 @@ class Piece(Artefact):
         return "making it again"
 
     def clear_leftovers(self) -> None:
-        """Clear away parts that a kill between publishing and clearing up has left."""
+        """Remove parts that are left because a process was killed after publishing and before removing them."""
         if self.parts and self.parts.exists():
-            with suppress(LockHeld), lock(self.path):  # whoever holds it is at work on it, under other settings
+            with suppress(LockHeld), lock(self.path):  # a process that holds it makes it with other settings
                 self._clear_parts()
 
     def _clear_parts(self) -> None:
@@ -68,7 +68,7 @@ class Summary:
     """Whether tables and figures were drawn."""
 
     def add(self, piece: Piece, made: bool) -> None:
-        """Take in a piece that is there now, and whether it was made just now."""
+        """Add a piece that exists now. ``made``: whether this run made it."""
         if piece.is_drawing:
             self.drawn |= made
             return
@@ -85,18 +85,18 @@ class Summary:
 
 
 OnDone = Callable[[Piece, LockHeld | None], None]
-"""Hears of a piece that is made, or of why it is left to another process."""
+"""Called with each piece that is made, or with the reason why it is left to another process."""
 MakeAll = Callable[[list[Piece], OnDone], None]
 
 
 def run(name: str, pieces: Iterable[Piece], make_all: MakeAll | None = None) -> Summary:
-    """Make every piece that is not fresh, saying of a stale one what changed; add up the counts of all.
+    """Make every piece that is not fresh, print why a stale one is stale, and add up the counts of all pieces.
 
-    One piece may be made from another that comes before it: each is taken from ``pieces`` when all before it are there.
-    ``make_all``, where it is given, makes pieces of which none is made from another, all at once.
+    A piece may be made from an earlier one: each is taken from ``pieces`` only when all before it are made.
+    ``make_all``, if it is given, makes all pieces together; none of them may then be made from another.
 
-    What another process holds is waited for; of several pieces that are made at once it is passed over and come back
-    to, so that equal commands share the work. What a process that died has begun is taken over as soon as its lock is
+    A piece that another process is making is waited for. With ``make_all`` it is skipped and tried again later, so that
+    several runs of the same command share the work. A piece whose process died is taken over as soon as its lock is
     free.
     """
     started, summary = time.monotonic(), Summary(name)
@@ -110,7 +110,7 @@ def run(name: str, pieces: Iterable[Piece], make_all: MakeAll | None = None) -> 
 
 
 def make(piece: Piece) -> LockHeld | None:
-    """Make a piece, or give back why that is left to another process."""
+    """Make a piece, or return the error that says that another process is making it or has made it."""
     try:
         with piece.making() as draft:
             piece.make(draft)
@@ -125,7 +125,7 @@ def _make_each(pieces: list[Piece], on_done: OnDone) -> None:
 
 
 def _made(name: str, pieces: list[Piece], make_all: MakeAll) -> set[Path]:
-    """Make those that are not fresh; which were made here."""
+    """Make the pieces that are not fresh. Returns the paths of those that this process made."""
     made: set[Path] = set()
     left, waits = [piece for piece in pieces if not _is_fresh(piece)], False
     while left:
@@ -160,18 +160,18 @@ def _is_fresh(piece: Piece) -> bool:
 
 # --- variants --------------------------------------------------------------------------------------------------------
 #
-# The home of a variant names its parent in a file; what is made by an equal recipe there is taken from there. Taken
-# over means linked: the files of both homes are the same on the disk until one of them is made anew, which never writes
-# into a file that is there.
+# The home of a variant names its parent in a file; an artefact that the parent has under an equal recipe is taken over
+# from there. Taken over means hard-linked: both homes share the file on the disk until one of them makes it again,
+# which writes a new file and never changes the shared one.
 
 
 def came_from(artefact: Artefact) -> str:
-    """The home from which an artefact was taken over; empty where it was made in its own."""
+    """The path of the artefact from which this one was taken over; empty if it was made in its own home."""
     return artefact.manifest().get("from", "")
 
 
 def take_over(artefact: Artefact) -> bool:
-    """Take an artefact from the parent of its home, if it is fresh there under the same recipe; whether it is done."""
+    """Take an artefact from a parent of its home, if it is fresh there under the same recipe. True if it was taken."""
     there = _at_parent(artefact)
     if there is None or there.freshness().state != "fresh":
         return False
@@ -183,16 +183,16 @@ def take_over(artefact: Artefact) -> bool:
         source = manifest.get("from") or portable(there.path)
         write_json(artefact.manifest_path, manifest | {"from": source})
         return True
-    return False  # somebody makes it
+    return False  # another process is making it
 
 
 def is_there(artefact: Artefact) -> bool:
-    """Whether an artefact is fresh in its home, or is now, taken over."""
+    """Whether an artefact is fresh in its home, if need be after taking it over from a parent."""
     return artefact.freshness().state == "fresh" or take_over(artefact)
 
 
 def _at_parent(artefact: Artefact) -> Artefact | None:
-    """The same artefact in the parent of its home, or in the parent's parent."""
+    """The same artefact in the nearest parent, or parent's parent, of its home that has it; None if none has."""
     home = next((folder for folder in artefact.path.parents if (folder / PARENT).exists()), None)
     name = artefact.path.relative_to(home) if home else None
     while home and (home := parent_of(home)):
@@ -202,7 +202,7 @@ def _at_parent(artefact: Artefact) -> Artefact | None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Link a file or a folder's files; a copy where the file system links nothing."""
+    """Hard-link a file, or all files of a folder; copy them where that is impossible."""
     temporary = target.with_name(f".{target.name}.tmp-{os.getpid()}")
     if source.is_dir():
         shutil.copytree(source, temporary, copy_function=link_file)
@@ -212,7 +212,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def link_file(source: str | Path, target: str | Path) -> None:
-    """Both are the same file on the disk; a copy where that cannot be."""
+    """Make ``target`` a hard link to ``source``, or a copy of it where that is impossible."""
     try:
         os.link(source, target)
     except OSError:  # another disk, or a file system without links

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar where somebody looks, and a small file for whoever runs the stage from outside."""
+"""Progress of long work: a bar on the screen, or a small file for a program that runs the stage from outside."""
 
 import json
 import os

@@ -10,7 +10,7 @@ from emogap.emotions import LABELS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe & Ito (2008): told apart by colour-blind readers. Base models are grey, what was trained on them has a hue.
+# Okabe & Ito (2008): colour-blind readers can distinguish them. Base models are grey, trained models have a hue.
 _BLACK, _GREY, _BLUE, _ORANGE, _GREEN, _RED, _SKY, _PINK = (
     "#000000", "#8c8c8c", "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7",
 )  # fmt: skip
@@ -31,9 +31,9 @@ EMOTION_ORDER = LABELS
 
 SEQUENTIAL = "viridis"
 TYPE = 9
-"""Points of all that is written in a figure; only in a grid of texts it may be smaller."""
+"""Font size of all texts in a figure, in points; only in a grid of texts it may be smaller."""
 PERCENT = (-3, 103)
-"""The limits of an axis of shares with points: one at 0 or 100 is drawn whole."""
+"""Limits of an axis in per cent on which points are drawn, so that a point at 0 or 100 is not cut."""
 _SIZES = (
     "font.size", "axes.labelsize", "axes.titlesize", "figure.titlesize", "legend.fontsize", "xtick.labelsize",
     "ytick.labelsize",
@@ -56,13 +56,14 @@ def model_colours(models: Iterable[str], bases: Iterable[str]) -> dict[str, str]
 
 
 def _kind_of_training(model: str, bases: Sequence[str]) -> str:
-    """What stands behind the base in a model's name; the whole name of one that comes from none of them."""
+    """The part of a model's name after its base, without the seed; the whole name if it begins with none of ``bases``,
+    and an empty text if there are no bases."""
     base = next((b for b in bases if model == b or model.startswith(b + "-")), "" if bases else model)
     return model[len(base) :].removeprefix("-").split(".s")[0]
 
 
 def nothing_figure(said: str) -> "Figure":
-    """What stands where there is nothing to draw: the sentence that says so."""
+    """A figure for the case that there is nothing to draw: it shows the sentence that says so."""
     import matplotlib.pyplot as plt
 
     use_style()
@@ -74,8 +75,8 @@ def nothing_figure(said: str) -> "Figure":
 
 
 def ink_on(colour: Any) -> str:
-    """What a number is written in on a bar of that colour: black or white, whichever is told apart better (WCAG's
-    relative luminance)."""
+    """The colour of a number on a bar of that colour: black or white, whichever has more contrast (WCAG's relative
+    luminance)."""
     from matplotlib.colors import to_rgb
 
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]

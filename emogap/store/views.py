@@ -1,4 +1,4 @@
-"""How tables of numbers are read: files hold numbers, and what people see is made of them here, once for all.
+"""How tables of numbers are shown: files hold plain numbers; they are formatted for readers here and nowhere else.
 
 The report, the notebooks, the command line and the LaTeX files (``store/latex.py``) show a table through ``cells``.
 """
@@ -26,32 +26,32 @@ class View:
     """How a table is shown. Without any settings: as it is, intervals beside their values."""
 
     digits: Mapping[str, int | str] = field(default_factory=dict)
-    """Column → decimals at most, or a format specification (``.1f``); the column ``""`` is every other one."""
+    """Column → decimals at most, or a format specification (``.1f``); ``""`` stands for all other columns."""
     rows: tuple[str, ...] = ()
-    """Columns that name a row of a table that is shown wide; then ``values`` fill its cells."""
+    """For a wide (pivoted) table: the columns that name a row; ``values`` then fill the cells."""
     columns: str = ""
-    """Of a wide table: the column whose values stand side by side."""
+    """For a wide table: the column whose values become the headings."""
     values: tuple[str, ...] = ()
     behind: str = ""
-    """A column that stands behind the value in its cell."""
+    """A column whose text is appended to the value in its cell."""
     marks: Mapping[str, str] = field(default_factory=dict)
-    """What stands for the values of ``behind``."""
+    """Value of ``behind`` → the text that is shown for it."""
     joined: str = ""
-    """What stands between the values of one cell, where it has several."""
+    """The separator of the values in one cell, if it has several."""
     below: tuple[str, ...] = ()
-    """(column, row): that column's values in that row stand in a row of their own, below all others."""
+    """(column, row): what this column holds in this row is shown as a row of its own, below all others."""
 
     @classmethod
     def read(cls, **entry: Any) -> "View":
-        """A view as JSON has it."""
+        """A view from its JSON form, in which lists stand for tuples."""
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()})
 
 
 def told_apart(name: str, fixed: Collection[str], kind: str) -> str:
-    """A name that a user gave, as a column or a row beside ``fixed`` ones: the name itself, unless it is one of those.
+    """A name that a user gave, for a column or row beside ones with ``fixed`` names; never equal to one of these.
 
-    Then, and where a name looks like that already, its kind stands behind it: ``all (source)``. Different names stay
-    different.
+    A name that equals one of them gets its kind appended: ``all (source)``. So does one that has this form already, so
+    that different names stay different.
     """
     ending = f" ({kind})"
     bare = name
@@ -63,8 +63,8 @@ def told_apart(name: str, fixed: Collection[str], kind: str) -> str:
 def cells(table: pd.DataFrame, view: View | None = None) -> pd.DataFrame:
     """The table as people read it, all cells texts: a value with the ends of its interval, a dash for what is missing.
 
-    Three columns ``x, x_low, x_high`` (or ``x, low, high``) become one, ``84 [77, 91]``, rounded to what the interval
-    supports (``_decimals``); digits of the view bound that, they add none.
+    Three columns ``x, x_low, x_high`` (or ``x, low, high``) become one, ``84 [77, 91]``, rounded to as many decimals as
+    the interval supports (``_decimals``), and at most to the view's digits.
     """
     view = view or View()
     shown = {name: [_number(value, view, name) for value in table[name]] for name in table}
@@ -80,8 +80,8 @@ def cells(table: pd.DataFrame, view: View | None = None) -> pd.DataFrame:
 
 
 def balanced(widths: Sequence[int], room: int) -> list[list[int]]:
-    """Places of things that go side by side, in as few groups as find room and these about equally wide, so that none
-    is left over alone; what finds no room has a group of its own."""
+    """Indices of things that stand side by side, split into as few groups of at most ``room`` as possible, of about
+    equal width, so that the last is not left alone. A thing wider than ``room`` is a group of its own."""
 
     def packed(room: int) -> list[list[int]]:
         groups: list[list[int]] = []
@@ -106,12 +106,13 @@ def intervals(table: pd.DataFrame) -> dict[str, tuple[str, str]]:
 
 
 def are_numbers(texts: pd.Series) -> bool:
-    """Whether all cells of a column are numbers, or dashes for such."""
+    """Whether all cells of a column are numbers, or dashes for missing ones."""
     return bool(texts.str.match(r"^([-−\d.,]+(e[-+]\d+)?( \[.*\])?( [-+])?|-?inf|–)$").all())
 
 
 def _estimates(table: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
-    """The names of a value and of its ends; columns of texts, or of counts, only happen to be called like these."""
+    """The columns of each value and of its interval's ends. Columns of texts or counts alone are none, whatever their
+    names."""
     from pandas.api.types import is_integer_dtype, is_numeric_dtype
 
     names = list(table)
@@ -123,8 +124,8 @@ def _estimates(table: pd.DataFrame) -> Iterator[tuple[str, str, str]]:
 
 
 def _with_intervals(numbers: np.ndarray, view: View, names: tuple[str, str, str]) -> list[str]:
-    """A text a row of (value, low, high). In a column of one size, whose rows differ by a decimal at most, all have as
-    many as the narrowest interval supports, so that numbers stand below each other."""
+    """One text for each row of (value, low, high). If the decimals that the rows support differ by one at most, all
+    rows get as many as the narrowest interval supports, so that the numbers are aligned."""
     supported = [_decimals(high - low, view.digits.get(names[0], view.digits.get(""))) for _, low, high in numbers]
     known = [decimals for decimals in supported if decimals is not None]
     if known and max(known) - min(known) <= 1:
@@ -133,8 +134,8 @@ def _with_intervals(numbers: np.ndarray, view: View, names: tuple[str, str, str]
 
 
 def _decimals(width: float, digits: int | str | None) -> int | None:
-    """The decimals that an interval of that width supports: two significant digits of its half, and at most what a view
-    asks for. None where that tells nothing: no interval, one without a width, a number too small to be written out."""
+    """The decimals that an interval of that width supports: two significant digits of half its width, and at most what
+    the view asks for. None where there is no such number: no interval, width 0, too many decimals, no ``f`` format."""
     if not 0 < width < math.inf or (isinstance(digits, str) and not digits.endswith("f")):
         return None
     supported = max(0, 1 - math.floor(math.log10(width / 2)))
@@ -192,7 +193,7 @@ def _heading(row: dict[str, str], value: str, view: View) -> str:
 
 
 _PAGE = "var(--jp-layout-color0, var(--vscode-editor-background, Canvas))"
-"""What a page has behind its texts, in a light theme as in a dark one."""
+"""The background colour of the page, in a light theme and in a dark one."""
 _FIXED = "position: sticky; left: 0; z-index: 1; background: "
 
 

@@ -45,22 +45,23 @@ class Reply:
     """Tokens of the prompt, the chat template's included; None where they are unknown: a reply failed, or a server
     does not count."""
     new_tokens: int | None
-    """Tokens that the model drew, the one that ended the reply included; None where they are unknown."""
+    """Tokens that the model wrote, including the one that ended the reply; None where they are unknown."""
     finish: Finish | None
     """``stop``: the model ended; ``length``: cut at ``max_new_tokens``; ``error``: see ``error``; None: a server does
     not say."""
     seconds: float
-    """Its share of the time: of every step that it took part in, the step's time divided by the rows in it."""
+    """Its share of the time: for every step that it took part in, the step's time divided by the number of rows in it.
+    For a reply of a server, the time from the first request to the answer."""
     error: str | None = None
 
 
 def failed(conversation: Conversation, prompt_tokens: int, reason: str) -> Reply:
-    """The reply of a row that was not or could not be decoded."""
+    """The error reply for a row that was not, or could not be, decoded."""
     return Reply(conversation.id, "", prompt_tokens, 0, "error", 0.0, reason)
 
 
 def without_room(conversation: Conversation, prompt: Sequence[int], context: int | None) -> Reply | None:
-    """The reply to a prompt (token ids) that a model with that context length cannot go on; None to any other."""
+    """The error reply to a prompt (token ids) that is empty or fills the model's context; None for any other prompt."""
     if not prompt:
         return failed(conversation, 0, "the prompt has no tokens")
     if context and len(prompt) >= context:
@@ -77,7 +78,7 @@ class Engine(Protocol):
     """Tokens of prompt and reply together at most; None where that is not known."""
 
     def as_sent(self, conversation: Conversation) -> str:
-        """The prompt as text, with all its special tokens, as far as this side makes it."""
+        """The prompt as text, with all its special tokens, as far as the engine itself makes it and not a server."""
         ...
 
     def generate(
@@ -86,7 +87,7 @@ class Engine(Protocol):
         sampling: Sampling,
         on_reply: Callable[[Reply], None] | None = None,
     ) -> list[Reply]:
-        """Replies in the order of the conversations. ``on_reply`` hears of each one as it is finished."""
+        """Replies in the order of the conversations. ``on_reply`` is called with each one as it is finished."""
         ...
 
     def close(self) -> None:
@@ -107,7 +108,7 @@ class ChatFormat:
         self._tokenizer = tokenizer
         self.has_template = bool(tokenizer.chat_template)
         self.folds_system = self.has_template and not _takes_system(tokenizer)
-        """The template has no system role: what the system would say opens the first user turn."""
+        """Whether the template has no system role, so that a system message begins the first user turn."""
 
     def messages(self, conversation: Conversation) -> list[Message]:
         """The messages as the template accepts them."""
@@ -127,7 +128,7 @@ class ChatFormat:
             return self._tokenizer.apply_chat_template(
                 self.messages(conversation), add_generation_prompt=True, return_dict=False
             )
-        except TemplateError as error:  # also when it reaches for what the sandbox that it runs in forbids
+        except TemplateError as error:  # also when a template uses what its sandbox forbids
             raise ModelError(
                 f"the chat template of {self._tokenizer.name_or_path} cannot be used ({one_line(error)}); name another "
                 "model, or repair its template"

@@ -100,7 +100,7 @@ class SlotCache(Cache):
     def admit(self, filled: DynamicCache, lengths: list[int]) -> None:
         """Take in rows whose prompts ``filled`` holds, right-padded.
 
-        Where rows are in work already, none of the new ones may be longer than the longest of them.
+        If rows are being decoded already, no new row may be longer than the longest of them.
         """
         if not self.rows:
             self.start = self.end = 0
@@ -156,7 +156,7 @@ def copy_for(prefix: DynamicCache | None, rows: int) -> DynamicCache:
 
 
 def register_attention() -> None:
-    """Offer ``GROUPED``: sdpa that, for one query a row, lets the heads of a group share their keys unrepeated.
+    """Offer ``GROUPED``: sdpa that, for one query per row, lets the heads of a group share their keys without copies.
 
     Whenever there is a mask, ``transformers`` copies keys and values for each query head of a group; in decoding that
     copy costs more than the attention. The heads of a group become the queries of one head: the same sums.

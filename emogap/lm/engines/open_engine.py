@@ -12,7 +12,7 @@ from emogap.paths import from_root
 
 
 def open_engine(writer: Writer) -> Engine:
-    """The engine that the settings name, its model loaded. Raises ``ModelError`` if it cannot be had."""
+    """The engine that the settings name, its model loaded. Raises ``ModelError`` if it is not available."""
     if writer.engine == "server":
         from emogap.lm.engines.server_engine import ServerEngine
 

@@ -59,7 +59,7 @@ class RowBatch:
             self._seen = torch.zeros(slots, settings.vocab_size, dtype=torch.bool, device=self._device)
 
     def share(self, prefix: list[int]) -> None:
-        """Compute once what the prompts of all rows to come begin with."""
+        """Compute once the beginning that the prompts of all later rows have in common."""
         if len(prefix) >= SHARED_PREFIX:
             self._prefix, self._shared = DynamicCache(), len(prefix)
             self._read([prefix], self._prefix)
@@ -80,14 +80,14 @@ class RowBatch:
         share_time(rows, time.perf_counter() - started)
 
     def _read(self, texts: list[list[int]], cache: DynamicCache) -> None:
-        """Fill a cache. Padding stands on the right, where causal attention never looks back at it."""
+        """Read texts into a cache. Padding stands on the right, where causal attention never sees it."""
         width = max(map(len, texts))
         ids = torch.tensor([text + [0] * (width - len(text)) for text in texts], device=self._device)
         # The body without the head: no logits are needed of a prompt.
         self._model.base_model(input_ids=ids, use_cache=True, **{self._takes: cache})
 
     def step(self) -> list[tuple[Row, bool]]:
-        """One token more for every row; those that are done leave. Returns them, with whether the model ended."""
+        """Decode one more token of every row. Rows that are done leave; returns them, with whether the model ended."""
         started = time.perf_counter()
         tokens = self._next_tokens()
         for row, token in zip(self.rows, tokens, strict=True):
@@ -155,7 +155,7 @@ def share_time(rows: list[Row], seconds: float) -> None:
 
 
 def uniforms(seed: int, count: int) -> np.ndarray:
-    """``count`` numbers in [0, 1), the same ones for the same seed on every device. A longer call begins alike."""
+    """``count`` numbers in [0, 1), the same for the same seed on every device; a larger ``count`` only adds to them."""
     return np.random.Generator(np.random.PCG64(seed)).random(count)
 
 
@@ -175,7 +175,7 @@ def sample_tokens(
 
     ``logits`` (rows, vocabulary) float32, the repetition penalty already applied; ``uniform`` (rows,) float64 in
     [0, 1). Order of the filters as in ``transformers``: temperature, top_k, top_p. Sampling inverts the cumulative
-    distribution in the order of the token ids, so that a rounding error in a logit moves it by no more than that.
+    distribution in the order of the token ids: in that of the logits, a rounding error could swap two tokens.
     """
     if sampling.temperature == 0:
         return logits.argmax(-1)
@@ -201,7 +201,7 @@ def sample_tokens(
 
 
 def _invert(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-    """The first index whose cumulative weight passes ``uniform`` of the whole; (rows, n), (rows,) → (rows,)."""
+    """The first index whose cumulative weight exceeds ``uniform`` times the sum; (rows, n), (rows,) → (rows,)."""
     cumulative = weights.cumsum(-1)
     target = uniform[:, None] * cumulative[:, -1:]
     return torch.searchsorted(cumulative, target, right=True)[:, 0].clamp_(max=weights.shape[-1] - 1)

