@@ -16,7 +16,7 @@ from emogap.study.effects import PAIRS, POSITIVE
 from emogap.train.models import CONTROLLED, NOT_SEPARATED, TUNED, comparisons, separated, study_models
 
 Read = Callable[[str], pd.DataFrame | None]
-"""Reads the table ``<folder>/<name>`` of a home; None where it is not registered."""
+"""Reads ``<folder>/<name>``, the table ``<folder>/tables/<name>.csv`` of a home; None where it is not there."""
 
 EFFECTS, LANGUAGE = "quantitative_analysis/effects", "quantitative_analysis/language"
 _MEASURES = {POSITIVE: "Positive answers", PAIRS: "Grammar (minimal pairs)"}

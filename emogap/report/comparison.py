@@ -21,7 +21,7 @@ from emogap.study.state import StageState
 from emogap.train.models import TUNED, as_compared
 
 Read = Callable[[str], pd.DataFrame | None]
-"""Reads the table ``<folder>/tables/<name>.csv`` of a home; None where it is not registered."""
+"""Reads ``<folder>/<name>``, the table ``<folder>/tables/<name>.csv`` of a home; None where it is not there."""
 
 PUBLISHED_PROFILE = "paper"
 MISSING = float("nan")

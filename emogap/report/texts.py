@@ -24,7 +24,7 @@ from emogap.text.reading import read_text
 from emogap.train.models import study_models
 
 CARDS = 28
-"""Cards of a deck at most; a reader trusts what they read twenty of."""
+"""Cards of a deck at most; a reader needs some twenty examples to trust what they show."""
 EMPTY = "empty"
 
 

@@ -56,8 +56,8 @@ def _shown(config: Config) -> Iterator[Shown]:
 
 
 def effects(config: Config) -> pd.DataFrame:
-    """comparison, model, against, measure, change, low, high, p, p_holm: changes of the share of positive answers, of
-    minimal pairs decided rightly, of EmoBench's questions answered rightly (choices listed, in several orders)."""
+    """comparison, model, against, measure, change, low, high, p, p_holm: changes of the shares of positive answers to
+    all prompts, minimal pairs decided rightly, EmoBench questions answered rightly (listed, in several orders)."""
     answers = judged(config, read_answers(config, conditions(config)[0]))
     changes = change_table(answers, comparisons(config), "all", config.sentiment.grouping)
     tables = [changes.assign(measure=POSITIVE)]

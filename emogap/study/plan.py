@@ -76,7 +76,7 @@ class Seen(NamedTuple):
 
     path: Path
     items: float
-    seconds: float  # with loading, if it loads
+    seconds: float  # of loading too, if ``loads``
     problems: tuple[str, ...] = ()
     loads: bool = False
     size: int = 0  # in bytes, 0 where that is not known
@@ -191,7 +191,7 @@ def _begun(config: Config, work: Work) -> Iterator[Seen]:
     """Unfinished work: the last checkpoint of this very training, or the answers in journals."""
     begun = [] if work.run else list(writing.begun(config.home.root, work.name))
     recipes: set[str] = set()
-    with suppress(EmogapError):  # what it depends on is not there, or makes fewer chunks
+    with suppress(EmogapError):  # an input is missing, or gives fewer chunks than are set
         if work.run:
             recipe, model = model_piece(config, work.run).recipe.sha256(), config.home.model(work.name)
             if state := checkpoints.last_state(model, recipe):

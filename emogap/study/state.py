@@ -118,7 +118,7 @@ def take_over_before(config: Config, name: str) -> None:
 
 
 def made_otherwise(config: Config, name: str) -> list[str]:
-    """A line for each stage that this one reads from and that was made with other settings or inputs than those now."""
+    """A line for each stage that this one reads from and that was made with other settings or inputs than now."""
     read_from = [inspect(config, stage(before)) for before in stage(name).after]
     return [
         f"{name} reads what {state.stage.name} made under other settings: {'; '.join(state.reasons)}"
