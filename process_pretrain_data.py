@@ -7,7 +7,7 @@ PyCharm) the cells below show it step by step.
 # %% The command line: everything is done here
 import sys
 
-if __name__ == "__main__" and not hasattr(sys, "ps1"):  # which an interactive session has, and so an editor's cells
+if __name__ == "__main__" and not hasattr(sys, "ps1"):  # ps1 is set in interactive sessions: for an editor's cells
     from emogap.commands.cli import main
 
     sys.exit(main(["process", *sys.argv[1:]]))
@@ -54,4 +54,4 @@ after(config, "process")
 # %% [markdown]
 # **Try next**: `SETTINGS = {"process.threshold": 0.3}` finds more emotional lines and classifies nothing anew;
 # `{"process.threshold": "tuned"}` takes the classifier's own threshold of each emotion; `{"process.balance": True}`
-# draws the emotional lines evenly over the emotions.
+# samples the emotional lines evenly over the emotions.

@@ -7,7 +7,7 @@ Spyder, PyCharm) the cells below show it step by step.
 # %% The command line: everything is done here
 import sys
 
-if __name__ == "__main__" and not hasattr(sys, "ps1"):  # which an interactive session has, and so an editor's cells
+if __name__ == "__main__" and not hasattr(sys, "ps1"):  # ps1 is set in interactive sessions: for an editor's cells
     from emogap.commands.cli import main
 
     sys.exit(main(["rewrite", *sys.argv[1:]]))
@@ -39,7 +39,7 @@ before(config, "rewrite")
 # %% The prompts, whole; to change one, see prompt_studio.ipynb beside this file
 texts(prompts(config, "rewrite"))
 
-# %% Five records before, each with the emotion that is drawn for it
+# %% Five records before, each with the emotion that is sampled for it
 first = Rewrites(config).first(5)
 texts(pd.DataFrame([{"emotion": one.emotion, **vars(one.record)} for one in first]))
 

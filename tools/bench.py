@@ -29,7 +29,7 @@ class Timing:
 
 
 def time_in_turn(ways: dict[str, Callable[[], float]], rounds: int = 3, warm_up: bool = True) -> list[Timing]:
-    """Run every way once a round, in turn, so that a change of the machine's speed hits all alike.
+    """Run every way once per round, in turn, so that a change of the machine's speed hits all alike.
 
     Each callable does one round of the work and returns how many units (lines, tokens, pairs) it did.
     """
@@ -47,7 +47,7 @@ def time_in_turn(ways: dict[str, Callable[[], float]], rounds: int = 3, warm_up:
 
 
 def ratio(timings: list[Timing], faster: str, slower: str) -> float:
-    """How many times the rate of ``slower`` the rate of ``faster`` is: the median over rounds of the paired ratio."""
+    """Rate of ``faster`` divided by rate of ``slower``: the median over rounds of the ratio within each round."""
     by_name = {timing.name: timing for timing in timings}
     a, b = by_name[faster], by_name[slower]
     paired = [(a.units / x) / (b.units / y) for x, y in zip(a.seconds, b.seconds, strict=True)]
@@ -55,7 +55,7 @@ def ratio(timings: list[Timing], faster: str, slower: str) -> float:
 
 
 def print_timings(timings: list[Timing], unit: str, baseline: str) -> None:
-    """One line a way: its rate, its fastest and slowest round, and its ratio to the baseline."""
+    """One line per way: its rate, its fastest and slowest round, and its ratio to the baseline."""
     width = max(len(timing.name) for timing in timings)
     for timing in timings:
         print(

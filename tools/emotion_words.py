@@ -1,6 +1,6 @@
 """Makes the word lists that the emotion lens reads by: which words speak for which of the 28 emotions, how strongly.
 
-From GoEmotions' human labels and, beside them, from stories whose lines have labels: counts of texts, never text. A
+Made from GoEmotions' human labels and, if given, from stories whose lines have labels: counts of texts, never text. A
 word is listed under an emotion when it stands in that emotion's texts clearly more often than in all the others'
 (log-odds with a prior, Monroe, Colaresi and Quinn 2008; z-scores of two sources are added by Stouffer's method). Its
 weight is the share of the emotion in the word's use, were all emotions equally frequent: 1 would be a word that no
@@ -29,13 +29,13 @@ LISTED = 40
 """Words of an emotion at most, the highest z-scores first."""
 MIN_Z = 3.0
 MIN_Z_EACH = 0.5
-"""What each source must say by itself, so that no word is listed for what one kind of text is about."""
+"""Least z-score in each source by itself, so that no word is listed only for the topics of one kind of text."""
 MIN_WEIGHT = 0.12
-"""Over three times what a word has that says nothing (1 / 28)."""
+"""More than three times the weight of a word that says nothing (1 / 28)."""
 MIN_TEXTS = 4
 """Texts of the emotion, in both sources together, that must have the word."""
 PRIOR_WORDS = 1000.0
-"""The prior of a weight: so many words, used as in all emotions' texts together."""
+"""Size of the prior of a weight: so many words, distributed as in the texts of all emotions together."""
 _LETTERS = re.compile(r"[a-z]{2,}")
 _PLACEHOLDER = re.compile(r"\[(?:NAME|RELIGION)\]")
 """What GoEmotions has in place of names."""
@@ -51,10 +51,10 @@ class Usage:
 
 
 def make_emotion_words(goemotions: Path, stories: Path | None, out: Path) -> dict[str, dict[str, float]]:
-    """Write the word lists as JSON; the lists.
+    """Write the word lists as JSON and return them.
 
-    ``goemotions``: a folder with ``train.tsv``. ``stories``: one of Parquet files with a story and its line's emotions
-    in each row; then a word must be known to both. Raises ``MissingInput`` or ``InputError``.
+    ``goemotions``: a folder with ``train.tsv``. ``stories``: a folder of Parquet files whose rows have a story and the
+    emotions of its line; with it, a word must occur in both sources. Raises ``MissingInput`` or ``InputError``.
     """
     sources = {"goemotions": _goemotions(goemotions / "train.tsv")}
     files = {"goemotions": [goemotions / "train.tsv"]}
@@ -128,9 +128,9 @@ def _strongest(evidence: np.ndarray, listed: np.ndarray) -> list[int]:
 
 
 def _shares(counts: np.ndarray) -> np.ndarray:
-    """Share of each emotion in each word's use were all equally frequent, shape (28, vocabulary); columns add up to 1.
+    """Share of each emotion in a word's use, if all were equally frequent: shape (28, vocabulary), columns sum to 1.
 
-    An emotion without texts has none. An emotion's rate is shrunk towards the rate in all texts by ``PRIOR_WORDS``, so
+    An emotion without texts has share 0. ``PRIOR_WORDS`` shrinks an emotion's rate towards the rate in all texts, so
     that a rare word of a rare emotion does not seem to be all its own.
     """
     pooled = counts.sum(axis=0) / counts.sum()

@@ -1,4 +1,4 @@
-"""The embedded encoder in training: a low-rank adapter on each of its linear layers, dropout that is cheap to draw.
+"""The embedded encoder in training: a low-rank adapter on each of its linear layers, dropout that is cheap to sample.
 
 The adapter is LoRA (Hu et al. 2021). This module imports torch: import it inside functions.
 """
@@ -28,7 +28,7 @@ class LowRank(nn.Module):
 
 
 class RowDropout(nn.Dropout):
-    """Dropout that drops the same channels at every token of a row: as good, and a mask a row is cheap to draw."""
+    """Dropout that drops the same channels at every token of a row: as good, and a mask per row is cheap to sample."""
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """``states``: (rows, tokens, channels)."""

@@ -28,7 +28,7 @@ class Estimate:
 def bootstrap_f1(
     predicted: np.ndarray, targets: np.ndarray, *, draws: int = 1000, seed: int = 0
 ) -> dict[str, Estimate]:
-    """``macro`` and ``micro`` F1 with percentile intervals, rows drawn with replacement."""
+    """``macro`` and ``micro`` F1 with percentile bootstrap intervals, rows sampled with replacement."""
     random = np.random.default_rng(seed)
     rows = len(targets)
     hits, given = (predicted & targets).astype(np.float32), (predicted.astype(np.float32) + targets)

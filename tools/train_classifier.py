@@ -50,7 +50,7 @@ Log = Callable[[str], None]
 THRESHOLD_WIDTH = 0.3
 """Smoothing of the F1 curves that thresholds are tuned on, in logits."""
 RARITY_POWERS = (0.0, 0.5)
-"""One a fit, see ``case_weights``. Two adapters of rank 16 take 2.7 MB together in half precision."""
+"""One for each fit, see ``case_weights``. Two adapters of rank 16 take 2.7 MB together in half precision."""
 TFIDF_FEATURES = 28_000
 """As many as fit in 3 MB with their half-precision coefficients."""
 TFIDF_INVERSE_PENALTY = 3.0
@@ -132,7 +132,7 @@ def publish_minilm(
 
 
 def begin(work: Path, recipe: dict[str, Any], rows: int) -> Path:
-    """The folder of checkpoints, made or found again; ``UsageError`` if it belongs to another recipe."""
+    """Make the folder of checkpoints, or find it again. Raises ``UsageError`` if it belongs to another recipe."""
     begun, wanted = work / "recipe.json", recipe | {"rows": rows}
     if begun.exists() and (found := json.loads(begun.read_text("utf-8"))) != wanted:
         changed = ", ".join(
@@ -165,7 +165,7 @@ def fit(
     """Fits an adapter and a head to ``targets`` (float (rows, 28), between 0 and 1); returns their averaged weights.
 
     ``checkpoint`` is written after every epoch and read at the start: a killed fit goes on from there. Batches and
-    dropout are drawn from the seed and the epoch, so that the result is the same.
+    dropout are sampled from the seed and the epoch, so that the result is the same.
     """
     import torch
 
@@ -316,7 +316,7 @@ def save_minilm(weights: "dict[str, torch.Tensor]", dev: GoEmotions, folder: Pat
 
 
 def train_tfidf(train: GoEmotions, dev: GoEmotions, folder: Path) -> dict[str, Any]:
-    """Trains the second judge, one logistic regression a label, writes it to ``folder`` and returns its scores."""
+    """Trains the second judge, one logistic regression per label, writes it to ``folder`` and returns its scores."""
     from safetensors.numpy import save_file
     from sklearn.linear_model import LogisticRegression
 

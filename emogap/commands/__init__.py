@@ -1,6 +1,6 @@
-"""The command line, a module a topic. Each has ``register(commands)``, which adds parsers and imports nothing heavy.
+"""The command line, one module per topic. Each has ``register(commands)``: it adds parsers and imports nothing heavy.
 
-Here stands what all command lines of the project share, also those of ``tools/``.
+This module holds what all command lines of the project share, also those of ``tools/``.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def add_setting(parser: argparse.ArgumentParser, option: str, key: str, **option
 def config_from(arguments: argparse.Namespace, keep: bool = False) -> Config:
     """The settings that a command's options ask for. Options that are short for a setting come after ``--set``.
 
-    ``keep``: they are those of the home from now on.
+    ``keep``: from now on the home keeps these settings.
     """
     given = {key: getattr(arguments, name) for name, key in getattr(arguments, "shorthands", {}).items()}
     given = {key: str(value) if isinstance(value, Path) else value for key, value in given.items() if value is not None}
@@ -64,7 +64,7 @@ def add_stage(commands: Commands, name: str, settings: Mapping[str, str] | None 
 
 
 def run_stage(name: str, arguments: argparse.Namespace) -> None:
-    """Run one stage in this process and print its summary; first, whether what it reads was made otherwise."""
+    """Run one stage in this process and print its summary; first, warn if what it reads was made otherwise."""
     from emogap.study.state import made_otherwise, take_over_before
 
     config = config_from(arguments, keep=True)
@@ -82,7 +82,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def a_path(text: str) -> Path:
-    """The type of every option that takes a path: from the working directory, where a setting's is from the root."""
+    """The type of every option that takes a path: relative to the working directory (in settings: to the root)."""
     try:
         return given_path(text)
     except UsageError as error:

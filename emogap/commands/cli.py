@@ -19,7 +19,7 @@ GONE = {
     "prompts": "write a file like data/sample/emotion_prompts.json for respond.prompts, or seed_rewrites.json for "
     "rewrite.seeds",
 }
-"""Commands that were there once, and what to do instead."""
+"""Removed command → what to do instead."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -37,7 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Run one command; the exit code. An error is one line on stderr."""
+    """Run one command and return the exit code. An error is one line on stderr."""
     _settle_streams()
     try:
         code = _run(sys.argv[1:] if words is None else words)

@@ -30,7 +30,7 @@ def _add_process(commands: Commands) -> None:
     )  # fmt: skip
     add_setting(
         parser, "--classifier", "process.classifier", metavar="NAME",
-        type=lambda name: {"name": a_model(name)},  # and none of the profile's revision, which is another model's
+        type=lambda name: {"name": a_model(name)},  # without the revision in the profile, which is another model's
         help="short for --set process.classifier='{ name = \"NAME\" }'",
     )  # fmt: skip
     for name, what in (

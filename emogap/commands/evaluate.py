@@ -206,7 +206,7 @@ def _blimp(arguments: argparse.Namespace) -> None:
 
 
 def _zero_shot(arguments: argparse.Namespace, config: "Config", folder: Path) -> None:
-    """The challenge's sets in ``--data``, else those that the settings name."""
+    """Score the challenge's sets in ``--data``, else those that the settings name."""
     from emogap.grammar.zero_shot import BABYLM
     from emogap.grammar.zero_shot_tables import export, printed, zero_shot_exhibits
 
@@ -238,7 +238,7 @@ def _measure(
     exhibits: "Callable[..., Iterator[Shown]]",
     **beside: Path | None,
 ) -> "tuple[pd.DataFrame, dict[str, HubModel]]":
-    """Score, print and write what was asked for; the scores, and label → model."""
+    """Score, print and write what was asked for; return the scores, and label → model."""
     from emogap.store.exhibits import show
 
     (models, *held), out = _models(config, arguments), arguments.out
@@ -255,7 +255,7 @@ def _measure(
 def _models(
     config: "Config", arguments: argparse.Namespace
 ) -> "tuple[dict[str, HubModel], list[Comparison], list[str]]":
-    """Label → model, which of them are held against each other, and the bases among them."""
+    """Label → model, which of them are compared with each other, and the bases among them."""
     from emogap.train.models import TUNED, Comparison, bases_of, comparisons, named_models, study_models
 
     wanted = arguments.model or [model.key for model in study_models(config)]

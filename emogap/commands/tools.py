@@ -1,4 +1,4 @@
-"""Doors to what only maintainers run, which lies outside the package: bench, train-classifier, emotion-words."""
+"""Commands for maintainers, whose code lies outside the package: bench, train-classifier, emotion-words."""
 
 import argparse
 import sys
@@ -14,7 +14,7 @@ DOORS = {
     "train-classifier": "tools.train_classifier",
     "emotion-words": "tools.emotion_words",
 }
-"""Command → the module of the source tree that takes the words behind it."""
+"""Command → the module of the source tree that takes the words after it."""
 _HELP = {
     "bench": "measure speed, as ratios within one run",
     "train-classifier": "train the project's own emotion classifiers on GoEmotions",

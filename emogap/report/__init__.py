@@ -1,1 +1,1 @@
-"""The page: everything that was drawn, beside the published numbers."""
+"""The report: a run beside the published numbers on one page, two runs side by side, the export for a paper."""

@@ -1,7 +1,7 @@
-"""The first screen: what came out, in a few sentences that rules make of the tables that stages registered.
+"""The first screen of the report: the findings in a few sentences, made by rules from the tables of the stages.
 
-No sentence says more than its numbers: an effect is one that stands after correction, what was not measured is
-missing, and without controls nothing is called an effect of emotion.
+No sentence says more than its numbers: a difference is called an effect only if it holds after correction, what was not
+measured is called missing, and without controls nothing is called an effect of emotion.
 """
 
 from collections import Counter
@@ -16,13 +16,13 @@ from emogap.study.effects import PAIRS, POSITIVE
 from emogap.train.models import CONTROLLED, NOT_SEPARATED, TUNED, comparisons, separated, study_models
 
 Read = Callable[[str], pd.DataFrame | None]
-"""Reads the table ``<folder>/<name>`` of a home; None where it is not registered."""
+"""Reads ``<folder>/<name>``, the table ``<folder>/tables/<name>.csv`` of a home; None where it is not there."""
 
 EFFECTS, LANGUAGE = "quantitative_analysis/effects", "quantitative_analysis/language"
 _MEASURES = {POSITIVE: "Positive answers", PAIRS: "Grammar (minimal pairs)"}
 _OTHERS, _PLAIN = "Understanding (EmoBench)", "Plain text"
 _NAMED = 3
-"""Differences that a sentence names one by one; of more it says how many."""
+"""How many differences a sentence names at most; it gives the number of all."""
 _LEVEL = 0.05
 
 
@@ -37,12 +37,12 @@ class Sentence:
 
     @property
     def anchor(self) -> str:
-        """Of that table on the page."""
+        """The anchor of that table on the page."""
         return self.table.replace("/", "-table-")
 
 
 def answer(config: Config, read: Read) -> list[Sentence]:
-    """At most five: emotion, grammar, understanding, plain text, and what a run of this size cannot tell."""
+    """At most five sentences: emotion, grammar, understanding, plain text, and what a run of this size cannot tell."""
     effects = read(EFFECTS)
     if effects is None or effects.empty:
         return [_missing("Effects", separated(comparisons(config))), *_limits(config, None)]
@@ -63,7 +63,7 @@ def _missing(about: str, further: str = "") -> Sentence:
 
 
 def _effect(about: str, part: pd.DataFrame, kind: str, further: str = "") -> Sentence:
-    """Which differences of one measure are told from none after correction, or else by their own interval."""
+    """The differences of one measure that hold after correction, else those whose own interval leaves out zero."""
     if part.empty:
         return _missing(about, further)
     cause = "emotion in the training text" if kind == CONTROLLED else "training"
@@ -95,7 +95,7 @@ def _said(row: pd.Series) -> str:
 
 
 def _plain_text(compared: pd.DataFrame, language: pd.DataFrame | None) -> Sentence:
-    """What training cost in plain text: perplexities whose intervals lie apart are told, others are not."""
+    """What training cost in plain text. Two perplexities count as different if their intervals do not overlap."""
     columns = ["perplexity", "perplexity_low", "perplexity_high"]
     if language is None or not {*columns} <= {*language}:
         return _missing(_PLAIN)
@@ -121,7 +121,7 @@ def _are_apart(of: pd.DataFrame, model: str, other: str) -> bool:
 
 
 def _limits(config: Config, compared: pd.DataFrame | None) -> Iterator[Sentence]:
-    """What a run of this size cannot tell: smaller effects than its intervals reach, and other trainings."""
+    """What a run of this size cannot tell: effects below half the width of its intervals, and how trainings vary."""
     said = []
     if compared is not None:
         half = ((compared["high"] - compared["low"]) / 2).groupby(compared["measure"], sort=False).median().dropna()

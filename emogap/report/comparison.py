@@ -1,4 +1,4 @@
-"""A run beside the published study: the difference of two stated numbers, and what differs in how they came about.
+"""Compares a run with the published study: the numbers of both, their difference, and the settings that differ.
 
 Everything here reads tables that stages registered and ``published.toml``. Nothing is measured or estimated; intervals
 are those that the stages gave.
@@ -21,7 +21,7 @@ from emogap.study.state import StageState
 from emogap.train.models import TUNED, as_compared
 
 Read = Callable[[str], pd.DataFrame | None]
-"""Reads the table ``<folder>/tables/<name>.csv`` of a home; None where it is not registered."""
+"""Reads ``<folder>/<name>``, the table ``<folder>/tables/<name>.csv`` of a home; None where it is not there."""
 
 PUBLISHED_PROFILE = "paper"
 MISSING = float("nan")
@@ -40,12 +40,12 @@ KINDS = {
 
 
 def compare(place: Place, read: Read) -> pd.DataFrame | None:
-    """Rows that the run and the published study both have; None where the place has none, or the run nothing yet."""
+    """The rows that the run and the published study both have; None where there is no comparison or no number yet."""
     return _COMPARISONS[place.compared](read) if place.compared else None
 
 
 def view(place: Place) -> View:
-    """How its comparison is shown: what is in points alike, with as many decimals in every row."""
+    """How a place's comparison is shown; what is in percentage points has the same decimals in every row."""
     if place.compared == "grammar":
         return _GRAMMAR
     return _POINTS if place.compared.startswith(("sentiment", "preference")) else _LINES
@@ -56,7 +56,7 @@ class Difference:
     """A setting that is not as in the published set-up."""
 
     name: str
-    """As places name it: a section, or ``section.key``."""
+    """As in ``Place.shaped_by``: a section, or ``section.key``."""
     key: str
     kind: str
     """``data``, ``size`` or ``method``."""
@@ -78,7 +78,7 @@ def differences(config: Config) -> list[Difference]:
 
 
 def sizes(states: list[StageState]) -> pd.DataFrame:
-    """``what, this run, published``: how large the run was beside the published study, a missing count left empty."""
+    """Sizes of the run and of the published study: what was counted (heading empty), this run (or NA), published."""
     table = published("sizes").frame()
     manifests = {state.stage.name: state.manifests for state in states}
     ours = [_count(manifests[stage], stage, count) for stage, count in zip(table["stage"], table["count"], strict=True)]
@@ -86,7 +86,7 @@ def sizes(states: list[StageState]) -> pd.DataFrame:
 
 
 def _count(manifests: Iterable[dict[str, Any]], stage: str, count: str) -> int | None:
-    """What the stage counted: of answers and pairs, which are counted model by model, the most that a model has."""
+    """What a stage counted, without controls: the sum, or for ``evaluate``, which counts per model, the largest."""
     counts = [m["counts"][count] for m in manifests if count in m["counts"] and not _is_of_a_control(m["settings"])]
     if not counts:
         return None
@@ -124,7 +124,7 @@ def _story_words(read: Read) -> pd.DataFrame | None:
 
 
 def _rewrite_words(read: Read) -> pd.DataFrame | None:
-    """Cells of a grid whose temperature is a published one."""
+    """Average words in those cells of a grid that have a published temperature."""
     grid = read("alpaca-instruction/grid_words")
     if grid is None:
         return None
@@ -168,13 +168,13 @@ def _preference(read: Read) -> pd.DataFrame | None:
 
 
 _PAIR = ("gpt2-medium", "gpt2-medium-baby-instr")
-"""The models of the published sentiment: a base, and what both trainings in sequence made of it."""
+"""The models of the published sentiment: a base, and the same after both trainings in sequence."""
 
 
 def _sentiment(read: Read, by: str) -> pd.DataFrame | None:
-    """Shares of the published models themselves; of another base what both trainings in sequence changed.
+    """Shares of the published models, if the run has them; else what both trainings in sequence changed in its base.
 
-    ``by``: ``groups`` or ``emotions``. None where answers are folded otherwise than in the published tables.
+    ``by``: ``groups`` or ``emotions``. None where emotions are grouped differently from those in the published tables.
     """
     theirs = published(f"sentiment_{by}").frame().set_index(["model", "row"])
     shares = read(f"quantitative_analysis/sentiment_{by}")
@@ -199,14 +199,14 @@ def _sentiment(read: Read, by: str) -> pd.DataFrame | None:
 
 
 def _grammar(read: Read) -> pd.DataFrame | None:
-    """Of bases that were not published, what each training changed; of published models the stage has a table."""
+    """What each training changed in bases that were not published; None if the stage has a table of published ones."""
     changes = _against_bases(read("quantitative_analysis/blimp_differences"))
     beside = read("quantitative_analysis/blimp_beside_published")
     return None if changes is None or beside is not None else _changes(changes, published("blimp").frame())
 
 
 def _changes(changes: pd.DataFrame, accuracies: pd.DataFrame) -> pd.DataFrame | None:
-    """What each kind of training changed, in points, beside what it changed in the published gpt2."""
+    """What each kind of training changed, in points, compared with what it changed in the published gpt2."""
     theirs = accuracies.set_index("phenomenon")
     rows = []
     for change in changes.itertuples():
@@ -219,7 +219,7 @@ def _changes(changes: pd.DataFrame, accuracies: pd.DataFrame) -> pd.DataFrame | 
 
 
 def _against_bases(table: pd.DataFrame | None) -> pd.DataFrame | None:
-    """Of a table of comparisons what the published study has too: models against their bases."""
+    """The rows of a table of comparisons that the published study has too: models against their bases."""
     if table is None:
         return None
     table = as_compared(table)
@@ -238,14 +238,14 @@ _COMPARISONS: dict[str, Callable[[Read], pd.DataFrame | None]] = {
 
 
 def _beside(rows: Iterable[tuple], *names: str) -> pd.DataFrame | None:
-    """A row for each (what, the run's value, the ends of its interval, the published value), with the difference; None
-    without any. ``names``: of the columns that say what, where it is not one without a name."""
+    """A table of rows (what, the run's value, the ends of its interval, the published value) with their difference;
+    None without rows. ``names``: headings of the columns that say what; by default one column with an empty heading."""
     table = pd.DataFrame(list(rows), columns=[*(names or ("",)), "this run", "low", "high", "published"])
     return None if table.empty else table.assign(difference=table["this run"] - table["published"])
 
 
 def _without_differences(table: pd.DataFrame, amounts: pd.Series) -> pd.DataFrame:
-    """Of amounts, which grow with a run: a smaller run's minus the published one says how large the run was."""
+    """Leave out the differences of rows that are ``amounts``: these would only say how large the run was."""
     return table.assign(difference=table["difference"].mask(amounts))
 
 

@@ -1,6 +1,6 @@
-"""What is registered in a home, ready for a page, and the filling in of a page's template.
+"""Prepares what is registered in a home for a page, and fills in the page's template.
 
-A table's cells are strings, wide tables go in parts, emotions have one order.
+Cells of tables become strings, wide tables are split into parts, rows of emotions are put into one order.
 """
 
 import base64
@@ -31,7 +31,7 @@ ROWS_OF_A_CUT = 20
 SHORT = 28
 """Characters up to which a column of text is never broken into lines."""
 PART_CHARACTERS = 114
-"""What fits side by side on paper at the size of print; a wider table goes on in a further part below."""
+"""Characters that fit the width of a printed page; a wider table goes on in a further part below."""
 _GAP = 2
 _TEXT_CHARACTERS = 24
 """The least that a column of running text needs; it takes what the others leave."""
@@ -53,7 +53,7 @@ class Cells:
     """A table ready for the page."""
 
     parts: list[Part]
-    """The columns that name a row stand in each of them."""
+    """Each of them has the columns that name a row."""
     all_rows: int
     left_out: int = 0
 
@@ -70,7 +70,7 @@ class Cells:
 def to_cells(table: pd.DataFrame, view: View | None = None) -> Cells:
     """A frame as the page shows it, in parts that fit the paper.
 
-    Behind the first column, those that belong to one thing (the several values of a wide view) stay in one part.
+    Columns that belong together (the several values that a wide view has for one thing) stay in one part.
     """
     shown = _by_emotion(cells(table, view))
     kept = shown if len(shown) <= ROWS_SHOWN else shown.head(ROWS_OF_A_CUT)
@@ -83,8 +83,8 @@ def to_cells(table: pd.DataFrame, view: View | None = None) -> Cells:
 
 
 def _by_emotion(shown: pd.DataFrame) -> pd.DataFrame:
-    """With the rows of each emotion in the one order of the project, where emotions name the rows of each block: the
-    columns before them stay as they are, rows that are no emotion (a sum) behind them."""
+    """Put rows that are named by emotions into the project's order of emotions, block by block (equal cells in the
+    columns before the emotion). Rows that are no emotion, such as a sum, come last in their block."""
     for place, name in enumerate(shown.columns[:3]):
         if shown[name].isin(INDEX).sum() > len(shown) / 2:
             blocks = (shown.iloc[:, :place] != shown.iloc[:, :place].shift()).any(axis=1).cumsum()
@@ -152,7 +152,7 @@ class Entry:
 
     @property
     def heading(self) -> str:
-        """How the caption begins, for a line of its own."""
+        """The beginning of the caption, short enough for one line."""
         return textwrap.shorten(self.exhibit.caption.partition(". ")[0].rstrip("."), 90, placeholder=" …")
 
 
@@ -210,7 +210,7 @@ def _entry(home: Home, folder: Path, exhibit: Exhibit) -> Entry:
 
 
 def _data_address(png: Path) -> str:
-    """The same picture to the last dot, packed closer than a PNG can be: a page has dozens of them."""
+    """The picture as lossless WebP, which is smaller than a PNG: a page has dozens of them."""
     from PIL import Image
 
     packed = io.BytesIO()
@@ -220,5 +220,5 @@ def _data_address(png: Path) -> str:
 
 
 def _inches(png: Path) -> float:
-    """A PNG says its width in bytes 16 to 19."""
+    """The width of a figure as it was drawn; a PNG has its pixels in bytes 16 to 19."""
     return round(int.from_bytes(png.read_bytes()[16:20]) / DPI, 2)

@@ -1,4 +1,4 @@
-"""A run for a paper: each registered figure at column width, each table for LaTeX, every number under a name."""
+"""Exports a run for a paper: each registered figure at column width, each table for LaTeX, each number by name."""
 
 import hashlib
 import json
@@ -22,16 +22,16 @@ from emogap.store.views import MISSING, View, cells, intervals
 from emogap.study.stages import STAGES
 
 COLUMN, PAGE, TURNED = WIDTHS = 3.3, 6.9, 8.6
-"""Inches: one of two columns, both, and a page turned by a quarter, which is also as high as a figure may be."""
+"""Widths in inches: one of two columns, both, and a page turned by 90°. The last is also a figure's greatest height."""
 LEAST_TYPE = 5.0
-"""Points. A figure has the first of these widths at which its type is not smaller."""
+"""Smallest type, in points. A figure gets the first of ``WIDTHS`` at which its type is not smaller."""
 COUNTS = ("n", "prompts", "pairs", "questions", "texts", "stories", "answers", "documents", "records", "raters")
 """Columns that say how many cases a number rests on."""
 MOST_ROWS = 200
-"""Of a longer table no number has a name, and it is not in ``all.tex``; its CSV has everything."""
+"""A longer table is not in ``all.tex``, and its numbers have no names; its CSV has everything."""
 _DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
 _TEXTS = {"reply", "opening", "original answer", "reason", "verdict"}
-"""Columns of names that tell no rows apart."""
+"""Columns of ``NAMES`` that do not identify a row."""
 
 
 def export(home: Home, folder: Path) -> Delivery:
@@ -39,8 +39,8 @@ def export(home: Home, folder: Path) -> Delivery:
     ``<stage's folder>/tables/<name>.tex`` and ``.csv``, ``numbers.json``, ``numbers.tex``, ``all.tex`` (everything in
     one document) and ``README.md``.
 
-    Raises ``MissingInput`` where nothing is registered, ``InputError`` where a file in the folder is not this command's
-    own.
+    Raises ``MissingInput`` where nothing is registered, ``InputError`` where a file in the folder was not written
+    by this command.
     """
     files: dict[str, bytes] = {}
     records: list[dict[str, Any]] = []
@@ -75,7 +75,8 @@ def export(home: Home, folder: Path) -> Delivery:
 
 
 def caption(exhibit: Exhibit, table: pd.DataFrame | None) -> str:
-    """What is seen, the number of cases, what is in brackets. ``table``: itself, or the one that a figure shows."""
+    """The caption, with the number of cases and what brackets or bars mean. ``table``: the exhibit's own, or the one
+    that a figure shows."""
     said = [exhibit.caption.rstrip()]
     if table is None or table.empty:
         return said[0]
@@ -91,10 +92,9 @@ def caption(exhibit: Exhibit, table: pd.DataFrame | None) -> str:
 
 
 def figure_files(png: Path, name: str, title: str) -> tuple[dict[str, bytes], str]:
-    """A figure's files at column width, by their names, and how wide it is and how large its type.
+    """Name → content of a figure's files at column width, and a text that says its width and the size of its type.
 
-    It is scaled as it was drawn, its proportions and its type with it. Raises ``InputError`` for a PDF that was not
-    drawn here.
+    The figure is scaled as a whole, type included. Raises ``InputError`` for a PDF that the project did not draw.
     """
     from PIL import Image
 
@@ -121,9 +121,9 @@ _TRAILER = re.compile(rb"trailer\n<< /Size (\d+) (.*?) >>\nstartxref\n(\d+)\n%%E
 
 
 def scaled_pdf(file: Path, width: float) -> bytes:
-    """The one page of a figure's PDF at that width in inches.
+    """A figure's PDF, of one page, scaled to that width in inches.
 
-    An incremental update (ISO 32000-1, 7.5.6): a new page object whose contents begin with a scaling.
+    Done by an incremental update (ISO 32000-1, 7.5.6): a new page object whose contents begin with a scaling.
     """
     pdf = file.read_bytes()
     page, trailer = _PAGE_OBJECT.search(pdf), _TRAILER.search(pdf)
@@ -149,8 +149,8 @@ def scaled_pdf(file: Path, width: float) -> bytes:
 
 
 def numbers_of(source: str, table: pd.DataFrame, view: View | None) -> list[dict[str, Any]]:
-    """A record a number of a table: ``value``, ``low`` and ``high`` where it has an interval, ``shown`` as people read
-    it, and where it stands: ``table`` (``source``), ``row``, ``column``."""
+    """One record per number of a table: ``value``, ``low`` and ``high`` where it has an interval, ``shown`` as people
+    read it, and where it stands: ``table`` (``source``), ``row``, ``column``."""
     if len(table) > MOST_ROWS:
         return []
     keys, ends, texts = _keys(table), intervals(table), cells(table, View(view.digits if view else {}))
@@ -167,8 +167,8 @@ def numbers_of(source: str, table: pd.DataFrame, view: View | None) -> list[dict
 
 
 def _keys(table: pd.DataFrame) -> list[str]:
-    """The columns that tell a table's rows apart: those of names; where these do not suffice, other texts and whole
-    numbers."""
+    """The columns that identify a row of the table: those of names; where these do not suffice, also other texts and
+    whole numbers."""
     keys = [name for name in table if name in NAMES - _TEXTS]
     for name in table:
         if keys and not table.duplicated(keys).any():
@@ -185,13 +185,13 @@ def is_number(column: pd.Series) -> bool:
 
 
 def _finite(value: float) -> float | None:
-    """The number, as JSON can say it."""
+    """The number, or None for what JSON has no number for: NaN and infinity."""
     return value if math.isfinite(value) else None
 
 
 def named(numbers: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Name → number. A name is made of the stage's, the table's, the row's and the column's, in letters alone, as LaTeX
-    wants it; where that is the same for several numbers, letters of a hash stand behind."""
+    """Name → number. The name joins stage, table, row and column, in letters alone, as LaTeX requires; where several
+    numbers would have the same name, letters of a hash are appended."""
     found: dict[str, list[dict[str, Any]]] = {}
     for number in numbers:
         found.setdefault(command_name(number), []).append(number)
@@ -218,7 +218,7 @@ def _letters(number: dict[str, Any]) -> str:
 
 
 def _commands(numbers: dict[str, dict[str, Any]]) -> str:
-    """A command a number, and one more for its interval."""
+    """A LaTeX command for each number, and another for its interval where it has one."""
     lines = []
     for name, number in numbers.items():
         value, _, interval = number["shown"].partition(" ")
@@ -229,7 +229,7 @@ def _commands(numbers: dict[str, dict[str, Any]]) -> str:
 
 
 def _document(shown: list[str]) -> str:
-    """Everything in one document, for looking it through."""
+    """One document with everything, for looking it through."""
     taken_in = "".join(f"\\input{{{name}.tex}}\n\\clearpage\n" for name in shown)
     return (
         f"\\documentclass[10pt]{{article}}\n\\usepackage[textwidth={PAGE}in,textheight=9.5in]{{geometry}}\n{PREAMBLE}\n"

@@ -1,4 +1,4 @@
-"""The report: one self-contained page that answers first, then shows the study in its order, a question a section.
+"""The report: one self-contained page with the answer first, then the study in its order, one question per section.
 
 It draws on what stages registered and counted, on the texts that they wrote, and on ``published.toml``; it measures
 nothing.
@@ -49,7 +49,7 @@ from emogap.train.models import study_models
 
 TEMPLATES = ("report.html.j2", "report_parts.html.j2", "report.js")
 KINDS = ("data", "size", "method")
-"""Kinds of difference to the published set-up, in the order in which they are said."""
+"""Kinds of difference to the published set-up, in the order in which they are listed."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Filled:
     why: str
     entries: list[Entry]
     published: list[dict[str, Any]]
-    """Of each published table itself (``table``) and its ``cells``."""
+    """For each published table: the table itself (``table``) and its ``cells``."""
     comparison: Cells | None
     differs: dict[str, list[str]] = field(default_factory=dict)
     """Kind of difference to the published set-up (data, size, method) → names of settings."""
@@ -94,8 +94,8 @@ def report_pieces(config: Config) -> list[Piece]:
 
 
 def report(config: Config) -> Summary:
-    """Write ``report/index.html``, and for a variant the page beside its parent. What has not run is shown as
-    missing."""
+    """Write ``report/index.html``, and for a variant the page that compares it with its parent. What has not run is
+    shown as missing."""
     summary = run("report", report_pieces(config))
     parent = parent_of(config.home.root)
     if parent and home_manifests(config.home) and home_manifests(Home(parent)):
@@ -183,7 +183,7 @@ def _differs(place: Place, differences: list[Difference]) -> dict[str, list[str]
 
 
 def _place_state(state: StageState, own: list[Entry]) -> str:
-    """``missing`` where there is nothing to show; ``incomplete`` where the stage has not come to its end."""
+    """``missing`` where there is nothing to show; ``incomplete`` where the stage has not been finished."""
     if not own:
         return "missing"
     return "incomplete" if state.state == "missing" else state.state
@@ -198,7 +198,7 @@ def _manifests_sha(home: Home) -> str:
 
 WIDTH, BOX_WIDTH, BOX_HEIGHT = 940, 210, 74
 LINE = 26
-"""Characters that fit a box."""
+"""Characters that fit a line of a box."""
 _ROW, _COLUMN = 104, 240
 _CELLS = {
     "process": (1, 0), "augment": (1, 1), "corpus": (1, 2), "babylm-stats": (0, 2), "rewrite": (2, 2), "clm": (1, 3),
@@ -209,8 +209,8 @@ HEIGHT = _ROW * (1 + max(row for _, row in _CELLS.values()))
 
 
 def workflow(states: list[StageState]) -> tuple[list[dict[str, Any]], list[dict[str, int]]]:
-    """A box a stage, ``x`` and ``y`` its upper left corner, and arrows from the lower edge of one to the upper edge of
-    another."""
+    """One box per stage (``x`` and ``y``: its upper left corner), and arrows from the lower edge of one box to the
+    upper edge of another."""
     boxes = {}
     for state in states:
         column, row = _CELLS[state.stage.name]
@@ -222,7 +222,7 @@ def workflow(states: list[StageState]) -> tuple[list[dict[str, Any]], list[dict[
     return list(boxes.values()), arrows
 
 
-# --- what was run, told from a home's manifests and settings. Table 1 of the study ------------------------------------
+# --- what was run, according to a home's manifests and settings (Table 1 of the study) --------------------------------
 
 
 def _stage_row(state: StageState) -> tuple[str, ...]:

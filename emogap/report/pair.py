@@ -21,8 +21,8 @@ from emogap.text.statistics import what_is_sampled
 
 TEMPLATE = "report_pair.html.j2"
 SETTINGS_SHOWN, VALUE_SHOWN = 4, 60
-"""Settings that differ, and characters of a value, that stand on the first screen above what changed; all are folded
-below."""
+"""How many settings that differ, and how many characters of a value, the first screen shows; all settings are folded
+away below these."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Pair:
 
 
 def report_pair(first: Home, second: Home) -> str:
-    """Write ``report/beside-<second>.html`` in the first home, what changed as ``.csv`` beside it; the page's path.
+    """Write ``report/beside-<second>.html`` in the first home and what changed as ``.csv``; return the page's path.
 
     Raises ``MissingInput`` for an empty home.
     """
@@ -80,7 +80,7 @@ def report_pair(first: Home, second: Home) -> str:
 
 
 def _names(homes: tuple[Home, Home]) -> list[str]:
-    """The folders' names; where they are the same, as many folders above as tell them apart."""
+    """The folders' names; where they are the same, with as many folders above as make them differ."""
     depth = 1
     while homes[0].root.parts[-depth:] == homes[1].root.parts[-depth:] and depth < len(homes[0].root.parts):
         depth += 1
@@ -98,7 +98,7 @@ def _settings(home: Home) -> dict[str, set[str]]:
 
 
 def _work(home: Home) -> dict[str, set[str]]:
-    """What was counted, stage by stage, and on what it ran."""
+    """Counts of each stage, commits of the code, machines and versions of packages → their values in a home."""
     counts: dict[str, int] = {}
     found: dict[str, set[str]] = {}
     for manifest in home_manifests(home).values():
@@ -113,7 +113,7 @@ def _work(home: Home) -> dict[str, set[str]]:
 
 
 def _differing(first: dict[str, set[str]], second: dict[str, set[str]]) -> list[tuple[str, str, str]]:
-    """(key, first's values, second's) where they are not the same; a dash where a run does not have it."""
+    """(key, values in the first run, in the second) where these differ; a dash where a run does not have the key."""
     return [
         (key, *(", ".join(sorted(values[key])) if key in values else MISSING for values in (first, second)))
         for key in sorted(first.keys() | second.keys())
@@ -122,7 +122,7 @@ def _differing(first: dict[str, set[str]], second: dict[str, set[str]]) -> list[
 
 
 def _shortened(settings: list[tuple[str, str, str]]) -> list[tuple[str, ...]]:
-    """The first of them, those that both runs have before others; long values cut."""
+    """The first of the settings, those that both runs have before the others, with long values cut."""
     rows = sorted(settings, key=lambda row: MISSING in row)[:SETTINGS_SHOWN]
     return [tuple(cell if len(cell) <= VALUE_SHOWN else f"{cell[:VALUE_SHOWN]}…" for cell in row) for row in rows]
 
@@ -145,18 +145,18 @@ def _sections(pairs: list[Pair]) -> list[tuple[str, str, list[Pair]]]:
 # --- what changed between two runs -----------------------------------------------------------------------------------
 #
 # Model by model, over the prompts, pairs, questions and passages that both share. Values come from the scores that both
-# homes keep, intervals and tests from ``text/statistics``: the same as between two models of one run. What was measured
-# otherwise in the two is not compared, and why is said.
+# homes keep, intervals and tests from ``text/statistics``: the same as between two models of one run. What the two runs
+# measured in different ways is not compared, and the reason is given.
 
 
 Values = pd.DataFrame
-"""model, train_seed, item, value: a row an answer (pair, question in one order of its choices)."""
+"""model, train_seed, item, value: one row per answer, minimal pair, or question in one order of its choices."""
 Manifests = Sequence[Mapping[str, Any]]
 CHANCE = 0.05
 """A change is beyond chance where p, corrected for all comparisons of the two runs (Holm), is smaller."""
 SAME, BEYOND, ALONE, WITHIN = "the same", "beyond chance", "beyond chance by itself", "not beyond chance"
 MARKS = {BEYOND: "●", ALONE: "○", WITHIN: "", SAME: "="}
-"""What stands behind a change. ``ALONE``: only before p is corrected, which among so many may be chance."""
+"""Verdict → mark after a change. ``ALONE``: only before p is corrected, which may be chance among so many tests."""
 COLUMNS = [
     "measure", "model", "n", "unit", "seeds", "first", "second", "change", "low", "high", "p", "p_holm", "verdict",
 ]  # fmt: skip
@@ -172,9 +172,9 @@ class Measure:
     """The task whose scores it is made of."""
     unit: str
     values: Callable[[pd.DataFrame], Values]
-    """From all scores of a run."""
+    """Takes the measure's values from all scores of a run."""
     is_share: bool = True
-    """In percentage points; otherwise bits a character, of ``nats`` and ``characters`` in the place of a value."""
+    """In percentage points; otherwise bits per character, from ``nats`` and ``characters`` instead of ``value``."""
 
 
 def _answers(metric: str) -> Callable[[pd.DataFrame], Values]:
@@ -216,8 +216,8 @@ _SETTINGS = {"sentiment": ("sentiment.grouping",), "emobench": ("emobench.langua
 
 
 def changes(homes: tuple[Home, Home], names: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
-    """``COLUMNS``, a row a measure and model that both runs have, first minus second; and a line for each measure or
-    model that is not comparable, with the reason. ``names``: what the runs are called."""
+    """A table of ``COLUMNS``, one row per measure and model that both runs have, first minus second; and a line for
+    each measure or model that is not comparable, with the reason. ``names``: what the runs are called."""
     without = [name for home, name in zip(homes, names, strict=True) if not home.scores.exists()]
     reasons = [f"{name} has no scores; run emogap evaluate there" for name in without]
     if reasons:
@@ -233,7 +233,7 @@ def changes(homes: tuple[Home, Home], names: Sequence[str]) -> tuple[pd.DataFram
             reasons.append(f"{measure.name}: {reason}")
             continue
         first, second = (measure.values(own) for own in scores)
-        if measure.task == "sentiment":  # an id may stand for another prompt in another file
+        if measure.task == "sentiment":  # runs with different files may use one id for different prompts
             first = first[~first["item"].isin(unlike)]
         found = list(_rows(measure, first, second))
         rows += found
@@ -248,7 +248,7 @@ def changes(homes: tuple[Home, Home], names: Sequence[str]) -> tuple[pd.DataFram
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """The same for ``VIEW``: a measure's name says over how many."""
+    """The table of ``changes`` for ``VIEW``: each measure's name also says over how many items it is."""
     numbers = table.groupby("measure")["n"].agg(["min", "max"])
     over = {name: " to ".join(dict.fromkeys(f"{n:,}" for n in ends)) for name, ends in numbers.T.items()}
     return table.assign(measure=[f"{row.measure} ({over[row.measure]} {row.unit})" for row in table.itertuples()])

@@ -1,4 +1,4 @@
-"""The study in its order, a question a place, as data: which exhibits of a run answer it, which are folded behind."""
+"""The study in its order, as data: a place for each question, with the exhibits that answer it, open or folded."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -6,25 +6,25 @@ from fnmatch import fnmatchcase
 
 @dataclass(frozen=True)
 class Place:
-    """One place of the study: its question, what of a run is shown there, and what that is held against."""
+    """One place of the study: its question, what of a run is shown there, and what that is compared with."""
 
     anchor: str
     title: str
     stages: tuple[str, ...]
-    """Whose work is shown; the first one's state is the place's."""
+    """The stages whose work is shown; the state of the first is that of the place."""
     open: tuple[str, ...]
-    """What answers it: ``<folder>/tables/<name>`` or ``<folder>/figures/<name>``, also as shell patterns, in the order
-    of the page."""
+    """The exhibits that answer it: ``<folder>/tables/<name>`` or ``<folder>/figures/<name>``, also as shell patterns,
+    in the order of the page."""
     folded: tuple[str, ...] = ()
-    """What stands one click behind, likewise."""
+    """The exhibits that are folded away until they are clicked, named in the same way."""
     published: tuple[str, ...] = ()
-    """Keys of ``published.toml`` that are shown here, whether or not the run has something to hold against them."""
+    """Keys of ``published.toml`` that are shown here, whether or not the run has something to compare with them."""
     compared: str = ""
-    """Name of the comparison in ``emogap.report.comparison``, where rows of both can be told to be the same thing."""
+    """Name of the comparison in ``emogap.report.comparison``, if rows of the run and of the study mean the same."""
     beside: str = ""
-    """What the comparison's columns are, where they need saying."""
+    """What the columns of the comparison mean, where that needs to be said."""
     shaped_by: tuple[str, ...] = ()
-    """Settings that must be equal before two numbers mean the same; what differs of them is said."""
+    """Settings that must be equal for two numbers to mean the same; the page names those that differ."""
     remark: str = ""
     """How the published numbers differ beyond settings."""
     how: str = ""
@@ -39,11 +39,11 @@ class Place:
         return any(fnmatchcase(name, pattern) for pattern in self.exhibits)
 
     def is_open(self, name: str) -> bool:
-        """Whether it is seen before anything is clicked."""
+        """Whether the exhibit is seen before anything is clicked."""
         return any(fnmatchcase(name, pattern) for pattern in self.open)
 
     def rank(self, name: str) -> int:
-        """Where in the place an exhibit stands: that of the first pattern that fits."""
+        """Position of an exhibit within the place: that of the first pattern that fits its name."""
         return next(i for i, pattern in enumerate(self.exhibits) if fnmatchcase(name, pattern))
 
 
@@ -169,9 +169,9 @@ PLACES: tuple[Place, ...] = (
         "be held against them is a grid over these (`emogap grid --stage rewrite --vary temperature=0.3,0.9,1.2`).",
     ),
 )  # fmt: skip
-"""All places that are filled by stages. Which models and data were used stands behind them and is made by the page."""
+"""All places that are filled by stages. The section after them, on models and data, is made in ``page.py``."""
 
 
 def place_of(name: str) -> Place | None:
-    """The place of an exhibit ``<folder>/<kind>s/<name>``; None if none has it, as of a measurement of one's own."""
+    """The place of an exhibit ``<folder>/<kind>s/<name>``; None if no place has it: it is a user's own measurement."""
     return next((place for place in PLACES if place.holds(name)), None)

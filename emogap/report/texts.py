@@ -1,7 +1,7 @@
 """Texts as cards: what is asked and what every model, method or version made of it, side by side, with the scores.
 
-Cards are the first of their files, none is chosen for what it says. Raw replies and the texts read out of them are told
-apart.
+Cards show the first rows of their files, none is chosen for what it says. Raw replies and the texts that were read out
+of them are shown separately.
 """
 
 import math
@@ -24,7 +24,7 @@ from emogap.text.reading import read_text
 from emogap.train.models import study_models
 
 CARDS = 28
-"""Cards of a deck at most; a reader trusts what they read twenty of."""
+"""Cards of a deck at most; a reader needs some twenty examples to trust what they show."""
 EMPTY = "empty"
 
 
@@ -35,9 +35,9 @@ class Reply:
     by: str
     text: str
     raw: str = ""
-    """As the model wrote it, where that is not the text."""
+    """The model's raw reply, where it differs from ``text``."""
     verdict: str = ""
-    """``kept`` or ``rejected``; of an answer the group of the emotion that the first judge found."""
+    """``kept`` or ``rejected``; for an answer, the group of the emotion that the first judge found, or ``empty``."""
     remarks: tuple[str, ...] = ()
     """Scores, reasons of a rejection, whether it was cut."""
 
@@ -59,13 +59,13 @@ class Deck:
     """What replies differ in: ``model``, ``method`` or ``version``."""
     cards: tuple[Card, ...]
     said: str
-    """Which texts these are, and which of them; without cards what is wrong with their files."""
+    """Which texts these are and how they were chosen; without cards, what is wrong with their files."""
     open: int = 2
-    """How many of them are seen before anything is clicked."""
+    """How many cards are seen before anything is clicked."""
 
 
 def decks(config: Config) -> dict[str, Deck]:
-    """Anchor of a place → its cards; without those for which there is nothing. Of a file that is damaged it says so."""
+    """Anchor of a place → its deck, left out where there are no texts. For a damaged file, the deck only says so."""
     found = {}
     for anchor, make in {"table-5": _answers, "methods": _stories, "versions": _rewrites}.items():
         try:
@@ -134,7 +134,7 @@ def _rewrites(config: Config) -> Deck:
 def _written(
     files: Iterable[Path | None], kind: RowType, item: str, context: str, text: str, by: str
 ) -> tuple[Card, ...]:
-    """A card an item; rejected texts stand among the kept ones."""
+    """One card per item; rejected texts stand among the kept ones."""
     tables = [read_rows(file, kind) for file in files if file is not None and file.exists()]
     tables = [table for table in tables if len(table)]
     if not tables:
@@ -159,7 +159,7 @@ def _reply(row: dict[str, Any], text: str, by: str) -> Reply:
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Each row's values, without those that it does not have."""
+    """Each row as a dictionary without its missing values."""
     rows = table.to_dict("records")
     missing = lambda value: value is None or (isinstance(value, float) and math.isnan(value))  # noqa: E731
     return [{name: value for name, value in row.items() if not missing(value)} for row in rows]

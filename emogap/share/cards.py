@@ -1,4 +1,4 @@
-"""Cards: what a data set or a model is, from what, under which licences, by which gates and settings, with hashes."""
+"""Cards of data sets and models: what each is and was made from, with licences, gates, settings and hashes."""
 
 import hashlib
 import json
@@ -51,7 +51,7 @@ def card(
     files: Mapping[str, bytes],
     manifests: Manifests,
 ) -> str:
-    """The card of a data set. ``artefacts``: by configuration; ``files``: what lies in its folder."""
+    """The card of a data set. ``artefacts``: configuration → paths; ``files``: name in its folder → content."""
     own = {path: manifests[path] for paths in artefacts.values() for path in paths}
     sources, models = _sources(own, manifests), _models(own, manifests)
     title, rows = WHAT[kind]
@@ -111,7 +111,7 @@ def _outcomes(tables: Tables) -> Iterator[tuple[Any, ...]]:
 
 
 def _settings(own: Manifests) -> dict[str, str]:
-    """Setting, prompt or seed → its values, those of several artefacts one behind the other."""
+    """Setting, prompt or seed → its values in these artefacts, with semicolons between different ones."""
     found: dict[str, dict[str, None]] = {}
     for manifest in own.values():
         for key, value in {**manifest["settings"], **manifest["identities"], "seed": manifest["seed"]}.items():
@@ -120,7 +120,7 @@ def _settings(own: Manifests) -> dict[str, str]:
 
 
 def _said(value: Any) -> str:
-    """A setting's value; of a path outside the repository its last part, since a card is for strangers."""
+    """A setting's value as a text; of an absolute path only the last part, since strangers read the card."""
     if isinstance(value, list):
         return ", ".join(map(_said, value)) or "none"
     if isinstance(value, str):
@@ -129,7 +129,7 @@ def _said(value: Any) -> str:
 
 
 def _sources(own: Manifests, manifests: Manifests) -> list[tuple[str, str, str]]:
-    """(file, sha256, licence) of all that these artefacts were made from and that no artefact of the home is."""
+    """(file, sha256, licence) of all files from outside the home that these artefacts, step by step, were made from."""
     entries = [entry for manifest in _above(own, manifests) for entry in manifest["inputs"].values()]
     made = {made_fingerprint(manifest) for manifest in manifests.values()}
     found = {entry["path"]: entry["sha256"] for entry in entries if entry["sha256"] not in made}
@@ -137,7 +137,7 @@ def _sources(own: Manifests, manifests: Manifests) -> list[tuple[str, str, str]]
 
 
 def _above(own: Manifests, manifests: Manifests) -> list[Mapping[str, Any]]:
-    """The manifests of these artefacts and of all that they were made from."""
+    """The manifests of these artefacts and of all artefacts that they were made from, step by step."""
     by_hash = {made_fingerprint(manifest): path for path, manifest in manifests.items()}
     left, found = list(own), {}
     while left:
@@ -149,7 +149,7 @@ def _above(own: Manifests, manifests: Manifests) -> list[Mapping[str, Any]]:
 
 
 def _models(own: Manifests, manifests: Manifests) -> list[tuple[str, str, str]]:
-    """(model, what it was used for, licence) of those that wrote or chose the texts."""
+    """(model, what it was used for, licence) of the models that wrote or chose the texts."""
     roles = {"writer.model": "writing", "process.classifier": "choosing lines, scoring texts"}
     found = {
         (manifest["identities"][key], role)

@@ -1,7 +1,7 @@
 """The corpora, stories and rewrites of a home as data sets that others can load, each with a card made from manifests.
 
-A folder a kind, which ``datasets.load_dataset`` reads and a hub takes as it is: a configuration a corpus, method or
-version, a Parquet file a split, and ``README.md``.
+Each kind has a folder, which ``datasets.load_dataset`` reads and a hub takes as it is: one configuration per corpus,
+method or version, one Parquet file per split, and ``README.md``.
 """
 
 from collections import Counter
@@ -30,7 +30,7 @@ Artefacts = dict[str, list[Path]]
 
 
 def _data_sets(home: Home) -> dict[str, Artefacts]:
-    """Kind (``corpus``, ``stories`` or ``rewrites``: its folder) → data set, of what a home has finished."""
+    """Kind (``corpus``, ``stories`` or ``rewrites``; its folder too) → the finished artefacts of a home."""
     found: dict[str, Artefacts] = {}
     for path in home_manifests(home):
         kind, name = _place(home, path)
@@ -40,14 +40,14 @@ def _data_sets(home: Home) -> dict[str, Artefacts]:
 
 
 def _tables(artefacts: Artefacts) -> Tables:
-    """All rows, of one schema. Raises ``InputError`` for a table that was damaged."""
+    """All rows, all in one schema. Raises ``InputError`` for a table that was damaged."""
     read = {name: pa.concat_tables(map(_read, paths), **_WIDENED) for name, paths in artefacts.items()}
     schema = _unnulled(pa.unify_schemas([table.schema for table in read.values()], **_WIDENED))
     return {name: dict(_splits(_as(table, schema))) for name, table in read.items()}
 
 
 def _place(home: Home, path: Path) -> tuple[str, str]:
-    """(kind, configuration) of an artefact; empty where its rows are not handed on."""
+    """(kind, configuration) of an artefact; both empty where its rows are not shared."""
     if path.parent.parent == home.stories and path.name.startswith("chunk_"):
         return "stories", path.parent.name
     if path.parent == home.corpus("x").parent and path.suffix == ".parquet":
@@ -58,11 +58,11 @@ def _place(home: Home, path: Path) -> tuple[str, str]:
 
 
 def share(home: Home, folder: Path) -> tuple[Delivery, list[str]]:
-    """Write the data sets of a home into a folder, with their cards, and cards of those models that have none; what was
-    done, and the commands that bring data sets and models to a model hub.
+    """Write the data sets of a home into a folder, with their cards, and cards of those models that have none; return
+    what was done, and the commands that upload data sets and models to a model hub.
 
-    Raises ``MissingInput`` where there is nothing to hand on, ``InputError`` where an artefact's bytes were changed or
-    a file in the folder is not this command's own.
+    Raises ``MissingInput`` where there is nothing to share, ``InputError`` where an artefact's bytes were changed or a
+    file in the folder was not written by this command.
     """
     manifests, sets = home_manifests(home), _data_sets(home)
     models = [path for path in manifests if path.parent == home.models and path.is_dir()]
@@ -97,7 +97,7 @@ def _read(path: Path) -> pa.Table:
 
 
 def _unnulled(schema: pa.Schema) -> pa.Schema:
-    """With texts where nothing says what a column of missing values holds; lists and large texts in one form."""
+    """The schema with text as the type of columns that hold only missing values, and no large lists or texts."""
     return pa.schema([column.with_type(_type(column.type)) for column in schema])
 
 
@@ -114,7 +114,7 @@ def _as(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _splits(rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """(name, rows) of those splits that have any: a corpus's own, else what was kept and what was not."""
+    """(name, rows) of the splits that have rows: a corpus's own ones, else ``train`` (kept rows) and ``rejected``."""
     by, names = ("split", {}) if "split" in rows.column_names else ("status", {KEPT: TRAIN, REJECTED: REJECTED})
     for value in sorted(Counter(rows[by].to_pylist()), key=lambda value: (value not in (TRAIN, KEPT), value)):
         yield names.get(value, value), rows.filter(pc.equal(rows[by], value))

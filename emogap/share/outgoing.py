@@ -1,4 +1,4 @@
-"""Files that leave a home for a folder of the user's: only what changed is written, nothing foreign is written over."""
+"""Writes files into a folder of the user's: only those that changed, and never over a file of another origin."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from emogap.errors import InputError, UsageError
 from emogap.store.artefacts import write_json
 
 RECORD = ".emogap-written.json"
-"""In the folder: name → sha256 of what was written there the last time."""
+"""File in the folder: name → sha256 of everything that was written there the last time."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Delivery:
     folder: Path
     written: tuple[str, ...]
     same: int
-    """Files that were there already, to the letter."""
+    """How many files were there already, byte for byte."""
     gone: tuple[str, ...]
-    """Written the last time, and taken away because they are not made any more."""
+    """Files of the last time that were deleted because they are not made any more."""
 
     def __str__(self) -> str:
         gone = f", {len(self.gone)} taken away" if self.gone else ""
@@ -31,10 +31,10 @@ class Delivery:
 
 
 def deliver(folder: Path, files: Mapping[str, bytes]) -> Delivery:
-    """Write files (name, with ``/`` → content) into a folder, each under a temporary name first.
+    """Write files (name, which may hold ``/`` → content) into a folder, each under a temporary name first.
 
-    Raises ``UsageError`` where the folder is a file; ``InputError``, before anything is written, where a name is taken
-    by what was not written here, or was changed since.
+    Raises ``UsageError`` where the folder is a file; ``InputError``, before anything is written, where a file of such a
+    name was not written by this function, or was changed since.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; name a folder")
@@ -73,7 +73,7 @@ def _known(folder: Path) -> dict[str, str]:
 
 
 def _sha256(path: Path) -> str | None:
-    """None where there is nothing; a word that is no hash where there is no file."""
+    """None where there is nothing; ``a folder``, which equals no hash, where there is a folder."""
     if path.is_dir():
         return "a folder"
     if not path.exists():

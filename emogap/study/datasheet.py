@@ -1,5 +1,5 @@
-"""What a model has seen, as the BabyLM challenge asks: words, from where, how often, and what other models did to them;
-and which of its tracks such a model can be entered in. Told from manifests and logs alone.
+"""What a model was trained on, as the BabyLM challenge asks: words, from where, how often, and what other models did to
+them; and in which tracks of the challenge the model can be entered. Read from manifests and logs alone.
 """
 
 import json
@@ -17,7 +17,7 @@ from emogap.train.models import StudyModel, known_models, model_identity
 from emogap.train.strategies import base_of
 
 TRACKS = {"strict-small": (10_000_000, 100_000_000), "strict": (100_000_000, 1_000_000_000)}
-"""Track → words of text at most, and words seen at most, however often each (the challenge of 2025 and 2026)."""
+"""Track → most words of text, and most words seen, repetitions counted (the challenge of 2025 and 2026)."""
 _NOT_COUNTED = "whose own training data count against the budget"
 
 
@@ -27,16 +27,16 @@ class Corpus:
 
     name: str
     parts: dict[str, int] = field(default_factory=dict)
-    """Kind and source → words that were trained on; none where they are not known."""
+    """Source → words that were trained on; empty where they are not known."""
     epochs: float = 0.0
     seen: int = 0
     """Words of it that were seen, each as often as it was."""
     is_counted: bool = False
-    """Whether they were counted row by row, and not reckoned from the epochs."""
+    """Whether ``seen`` was counted row by row, not computed from the epochs."""
     hands: list[str] = field(default_factory=list)
-    """What other models did to it, in words."""
+    """What other models did to it, as phrases for people."""
     unknown: list[str] = field(default_factory=list)
-    """What cannot be told of it any more."""
+    """What is no longer known about it, as phrases for people."""
 
     @property
     def words(self) -> int:
@@ -51,7 +51,7 @@ class Sheet:
     root: str
     """The base that it comes from; ``new:`` and a size, if it is trained from scratch."""
     corpora: list[Corpus]
-    """First those of its parents."""
+    """Those of its parents come first."""
 
     @property
     def words(self) -> int:
@@ -64,7 +64,7 @@ class Sheet:
 
     @property
     def obstacles(self) -> list[str]:
-        """Why it can be entered in no strict track; none where nothing stands against it but perhaps its size."""
+        """Why it can be entered in no strict track; empty if nothing but its size may stand against it."""
         pretrained = [] if self.root.startswith(NEW) else [f"it starts from {self.root}, {_NOT_COUNTED}"]
         return pretrained + [hand for corpus in self.corpora for hand in corpus.hands]
 
@@ -74,7 +74,7 @@ class Sheet:
 
     @property
     def tracks(self) -> list[str]:
-        """The tracks whose bounds its words keep."""
+        """The tracks whose limits on words it keeps."""
         return [name for name, (words, seen) in TRACKS.items() if self.words <= words and self.seen <= seen]
 
     @property
@@ -115,7 +115,7 @@ def _is_trained(config: Config, key: str) -> bool:
 
 
 def _corpora(config: Config, model: StudyModel) -> Iterator[Corpus]:
-    """What was trained on on the way to a model, in order."""
+    """The text of each training that led to a model, in the order of the trainings."""
     records, key = [], model.key
     while _is_trained(config, key):
         records.insert(0, (key, read_record(config.home.model(key))))
@@ -141,7 +141,7 @@ def _of_corpus(config: Config, key: str, record: dict[str, Any]) -> Corpus:
 
 
 def _hands(config: Config, path: Path, words: dict[str, int]) -> Iterator[str]:
-    """What other models did to a corpus. ``words``: of each kind."""
+    """What other models did to a corpus. ``words``: kind of text → words trained on."""
     inputs = read_manifest(path)["inputs"]
     if words.get(STORY):
         chunks = [config.home.stories / f"{name}.parquet" for name in inputs if "/chunk_" in name]

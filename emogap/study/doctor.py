@@ -1,4 +1,4 @@
-"""What this machine can run: device, memory, disk, versions, and which of a profile's models are to be had."""
+"""What this machine can run: device, memory, disk, versions, and which of a profile's models are available."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What emotion did, on one page: every model against its controls, then against its base, whatever was measured."""
+"""The effect of emotion in one table and figure: each measure, each model against its controls, then its base."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ _VIEW = View({"change": 2, "low": 2, "high": 2, "p": ".3g", "p_holm": ".3g"})
 
 
 def effects_drawings(config: Config) -> Iterator[Drawing]:
-    """One where there is a model to hold against another."""
+    """One drawing, if there are models to compare; else none."""
     if not comparisons(config):
         return
     own = conditions(config)[0]
@@ -56,8 +56,8 @@ def _shown(config: Config) -> Iterator[Shown]:
 
 
 def effects(config: Config) -> pd.DataFrame:
-    """comparison, model, against, measure, change, low, high, p, p_holm: the share of positive answers to all prompts,
-    of minimal pairs decided rightly, of EmoBench's questions answered rightly (listed, in several orders)."""
+    """comparison, model, against, measure, change, low, high, p, p_holm: changes of the shares of positive answers to
+    all prompts, minimal pairs decided rightly, EmoBench questions answered rightly (listed, in several orders)."""
     answers = judged(config, read_answers(config, conditions(config)[0]))
     changes = change_table(answers, comparisons(config), "all", config.sentiment.grouping)
     tables = [changes.assign(measure=POSITIVE)]
@@ -78,8 +78,8 @@ def effects(config: Config) -> pd.DataFrame:
 
 
 def effects_figure(table: pd.DataFrame) -> "Figure":
-    """A panel a measure, a row a comparison in its model's colour, those against controls on top; from ``effects``, all
-    of it or a part."""
+    """One panel per measure, one row per comparison in its model's colour, those against controls on top. ``table``:
+    that of ``effects``, or some of its rows."""
     import matplotlib.pyplot as plt
 
     use_style()
@@ -111,12 +111,12 @@ def effects_figure(table: pd.DataFrame) -> "Figure":
 
 
 def _short(model: str, base: str) -> str:
-    """A model's name without that of the only base, which is called so."""
+    """A model's name without that of the only base; the base itself is called ``base``."""
     return (model.removeprefix(base).lstrip("-") or "base") if base else model
 
 
 def _points(axes: "Axes", part: pd.DataFrame, colours: Sequence[str]) -> None:
-    """Filled where the interval leaves out zero."""
+    """Draw changes with their intervals; a point is filled where the interval leaves out zero."""
     places = range(len(part))
     told = (part["low"] > 0) | (part["high"] < 0)
     faces = [colour if is_told else "white" for colour, is_told in zip(colours, told, strict=True)]
@@ -126,7 +126,7 @@ def _points(axes: "Axes", part: pd.DataFrame, colours: Sequence[str]) -> None:
 
 
 def _part(axes: "Axes", rows: Sequence[tuple[str, str, str]]) -> None:
-    """A line between kinds of comparison."""
+    """Draw a line between kinds of comparison."""
     kinds = [kind for kind, *_ in rows]
     for place in range(1, len(rows)):
         if kinds[place] != kinds[place - 1]:

@@ -30,13 +30,13 @@ TASKS = (BLIMP, EMOBENCH, BABYLM)
 
 
 def evaluate_pieces(config: Config) -> Iterator[Piece]:
-    """Answers, emotions, scores by task, the one table of scores, and what is seen of them.
+    """Answers, emotions, scores by task, the one table of all scores, and the tables and figures drawn from them.
 
     Raises ``MissingInput`` for a missing model.
     """
     yield from respond_pieces(config)
     yield from _emotion_pieces(config)
-    yield from sorted(_score_pieces(config), key=lambda piece: piece.path.parent.name)  # a model is loaded once
+    yield from sorted(_score_pieces(config), key=lambda piece: piece.path.parent.name)  # by model: each is loaded once
     yield scores_piece(config)
     yield from effects_drawings(config)
     yield from sentiment_drawings(config)

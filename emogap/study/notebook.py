@@ -1,7 +1,7 @@
 """What every notebook of the study shows around its own work: the settings, what the work will cost, what comes next.
 
-``settings`` and ``before`` stand ahead of a stage, ``after`` behind it; ``texts`` shows tables whose cells are read,
-``whole`` a text, ``cells`` makes texts of numbers.
+``settings`` and ``before`` are called before a stage, ``after`` after it; ``texts`` shows a table whose cells are to be
+read, ``whole`` a single text, ``cells`` turns numbers into texts.
 """
 
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ _SECTIONS = {"process": "process", "augment": "writer", "rewrite": "writer", "cl
              "evaluate": "respond"}  # fmt: skip
 """Stage → the section whose device and number format it computes with."""
 _WORKS = {"evaluate": ("answers", "pairs"), "process": ("classify",), "augment": ("stories",), "rewrite": ("rewrites",)}
-"""Stage → its kinds of work, as ``plan`` calls them; a training's is called as its stage."""
+"""Stage → its kinds of work, as ``plan`` calls them; that of a training has the name of its stage."""
 
 
 def settings(config: Config, *sections: str) -> "Styler":
@@ -40,7 +40,7 @@ def beside_published(table: pd.DataFrame) -> "Styler":
 
 def before(config: Config, stage: str) -> None:
     """Print whether what a stage reads was made under other settings, what it computes on, how much work it has, and
-    how long that takes by what was done in this home."""
+    how long that will take, judged by what was done in this home."""
     from emogap.study.plan import KINDS, price, works
 
     take_over_before(config, stage)
@@ -63,7 +63,7 @@ def before(config: Config, stage: str) -> None:
 
 
 def after(config: Config, stage: str) -> None:
-    """Print what is stale now behind a stage, and what comes next."""
+    """Print which stages after this one are stale now, and what comes next."""
     print(*whats_next(config, stage), sep="\n")
 
 

@@ -1,7 +1,7 @@
-"""What a profile would cost in hours and disk, by what was done in a home that has begun it, or in one like it.
+"""What a profile would cost in hours and disk, judged by what was done in a home that has begun it, or a similar one.
 
-Manifests, journals and checkpoints hold seconds beside what was done. A price is the profile's own size times what one
-item took under the same settings; too little to tell, or other settings, are said with what was seen and get no number.
+Manifests, journals and checkpoints hold the seconds of what was done. A price is the profile's own size times what one
+item took under the same settings. Where too little was done, or under other settings, that is said instead of a number.
 """
 
 import csv
@@ -29,13 +29,13 @@ from emogap.train import checkpoints, exhibits, model_folder, models, strategies
 from emogap.train.stage import model_piece
 
 RATES = ROOT / "results" / "gpu"
-"""Tables of how fast cards are: a CSV file a card, a rate a row. `make test-gpu` writes them."""
+"""Tables of how fast GPUs are: one CSV file per card, one rate per row. `make test-gpu` writes them."""
 RATE_COLUMNS = ("card", "work", "model", "rate", "unit")
 """``work`` is one of ``KINDS``, ``model`` as a profile names it, ``unit`` such as ``tokens/s``. Further columns are
-settings (``writer.batch_size``) that the rate holds for; an empty cell is any value."""
+settings (``writer.batch_size``) that the rate holds for; an empty cell stands for any value."""
 SECONDS, LOADED_SECONDS, STEPS = 30, 120, 10
-"""What was timed must have taken so long (the second: with loading a model among it), or so many steps: what happens
-once, as choosing kernels and finding memory, must not decide."""
+"""The least that must have been timed: seconds, seconds that include loading a model, or steps of a training. In less,
+what happens only once, such as choosing kernels and allocating memory, would decide."""
 KINDS = {
     "classify": ("process", "classified", "lines", None),
     "stories": ("augment", "lines", "stories", STORIES),
@@ -45,7 +45,7 @@ KINDS = {
     "answers": ("respond", "answers", "answers", RESPONSES),
     "pairs": ("blimp", "pairs", "pairs", None),
 }
-"""Work → the stage of its manifests, what these count, what its items are called, its rows if they hold seconds."""
+"""Kind of work → stage of its manifests, name of their count, what its items are, type of rows that hold seconds."""
 SPEED = {"model", "method", "version", "engine", "dtype", "quantization", "batch_size", "max_new_tokens", "rank",
          "token_budget", "block_size", "boundaries", "max_length", "packing", "accumulation", "precision"}  # fmt: skip
 """Last words of the settings that shape how fast work goes."""
@@ -53,7 +53,7 @@ LEFT_OUT = "cleaning, gates, the corpus, EmoBench, BabyLM's tasks, emotions of a
 
 
 class Work(NamedTuple):
-    """Work of one kind with one model, called as manifests call it.
+    """Work of one kind with one model; names are those that manifests use.
 
     ``count``: how many items there are in all (of a training: words or records, also those held out); 0 where that is
     not known. ``star``: ``*`` if it is the published number. ``piece``: items of one artefact. ``call``: items that one
@@ -71,12 +71,12 @@ class Work(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What was done of some work in one place. ``problems``: why no price follows from it. ``rate``: the pace in words,
-    where it is settled whether enough was done to tell."""
+    """What was done of some work in one place. ``problems``: why no price follows from it. ``rate``: the pace in words;
+    empty until it is checked whether enough was done to tell."""
 
     path: Path
     items: float
-    seconds: float  # with loading, if it loads
+    seconds: float  # of loading too, if ``loads``
     problems: tuple[str, ...] = ()
     loads: bool = False
     size: int = 0  # in bytes, 0 where that is not known
@@ -101,7 +101,7 @@ def works(config: Config) -> Iterator[Work]:
         yield Work("rewrites", version, writer, records, star, records, call)
     model = {base: hub.identify(config.bases[base]) for base in config.bases}
     for run in (*strategies.runs(config, "clm"), *strategies.runs(config, "sft")):
-        own = model[run.strategy.name] = model.get(run.strategy.parent, run.strategy.parent)  # new:SIZE is its own
+        own = model[run.strategy.name] = model.get(run.strategy.parent, run.strategy.parent)  # or new:SIZE itself
         yield Work(run.strategy.task, run.name, own, *_learnt(config, run), run=run)
     answering, pairs = config.respond, _sized(lambda: len(blimp.chosen_pairs(config)), "evaluate", "pairs")
     prompts, star = _sized(lambda: len(respond.conditions(config)[0].prompts), "evaluate", "answers")
@@ -114,7 +114,7 @@ def works(config: Config) -> Iterator[Work]:
 
 
 def _sized(count: Callable[[], int], stage: str, name: str) -> tuple[int, str]:
-    """How many there are, or the published number, 0 if there is none, and a star."""
+    """How many there are, and no star; if not known, the published number (0 if there is none), and a star."""
     with suppress(MissingInput):
         if known := count():
             return known, ""
@@ -140,7 +140,7 @@ def corpus_words(config: Config, name: str) -> int:
 
 
 def done(config: Config, work: Work, manifests: dict[Path, dict]) -> Iterator[Seen]:
-    """What is made of this kind of work in the home of this copy of the settings, and what is begun."""
+    """What was made, and what was begun, of this work in the home of ``config``."""
     stage, count, _, rows = KINDS[work.kind]
     alone = rows and (work.kind == "answers" or config.writer.engine == "transformers")
     for path, made in manifests.items():
@@ -156,7 +156,7 @@ def done(config: Config, work: Work, manifests: dict[Path, dict]) -> Iterator[Se
 
 
 def _differing(config: Config, work: Work, found: dict[str, Any]) -> tuple[str, ...]:
-    """What of the settings and the model that something was made with is not the profile's."""
+    """Which of the settings (and model) in ``found`` that shape speed are not the profile's, a phrase for each."""
     wanted = found | {"augment.method": work.name, "rewrite.version": work.name, "model": work.model}
     for name, value in config:
         wanted |= config.flat(name) if isinstance(value, Section) else {}
@@ -165,7 +165,7 @@ def _differing(config: Config, work: Work, found: dict[str, Any]) -> tuple[str, 
 
 
 def _trained(config: Config, work: Work, seen: Seen) -> Seen:
-    """A model with the seconds of the profile's training at its pace."""
+    """``seen``, a trained model, with the seconds that the profile's training would take at the pace of its own."""
     clm, record = work.kind == "clm", model_folder.read_record(seen.path)
     share = config.corpus.validation_share if clm else config.sft.validation_share
     train, held = (record["data"][f"{part}_{'tokens' if clm else 'rows'}"] for part in ("train", "validation"))
@@ -188,10 +188,10 @@ def _at_pace(config: Config, work: Work, seen: Seen, entries: list[dict], steps:
 
 
 def _begun(config: Config, work: Work) -> Iterator[Seen]:
-    """The last checkpoint of this very training, or the answers in journals."""
+    """Unfinished work: the last checkpoint of this very training, or the answers in journals."""
     begun = [] if work.run else list(writing.begun(config.home.root, work.name))
     recipes: set[str] = set()
-    with suppress(EmogapError):  # what it depends on is not there, or makes fewer chunks
+    with suppress(EmogapError):  # an input is missing, or gives fewer chunks than are set
         if work.run:
             recipe, model = model_piece(config, work.run).recipe.sha256(), config.home.model(work.name)
             if state := checkpoints.last_state(model, recipe):
@@ -211,7 +211,7 @@ def tables(source: Path) -> list[Path]:
 
 
 def read_rates(files: Sequence[Path]) -> Iterator[tuple[Path, dict[str, str]]]:
-    """File and row for each rate. Raises ``InputError`` naming a line without one, or whose rate is not over 0."""
+    """(file, row) of each rate. Raises ``InputError`` naming a line that lacks a value or whose rate is not over 0."""
     for file in files:
         for number, row in enumerate(csv.DictReader(file.read_text(encoding="utf-8").splitlines()), start=2):
             missing = [column for column in RATE_COLUMNS if not row.get(column)]
@@ -232,7 +232,7 @@ def _is_over_zero(text: str) -> bool:
 
 
 def _rated(config: Config, work: Work, files: Sequence[Path]) -> Iterator[Seen]:
-    """Rates of this kind of work with this model; a reply has as many tokens as it may, a word its epochs, at most."""
+    """Rates of this work with this model, for the worst case: replies of full length, words read in every epoch."""
     stage, _, unit, _ = KINDS[work.kind]
     epochs = getattr(getattr(config, stage), "epochs", 1)
     units = {f"{unit}/s": epochs, "tokens/s": config.flat(stage).get(f"{stage}.sampling.max_new_tokens")}
@@ -246,12 +246,13 @@ def _rated(config: Config, work: Work, files: Sequence[Path]) -> Iterator[Seen]:
 
 
 def price(config: Config, work: Work, manifests: dict[Path, dict]) -> Seen | None:
-    """The measure of this work in that home, or the tables there, or why it is none; None if nothing of it is there."""
+    """What gives the price of this work, from that home or the tables there; its ``problems`` say if nothing can. None
+    if nothing of the work is there."""
     seen = list(_rated(config, work, files) if (files := tables(config.home.root)) else done(config, work, manifests))
     good = [one for one in seen if not one.problems]
     if not good:
         return min(seen, key=lambda one: len(one.problems), default=None)
-    # The slowest: scores may have come from the cache. What was timed alone is added up.
+    # The slowest: scores of others may have come from the cache. What was timed without loading is added up.
     found = max(good, key=lambda one: (one.path.name == work.name, one.seconds / one.items))
     if found.rate:
         return found
@@ -268,7 +269,7 @@ def price(config: Config, work: Work, manifests: dict[Path, dict]) -> Seen | Non
 
 
 def plan(config: Config, sources: Sequence[Path]) -> Iterator[str]:
-    """A table of all work, what is known in sum, and what is not known and why."""
+    """Lines: a table of all work, the sum of what is known, and what is not known, with the reasons."""
     places = [(there, home_manifests(there.home)) for there in map(config.in_home, sources)]
     table, unknown, machines = [], {}, {}
     for work in works(config):

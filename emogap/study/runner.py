@@ -92,10 +92,10 @@ def _execute_notebook(config: Config, chosen: Stage, settings: list[str]) -> Non
     from papermill.exceptions import PapermillExecutionError
 
     source, copy = ROOT / chosen.source, _copy(config, chosen)
-    # It warns of every parameter whose line it cannot parse, though it sets them all the same.
+    # Papermill warns of every parameter whose line it cannot parse, though it sets them all the same.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     parameters = {"PROFILE": config.source, "HOME": str(config.home.root), "SETTINGS": settings}
-    # Another run may execute it for this home too.
+    # In a folder of its own: another run may execute the notebook for this home at the same time.
     with tempfile.TemporaryDirectory(prefix="emogap-") as folder, _at_home(folder):
         executed = Path(folder) / copy.name
 
@@ -132,7 +132,7 @@ def _execute_notebook(config: Config, chosen: Stage, settings: list[str]) -> Non
 
 @contextmanager
 def _at_home(folder: str) -> Iterator[None]:
-    """Jupyter writes into the user's own folder; a user without one has ``folder`` for that time."""
+    """Jupyter writes into the user's home directory; where there is none, ``folder`` is that within the block."""
     if os.path.isabs(os.path.expanduser("~")):
         yield
         return
@@ -146,7 +146,7 @@ def _at_home(folder: str) -> Iterator[None]:
 
 
 def _literal(path: Path) -> str:
-    """A path as papermill takes it, which fills in what stands in braces."""
+    """A path for papermill with its braces doubled, since papermill fills in what stands in braces."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
@@ -164,14 +164,14 @@ def _copy(config: Config, chosen: Stage) -> Path:
 
 
 def _stamped(notebook: Path, source: Path) -> str:
-    """The text of an executed copy with, in it, which text of the notebook it is a copy of."""
+    """The text of an executed copy, with the hash of the notebook that it is a copy of in its metadata."""
     content = json.loads(notebook.read_text(encoding="utf-8"))
     content["metadata"]["emogap"] = {"source_sha256": content_hashes(source)[""]}
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def _is_executed(config: Config, chosen: Stage) -> bool:
-    """Whether the notebook as it stands now has been executed; a script leaves nothing but its artefacts."""
+    """Whether the notebook as it stands now has been executed. True of a script, which leaves only its artefacts."""
     if chosen.source is None or not chosen.source.endswith(".ipynb"):
         return True
     copy = _copy(config, chosen)
@@ -203,7 +203,7 @@ def _watched(head: str) -> Iterator[None]:
 
 def _watch(head: str, file: Path, ended: threading.Event) -> None:
     """A line rewritten every half second on a terminal; elsewhere a line of its own every ten seconds at most."""
-    terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"  # which knows no control sequences
+    terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"  # dumb: no control sequences
     shown, last = "", time.monotonic()
     while not ended.wait(0.5):
         line = f"{head}: {_describe(file)}"

@@ -18,9 +18,9 @@ class Stage:
     """The notebook or script that runs it, from the repository's root; None: the command line alone."""
     module: str
     function: str
-    """``<function>_pieces(config)`` gives what it makes, each piece when those before it are there, without heavy
-    imports; it raises ``MissingInput`` while what it depends on is not there. ``function(config) -> Summary`` makes
-    them."""
+    """``<function>_pieces(config)`` gives the pieces that the stage makes, without heavy imports; each is taken only
+    when those before it are made. It raises ``MissingInput`` while what the stage depends on is not there.
+    ``function(config) -> Summary`` makes the pieces."""
     folder: str
     """Its folder under the home, whose exhibits the report shows."""
     title: str

@@ -1,4 +1,4 @@
-"""Where a run stands: each stage missing, fresh or stale, told from manifests alone; and which parts are empty.
+"""Where a run stands: each stage missing, fresh or stale, judged by manifests alone; and which parts are empty.
 
 A stage whose input is empty (no emotional line, nothing kept, nothing to train) makes what can be made, and the stages
 after it go on without the rest. Each stage says so while it runs; this module says it for `status`, `run` and the
@@ -28,16 +28,16 @@ from emogap.train.strategies import nothing_to_train
 
 @dataclass(frozen=True)
 class StageState:
-    """Where a stage stands: the worst of its artefacts."""
+    """The state of a stage: that of its worst artefact."""
 
     stage: Stage
     state: str
     """``fresh``, ``stale`` or ``missing``."""
     reasons: tuple[str, ...]
     manifests: tuple[dict[str, Any], ...]
-    """Of those artefacts that are there."""
+    """Manifests of those artefacts that are there."""
     empty: tuple[str, ...] = ()
-    """What the stage made nothing of, because there was nothing."""
+    """A line for each thing that is empty because there was nothing to make it from."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -56,7 +56,7 @@ def inspect(config: Config, chosen: Stage, stale_before: set[str] = frozenset())
     """State of one stage. ``stale_before``: stages above it that must run again."""
     try:
         states = [(piece, piece.freshness()) for piece in chosen.pieces(config)]
-    except InputError as error:  # also a damaged file: said here, so that the other stages are shown
+    except InputError as error:  # a damaged file too: told as a state, so that the other stages are shown
         needs = "needs " if isinstance(error, MissingInput) else ""
         return StageState(chosen, "missing", (f"{needs}{error}",), ())
     made = [(piece, freshness) for piece, freshness in states if not piece.is_drawing]
@@ -78,7 +78,7 @@ def _worst(states: list[Freshness]) -> tuple[str, tuple[str, ...]]:
 
 
 def _drawn(states: list[Freshness]) -> tuple[str, tuple[str, ...]]:
-    """What was made stands; whether it is shown as it is."""
+    """The state of a stage whose artefacts are fresh: ``stale`` where its tables or figures are stale or missing."""
     state, reasons = _worst(states)
     return ("stale", ("its tables and figures are not drawn",)) if state == "missing" else (state, reasons)
 
@@ -100,8 +100,8 @@ def _ancestors(name: str) -> set[str]:
 
 
 def take_over_before(config: Config, name: str) -> None:
-    """What earlier stages made is taken from the parent of a variant, where it is equal there, and drawn: a stage of a
-    variant can be the first that runs in it. So is what was imported there, which no stage makes."""
+    """In a variant, take what earlier stages make from its parent, where it has the same recipe, and draw it: any stage
+    can be the first that runs in a variant. Imported stories, which no stage makes, are taken too."""
     if parent_of(config.home.root) is None:
         return
     for piece in imported_above(config):
@@ -118,7 +118,7 @@ def take_over_before(config: Config, name: str) -> None:
 
 
 def made_otherwise(config: Config, name: str) -> list[str]:
-    """A line for each stage that this one reads from and that was made with other settings or inputs than are set."""
+    """A line for each stage that this one reads from and that was made with other settings or inputs than now."""
     read_from = [inspect(config, stage(before)) for before in stage(name).after]
     return [
         f"{name} reads what {state.stage.name} made under other settings: {'; '.join(state.reasons)}"
@@ -128,7 +128,7 @@ def made_otherwise(config: Config, name: str) -> list[str]:
 
 
 def whats_next(config: Config, name: str) -> list[str]:
-    """What a stage leaves to be done behind it, in lines: which stages are stale and why, and what comes next."""
+    """Lines on what is to be done after a stage: which later stages are stale and why, and what comes next."""
     behind = [state for state in inspect_all(config) if name in _ancestors(state.stage.name)]
     stale = [f"{state.stage.name} ({_few(state.reasons)})" for state in behind if state.state == "stale"]
     lines = [f"stale now: {', '.join(stale)}"] if stale else []
@@ -139,13 +139,13 @@ def whats_next(config: Config, name: str) -> list[str]:
 
 
 def _few(reasons: Sequence[str]) -> str:
-    """The first two; how many there are besides."""
+    """The first two reasons, and how many more there are."""
     more = f"; {len(reasons) - 2} more" if len(reasons) > 2 else ""
     return "; ".join(reasons[:2]) + more
 
 
 def verify_all(config: Config) -> int:
-    """Hash every artefact of the home again; how many there are. Raises ``InputError`` at the first that differs."""
+    """Hash every artefact of the home again; return their number. Raises ``InputError`` at the first that differs."""
     suffix = ".manifest.json"
     manifests = [m for m in config.home.root.rglob(f"*{suffix}") if not m.name.startswith(".")]
     for manifest in manifests:
@@ -157,7 +157,7 @@ def verify_all(config: Config) -> int:
 
 
 def what_is_empty(config: Config, stage: str) -> tuple[str, ...]:
-    """A line for each thing that a stage was to make, or to make something of, and that holds nothing."""
+    """A line for each output of a stage, or input that it was to make something from, that holds nothing."""
     try:
         return tuple(_OF_STAGE[stage](config)) if stage in _OF_STAGE else ()
     except InputError:  # a damaged file: whoever reads it says so

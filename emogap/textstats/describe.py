@@ -1,4 +1,4 @@
-"""What texts are like, counted: words by every definition, lengths, richness, openings, names, emotions; as tables."""
+"""Tables that describe texts: words by every definition, lengths, richness, openings, names, emotions."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,47 +23,47 @@ from emogap.text.words import plain, unsuitable_words
 from emogap.textstats.scan import Job, Scan, scan
 
 Tables = dict[str, pd.DataFrame]
-"""One for each of ``COLUMNS``; a table without rows says that there was nothing to count."""
+"""Name → table, one for each name in ``COLUMNS``; a table has no rows where there was nothing to count."""
 COLUMNS = {
-    # All that was counted, a number a row.
+    # Every number that was computed, one per row.
     "statistics": ("group", "preset", "measure", "value"),
     # Histograms with equal bins for all groups; the units are words, sentences and tokens.
     "lengths": ("group", "unit", "low", "high", "texts"),
-    # Distinct words among the first so many.
+    # How many distinct words there are among the first ``words`` words.
     "growth": ("group", "words", "distinct"),
-    # Differences between two groups, on equal footing.
+    # Differences between two groups, on the same lines or within the same sources (``measures.compare``).
     "comparisons": ("measure", "group", "minus", "basis", "n", "difference", "low", "high"),
-    # The commonest first words of texts, 3 or 8 of them; the commonest names.
+    # The commonest openings of texts (their first 3 or 8 words), and the commonest names.
     "openings": ("group", "words", "opening", "texts", "share"),
     "names": ("group", "name", "texts", "share"),
-    # The words that set the texts of an emotion apart from all others'.
+    # The words that set the texts of an emotion apart from the texts of all other emotions.
     "emotion_words": ("emotion", "rank", "word", "count", "z"),
-    # How many texts of an emotion were found to have which.
+    # How many texts that were written for one emotion were classified as which.
     "confusion": ("group", "asked", "found", "texts"),
-    # How many texts there are, of those whose emotion is known.
+    # Numbers of texts, counting only those whose emotion is known.
     "counts": ("group", "source", "emotion", "texts"),
 }
 SUITABILITY_COLUMNS = ("measure", "of", "group", "texts", "value", "low", "high")
-"""The columns of the table of how far texts are for children."""
+"""Columns of the table that says how suitable texts are for children."""
 _PER_TEXT = ("words", "sentences", "tokens", "flesch_reading_ease", "flesch_kincaid_grade")
 _TOP = 20
 _LENGTH_BINS = 30
 
 
 def write_statistics(tables: Tables, folder: Path) -> None:
-    """A file ``<name>.csv`` for each."""
+    """Write each table to ``<folder>/<name>.csv``."""
     for name, table in tables.items():
         write_text(folder / f"{name}.csv", table.to_csv(index=False))
 
 
 def read_statistics(folder: Path) -> Tables:
-    """What ``write_statistics`` wrote; a table without rows may have been taken away."""
+    """Read what ``write_statistics`` wrote. A table without rows may have no file: its exhibit was withdrawn."""
     files = {name: folder / f"{name}.csv" for name in COLUMNS}
     return {name: read_table(file) if file.exists() else _table(name, ()) for name, file in files.items()}
 
 
 def describe(texts: pd.DataFrame, presets: Sequence[str], config: Config) -> Tables:
-    """All statistics of texts as ``read_texts`` gives them. Of a group without a text it is said that it has none."""
+    """All statistics of texts, a frame as ``read_texts`` returns it. A group without texts gets counts of 0."""
     nothing = [
         _row(group, measure, 0, preset)
         for group in without_text(texts)
@@ -106,13 +106,13 @@ def describe(texts: pd.DataFrame, presets: Sequence[str], config: Config) -> Tab
 
 
 def without_text(texts: pd.DataFrame) -> list[str]:
-    """The groups that have none."""
+    """The groups that have no text."""
     there = set(texts["group"])
     return [group for group in texts.attrs.get("groups", ()) if group not in there]
 
 
 def tokenizer_name(config: Config) -> str:
-    """The base whose tokens are counted. Raises ``UsageError`` if there is none of that name."""
+    """Name of the base whose tokenizer counts tokens. Raises ``UsageError`` if the settings name none of the bases."""
     name = config.stats.tokenizer or next(iter(config.bases))
     if name not in config.bases:
         raise UsageError(
@@ -126,7 +126,7 @@ def _table(name: str, rows: Iterable | pd.DataFrame) -> pd.DataFrame:
 
 
 def _counted(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    """How many texts have each combination of values in the columns of that table."""
+    """How many texts have each combination of values in the columns of the table ``name``."""
     *values, _ = COLUMNS[name]
     return rows.groupby(values).size().rename("texts").reset_index()
 
@@ -147,13 +147,13 @@ def _row(group: str, measure: str, value: float, preset: str = "words") -> dict:
 
 
 def _with_interval(group: str, measure: str, estimate: Estimate, preset: str = "words") -> list[dict]:
-    """The value and the ends of its 95 % interval; ends that cannot be told are no rows."""
+    """Rows of the value and of the ends of its 95 % interval; what is unknown (NaN) gets no row."""
     ends = {"": estimate.value, "_low": estimate.low, "_high": estimate.high}
     return [_row(group, measure + end, value, preset) for end, value in ends.items() if not np.isnan(value)]
 
 
 def _four_counts(group: str, preset: str, texts: int, total: int, unique: int) -> list[dict]:
-    """The counts that were published."""
+    """Rows of the four counts that were published."""
     counts = {"texts": texts, "total_words": total, "unique_words": unique, "average_words": total / texts}
     return [_row(group, measure, value, preset) for measure, value in counts.items()]
 
@@ -174,7 +174,7 @@ def word_counts(found: Scan) -> Iterator[dict]:
 
 
 def _own_counts(encoded: measures.Encoded, members: dict[str, np.ndarray]) -> Iterator[dict]:
-    """The four counts of the presets ``words`` and ``content-words``, from the numbered words."""
+    """The four counts of the presets ``words`` and ``content-words``, from the encoded words."""
     stop = encoded.stop_words()
     for group, part in members.items():
         ids = encoded.of(part)
@@ -197,7 +197,7 @@ def _averages(values: pd.DataFrame, members: dict[str, np.ndarray]) -> Iterator[
 def _richness(encoded: measures.Encoded, members: dict[str, np.ndarray]) -> Iterator[dict]:
     """Distinct-n on blocks of equally many words, and self-similarity."""
     smallest = min(encoded.lengths()[part].sum() for part in members.values())
-    # A small home has no block of full size: then fewer words, the same for all groups.
+    # Blocks are smaller, alike for all groups, where the smallest group would not fill four of full size.
     block = int(min(measures.BLOCK_WORDS, max(1, smallest // 4)))
     weights = measures.inverse_document_frequencies(encoded)
     for group, part in members.items():
@@ -207,14 +207,14 @@ def _richness(encoded: measures.Encoded, members: dict[str, np.ndarray]) -> Iter
             if len(blocks):
                 yield from _with_interval(group, f"distinct_{n}", _bounded(mean(blocks)))
         if len(part) > 1:
-            # Each pair enters the means of two texts, so their spread tells half of the estimate's.
+            # Each pair of texts enters two of the means, so std / sqrt(n) is only half the mean's standard error.
             cosines = measures.self_similarity(encoded, part, weights)
             centre, spread = cosines.mean(), 2 * Z * cosines.std(ddof=1) / np.sqrt(len(cosines))
             yield from _with_interval(group, "self_similarity", Estimate(centre, centre - spread, centre + spread))
 
 
 def _bounded(estimate: Estimate) -> Estimate:
-    """Ends within 0 and 1; a NaN stays one."""
+    """The estimate with its ends clipped to 0 and 1; a NaN stays NaN."""
     return Estimate(estimate.value, *np.clip((estimate.low, estimate.high), 0, 1))
 
 
@@ -292,7 +292,7 @@ def _emotion_words(encoded: measures.Encoded, emotions: pd.Series) -> Iterator[t
 
 
 def _confusion(texts: pd.DataFrame, members: dict[str, np.ndarray], config: Config) -> pd.DataFrame:
-    """Emotion asked for × emotion found, on so many texts of each group as the settings say."""
+    """Emotion asked for × emotion found, on up to ``stats.classified`` texts of each group (0: on all)."""
     settings = config.stats
     asked = texts["emotion"].isin(INDEX).to_numpy()
     sampled = [part[asked[part]][: settings.classified or None] for part in members.values()]
@@ -309,15 +309,15 @@ def _confusion(texts: pd.DataFrame, members: dict[str, np.ndarray], config: Conf
     return _counted(rows, "confusion")
 
 
-# --- beside what they were made from ---------------------------------------------------------------------------------
+# --- compared with what the texts were made from ---------------------------------------------------------------------
 
 
 def suitability(texts: pd.DataFrame, statistics: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """How far texts are for children: readability, rare words and unsuitable words of each group's texts (``of`` is
-    ``kind``) and of what they were made from (``lines`` of stories, ``originals`` of rewrites), each of these once in a
-    group; with the ends of 95 % intervals. Columns: ``SUITABILITY_COLUMNS``.
+    """How suitable texts are for children: readability, rare words and unsuitable words of each group's texts (``of``
+    is ``kind``) and of what they were made from (``lines`` of stories, ``originals`` of rewrites; each counts once in
+    a group), with the ends of 95 % intervals. Columns: ``SUITABILITY_COLUMNS``.
 
-    ``texts``: as ``read_texts`` gives them; ``statistics``: theirs, whose readability is taken over.
+    ``texts``: as ``read_texts`` returns them; ``statistics``: their table of this name, which has their readability.
     """
     made_from = texts[texts["made_from"] != ""].drop_duplicates(["group", "made_from"])
     lines = made_from.assign(text=made_from["made_from"])
@@ -330,7 +330,7 @@ def suitability(texts: pd.DataFrame, statistics: pd.DataFrame, kind: str) -> pd.
 
 
 def _measured(texts: pd.DataFrame, of: str, eases: Mapping[str, Estimate]) -> Iterator[tuple]:
-    """Rows of ``SUITABILITY_COLUMNS``. ``eases``: by group where they are known."""
+    """Rows of ``SUITABILITY_COLUMNS``. ``eases``: group → Flesch reading ease, where it is already known."""
     import textstat
 
     rare = measures.rare_shares(measures.encode(texts["text"]))
@@ -350,11 +350,11 @@ def _measured(texts: pd.DataFrame, of: str, eases: Mapping[str, Estimate]) -> It
 
 
 def meaning(rewrites: pd.DataFrame) -> pd.DataFrame:
-    """How far each version keeps the meaning, rejected rewrites too: version, rewrites, kept, similarity (mean cosine),
-    all_facts (share that lacks no number or name of its original), each with the ends of its 95 % interval.
+    """How well the rewrites of each version, rejected ones too, keep the meaning: version, rewrites, kept, similarity
+    (mean cosine), all_facts (share that lacks no number or name of its original); the last two with 95 % intervals.
 
-    ``rewrites``: a row a rewrite: version, status, similarity (missing where none was measured), lost (empty where
-    nothing is).
+    ``rewrites``: one row per rewrite with version, status, similarity (NaN where not measured), lost (empty where
+    nothing was lost).
     """
     rows = []
     for version, part in rewrites.groupby("version", sort=False):

@@ -39,10 +39,10 @@ _PROFILE = {
 
 
 def statistics_exhibits(folder: Path, kind: str, preset: str, published: str) -> Iterator[Shown]:
-    """What the report shows of the tables of statistics under ``folder/tables``.
+    """The tables and figures for the report, made from the statistics under ``folder/tables``.
 
-    ``kind``: of texts (stories, rewrites); ``preset``: the one that the published counts are made by; ``published``:
-    key of the table of these.
+    ``kind``: ``stories`` or ``rewrites``; ``preset``: the definition of a word by which the published counts were made;
+    ``published``: key of the table of published counts.
     """
     found = read_statistics(folder / "tables")
     yield from _tables(found, kind, preset, published)
@@ -80,21 +80,21 @@ def _tables(found: Tables, kind: str, preset: str, published: str) -> Iterator[S
 
 
 def word_counts(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a group and preset: texts, unique, average and total words."""
+    """One row per group and preset: texts, unique, average and total words."""
     columns = ["texts", "unique_words", "average_words", "total_words"]
     rows = table[table["measure"].isin(columns)].astype({"value": float})
     wide = rows.pivot_table(index=["group", "preset"], columns="measure", values="value", sort=False)
-    wide = wide.reindex(columns=columns)  # no group with a text, no average
+    wide = wide.reindex(columns=columns)  # without any text there are no averages
     counts = ["texts", "unique_words", "total_words"]
     return wide.astype(dict.fromkeys(counts, int)).reset_index()
 
 
 MEASURES = View({"low": ".4g", "high": ".4g"}, ("measure",), "group", ("value",))
-"""A row a measure, a column a group: the value and its interval."""
+"""One row per measure, one column per group: the value and its interval."""
 
 
 def measures(table: pd.DataFrame) -> pd.DataFrame:
-    """measure, group, value, low, high over all words; no ends where a measure has no interval."""
+    """measure, group, value, low, high by the preset ``words``; low and high are NaN where there is no interval."""
     own = table[table["preset"].eq("words")].astype({"value": float})
     ends = own["measure"].str.extract(r"^(.*)_(low|high)$")
     named = own.assign(measure=ends[0].fillna(own["measure"]), end=ends[1].fillna("value"))
@@ -125,12 +125,12 @@ def _look(groups: list[str]) -> dict[str, dict]:
 
 
 def _has_measures(table: pd.DataFrame) -> bool:
-    """Whether any group has a text: of the others it is said how many they have, none."""
+    """Whether any group has a text; a group without one has only rows of counts, all 0."""
     return table["measure"].isin(_PROFILE).any()
 
 
 def _drawn_from(nothing: str, has: Callable[[pd.DataFrame], bool] = lambda table: len(table) > 0) -> Callable:
-    """A figure of a table; where that has nothing to draw, the sentence that says so."""
+    """Decorates a function that draws a table: unless the table ``has`` something to draw, ``nothing`` is shown."""
 
     def around(draw: Callable[[pd.DataFrame], Figure]) -> Callable[[pd.DataFrame], Figure]:
         @wraps(draw)
@@ -144,7 +144,7 @@ def _drawn_from(nothing: str, has: Callable[[pd.DataFrame], bool] = lambda table
 
 
 def _panels(count: int, height: float, more: float = 0.0) -> tuple[Figure, list[Axes]]:
-    """So many small panels, three side by side; ``height``: of a row of them."""
+    """A figure of ``count`` small panels, three in a row. ``height``: inches of a row; ``more``: inches besides."""
     rows = -(-count // 3)
     figure, axes = plt.subplots(rows, 3, figsize=(9, rows * height + more), sharey=True, squeeze=False)
     for axis in axes.flat[count:]:
@@ -153,14 +153,14 @@ def _panels(count: int, height: float, more: float = 0.0) -> tuple[Figure, list[
 
 
 def _rows(axis: Axes, names: Sequence[str]) -> None:
-    """A row for each name, the first on top."""
+    """Label the y axis with one row for each name, the first on top."""
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.5, -0.5)
 
 
 @_drawn_from(_NONE_KEPT)
 def lengths(table: pd.DataFrame) -> Figure:
-    """Histograms of lengths, a panel a unit, shares of each group's texts."""
+    """Histograms of lengths, one panel per unit, as shares of each group's texts."""
     use_style()
     units, look = list(dict.fromkeys(table["unit"])), _look(list(dict.fromkeys(table["group"])))
     figure, axes = plt.subplots(1, len(units), figsize=(3.1 * len(units), 2.9), sharey=False)
@@ -190,7 +190,7 @@ def _longest(table: pd.DataFrame) -> str:
 
 @_drawn_from(_NONE_KEPT)
 def growth(table: pd.DataFrame) -> Figure:
-    """Distinct words against words read, both logarithmic, a line a group."""
+    """Distinct words against words read, both logarithmic, one line per group."""
     use_style()
     look = _look(list(dict.fromkeys(table["group"])))
     figure, axis = plt.subplots(figsize=(5.2, 3.6))
@@ -206,7 +206,7 @@ def growth(table: pd.DataFrame) -> Figure:
 
 @_drawn_from(_NONE_KEPT, _has_measures)
 def profile(table: pd.DataFrame) -> Figure:
-    """Small panels, a measure each: every group's value with its 95 % interval."""
+    """Small panels, one per measure: every group's value with its 95 % interval."""
     use_style()
     own = table[table["preset"] == "words"].set_index(["measure", "group"])["value"].astype(float)
     groups = list(dict.fromkeys(table["group"]))
@@ -229,9 +229,10 @@ def profile(table: pd.DataFrame) -> Figure:
 
 
 def _most_alike(table: pd.DataFrame) -> str:
-    """``table``: a row a group, a column a measure."""
-    table = table.reindex(columns=[*table, *{"opening_3_share_low", "opening_3_share_high"} - {*table}])  # of one text
-    repeats = table["opening_3_different"] < table["texts"]  # where all differ, the commonest is any of them
+    """The title of ``profile``. ``table``: one row per group, one column per measure."""
+    # Where every group has one text, there are no intervals, and so no columns for their ends.
+    table = table.reindex(columns=[*table, *{"opening_3_share_low", "opening_3_share_high"} - {*table}])
+    repeats = table["opening_3_different"] < table["texts"]  # where all differ, none is the commonest
     first = leader(table["opening_3_share_low"], table["opening_3_share_high"])
     if first is None or not repeats[first]:
         return "What the texts of each group are like"
@@ -280,9 +281,9 @@ def counts(table: pd.DataFrame) -> Figure:
 
 @_drawn_from("No two groups have texts from the same lines or sources.")
 def differences(table: pd.DataFrame) -> Figure:
-    """Differences between two groups on equal footing: a panel a measure, a row a pair of groups, 95 % intervals.
+    """Differences between two groups: one panel per measure, one row per pair of groups, with 95 % intervals.
 
-    ``table``: measure, group, minus, n (lines), difference, low, high.
+    ``table``: ``comparisons`` with measure, group, minus, n (lines, or texts of shared sources), difference, low, high.
     """
     use_style()
     named = table.assign(pair=table["group"] + " − " + table["minus"] + " (n = " + table["n"].astype(str) + ")")
@@ -302,9 +303,9 @@ def differences(table: pd.DataFrame) -> Figure:
 
 @_drawn_from("No rewrite's similarity to its original was measured.", lambda table: table["similarity"].notna().any())
 def similarities(table: pd.DataFrame) -> Figure:
-    """Similarity of each rewrite to its original answer, a row a version: kept ones filled, rejected ones hollow.
+    """Similarity of each rewrite to its original answer, one row per version: kept filled, rejected hollow.
 
-    ``table``: a row a rewrite: version, similarity (cosine; missing where none was measured), status.
+    ``table``: one row per rewrite with version, similarity (cosine; missing where none was measured), status.
     """
     use_style()
     table = table[table["similarity"].notna()]
@@ -346,10 +347,10 @@ _DRAWN = {
                 "Emotion asked for against emotion found by the classifier in the {kind} (the first that it ranks).",
                 "A grid, emotions asked for down, emotions found across; agreement would fill the diagonal."),
 }  # fmt: skip
-"""Figure of the report → the table it is drawn from, its caption, and what it shows in words."""
+"""Function that draws a figure → the table that it draws, its caption, and its description in words (alt text)."""
 
 
-# --- beside what they were made from ---------------------------------------------------------------------------------
+# --- compared with what the texts were made from ---------------------------------------------------------------------
 
 _SUITABLE = {
     "flesch_reading_ease": "Flesch reading ease",
@@ -359,7 +360,7 @@ _SUITABLE = {
 
 
 def suitability_shown(file: Path, kind: str) -> Iterator[Shown]:
-    """How far texts are for children, beside what they were made from: the table at ``file`` and its figure."""
+    """How suitable texts, and what they were made from, are for children: the table at ``file`` and its figure."""
     table = read_table(file)
     said = (
         f"How far the {kind} are for children, and what they were made from: readability, words that English has less "
@@ -375,7 +376,7 @@ def suitability_shown(file: Path, kind: str) -> Iterator[Shown]:
 
 @_drawn_from(_NONE_KEPT)
 def suitability(table: pd.DataFrame) -> Figure:
-    """Small panels, a measure each: every group's texts (filled) and what they were made from (hollow)."""
+    """Small panels, one per measure: each group's texts (filled) and what they were made from (hollow)."""
     use_style()
     groups, kinds = (list(dict.fromkeys(table[column])) for column in ("group", "of"))
     figure, panels = _panels(len(_SUITABLE), 1.3 + 0.45 * len(groups))

@@ -1,4 +1,4 @@
-"""One pass over all texts, in several processes: what must be found out text by text."""
+"""One pass over all texts, in several processes: counts and measures that need each text by itself."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from emogap.text.words import plain
 
 _BATCH = 250
 _WORTH_PROCESSES = 8
-"""Batches below which starting processes takes longer than the work."""
+"""With fewer batches, starting processes takes longer than the work."""
 _CAPITAL = re.compile(r"\b[A-Z][a-z]+\b")
 _CAPITAL_INSIDE = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]+\b")
 _LOWER = re.compile(r"\b[a-z]+\b")
@@ -27,16 +27,16 @@ _LOWER = re.compile(r"\b[a-z]+\b")
 
 @dataclass(frozen=True)
 class Job:
-    """What is wanted of every text."""
+    """What to compute for every text."""
 
     presets: tuple[str, ...]
     tokenizer: Path | None = None
-    """Folder of the model whose tokens are counted; None leaves tokens, sentences, readability and names out."""
+    """Folder of the model whose tokenizer counts tokens; None leaves tokens, sentences, readability and names out."""
 
 
 @dataclass
 class Capitals:
-    """For each word how many texts have it with a capital, with a capital inside a sentence, and in small letters."""
+    """Word → how many texts have it with a capital, with a capital inside a sentence, and in small letters."""
 
     anywhere: Counter = field(default_factory=Counter)
     inside: Counter = field(default_factory=Counter)
@@ -53,8 +53,8 @@ class Capitals:
             mine.update(theirs)
 
     def names(self) -> list[tuple[str, int]]:
-        """(name, texts that have it), commonest first: words that stand within a sentence with a capital, and hardly
-        ever (in a tenth as many texts at most) without one."""
+        """(name, number of texts that have it), commonest first. A name is a word that has a capital inside a sentence
+        and is written without one in at most a tenth as many texts."""
         within = [(word, n) for word, n in self.anywhere.items() if self.inside[word]]
         found = [(word, n) for word, n in within if self.small[word.lower()] <= 0.1 * n]
         return sorted(found, key=lambda pair: (-pair[1], pair[0]))
@@ -67,13 +67,13 @@ class Scan:
     counts: dict[str, dict[str, WordCount]]
     """Group → preset → counts."""
     numbers: pd.DataFrame
-    """A row a text, in the texts' order: sentences, tokens, flesch_reading_ease, flesch_kincaid_grade."""
+    """One row per text, in the order of the texts: sentences, tokens, flesch_reading_ease, flesch_kincaid_grade."""
     capitals: dict[str, Capitals]
-    """By group."""
+    """Group → its capitals."""
 
 
 def scan(texts: pd.DataFrame, job: Job, workers: int = 0) -> Scan:
-    """Go over all texts (columns ``group`` and ``text``); ``workers`` 0 is one a core."""
+    """Go over all texts (columns ``group`` and ``text``); ``workers``: processes; 0 means one per core."""
     batches = list(_batches(texts))
     result = Scan({group: {} for group in texts["group"].unique()}, pd.DataFrame(), {})
     numbers = []
@@ -105,7 +105,7 @@ def _run(batches: Sequence[tuple[str, pd.Series]], job: Job, workers: int) -> It
 
 
 def scan_batch(texts: pd.Series, job: Job) -> tuple[dict[str, WordCount], pd.DataFrame, Capitals]:
-    """What the pass finds in some texts of one group."""
+    """``scan`` of a batch of texts of one group."""
     counts, capitals = count_words(texts, job.presets), Capitals()
     if job.tokenizer is None:
         return counts, pd.DataFrame(index=texts.index), capitals

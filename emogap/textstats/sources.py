@@ -1,8 +1,8 @@
-"""Texts to be described: read from a home's artefacts, from files of records of any form, or from old chunks.
+"""Reads the texts to be described: from a home's artefacts, from files of records in any format, or from old chunks.
 
-What the rest works on is one frame, a row a text, with the columns of ``COLUMNS``: ``line`` is what the text was
-written from (equal values mean the same source line), ``made_from`` that line itself, or a rewrite's original answer;
-empty strings where a file does not say.
+All become one frame with one row per text and the columns of ``COLUMNS``: ``line`` identifies what the text was written
+from (equal values mean the same source line), ``made_from`` is that line's text, or a rewrite's original answer; both
+are empty strings where a file does not say.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ STORY_COLUMNS = ("augmented_text", "story")
 """Where the text of a story is looked for when no column is named, first to last."""
 REWRITE_COLUMNS = ("rewritten_output", "output")
 _ORIGINALS = {"augmented_text": "text", "story": "text", "output": "original_output"}
-"""Column of a text → that of what it was made from."""
+"""Column of a text → column of what the text was made from."""
 _LINE_COLUMNS = (["line_id"], ["text"], ["instruction", "input"], ["instruction"])
 _SOURCES = {f"{RULE}sources": "2 (10M/cbt and 100M/cbt are two)"}
 _READ = {
@@ -42,7 +42,7 @@ class _File:
 
     path: Path
     name: str
-    """The file's without its ending, with its folder before it where two would be the same."""
+    """File name without extension; with the folder in front where two files would have the same name."""
     columns: tuple[str, ...]
     rows: list[Row]
 
@@ -54,14 +54,14 @@ def read_texts(
     group: GroupBy | None = None,
     may_be_empty: bool = False,
 ) -> pd.DataFrame:
-    """The texts of all files. Rejected rows (a column ``status`` that says so) are left out.
+    """The texts of all files, without rejected rows (their column ``status`` says so).
 
-    ``column``: where the text stands, else the first of ``candidates`` that the files have. ``group``: a column, or
-    ``file`` for a group a file; None takes the column ``method`` or ``version`` where all files have it, else files.
+    ``column``: the column of the text; None takes the first of ``candidates`` that the files have. ``group``: the
+    column of the group, or ``file`` for one group per file; None takes ``method`` or ``version`` where all files have
+    it, else ``file``. ``attrs["groups"]`` of the frame names all groups.
 
-    Raises ``MissingInput`` for a file that is not there, ``InputError`` for one that cannot be read, lacks the column,
-    differs from the others in it, names what is none of the 28 emotions, or leaves a group without a text, unless that
-    ``may_be_empty``; ``attrs["groups"]`` names all groups.
+    Raises ``MissingInput`` for a file that is not there; ``InputError`` for one that cannot be read, has no rows or
+    lacks a column, for an emotion that is not one of the 28, and, unless ``may_be_empty``, for a group without texts.
     """
     wanted = [*_READ, *(name for name in (column, group) if name and name not in _READ)]
     files = [_read(path, name, wanted) for path, name in zip(paths, _names(paths), strict=True)]
@@ -92,7 +92,7 @@ def _read(path: Path, name: str, wanted: Sequence[str]) -> _File:
 
 
 def _read_old_chunk(path: Path, name: str) -> _File:
-    """One of the study's pickled chunks, through the unpickler that runs nothing; its method by its name."""
+    """Read one of the study's pickled chunks by an unpickler that runs no code. The file's name tells the method."""
     from emogap.stories.import_pickles import read_chunk
 
     method = published_methods().get(path.stem.removeprefix("babylm_augment_"))
@@ -105,7 +105,7 @@ def _read_old_chunk(path: Path, name: str) -> _File:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """The files' names without extension; with their folder before it where two would be the same."""
+    """The files' names without extension; with the folder in front where two files would have the same name."""
     stems = [_stem(path.name) for path in paths]
     names = [
         stem if stems.count(stem) == 1 else f"{path.parent.name}/{stem}"
@@ -136,7 +136,7 @@ def _shared_column(files: Sequence[_File], candidates: Sequence[str]) -> str:
 
 
 def _texts(file: _File, column: str, group: str) -> list[dict[str, Any]]:
-    """The rows of the frame, and ``kept``: whether a row was accepted; of one that was not, its group alone."""
+    """The file's rows for the frame, each with ``kept``: whether it was accepted. A rejected one has only its group."""
     if not file.rows:
         raise InputError(f"{file.path} has no rows: group '{file.name}' would be empty; leave it out")
     for needed in (column, *([group] if group != "file" else [])):
@@ -164,12 +164,12 @@ def _texts(file: _File, column: str, group: str) -> list[dict[str, Any]]:
 
 
 def _source(name: str) -> str:
-    """The name of a source; the study's old chunks give the path of its file instead."""
+    """The name of a source. The study's old chunks give the path of its ``.train`` file instead."""
     return Path(name).name.removesuffix(".train") if name.endswith(".train") else name
 
 
 def sources_rule(tables: Iterable[Path]) -> dict[str, str]:
-    """The entry of recipes of stories of which a source has a folder in its name, which once was left out."""
+    """The recipe entry for stories with a folder in a source's name, which was once left out; else nothing."""
 
     def once_lost(name: str) -> bool:
         return _source(name) != Path(name).name

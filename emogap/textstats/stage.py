@@ -37,7 +37,7 @@ from emogap.textstats.sources import COLUMNS, REWRITE_COLUMNS, STORY_COLUMNS, re
 STATISTICS, SUITABILITY = "text_statistics.csv", "suitability.csv"
 TABLES = "tables"
 OPTIONAL = ("tables/comparisons", "tables/words_by_emotion", "tables/names_and_openings")
-"""Exhibits that there are where they have a row."""
+"""Exhibits that are made only where they have a row."""
 
 
 @dataclass(frozen=True)
@@ -49,29 +49,29 @@ class Genre:
     presets: tuple[str, ...]
     columns: tuple[str, ...]
     published: str
-    """Key of the published table that the counts stand beside."""
+    """Key of the published table that the counts are compared with."""
     group: str
     """The column that groups a home's own texts."""
     folder: Callable[[Config], Path]
     inputs: Callable[[Config], dict[str, Path]]
     """Name → file of a home's own texts. Raises ``MissingInput`` while they are not there."""
     row_type: RowType
-    """Of these files."""
+    """Row type of these files."""
 
     def run(self, config: Config) -> Summary:
         """Statistics of a home's accepted texts. Raises ``MissingInput``, ``InputError`` or ``ModelError``."""
         return run(self.stage, self.pieces(config))
 
     def rows(self, config: Config) -> pd.DataFrame:
-        """A home's own texts as they were asked for and came, a row a text, rejected ones too; ``emotion_score`` and
-        ``similarity`` are missing where they were not measured. Raises ``MissingInput``."""
+        """All rows of a home's own files, one per text, rejected ones too; ``emotion_score`` and ``similarity`` are NaN
+        where they were not measured. Raises ``MissingInput``."""
         tables = [read_rows(path, self.row_type) for path in self.inputs(config).values()]
         table = pd.concat(tables or [pd.DataFrame(columns=list(self.row_type.columns))], ignore_index=True)
         numbers = {name: float for name in ("emotion_score", "similarity")}
         return table.reindex(columns=list(dict.fromkeys([*table, *numbers]))).astype(numbers)
 
     def pieces(self, config: Config) -> list[Piece]:
-        """Two tables, and what is seen of them and of those beside them. Raises ``MissingInput``."""
+        """Two tables, and the exhibits drawn from these and from those under ``tables/``. Raises ``MissingInput``."""
         folder, inputs = self.folder(config), self.inputs(config)
         made, shown = _piece(config, self, folder, inputs), partial(_exhibits, folder, self)
         fit = _suitability_piece(config, self, made.path, inputs)
@@ -85,7 +85,7 @@ class Genre:
 
 
 def _stories(config: Config) -> dict[str, Path]:
-    """None where there is no line to write about."""
+    """Method and chunk → file; empty where no line is emotional, so that there is nothing to write about."""
     chunks = {
         f"{method}/{path.stem}": path
         for method in config.augment.methods
@@ -156,10 +156,10 @@ def _make_suitability(config: Config, genre: Genre, statistics: Path, paths: Seq
 
 
 def _own_texts(config: Config, paths: Sequence[Path], genre: Genre) -> pd.DataFrame:
-    """The accepted texts of a home; a method or version of which none was accepted is a group all the same."""
+    """The accepted texts of a home; a method or version without an accepted text is still listed as a group."""
     if paths:
         texts = read_texts(paths, genre.columns[::-1], group=genre.group, may_be_empty=True)
-        texts.loc[texts["group"] == PLAIN, "emotion"] = ""  # it asks for none
+        texts.loc[texts["group"] == PLAIN, "emotion"] = ""  # plain stories are asked for without an emotion
         return texts
     texts = pd.DataFrame(columns=COLUMNS, dtype=str)  # there was no line to write about
     texts.attrs["groups"] = list(config.augment.methods)
@@ -175,10 +175,10 @@ def describe_files(
     group: str | None = None,
     preset: str | None = None,
 ) -> pd.DataFrame:
-    """Statistics of any files, written to ``out/text_statistics.csv`` and, without a preset, tables and figures there.
+    """Write statistics of any files to ``out/text_statistics.csv`` and return that table.
 
-    With a preset its four counts alone. The table written. Raises ``UsageError`` for an unknown preset, and what
-    ``read_texts`` raises.
+    Without ``preset`` the other tables and the figures are written to ``out`` too; with one, only its four counts are
+    made. Raises ``UsageError`` for an unknown preset, and what ``read_texts`` raises.
     """
     if preset is not None and preset not in PRESETS:
         raise UsageError(f"unknown preset '{preset}'; choose among {', '.join(PRESETS)}")

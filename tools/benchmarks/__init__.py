@@ -1,1 +1,1 @@
-"""Benchmarks, a module each; ``tools.bench`` knows them by name."""
+"""Benchmarks, one module each; ``tools.bench`` knows them by name."""

@@ -71,7 +71,7 @@ def compare(
     baseline = f"lm-eval, batches of {best}"
     ways: dict[str, Callable[[], np.ndarray]] = {baseline: lambda: harness.scores(requests, best)}
     for name, scorer in zip((SHARED, PLAIN), scorers, strict=True):
-        own_scores(scorer, tried)  # its kernels chosen, as lm-eval's are by now
+        own_scores(scorer, tried)  # warm-up: chooses its kernels, as lm-eval has by now
         ways[name] = lambda scorer=scorer: own_scores(scorer, pairs)
     found: dict[str, np.ndarray] = {}
     peaks: dict[str, int] = {}
@@ -92,7 +92,7 @@ def compare(
 
 
 def own_scores(scorer: SentenceScorer, pairs: list[Pair]) -> np.ndarray:
-    """Scores of the pairs as the study computes them, only nothing kept: float64 of shape (pairs, 2)."""
+    """Scores of the pairs as the study computes them, but none is cached: float64 of shape (pairs, 2)."""
     groups = [list(group) for _, group in groupby(pairs, key=lambda pair: pair.uid)]
     encoded = [[scorer.encode(text) for pair in group for text in (pair.good, pair.bad)] for group in groups]
     return np.concatenate(list(scored_in_groups(scorer, encoded, lambda count: None))).reshape(-1, 2)
@@ -118,7 +118,7 @@ def peak_memory(device: str) -> Iterator[list[int]]:
         yield peak
         peak[0] = torch.cuda.max_memory_allocated(device)
         return
-    # Linux forgets a process's highest mark when asked so; elsewhere it is the highest since its start.
+    # Linux resets the peak of a process on request; elsewhere the peak is that since the process started.
     mark = Path("/proc/self/clear_refs")
     if mark.exists():
         mark.write_text("5", encoding="utf-8")
@@ -138,7 +138,7 @@ class Harness:
         except ImportError as error:
             raise UsageError("lm-eval is not installed; pip install -r requirements-dev.txt") from error
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
-        if is_adapter(local.path):  # lm-eval would look for the tokenizer of what it stands on in its own folder
+        if is_adapter(local.path):  # lm-eval would look for the base's tokenizer in the adapter's folder
             model, tokenizer = load_causal(local.path, device=device)
             self.model = HFLM(pretrained=model, tokenizer=tokenizer)
         else:
@@ -148,7 +148,7 @@ class Harness:
         """What the harness asks its model for these pairs: good and bad sentence of each, in order."""
         from lm_eval.tasks import TaskManager
 
-        with TemporaryDirectory() as folder, redirect_stderr(StringIO()):  # a bar for each paradigm
+        with TemporaryDirectory() as folder, redirect_stderr(StringIO()):  # hides a progress bar for each paradigm
             loaded = TaskManager().load([str(file) for file in task_files(pairs, Path(folder))])
             requests = []
             for task in loaded["tasks"].values():

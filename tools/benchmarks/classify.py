@@ -87,7 +87,7 @@ def compare(texts: list[str], name: str, device: str = "auto", rounds: int = 3) 
 
 
 def padded_share(classifier: EncoderClassifier, texts: list[str], size: int = 32) -> float:
-    """How much of batches as they come is padding: all that sorting by length can save."""
+    """Share of padding in batches of unsorted texts: all that sorting by length can save."""
     lengths = [len(ids) for ids in classifier.tokenizer(texts, truncation=True)["input_ids"]]
     batches = [lengths[start : start + size] for start in range(0, len(lengths), size)]
     return 1 - sum(lengths) / sum(max(batch) * len(batch) for batch in batches)
@@ -102,7 +102,7 @@ def pipeline_over(classifier: EncoderClassifier) -> "Pipeline":
     from transformers import pipeline
     from transformers.utils import logging
 
-    logging.set_verbosity(logging.CRITICAL)  # it calls every model class that is not its own an error, and goes on
+    logging.set_verbosity(logging.CRITICAL)  # it logs an error for every model class but its own, and goes on
     return pipeline(
         "text-classification",
         model=classifier.model,

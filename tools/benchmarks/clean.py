@@ -19,7 +19,7 @@ _SPACE_BEFORE_PUNCTUATION = re.compile(r"\s+([.,!?;:])")
 
 
 def clean_line(line: str, rules: Process) -> str | None:
-    """A line by the rules, None if it is dropped: the plain form of what the package does to whole blocks."""
+    """A line cleaned by the rules, None if it is dropped: in plain Python, what the package does to whole blocks."""
     line = line.removesuffix("\n")
     if len(line.encode()) > rules.max_line_bytes:
         return None
@@ -83,7 +83,7 @@ def run(words: list[str]) -> None:
 
 
 def compare(path: Path, workers: int = 0, rounds: int = 3) -> float:
-    """How many times as fast as the plain loop; both keep all kept lines, and must keep the same number."""
+    """How many times as fast as the plain loop the package is. Both must keep the same number of lines."""
     rules, megabytes = Process(workers=workers), path.stat().st_size / 1e6
     kept: dict[str, int] = {}
 

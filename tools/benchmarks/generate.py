@@ -127,7 +127,7 @@ def known_tokens(counts: Iterable[int | None], engine: str) -> list[int]:
 
 
 def _prompts(count: int) -> list[Conversation]:
-    """The first prompt of every emotion, then the second ones and so on, around if need be."""
+    """The first prompt of every emotion, then the second ones and so on; from the start again if need be."""
     groups = json.loads((ROOT / "data/sample/emotion_prompts.json").read_text(encoding="utf-8")).values()
     texts = itertools.cycle(text for place in zip(*groups, strict=False) for text in place)
     return [
@@ -201,7 +201,7 @@ class StaticBatches:
 
 @contextmanager
 def counting_slots(model: Any) -> Iterator[list[int]]:
-    """Counts the rows of every pass through a model's head: the tokens it computed, needed or not."""
+    """Counts the rows of every pass that includes the model's head: the tokens that it computed, needed or not."""
     counted = [0]
     if model is None:
         yield counted

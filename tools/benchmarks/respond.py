@@ -38,7 +38,7 @@ def run(words: list[str]) -> None:
 
 
 def conversations(config: Config, count: int) -> list[Conversation]:
-    """The first so many of the shipped prompts, one of each emotion in turn. Raises ``UsageError``."""
+    """The first ``count`` of the shipped prompts, one of each emotion in turn. Raises ``UsageError``."""
     prompts = load_prompts(config.respond.prompts)
     if not 1 <= count <= len(prompts):
         raise UsageError(f"--prompts {count}: there are {len(prompts)} to ask")

@@ -109,7 +109,7 @@ def _open_on_one_core(scoring: Scoring) -> tuple[Callable[[Piece], np.ndarray], 
 
 
 def _use_cores(cores: int) -> None:
-    """Threads of the model and of its tokenizer in this process."""
+    """Set the threads of the model and of its tokenizer in this process."""
     torch.set_num_threads(cores)
     os.environ["TOKENIZERS_PARALLELISM"] = "false" if cores == 1 else "true"
 

@@ -51,7 +51,7 @@ def _compare(arguments: argparse.Namespace, folder: Path) -> None:
     models = [with_adapters(load_causal(path).model, settings.lora) for _ in range(2)]
     trainer = _trainer(settings, models[0], tokenizer, rows, folder)
     loop = _bare_loop(trainer, models[1], arguments.steps)
-    # A round pays for the start of a training (some 0.3 s), which a real one has but once: hence not too few steps.
+    # Each round includes the start of a training (some 0.3 s), which a real one has only once: so take many steps.
     tokens = arguments.steps * settings.batch_size * settings.block_size
 
     def stage() -> float:
@@ -70,7 +70,7 @@ def _compare(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def _blocks(tokenizer: "PreTrainedTokenizerBase", settings: Clm, steps: int) -> list[dict[str, Any]]:
-    """As many blocks of the sample text, repeated where it is too short, as ``steps`` steps take."""
+    """Blocks of the sample text, enough for ``steps`` steps; the text is repeated where it is too short."""
     from emogap.train.rows import block_rows, cut, wrap
 
     texts = [
