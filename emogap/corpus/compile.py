@@ -65,7 +65,7 @@ def corpus(config: Config) -> Summary:
 
 
 def corpus_pieces(config: Config) -> Iterator[Piece]:
-    """The corpora and their drawings; each is yielded for the time when those before it are made: it may need them.
+    """The corpora and their drawings. Take each one when those before it are made: its recipe may need them.
 
     Raises ``MissingInput`` while a method has no chunk, or a wiki file is not there.
     """

@@ -24,7 +24,7 @@ _UNKNOWN = "<unk>"
 _BEGINNING = 1000
 """How many headings and paragraphs are read to tell the layout of a file."""
 _COMMON = 0.01
-"""A level of headings is ignored if it has a smaller share of them all: such lines only look like headings."""
+"""A level of headings is ignored if fewer than this share of them have it: such lines only look like headings."""
 
 LAYOUTS = {
     "headings": "under headings",

@@ -14,10 +14,10 @@ _RULE = {f"{RULE}cleaning": "2 (signs tell records apart; talk about code is no 
 
 
 def cleaning_rule(records: Iterable[Record] | None) -> tuple[dict[str, str], dict[str, str]]:
-    """The entries for the cleaning rule in the recipes of what shapes the replies and of what is written beside them.
+    """The recipe entries for the cleaning rule: (of what shapes the replies, of what is written beside them).
 
-    Both are empty where the first revision did the same. The first entry is made where other records are kept than by
-    it, or with another input; the second also where only reasons differ. ``records`` None: not at hand; both are made.
+    Both are empty where the first revision does the same. The first is filled where that one keeps other records, or
+    gives them another input; the second also where only reasons differ. ``records`` None: not at hand; both are filled.
     """
     if records is None:
         return _RULE, _RULE

@@ -129,7 +129,7 @@ class Verdict:
     cut: bool
     """Whether it ends at the token limit in the middle of a sentence."""
     emotion_score: float
-    """The classifier's score of the emotion in ``asked``."""
+    """The classifier's score of the emotion in the row's ``asked``."""
     found: list[str]
     """The strongest emotions of the text, the strongest first."""
     found_scores: list[float]

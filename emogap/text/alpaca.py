@@ -250,9 +250,9 @@ def clean(records: list[Record]) -> Cleaned:
 
 
 def _key(record: Record) -> tuple[str, str]:
-    """A key that is equal for records that ask for the same. Punctuation counts, and so does the case of an input: they
-    may be what is asked about. In an instruction punctuation at the end does not count, nor does the case of its first
-    word and of words of three letters or more."""
+    """A key that is equal for records that ask for the same. Punctuation and symbols count, and so does the case of an
+    input: they may be what is asked about. In an instruction punctuation at the end does not count, nor does the case
+    of its first word and of words of three letters or more."""
     instruction, given = (" ".join(plain(text).split()) for text in (record.instruction, record.input))
     instruction = _END.sub("", instruction)
     if instruction.isupper():

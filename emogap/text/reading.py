@@ -143,7 +143,7 @@ def check_unpacked(name: object, packed: int, unpacked: int) -> None:
 
 
 class _Unpacked(gzip.GzipFile):
-    """The content of a gzip file; ``check_unpacked`` is applied each time that more of it is read as text."""
+    """The content of a gzip file; ``check_unpacked`` runs each time that more of it is read as text."""
 
     def read1(self, size: int = -1) -> bytes:
         check_unpacked(self.name, os.fstat(self.fileobj.fileno()).st_size, self.tell())
