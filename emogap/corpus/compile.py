@@ -1,6 +1,6 @@
 """The corpus: accepted stories and factual text compiled to a word budget, with a log of what is in it.
 
-Texts pass through one at a time: they wait in a file that has no name, and only what describes them is in memory.
+Texts are read one at a time into a temporary file, until it is known which are taken; memory holds only their metadata.
 """
 
 import re
@@ -65,7 +65,7 @@ def corpus(config: Config) -> Summary:
 
 
 def corpus_pieces(config: Config) -> Iterator[Piece]:
-    """The corpora, each when those before it are there, and what is seen of them.
+    """The corpora and their drawings. Take each one when those before it are made: its recipe may need them.
 
     Raises ``MissingInput`` while a method has no chunk, or a wiki file is not there.
     """
@@ -101,7 +101,7 @@ def _model_corpus(config: Config, own: Corpus) -> Path:
 
 
 def _rules(own: Corpus, chunks: Iterable[Path], factual: Iterable[Path]) -> dict[str, str]:
-    """Rules that have changed since corpora were first made, where they can change this one."""
+    """The recipe's entries for rules that have changed since corpora were first made, if they can affect this one."""
     likeness = LIKENESS_RULE if own.near_duplicates else {}
     question = f"a line that text_key once read otherwise: {EQUALITY_RULE}"
     odd = any(remembered(question, chunk, partial(_has_odd_line, chunk)) for chunk in chunks)
@@ -111,14 +111,14 @@ def _rules(own: Corpus, chunks: Iterable[Path], factual: Iterable[Path]) -> dict
 
 
 def _has_odd_line(chunk: Path) -> bool:
-    """Whether a line has no word, or one that ``text_key`` did not always read as it does now."""
+    """Whether a line has another ``text_key`` now than under the first revision of that rule."""
     lines = {row["text"] for row in stream_rows(chunk, STORIES, ["text"])}
     return any(text_key(line) != " ".join(re.findall(r"[^\W_]+", line.lower())) for line in lines)
 
 
 def story_chunks(config: Config, own: Corpus | None = None) -> list[Path]:
-    """The chunks that the settings of a corpus name, method by method; none of one of lines. Raises ``MissingInput`` or
-    ``UsageError``."""
+    """The chunks that the settings of a corpus name, method by method; none for a corpus of lines. Raises
+    ``MissingInput`` or ``UsageError``."""
     own = own or config.corpus
     found = []
     for method in [] if own.lines else own.methods:
@@ -157,7 +157,7 @@ def factual_files(config: Config, own: Corpus | None = None) -> dict[str, Path]:
 
 
 class Document(NamedTuple):
-    """A text with what is known of it. ``line`` is the source line a story was written from, else empty."""
+    """A text with its metadata. ``line``: the line a story is written from, a line's own text, empty for an article."""
 
     id: str
     kind: str
@@ -170,7 +170,7 @@ class Document(NamedTuple):
 
 
 class Catalogue:
-    """What describes the documents; their texts lie in ``spool``, one behind the other."""
+    """The documents' metadata; their texts are appended to the file ``spool``."""
 
     def __init__(self, spool: IO[bytes]):
         self.spool = spool
@@ -178,7 +178,7 @@ class Catalogue:
         self._seen: set[bytes] = set()
 
     def add(self, document: Document, file: int) -> str | None:
-        """Take in a document of the file of that number; the reason if an equal one is in already."""
+        """Add a document of input file number ``file``; if an equal one is there already, only return the reason."""
         keys = {_of_text(document), _key("id", document.id)}
         if keys & self._seen:
             return REPEATED
@@ -191,7 +191,7 @@ class Catalogue:
         return None
 
     def frame(self) -> pd.DataFrame:
-        """A row a document, with the columns that ``composition`` works on."""
+        """One row for each document, with the columns that ``composition`` works on."""
         columns = [*Document._fields[:-2], "words", "line", "file", "start", "bytes"]
         frame = pd.DataFrame(self._rows, columns=columns)
         return frame.assign(group=_groups(frame["line_id"], frame["line"]))
@@ -203,7 +203,7 @@ class Catalogue:
 
 
 def _of_text(document: Document) -> bytes:
-    """Equal for documents of equal words."""
+    """A key of a document's text that is equal for texts with equal words."""
     return _key("text", " ".join(document.text.split()))
 
 
@@ -212,8 +212,8 @@ def _key(what: str, text: str) -> bytes:
 
 
 def _groups(line_ids: pd.Series, lines: pd.Series) -> np.ndarray:
-    """For each document the number of its group, which stays on one side: documents are in one group if their line ids
-    or their lines are equal, and so are those that others tie together."""
+    """For each document the number of its group, which the split keeps on one side. Documents with equal line ids or
+    equal lines are in one group, also if only further documents connect them."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -241,7 +241,7 @@ def _make(config: Config, settings: Corpus, draft: Draft) -> None:
             frame = _without_near_duplicates(frame, catalogue, settings.near_duplicates, files)
         for number, part in frame.groupby("file"):
             files[number].kept, files[number].words = len(part), int(part["words"].sum())
-        # Where nothing was accepted the corpus is empty: its log says so, and the stages behind it go on without.
+        # Where nothing was accepted the corpus is empty: its log says so, and later stages go on without it.
         if model is None:
             shares = [] if frame.empty else pools(frame, settings.shares, _may_lack(settings, frame))
             budget, order = word_budget(frame, settings.words, shares), seeded_order(frame, config.seed)
@@ -257,8 +257,8 @@ def _make(config: Config, settings: Corpus, draft: Draft) -> None:
 
 
 def _may_lack(settings: Corpus, frame: pd.DataFrame) -> dict[str, Collection[str]]:
-    """Of what a share may be asked although no text of it was accepted: of what the settings name, and, where there is
-    no story at all, of any source."""
+    """Dimension → values that a share may be asked of although no text of them was accepted: those that the settings
+    name, and, where there is no story at all, any source."""
     kinds = {STORY} if settings.methods else set()
     no_stories = not frame["kind"].eq(STORY).any()
     return {
@@ -280,7 +280,7 @@ def _nothing_fits(own: Corpus, budget: int, shortest: int) -> UsageError:
 def _input_files(
     config: Config, own: Corpus, model: pd.DataFrame | None
 ) -> Iterator[tuple[InputFile, Iterator[Document | str]]]:
-    """What the log says of each file, and its documents; a reason in place of one that was rejected."""
+    """Each file's entry in the log, and its documents; in place of a rejected document comes the reason."""
     for path in story_chunks(config, own):
         yield _input_file(config, path, STORY), stories(path)
     if own.lines:
@@ -312,8 +312,8 @@ def stories(path: Path) -> Iterator[Document | str]:
 
 
 def lines_of(path: Path, sources: Collection[str] | None, every: bool = False) -> Iterator[Document | str]:
-    """The emotional lines as they are, or ``every`` line that was kept, which has no emotion yet; of these sources
-    where they are named, for another a reason."""
+    """The emotional lines as documents, or, with ``every``, all lines that processing kept, which have no emotion yet.
+    ``sources``: for a line of any other source comes a reason; None: all sources."""
     for row in stream_rows(path, PROCESSED, ["id", "source", "text", *(() if every else ("emotion",))]):
         if sources is None or row["source"] in sources:
             emotion = row.get("emotion", "")
@@ -323,8 +323,8 @@ def lines_of(path: Path, sources: Collection[str] | None, every: bool = False) -
 
 
 def together(lines: Iterable[Document | str], model: pd.DataFrame) -> Iterator[Document | str]:
-    """Lines of a source that follow each other, each once, as documents of as many words as those of another corpus
-    (``kind, line_id, split, words``) have on average; lines that it has on different sides are in different ones."""
+    """Consecutive lines of a source joined to documents about as long as the stories of another corpus (``model``:
+    ``kind, line_id, split, words``). Equal lines are used once; lines on different sides of its split stay apart."""
     wanted = model.loc[model["kind"] != FACTUAL, "words"].mean()
     sides = dict(zip(model["line_id"], model["split"], strict=True))
     seen: set[bytes] = set()
@@ -358,7 +358,7 @@ def _articles(source: str, path: Path, own: Corpus) -> Iterator[Document | str]:
 def _without_near_duplicates(
     frame: pd.DataFrame, catalogue: Catalogue, threshold: float, files: list[InputFile]
 ) -> pd.DataFrame:
-    """The catalogue without the stories that repeat an earlier one; their files' entries say how many they were."""
+    """The catalogue without the stories that repeat an earlier one; the log entries of their files count them."""
     rows = frame[frame["kind"] == STORY]
     with progress("comparing", len(rows), "stories") as bar:
 

@@ -1,7 +1,7 @@
-"""Which documents go into a corpus, and which side of it they are on. Works on a catalogue, never on texts.
+"""Which documents go into a corpus, and on which side of its split. Works on a catalogue, never on texts.
 
-A catalogue is a frame with a row a document: ``id, kind, source, method, emotion, words, group``. ``group`` is a number
-for the source line of a story, or for the article.
+A catalogue is a frame with one row for each document: ``id, kind, source, method, emotion, words, group``. ``group`` is
+a number for the source line of a story, or for the article.
 """
 
 from collections.abc import Collection, Mapping
@@ -28,13 +28,13 @@ class Pool:
     name: str | None
     """A value of the dimension; None for all values that no share names."""
     share: float
-    """Of all words."""
+    """The pool's share of all words."""
     members: np.ndarray
     """Shape (documents,), bool."""
 
 
 def seeded_order(catalogue: pd.DataFrame, run_seed: int) -> np.ndarray:
-    """Positions of the documents in the order shuffled for this run; where one comes depends on seed and ids alone."""
+    """Positions of the documents in the shuffled order of this run, which depends on its seed and the ids alone."""
     keys = [row_seed(run_seed, identifier, "corpus order") for identifier in catalogue["id"]]
     return np.argsort(np.asarray(keys, dtype=np.int64), kind="stable")
 
@@ -42,11 +42,11 @@ def seeded_order(catalogue: pd.DataFrame, run_seed: int) -> np.ndarray:
 def pools(
     catalogue: pd.DataFrame, shares: CorpusShares, may_lack: Mapping[str, Collection[str]] = MappingProxyType({})
 ) -> list[Pool]:
-    """The pools that the shares ask for. Raises ``UsageError`` for a share of something that there is not.
+    """The pools that the shares ask for. Raises ``UsageError`` for a share of a name of which there is no text.
 
-    ``may_lack``: dimension → names that are known, though there may be no text of them; their share stays unfilled.
-    Shares of methods and emotions are of the stories' words. If no share of a ``kind`` is asked, each kind gets the
-    share that it has of all the text there is.
+    ``may_lack``: dimension → names that may be without text; then their share stays unfilled. Shares of methods and
+    emotions are shares of the stories' words; if these are asked for, but none of a ``kind`` is, each kind gets the
+    share that it has of all available text.
     """
     asked = {dimension: dict(getattr(shares, dimension)) for dimension in DIMENSIONS}
     if not asked["kind"] and (asked["method"] or asked["emotion"]):
@@ -106,7 +106,8 @@ def take(catalogue: pd.DataFrame, order: np.ndarray, budget: int, shares: list[P
 
 
 def pools_as(catalogue: pd.DataFrame, model: pd.DataFrame) -> tuple[int, list[Pool]]:
-    """The word budget that another corpus (``kind, words``) has filled, and its parts: factual text, and all else."""
+    """The words of another corpus (``model``: ``kind, words``) as a budget, and pools as large as its parts: factual
+    text, and all else."""
     budget, factual = int(model["words"].sum()), int(model.loc[model["kind"] == FACTUAL, "words"].sum())
     is_factual = catalogue["kind"].eq(FACTUAL).to_numpy()
     parts = [(FACTUAL, factual, is_factual)]
@@ -119,14 +120,14 @@ def pools_as(catalogue: pd.DataFrame, model: pd.DataFrame) -> tuple[int, list[Po
 
 
 def order_as(catalogue: pd.DataFrame, model: pd.DataFrame, run_seed: int) -> np.ndarray:
-    """The seeded order, the documents of another corpus before all others, so that both have them."""
+    """The seeded order, but with the documents of another corpus (``model``) first, so that both corpora have them."""
     order = seeded_order(catalogue, run_seed)
     is_shared = catalogue["id"].isin(model["id"]).to_numpy()[order]
     return np.concatenate([order[is_shared], order[~is_shared]])
 
 
 def split_as(catalogue: pd.DataFrame, model: pd.DataFrame, share: float, run_seed: int) -> np.ndarray:
-    """``split``, but lines and articles of another corpus (``line_id, split``) are on the side that they have there."""
+    """Like ``split``, but lines and articles of another corpus (``model``: ``line_id, split``) stay on their side."""
     known = catalogue["line_id"].map(model.drop_duplicates("line_id").set_index("line_id")["split"])
     sides = known.groupby(catalogue["group"]).transform("first").astype(object)
     is_new = sides.isna().to_numpy()

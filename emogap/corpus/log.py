@@ -24,7 +24,7 @@ _ROW = (
 )  # fmt: skip
 _TEXT = Path(__file__).with_name("log.txt.j2")
 _ENOUGH = 0.99
-"""A share that reaches this part of what was asked counts as filled: documents are whole."""
+"""A share that reaches this part of what was asked for counts as filled: documents are never cut to fit."""
 
 
 @dataclass
@@ -36,11 +36,11 @@ class InputFile:
     sha256: str
     kept: int = 0
     words: int = 0
-    """Of the records kept."""
+    """Words of the records kept."""
     rejected: Counter = field(default_factory=Counter)
     """Reason → records."""
     form: str = ""
-    """Of a wiki file: how its articles are told apart."""
+    """For a wiki file: how its articles are separated (a key of ``LAYOUTS``)."""
 
     @property
     def records(self) -> int:
@@ -96,7 +96,7 @@ def _file(file: InputFile) -> dict[str, Any]:
 
 
 def _averages(chosen: pd.DataFrame, files: list[InputFile]) -> dict[str, float | None]:
-    """Words a sample; the last as the published corpus counted: every wiki file is one sample."""
+    """Average words of a sample; the last one counts as the published corpus did: every wiki file is one sample."""
     words = chosen.groupby("kind")["words"].agg(["sum", "count"]).reindex([STORY, FACTUAL, LINE], fill_value=0)
     (story_words, stories), (factual_words, articles), (_, lines) = words.to_numpy()
     every = words["sum"].sum()
@@ -114,7 +114,8 @@ def _ratio(part: float, whole: float) -> float | None:
 
 
 def _table(chosen: pd.DataFrame, dimension: str, asked: dict[tuple[str, str], float]) -> list[dict[str, Any]]:
-    """A row a value, most words first: documents and words, of them held out, share of all words got and asked."""
+    """A row for each value, most words first: documents and words, how many of these are held out, and the share of
+    all words, reached and asked for."""
     total, table = int(chosen["words"].sum()), []
     for value, part in chosen[chosen[dimension] != ""].groupby(dimension):
         held_out = _sizes(part[part["split"] == VALIDATION])
@@ -174,8 +175,8 @@ def composition_rows(log: dict[str, Any]) -> pd.DataFrame:
 
 
 def composition_exhibits(path: Path, ending: str = "") -> Iterator[Shown]:
-    """The composition of the corpus at ``path``, read from its log, as a table and a figure; ``ending``: of their
-    names."""
+    """The composition of the corpus at ``path``, read from its log, as a table and a figure, whose names have this
+    ``ending``."""
     name = path.stem
     log = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     totals, averages = log["totals"], log["averages"]
@@ -216,8 +217,8 @@ def corpora_exhibits(paths: Sequence[Path]) -> Iterator[Shown]:
 
 
 def composition_figure(table: pd.DataFrame) -> "Figure":
-    """Words by source, method and emotion, held-out words hatched; from the table ``composition``, all of it or a
-    part. Of an empty table it says that there is nothing."""
+    """Words by source, method and emotion, held-out words hatched; from all or some rows of the table ``composition``.
+    For an empty table the figure says that there is nothing."""
     if table.empty:
         return nothing_figure("There is no document to show.")
     import matplotlib.pyplot as plt
@@ -247,7 +248,7 @@ _KIND = {"story": "stories", "line": "lines", "factual": "factual text"}
 
 
 def _place(values: pd.Series) -> pd.Series:
-    """Emotions keep their place, everything else is in order of name."""
+    """Sort keys: emotions have a fixed order, all other values are sorted by name."""
     order = {emotion: f"{i:02d}" for i, emotion in enumerate(EMOTION_ORDER)}
     return values.map(lambda value: order.get(value, value))
 

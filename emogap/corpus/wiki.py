@@ -1,6 +1,6 @@
-"""Factual text: wiki files read as whole articles, their marks undone.
+"""Factual text: wiki files read as whole articles, without the marks of their format.
 
-A file parts its articles by headings, or, without any, by blank lines; its beginning tells which.
+Articles are separated by headings, or, in a file without any, by blank lines; the beginning of the file decides.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import Literal
 from emogap.text.reading import begins_with_mark, given_file, read_lines
 
 UnknownWords = Literal["sentence", "word", "keep"]
-"""What goes with an ``<unk>`` mark: the sentence around it, the mark alone, or nothing."""
+"""What is removed where an ``<unk>`` mark stands: the sentence around it, the word that holds it, or nothing."""
 
 _HEADING = re.compile(r"\s*((?:=\s?)+)\s*(\S.*?)\s*((?:\s?=)+)\s*")
 _JOINED = re.compile(r"\s*@([-,.])@\s*")
@@ -24,18 +24,18 @@ _UNKNOWN = "<unk>"
 _BEGINNING = 1000
 """How many headings and paragraphs are read to tell the layout of a file."""
 _COMMON = 0.01
-"""A level that a smaller share of the headings has is none: such lines only look like headings."""
+"""A level of headings is ignored if fewer than this share of them have it: such lines only look like headings."""
 
 LAYOUTS = {
     "headings": "under headings",
     "blank lines": "between blank lines",
     "none": "for the whole file, which has neither headings nor blank lines",
 }
-"""How the articles of a file are told apart → the same in words."""
+"""How the articles of a file are separated → the phrase that says so."""
 
 
 def said_articles(count: int, layout: str) -> str:
-    """How many articles were found, and by what."""
+    """A phrase that says how many articles were found, and how they are separated."""
     return f"{count:,} article{'' if count == 1 else 's'} {LAYOUTS[layout]}"
 
 
@@ -58,10 +58,10 @@ class Layout:
 
     name: Literal["headings", "blank lines", "none"]
     level: int
-    """How many signs the heading of an article has at most; 0 in a file without headings."""
+    """How many ``=`` the heading of an article has at most on each side; 0 in a file without headings."""
     is_new: bool
-    """Whether the file was read otherwise under the first revision of these rules, which knew headings alone, took the
-    level of the first one, and did not see one behind a byte-order mark."""
+    """Whether the first revision of these rules read the file differently: it knew only headings, took the first one's
+    level as that of the articles, and overlooked one after a byte-order mark."""
 
 
 def wiki_file(path: Path) -> Path:
@@ -72,7 +72,7 @@ def wiki_file(path: Path) -> Path:
 def layout_of(path: Path) -> Layout:
     """The layout of a wiki file, from its first thousand headings and paragraphs.
 
-    Headings, if there is one; else blank lines, if they part anything; else the whole file is one article. Raises
+    Headings, if there is one; else blank lines, if they separate paragraphs; else the whole file is one article. Raises
     ``InputError`` if it is no text.
     """
     levels: list[int] = []
@@ -99,8 +99,8 @@ def read_articles(path: Path, unknown_words: UnknownWords = "word") -> Iterator[
     """The articles of a wiki file, one at a time, in order.
 
     A line `` = = = Title = = = `` is a heading. Every heading of the articles' level or above it begins an article,
-    deeper ones are sections; text above the first one is an article without a title. In a file without headings what
-    stands between blank lines is an article, its first line the title where more follow. ``@-@``, ``@,@`` and ``@.@``
+    deeper ones are sections; text above the first one is an article without a title. In a file without headings each
+    block between blank lines is an article; its first line is the title if more follow. ``@-@``, ``@,@`` and ``@.@``
     become the bare sign, joined to both neighbours.
 
     Raises ``MissingInput`` if there is no such file, ``InputError`` if it is no text or a damaged ``.gz``.
@@ -127,14 +127,14 @@ def read_articles(path: Path, unknown_words: UnknownWords = "word") -> Iterator[
 
 
 def _article_of(block: list[str], unknown_words: UnknownWords, in_titles: UnknownWords) -> Article:
-    """What stands between two blank lines."""
+    """The article that a block of lines between blank lines makes."""
     first, *others = block
     text = [_plain(line, unknown_words, in_titles) for line in others or [first]]
     return _article(_plain(first, in_titles, in_titles) if others else "", text)
 
 
 def _plain(line: str, unknown_words: UnknownWords, in_titles: UnknownWords) -> str:
-    """A line of an article; the heading of a section is its words alone."""
+    """A line of an article without marks; the heading of a section becomes a plain line of its words."""
     heading = _heading(line)
     return _undo_marks(line, unknown_words) if heading is None else _undo_marks(heading[1], in_titles)
 

@@ -1,4 +1,4 @@
-"""Stories: every method writes about the same emotional lines, in chunks that stand and resume on their own."""
+"""Stories: every method writes about the same emotional lines, in chunks that are made and resumed independently."""
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
@@ -73,7 +73,7 @@ class Stories(Texts):
         return _lines(lines[lines["id"].isin(ids)])
 
     def lines(self, order: str) -> pd.DataFrame:
-        """All emotional lines, with all ``emotions`` of each, in the order of the file or the emotions in turn."""
+        """All emotional lines, with all ``emotions`` of each; ``order``: that of the file, or the emotions in turn."""
         path = self.config.home.require(self.config.home.filtered)
         return _read_lines(path, fingerprint(path), self.config.seed if order == "balanced" else None)
 
@@ -83,7 +83,7 @@ class Stories(Texts):
         return Line(f"{OWN}:{sha256_text(text)[:12]}", emotion, text, OWN, [emotion])
 
     def _strongest(self, text: str) -> str:
-        """The emotion that the classifier finds in a text, the strongest one but neutral."""
+        """The strongest emotion that the classifier finds in a text, neutral aside."""
         scores = gating.classifier(self.config.process.classifier).scores([text])[0]
         return max((label for label in LABELS if label != NEUTRAL), key=lambda label: scores[INDEX[label]])
 
@@ -95,7 +95,7 @@ class Stories(Texts):
         return template
 
     def request(self, source: Line, prompting: Prompting) -> Request:
-        """What is sampled is genre, main character and examples."""
+        """Genre, main character and examples are sampled."""
         template, rng = prompting.template, random.Random(row_seed(self.config.seed, source.id, "prompt"))
         genre, character = (rng.choices(list(of), list(of.values()))[0] for of in (GENRES, CHARACTERS))
         asked = StoryAsked(
@@ -138,7 +138,7 @@ def augment(config: Config) -> Summary:
 
 
 def augment_pieces(config: Config) -> list[Piece]:
-    """The chunks that the settings ask for, none where no line is emotional, and what became of the stories.
+    """The chunks that the settings ask for, none if no line is emotional, and the drawing of the stories' outcomes.
 
     Raises ``MissingInput``.
     """
@@ -147,9 +147,9 @@ def augment_pieces(config: Config) -> list[Piece]:
 
 
 def story_chunks(config: Config) -> list[WrittenPiece]:
-    """All chunks of all methods that ``augment.chunks`` names, method by method within a chunk's number.
+    """All chunks that ``augment.chunks`` names, of all methods, in the order of chunk number, then method.
 
-    None where no line is emotional: what is empty is said by the stage, and those behind it go on without.
+    Empty if no line is emotional: the stage reports that, and later stages go on without stories.
     """
     stories = Stories(config)
     available = stories.available()
@@ -164,10 +164,10 @@ def story_chunks(config: Config) -> list[WrittenPiece]:
 
 
 def chunk_ends(settings: Augment, available: int) -> dict[str, dict[int, tuple[int, int]]]:
-    """Method → number of a chunk → the lines that it is about, first and behind the last.
+    """Method → chunk number → the places of the first of its lines and of the one after the last.
 
-    The methods that ask for emotions write about the same lines. ``m0`` writes about these too, and about the next
-    ones in their order until it has written as many stories as all of them together.
+    The methods that ask for emotions write about the same lines. ``m0`` writes about these too, and then about the next
+    lines, until it has written as many stories as all other methods together or no line is left.
     """
     size, total = settings.chunk_size, min(settings.lines or available, available)
     numbers = parse_chunks(settings.chunks, -(-total // size))
@@ -184,7 +184,7 @@ def chunk_ends(settings: Augment, available: int) -> dict[str, dict[int, tuple[i
 
 
 def _chunk(stories: Stories, method: str, number: int, first: int, end: int) -> WrittenPiece:
-    """The lines from ``first`` to before ``end``, written about by one method."""
+    """The chunk of one method's stories about the lines from ``first`` to before ``end``."""
     settings, (inputs, _) = stories.settings, stories.made_from()
     own = Recipe(
         "augment",
@@ -201,7 +201,7 @@ def _chunk(stories: Stories, method: str, number: int, first: int, end: int) -> 
 
 
 def read_stories(config: Config) -> pd.DataFrame:
-    """The rows of all those chunks, kept and rejected. Raises ``MissingInput`` for a chunk that is not made."""
+    """The rows of all ``story_chunks``, kept and rejected. Raises ``MissingInput`` for a chunk that is not made."""
     paths = [config.home.require(chunk.path) for chunk in story_chunks(config)]
     if paths:
         return pd.concat([read_rows(path, STORIES) for path in paths], ignore_index=True)
@@ -229,7 +229,8 @@ def chosen_lines(config: Config) -> pd.DataFrame:
 
 @lru_cache(maxsize=1)
 def _read_lines(path: Path, sha256: str, turn_seed: int | None) -> pd.DataFrame:
-    """``sha256``: of the file. Kept in memory: every chunk, and every look at a prompt, takes its lines from them."""
+    """The lines are kept in memory, for every chunk and preview reads them; ``sha256``, of the file, is in the cache's
+    key. ``turn_seed`` None: the order of the file."""
     lines = read_rows(path, PROCESSED, ["id", "source", "text", "emotion", "labels"])
     lines = lines if turn_seed is None else in_turn(lines, turn_seed)
     return lines.assign(emotions=[[label for label in labels if label != NEUTRAL] for labels in lines["labels"]])
@@ -241,9 +242,9 @@ def _lines(lines: pd.DataFrame) -> list[Line]:
 
 
 def in_turn(lines: pd.DataFrame, run_seed: int) -> pd.DataFrame:
-    """The lines so that the emotions take turns, in an order shuffled once; within an emotion they are shuffled.
+    """The lines ordered so that the emotions take turns, in one random order; the lines of an emotion are shuffled.
 
-    The first n lines hold every emotion that is left about equally often, whatever n is.
+    Whatever n is, the first n lines have every emotion about equally often, as long as it has lines left.
     """
     emotions = sorted(LABELS, key=lambda emotion: row_seed(run_seed, emotion, "turn"))
     place = {emotion: i for i, emotion in enumerate(emotions)}
@@ -255,7 +256,7 @@ def in_turn(lines: pd.DataFrame, run_seed: int) -> pd.DataFrame:
 
 
 def _enough(emotion: str, template: Template, examples: Examples) -> list[dict[str, str]]:
-    """The examples of an emotion. Raises ``UsageError`` if the template shows more of them than there are."""
+    """The examples of an emotion. Raises ``UsageError`` if there are fewer than two, as many as a template shows."""
     found = examples.get(emotion, [])
     if len(found) < 2:
         raise UsageError(f"{template.source} needs two examples of '{emotion}'; augment.examples has {len(found)}")

@@ -1,7 +1,7 @@
-"""The first revision of the cleaning of Alpaca records, to the letter: what tells which homes chose others than now.
+"""The first revision of the cleaning of Alpaca records, kept unchanged to tell where it chose other records than now.
 
-It makes nothing. Where it and ``emogap.text.alpaca`` keep and drop the same records of a file, rewrites made before
-stay fresh.
+Nothing is made with it. Where it and ``emogap.text.alpaca`` keep and drop the same records of a file, rewrites that
+were made before the change stay fresh.
 """
 
 import re
@@ -14,10 +14,10 @@ _RULE = {f"{RULE}cleaning": "2 (signs tell records apart; talk about code is no 
 
 
 def cleaning_rule(records: Iterable[Record] | None) -> tuple[dict[str, str], dict[str, str]]:
-    """The entry of recipes that clean these records: of what shapes the replies, and of what is written beside them.
+    """The recipe entries for the cleaning rule: (of what shapes the replies, of what is written beside them).
 
-    None: records that cannot be looked at. The first is there where other records are kept than once were, or with
-    another input; the second also where only reasons differ.
+    Both are empty where the first revision does the same. The first is filled where that one keeps other records, or
+    gives them another input; the second also where only reasons differ. ``records`` None: not at hand; both are filled.
     """
     if records is None:
         return _RULE, _RULE

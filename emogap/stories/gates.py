@@ -65,8 +65,8 @@ _TITLE = _any_of(
 )
 _QUOTE_PAIRS = {'"': '"', "“": "”"}
 
-# What a model thinks before it answers, by the marks of those that do. Harmony's channels too: all but the final one
-# are thought, also where the engine took their marks away and left the words between them.
+# Reasoning before the answer, found by the marks that reasoning models put around it. Of Harmony's channels all but the
+# final one are reasoning, also where the engine removed the special tokens and left the channels' names.
 _THINKING = r"(?:[\w.-]+:)?(?:think(?:ing)?|thoughts?|thought_process|reason(?:ing)?|reflection|scratchpad|analysis)"
 _THOUGHT_BEGINS = _any_of(
     rf"<\|?{_THINKING}(?:\s[^<>]*)?\|?>",
@@ -90,10 +90,10 @@ _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*(?=\s|$)")
 
 
 def clean(reply: str, context: str = "") -> tuple[str, list[str]]:
-    """The text of a reply without what only surrounds it, and notes on what was taken.
+    """The text of a reply without what only surrounds it, and notes on what was removed.
 
-    Taken are blocks of reasoning, marks of an answer (``<answer>``), labels (``Story:``, ``Relief:``), a title line,
-    quotation marks around it all, and a first line that is the context again. The text may be empty: a reply that is
+    Removed are blocks of reasoning, marks of an answer (``<answer>``), labels (``Story:``, ``Relief:``), a title line,
+    quotation marks around the whole, and a first line that repeats the context. The text is empty for a reply that is
     nothing but a label, or reasoning that does not end.
     """
     text, notes = reply.strip(), []
@@ -127,8 +127,8 @@ def _wrapping(text: str, context: str) -> tuple[str, str] | None:
 def without_reasoning(reply: str) -> tuple[list[str], str]:
     """The blocks of reasoning of a reply, marks and all, and the reply without them.
 
-    What stands before an end without a beginning is reasoning too (its beginning stood in the prompt), and so is all
-    behind a beginning without an end (the reply was cut).
+    The text before an end mark without a beginning is reasoning too (the beginning stood in the prompt), and so is all
+    text after a beginning without an end (the reply was cut).
     """
     blocks, rest = [], reply
     while begin := _THOUGHT_BEGINS.search(rest):
@@ -240,7 +240,8 @@ _EXPLAINING = _any_of(
 def assistant_talk(candidate: Candidate, bounds: Gates) -> bool:
     """The assistant speaks instead of the narrator: a refusal, an apology, an offer, an explanation of the text.
 
-    Told by place: the same words inside a story's dialogue, or in its middle, are part of the story.
+    Most phrases count only at the beginning or in the last two sentences: in dialogue, or in the middle of a text, they
+    are part of the story.
     """
     told = outside_quotes(candidate.text).strip()
     if _ASSISTANT_ANYWHERE.search(told):
@@ -268,7 +269,7 @@ def prompt_leak(candidate: Candidate, bounds: Gates) -> bool:
 
 
 def copied_context(candidate: Candidate, bounds: Gates) -> bool:
-    """Most of the reply is the context again."""
+    """Most of the reply repeats the context."""
     return contained_share(candidate.text, candidate.context) > bounds.max_copied_share
 
 
@@ -289,7 +290,7 @@ _MAX_REPEATED_SHARE = 0.25
 
 
 def repeated_sentence(candidate: Candidate, bounds: Gates) -> bool:
-    """A sentence of five words or more stands there more often than allowed, or a shorter one fills a quarter of it."""
+    """A sentence occurs too often; one of fewer than five words counts only if it fills over a quarter of the text."""
     counts = Counter(normalised(sentence) for sentence in sentences(candidate.text))
     total = len(normalised(candidate.text).split())
     return any(
@@ -344,7 +345,7 @@ def other_language(candidate: Candidate, bounds: Gates) -> bool:
 
 
 def unsuitable(candidate: Candidate, bounds: Gates) -> bool:
-    """A word stands there that is not for small children, whether or not the text that it was made from has it."""
+    """The reply has a word that is not for small children, whether or not the text that it was made from has it."""
     return bounds.unsuitable and bool(unsuitable_words(candidate.text))
 
 
@@ -354,7 +355,7 @@ def emotion_missing(candidate: Candidate, bounds: Gates) -> bool:
 
 
 def unchanged(candidate: Candidate, bounds: Gates) -> bool:
-    """The answer is the original one again."""
+    """The answer equals the original one, but for case, punctuation and white space."""
     return normalised(candidate.text) == normalised(candidate.context)
 
 
@@ -378,7 +379,7 @@ def _all_numbers(text: str) -> set[str]:
 def names(text: str) -> set[str]:
     """Capitalised words that do not begin a sentence, a line or a quotation, lower-cased; headlines have none.
 
-    A word that the text also writes in small letters, and a function word, is no name.
+    A function word is no name, nor is a word that the text also writes in small letters.
     """
     text = plain(text)
     small = set(re.findall(r"\b[a-z][\w'-]*", text))
@@ -396,7 +397,7 @@ def lost(original: str, rewritten: str) -> set[str]:
     words = set(normalised(rewritten).split())
     spelt = {str(value) for value, word in enumerate(_SPELT_NUMBERS) if word in words}
     missing_names = {name for name in names(original) if not set(normalised(name).split()) <= words}
-    # An answer that is but a number may come to look like the item of a list: no number that stands there is missing.
+    # In the rewritten text the numbers of list items count too: an answer that is only a number can look like an item.
     return (numbers(original) - _all_numbers(plain(rewritten)) - spelt) | missing_names
 
 

@@ -1,4 +1,4 @@
-"""Answers → rows with a text, a status and a reason: the gates applied to whole tables, and what they go by."""
+"""Answers → rows with a text, a status and a reason: the gates applied to whole tables, and the scores they need."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ from emogap.text.words import unsuitable_release, unsuitable_words
 
 ENGINE_ERROR = "engine_error"
 GATING_RULE = {f"{RULE}judging": "2 (reasoning taken out; likeness counted; one spelling)"}
-"""The entry that gates have in recipes."""
+"""The entry of recipes for the revision of the rule by which replies are read and checked."""
 _FIRST_GATES = frozenset((
     "empty", "control_characters", "assistant_talk", "prompt_leak", "markup", "other_language", "unsuitable",
     "too_short", "too_long", "truncated", "repeated_sentence", "copied_example", "copied_context", "unchanged",
@@ -37,9 +37,9 @@ _FIRST_GATES = frozenset((
 
 
 def gating_recipe(config: Config, stage: str, gates: Iterable[Gate]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Settings and identities that gates add to the recipes of their rows, beside those of what shapes the replies.
+    """Settings and identities that the gates add to the recipes of their rows, beside those that shape the replies.
 
-    Unsuitable words are not among them where they are let pass, as they once always were.
+    There is no entry for unsuitable words where they are allowed: recipes made before that gate existed have none.
     """
     added = {f"{RULE}gate {name}": "there" for name in sorted({gate.__name__ for gate in gates} - _FIRST_GATES)}
     settings, listed = config.flat(stage, "gates"), f"{stage}.gates.unsuitable"
@@ -52,21 +52,21 @@ def gating_recipe(config: Config, stage: str, gates: Iterable[Gate]) -> tuple[di
 
 @dataclass(frozen=True)
 class Gating:
-    """What the rows of one kind go through."""
+    """The gates that rows of one kind must pass, and what these need."""
 
     gates: tuple[Gate, ...]
     bounds: Gates
     classifier: HubModel
-    """It gives the score of the wanted emotion."""
+    """Gives the score of the wanted emotion."""
     similar: bool = False
-    """Whether the text must mean what it is made from: its similarity is measured."""
+    """Whether the text must keep the meaning of what it is made from: then their similarity is measured."""
 
 
 def read_reply(reply: str, finish: str | None, context: str, truncated: str) -> tuple[str, list[str], bool]:
-    """The text of a reply, notes on what was taken from it, and whether it is cut at the token limit.
+    """The text of a reply, notes on what was removed from it, and whether it is cut at the token limit.
 
-    ``finish`` None: how the model ended is not known; then a text without an end of a sentence counts as cut.
-    ``truncated``: ``trim`` takes a cut text back to its last full sentence, if it has one.
+    ``finish`` None: it is not known how the reply ended; then a text that does not end with a sentence counts as cut.
+    ``truncated``: ``trim`` shortens a cut text to its last full sentence, if it has one.
     """
     text, notes = clean(reply, context)
     cut = not ends_well(text) if finish is None else finish == "length"
@@ -79,7 +79,7 @@ def read_reply(reply: str, finish: str | None, context: str, truncated: str) -> 
 def through_gates(answered: Sequence[tuple[Request, Answer]], earlier: Sequence[Row], gating: Gating) -> list[Row]:
     """The rows of these answers, in their order.
 
-    ``earlier``: rows that were here before; a text that repeats a kept one of theirs is a duplicate.
+    ``earlier``: rows that were made before; a text that repeats the text of a kept row among them is a duplicate.
     """
     contexts = [request.asked.context for request, _ in answered]
     read = [
@@ -110,7 +110,7 @@ def _verdict(
     scores: np.ndarray,
     similarity: float | None,
 ) -> Verdict:
-    """What is made of an answer alone."""
+    """The verdict on an answer by itself, before duplicates are looked for."""
     text, notes, cut = read
     score = float(scores[INDEX[request.asked.emotion]])
     wanted = score if request.asks_emotion else None
@@ -151,7 +151,7 @@ _BATCH = 64
 
 
 def similarities(texts: Sequence[str], others: Sequence[str]) -> list[float]:
-    """Cosine similarity of each text to the other one of the same place, -1 … 1.
+    """Cosine similarity of each text to the one at the same place in ``others``, -1 … 1.
 
     Sentence vectors are those of all-MiniLM-L6-v2 (mean pooling; Reimers and Gurevych 2019, "Sentence-BERT").
     """

@@ -1,4 +1,4 @@
-"""Old chunks of stories, as pickles or Parquet, checked like any other reply. The unpickler runs nothing."""
+"""Old chunks of stories, as pickles or Parquet, checked like any other reply. The unpickler runs no code."""
 
 import hashlib
 import pickle
@@ -24,7 +24,7 @@ from emogap.text.reading import Row, check_texts, read_table
 
 STAGE = "import"
 FIELDS = ("text", "emotion", "augmented_text")
-"""What a record must have; ``source`` is taken where it is there."""
+"""Fields that a record must have; ``source`` is optional."""
 _PLAIN = {("builtins", name) for name in ("set", "frozenset", "bytearray", "complex")}
 
 
@@ -76,7 +76,7 @@ def read_pickle(path: Path) -> list[Any]:
             value = PlainUnpickler(file).load()
         except InputError as error:
             raise InputError(f"{path} is refused: {error}") from error
-        except Exception as error:  # a damaged stream of orders may go wrong in any way
+        except Exception as error:  # a damaged pickle can raise any exception
             raise InputError(f"{path} is no readable pickle ({one_line(error)})") from error
     if isinstance(value, dict) and all(isinstance(column, (list, tuple)) for column in value.values()):
         if len({len(column) for column in value.values()}) > 1:
@@ -108,7 +108,7 @@ def import_pickles(config: Config, folder: Path, method: str) -> Summary:
 
 
 def imported_above(config: Config) -> Iterator[Piece]:
-    """What the parents of a variant took in for the methods of its corpora, as chunks of the variant's own."""
+    """The chunks that the parents of a variant imported for the methods of its corpora, as chunks of the variant."""
     methods = dict.fromkeys(method for corpus in config.all_corpora for method in corpus.methods)
     home = config.home.root
     while home := parent_of(home):
@@ -121,8 +121,9 @@ def imported_above(config: Config) -> Iterator[Piece]:
 
 
 def _numbered(folder: Path) -> dict[int, Path]:
-    """Chunk number → file: the number in its name, or the next free one where there is none that a chunk can have (a
-    date is none) or two names have the same. Raises ``MissingInput`` or ``InputError`` (a chunk in both forms)."""
+    """Chunk number → file. The number is the one in the file's name (``_number``); or the next free one, if that is too
+    high for a chunk (as a date is) or another file has it. Raises ``MissingInput`` or ``InputError`` (a chunk in both
+    forms)."""
     found = [file for file in folder.glob("[!.]*") if file.suffix.lower() in (".pkl", ".parquet")]
     files = sorted(found, key=lambda file: (_number(file), len(file.name), file.name))
     if not files:
@@ -142,7 +143,8 @@ def _numbered(folder: Path) -> dict[int, Path]:
 
 
 def _number(file: Path) -> int:
-    """The last number in a file's name that a chunk can have; 0 in a name without any, else one that none can have."""
+    """The last number in a file's name that a chunk can have; 0 if the name has no number; if all are too high for a
+    chunk, ``LAST_CHUNK + 1``."""
     numbers = [int(digits) for digits in re.findall("[0-9]+", file.stem)]
     return ([number for number in numbers if number <= LAST_CHUNK] or [LAST_CHUNK + 1 if numbers else 0])[-1]
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def story_outcomes(home: Home) -> pd.DataFrame:
-    """``method, outcome, rows, share``, and for the lines of each method how many have a kept story."""
+    """``method, outcome, rows, share``."""
     return outcome_table(_stories(home), "method")
 
 
@@ -69,7 +69,7 @@ def outcome_table(rows: pd.DataFrame, by: str) -> pd.DataFrame:
 def story_drawing(home: Home, name: str, chunks: Iterable[Artefact]) -> Drawing:
     """What became of all stories of this home, drawn anew when these chunks change."""
     inputs = {f"{chunk.path.parent.name}/{chunk.path.stem}": chunk.path for chunk in chunks}
-    # Where nobody asked for a story without emotion, and what the report's cards show now.
+    # The first two exist only if a story without emotion was asked for; cards of the report have replaced the third.
     gone = ("tables/story_emotions", "figures/story_emotions", "tables/story_examples")
     return drawing(home.stories, name, "tables/story_outcomes", inputs, partial(_stories_shown, home), optional=gone)
 
@@ -82,7 +82,7 @@ def rewrite_drawing(home: Home, versions: Iterable[Artefact]) -> Drawing:
 
 
 def _stories_shown(home: Home) -> Iterator[Shown]:
-    """Prints it too."""
+    """The exhibits of the outcomes, which are printed too."""
     rows = _stories(home)
     yield from _shown("story", "stories", "method", 20, rows)
     if rows["method"].eq(PLAIN).any():
@@ -90,12 +90,12 @@ def _stories_shown(home: Home) -> Iterator[Shown]:
 
 
 def _rewrites_shown(home: Home) -> Iterator[Shown]:
-    """Prints it too."""
+    """The exhibits of the outcomes, which are printed too."""
     yield from _shown("rewrite", "rewrites", "version", 40, _rewrites(home))
 
 
 def _shown(one: str, many: str, by: str, order: int, rows: pd.DataFrame) -> Iterator[Shown]:
-    """``one`` of them and ``many`` are called so; ``by``: the column of the way they were asked in."""
+    """``one``, ``many``: the texts' name, singular and plural; ``by``: the column of the method or version."""
     table = outcome_table(rows, by)
     if table.empty:  # there was no line to write about
         from emogap.store.style import nothing_figure
@@ -143,7 +143,7 @@ def _emotions_shown(table: pd.DataFrame) -> Iterator[Shown]:
 
 
 def emotions_figure(table: pd.DataFrame) -> "Figure":
-    """A point with its interval a method, from ``emotions_found``."""
+    """A point with its interval for each method, from the table of ``emotions_found``."""
     import matplotlib.pyplot as plt
 
     from emogap.store.style import METHOD_COLOURS, PERCENT, nothing_figure, use_style
@@ -171,10 +171,10 @@ FOUND_AT = 0.5
 
 
 def emotion_said(rows: pd.DataFrame, what: str) -> str:
-    """How many of the kept rows show the emotion that was asked for, in a sentence, and what follows for this run.
+    """A sentence on how many of the kept rows show the emotion that was asked for, and a warning if few do.
 
-    ``rows``: ``status, emotion_score``, of stories ``method`` too: ``m0`` asks for no emotion. What follows is said
-    only where the 95 % interval lies on one side of a half.
+    ``rows``: ``status, emotion_score``, for stories ``method`` too: ``m0`` asks for no emotion and is left out. The
+    warning is added only if the whole 95 % interval lies below a half.
     """
     rows = rows[rows["method"] != PLAIN] if "method" in rows else rows
     scores = rows.loc[rows["status"] == KEPT, "emotion_score"].dropna().astype(float)
@@ -193,7 +193,7 @@ def emotion_said(rows: pd.DataFrame, what: str) -> str:
 
 
 def for_reading(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of stories or rewrites as people read them: the text that is kept beside the raw reply.
+    """Rows of stories or rewrites in columns to be read: the text that is kept, beside the raw reply.
 
     Columns: ``method, emotion, line`` (rewrites: ``version, emotion, instruction, original answer``), ``text`` as it
     was read out of the reply, ``raw reply`` ("(the same)" where nothing was taken away), ``score`` of the emotion asked
@@ -237,7 +237,7 @@ _SMALLEST_LABEL = 4
 def outcome_shares(table: pd.DataFrame, by: str, what: str) -> "Figure":
     """Stacked bars of an outcome table (``by, outcome, rows, share``): one bar for each value of ``by``.
 
-    ``what`` the rows are, for the labels. Of an empty table it says that there is nothing.
+    ``what``: the rows' name in the plural, for labels. For an empty table the figure says that there is nothing.
     """
     import seaborn as sns
 

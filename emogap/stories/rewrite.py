@@ -54,7 +54,7 @@ class Rewrites(Texts):
 
     @cached_property
     def cleaning(self) -> tuple[dict[str, str], dict[str, str]]:
-        """What ``cleaning_rule`` says of the records; those of the Hub are not fetched for it."""
+        """The entries that ``cleaning_rule`` gives for the records; those on the Hub are not downloaded for it."""
         records = self.settings.records
         return cleaning_rule(load_records(records) if is_file(records) else None)
 
@@ -71,7 +71,7 @@ class Rewrites(Texts):
         return [one for one in self._all if one.id in ids]
 
     def chosen(self) -> list[Original]:
-        """Those that the stage is set to rewrite."""
+        """The records that the stage is set to rewrite."""
         return self._all[: self.settings.count or None]
 
     @cached_property
@@ -101,7 +101,7 @@ class Rewrites(Texts):
         return template
 
     def request(self, source: Original, prompting: Prompting) -> Request:
-        """What is sampled are the seed rewrites."""
+        """The seed rewrites are sampled; nothing else is."""
         record, emotion, template = source.record, source.emotion, prompting.template
         worked = self._worked(source, template)
         given = {field: getattr(record, field) for field in FIELDS}
@@ -151,7 +151,7 @@ def rewrite(config: Config) -> Summary:
 
 
 def rewrite_pieces(config: Config) -> list[Piece]:
-    """The tables of all rows, one a version, with the plain JSON as companion, and what became of the rewrites."""
+    """The tables of all rows, one for each version, with the plain JSON as companion, and the drawing of outcomes."""
     versions = rewrite_versions(config)
     return [*versions, rewrite_drawing(config.home, versions)]
 
@@ -188,7 +188,7 @@ def _write_json(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def wanted_emotions(count: int, emotions: Sequence[str], run_seed: int) -> list[str]:
-    """An emotion for each of ``count`` records in turn: every block of as many records as emotions has each once."""
+    """An emotion for each of ``count`` records: every block of ``len(emotions)`` records has each emotion once."""
     wanted: list[str] = []
     for block in range(-(-count // len(emotions))):
         wanted += random.Random(row_seed(run_seed, f"block {block}", "emotion")).sample(emotions, len(emotions))

@@ -1,7 +1,7 @@
-"""All columns of a story or a rewrite: what was asked, what the model answered, what was made of its answer.
+"""All columns of a story or a rewrite: what was asked, what the model answered, and the verdict on its answer.
 
-A row is typed until it is written: ``table`` makes the columns of it. Of an answer that is kept before its table is
-published the file has the same fields.
+Rows are objects with typed fields until they are written; ``table`` turns them into columns. Answers that are stored
+before their table is published have the same field names in their file.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,9 +24,9 @@ class StoryAsked:
     text: str
     """The line."""
     emotion: str
-    """The line's strongest, which is asked for wherever the prompt asks for one."""
+    """The line's strongest emotion; it is asked for if the prompt asks for one."""
     emotions: list[str]
-    """All that the line has but neutral, the strongest first."""
+    """All emotions of the line except neutral, the strongest first."""
     method: str
     prompt_sha: str | None
     """Hash of the template; None for stories that were imported."""
@@ -54,7 +54,7 @@ class RewriteAsked:
     original_output: str
     """The answer that is rewritten."""
     emotion: str
-    """The one that is asked for."""
+    """The emotion that is asked for."""
     version: str
     prompt_sha: str
     """Hash of the template."""
@@ -83,7 +83,7 @@ class Request:
     prompt: str
     """The template and the worked examples in it: what a reply must not merely repeat."""
     asks_emotion: bool = True
-    """Whether the prompt asks for the emotion; if not, no reply is rejected for the want of it."""
+    """Whether the prompt asks for the emotion; if not, no reply is rejected for lacking it."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,11 @@ class Answer:
     """What a model answered."""
 
     ask: str
-    """Id of the request; the column's name."""
+    """Id of the request. The field is named like the column of the published tables."""
     attempt: int
     """0, or the number of the retry."""
     seed: int | None
-    """That the reply was sampled with; None where it is not known, as the rest of what follows."""
+    """The seed that the reply was sampled with. None means unknown, here and below."""
     model: str | None
     """Which weights: ``<name>@<commit or hash>``."""
     reply: str
@@ -119,24 +119,24 @@ ANSWER = tuple(field.name for field in fields(Answer))
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was made of an answer."""
+    """What the gates found in an answer."""
 
     text: str
     """The text that was read out of the reply; its column is ``story`` or ``output``."""
     words: int
     notes: list[str]
-    """What was taken from the reply, what the text repeats."""
+    """What was removed from the reply, which unsuitable words it has, which other text it repeats."""
     cut: bool
     """Whether it ends at the token limit in the middle of a sentence."""
     emotion_score: float
-    """The classifier's for the emotion asked for."""
+    """The classifier's score of the emotion in the row's ``asked``."""
     found: list[str]
     """The strongest emotions of the text, the strongest first."""
     found_scores: list[float]
     similarity: float | None
-    """Cosine to what it was made from; None where it need not mean the same."""
+    """Cosine similarity to what it was made from; None where it need not mean the same."""
     reasons: list[str]
-    """The gates that it failed, ``engine_error`` or the kind of duplicate; none: it is kept."""
+    """The gates that it failed, ``engine_error`` or the kind of duplicate; if empty, the text is kept."""
 
     @property
     def status(self) -> str:
@@ -144,7 +144,7 @@ class Verdict:
 
     @property
     def reason(self) -> str | None:
-        """The first of them."""
+        """The first of ``reasons``."""
         return self.reasons[0] if self.reasons else None
 
 
@@ -179,7 +179,7 @@ class Row:
 
 
 def table(rows: Iterable[Row]) -> pd.DataFrame:
-    """The rows as their table has them."""
+    """The rows as a data frame with the columns of their table."""
     return pd.DataFrame([row.columns() for row in rows])
 
 
@@ -203,5 +203,5 @@ def row_id(ask_id: str, attempt: int) -> str:
 
 
 def as_answer(kept: Mapping[str, Any], **changed: Any) -> Answer:
-    """An answer from the row of a file, which may say more of it."""
+    """An answer from the row of a file, which may have further fields; ``changed``: fields that get other values."""
     return Answer(**{name: kept[name] for name in ANSWER} | changed)

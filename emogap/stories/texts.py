@@ -1,7 +1,7 @@
 """A kind of text that a writer makes: what it is made from, how it is asked for, which gates it goes through.
 
-Stories (``augment.py``) are one kind, rewrites (``rewrite.py``) another. The stages and the trying out of prompts use
-the same ones, so that what is tried is what a stage would ask for.
+Stories (``augment.py``) are one kind, rewrites (``rewrite.py``) another. Stages and trials of prompts use the same
+classes, so that a trial asks for exactly what the stage would ask for.
 """
 
 from abc import ABC, abstractmethod
@@ -53,23 +53,23 @@ class Texts(ABC):
     """Texts of one kind under some settings. What is slow to read is read when it is first asked for."""
 
     stage: ClassVar[str]
-    """The one that makes them, and the section of the settings."""
+    """The name of the stage that makes the texts, and of its section of the settings."""
     written: ClassVar[str]
-    """What they are called."""
+    """What the texts are called, in the plural."""
     counted: ClassVar[str]
-    """What they are made from, in manifests: a text is wanted of each."""
+    """What manifests call the sources of the texts, in the plural; one text is wanted from each."""
     names_setting: ClassVar[str]
     """The setting that names methods or versions."""
     amount: ClassVar[str]
-    """The setting that says of how many lines or records, 0 for all."""
+    """The setting that says how many lines or records are used, 0 for all."""
     row_type: ClassVar[RowType]
-    """Of their tables."""
+    """The row type of their tables."""
     placeholders: ClassVar[tuple[str, ...]]
     worked: ClassVar[tuple[str, type[Form]]]
-    """The setting that names the file of the worked examples that prompts show, and what such an example is."""
+    """The setting that names the file of the worked examples that prompts show, and the form of such an example."""
     gates: ClassVar[tuple[Gate, ...]]
     similar: ClassVar[bool] = False
-    """Whether a text must mean what it is made from."""
+    """Whether a text must keep the meaning of what it is made from."""
 
     def __init__(self, config: Config):
         self.config = config
@@ -105,8 +105,8 @@ class Texts(ABC):
 
     @abstractmethod
     def made_from(self) -> tuple[dict[str, Path], dict[str, str]]:
-        """For recipes: the files that they are made from, and the identities of what is no file here or is not read as
-        it once was."""
+        """For recipes: the files that the texts are made from, and identities: of sources that are no local file, and
+        of rules for reading them that have changed."""
 
     @abstractmethod
     def available(self) -> int:
@@ -114,40 +114,41 @@ class Texts(ABC):
 
     @abstractmethod
     def sources(self, start: int, stop: int) -> Sequence[SourceText]:
-        """Lines or records by their places in the order in which the stage takes them; it may be set to fewer."""
+        """Lines or records ``start`` to before ``stop`` in the stage's order; the stage may be set to use fewer."""
 
     @abstractmethod
     def sample(self, count: int) -> Sequence[SourceText]:
-        """So many lines or records, the emotions as equal in number as can be."""
+        """``count`` lines or records, the emotions as equally frequent as possible."""
 
     @abstractmethod
     def find(self, ids: Sequence[str]) -> Sequence[SourceText]:
-        """Those of the ids that there are."""
+        """The lines or records that have one of these ids; an unknown id is skipped."""
 
     @abstractmethod
     def own(self, given: Mapping[str, str]) -> SourceText:
-        """One that somebody typed. Raises ``UsageError`` naming what it lacks."""
+        """A line or record that the user typed. Raises ``UsageError`` naming the part that it lacks."""
 
     @abstractmethod
     def request(self, source: SourceText, prompting: Prompting) -> Request:
-        """What is sampled for it comes from the source's own seed. Raises ``UsageError`` for too few examples."""
+        """The request for a text from ``source``; what is sampled for its prompt comes from the source's own seed.
+        Raises ``UsageError`` for too few examples."""
 
     @abstractmethod
     def check(self, template: Template) -> Template:
-        """The template itself. Raises ``UsageError`` naming a placeholder that it cannot do without."""
+        """The template itself. Raises ``UsageError`` naming a required placeholder that it lacks."""
 
     def check_examples(self) -> None:  # noqa: B027
-        """Raises ``UsageError``, before a model is loaded, if the stage misses examples for one of its prompts."""
+        """Raises ``UsageError``, before a model is loaded, if the stage lacks examples for one of its prompts."""
 
     def beside(self, name: str, rows: Sequence[Row], draft: Draft) -> None:  # noqa: B027
-        """Write what stands beside a table of them."""
+        """Write the files that belong beside a table of these texts."""
 
     def first(self, count: int) -> Sequence[SourceText]:
-        """The first so many lines or records."""
+        """The first ``count`` lines or records."""
         return self.sources(0, count)
 
     def prompting(self, name: str) -> Prompting:
-        """How the stage asks in a method or version."""
+        """How the stage asks for texts of a method or version."""
         return Prompting(name, self.template(name), self.settings.sampling)
 
     def template(self, name: str) -> Template:
@@ -172,7 +173,7 @@ class Texts(ABC):
 
 
 def given_part(given: Mapping[str, str], name: str, needed: bool = True) -> str:
-    """A text of what somebody typed. Raises ``UsageError`` if it is not there."""
+    """One named part of what the user typed, stripped. Raises ``UsageError`` if it is needed and missing."""
     text = (given.get(name) or "").strip()
     if needed and not text:
         raise UsageError(f"a line of your own needs '{name}'; it has {', '.join(given) or 'nothing'}")

@@ -1,9 +1,9 @@
 """From requests to checked rows: the one way in which stages, previews, grids and the studio have a model write.
 
-What a row is asked and which seed it is sampled with depend on the row alone; the seed on the line or record it is
-made from, so that two prompts given the same line differ in nothing else. The calls to the engine are slices of the
-list of requests, so that a resumed run makes the same calls as an undisturbed one; replies that trying out a prompt has
-already brought are taken over and left out of them.
+The prompt of a row and its sampling seed depend on the row alone; the seed depends on the line or record that the row
+is made from, not on the prompt, so that two prompts given the same line differ in nothing else. The calls to the engine
+are slices of the list of requests, so that a resumed run makes the same calls as an undisturbed one. Replies that were
+already generated while a prompt was tried out are taken over and left out of the calls.
 """
 
 import json
@@ -31,15 +31,16 @@ from emogap.stories.texts import Texts
 from emogap.text.templates import Message
 
 BATCHES_A_CALL = 4
-"""An engine is asked for so many of its batches at once: slots that fall free are filled, and a kill loses no more."""
+"""How many of its batches an engine gets in one call: it can refill slots that become free, and a kill loses no more
+than one call."""
 TAKEN_OVER = "taken_over"
-"""Marks a reply in a journal that was made while trying out; it stands outside the plan of calls."""
+"""Marks a reply in a journal that was made while a prompt was tried out; no call to the engine is planned for it."""
 _TRIED = "tried replies"
 
 
 @dataclass(frozen=True)
 class Call:
-    """Asks that an engine is given at once."""
+    """Requests that an engine is given at once."""
 
     requests: tuple[Request, ...]
     attempt: int
@@ -52,15 +53,16 @@ class Asking:
     """How requests are answered."""
 
     answer_all: Callable[[Sequence[Call], Callable[[list[Answer]], None]], None]
-    """(calls, keep): has each call answered, here or elsewhere; ``keep`` hears of the answers of each as they come."""
+    """(calls, keep): has every call answered, here or elsewhere, and passes the answers of each call to ``keep``."""
     advance: Advance
-    """Hears of first attempts whose answer is there already; of others whoever answers tells."""
+    """Called with the number of first attempts that are answered already; whoever answers the others reports those."""
 
 
 class Kept:
-    """The answers that there are, and where further ones are put.
+    """The answers that exist already, and where further ones are stored.
 
-    ``taken_over``: ids of requests whose first answer stands outside the plan of calls. ``put`` writes answers down.
+    ``taken_over``: ids of requests whose first answer comes from a trial, so that no call is planned for it. ``put``
+    writes answers to the disk.
     """
 
     def __init__(self, answers: Iterable[Answer], taken_over: Iterable[str], put: Callable[[list[Answer]], None]):
@@ -76,10 +78,10 @@ class Kept:
 def write(
     texts: Texts, requests: Sequence[Request], sampling: Sampling, kept: Kept, asking: Asking, retries: int = 0
 ) -> list[Row]:
-    """A checked row for every attempt at every request; one whose row is rejected is tried again with a fresh seed.
+    """A checked row for every attempt at every request; a request whose row is rejected is tried again with a new seed.
 
-    Nothing is asked for that is kept already, but for calls of which a part is. Rows come in the order of the requests,
-    attempts in turn. Raises ``ModelError``.
+    A call whose answers are all kept already is skipped; one of which only some are kept is made again as a whole. Rows
+    come in the order of the requests, the attempts at each in order. Raises ``ModelError``.
     """
     pending, rows, size = list(requests), [], texts.config.writer.batch_size * BATCHES_A_CALL
     for attempt in range(retries + 1):
@@ -106,13 +108,14 @@ def write(
 
 
 def tried_replies(texts: Texts) -> Rows:
-    """The replies that trying out has brought to a kind of text: answers, each with its ``key``."""
+    """The replies that were generated while prompts for this kind of text were tried out: answers with their ``key``
+    (``hashed``)."""
     return Rows(texts.tried, _TRIED, shared=True)
 
 
 def kept_by_trials(texts: Texts, requests: Sequence[Request], sampling: Sampling) -> Kept:
-    """The first replies that trials have brought, whatever way they were asked in, each under the hash of all that
-    shaped it; further ones are put there too, but for those that the engine could not give."""
+    """The first replies that trials have generated for these requests, found by the hash of all that shapes a reply,
+    whatever the prompt was called; further answers are stored there too, except those with which the engine failed."""
     keys = dict(zip([request.id for request in requests], reply_keys(texts.config, sampling, requests), strict=True))
     file = tried_replies(texts)
     found = {row["key"]: row for row in file.rows}
@@ -125,10 +128,10 @@ def kept_by_trials(texts: Texts, requests: Sequence[Request], sampling: Sampling
 
 
 def kept_by_piece(texts: Texts, requests: Sequence[Request], piece: Piece) -> Kept:
-    """What the piece's unfinished work holds, further replies are put there. To be called while its lock is held.
+    """The answers in the piece's journal, where further ones are stored too. Call it while the piece's lock is held.
 
-    When only the gates changed since it was made, its replies are taken over; so are those that trials have brought,
-    marked, so that every resume sees them: nothing is generated twice.
+    If only the gates changed since the piece was made, its replies are taken from its table. Replies of trials are
+    copied into the journal and marked, so that a resumed run plans the same calls. Neither is generated again.
     """
     sha256 = piece.parts_recipe.sha256()
     journal = Rows(piece.parts, sha256)
@@ -151,12 +154,12 @@ def has_replies(piece: Piece) -> bool:
 
 
 def reply_keys(config: Config, sampling: Sampling, requests: Sequence[Request]) -> list[str]:
-    """What ``hashed`` says of the first replies to requests."""
+    """The ``hashed`` keys of the first replies to these requests."""
     return hashed(config, sampling, [(request.messages, reply_seed(config.seed, request, 0)) for request in requests])
 
 
 def hashed(config: Config, sampling: Sampling, asked: Iterable[tuple[Sequence[Message], int]]) -> list[str]:
-    """For messages and a seed the hash of all that shapes the reply: these, sampling, and the model and its engine.
+    """For each pair of messages and a seed, the hash of all that shapes the reply: both, sampling, model and engine.
 
     The batch size is left out: it changes how bf16 is rounded, not what was asked.
     """
@@ -169,8 +172,8 @@ def hashed(config: Config, sampling: Sampling, asked: Iterable[tuple[Sequence[Me
 
 
 def begun(root: Path, name: str) -> Iterator[tuple[Path, str, list[Answer]]]:
-    """Under ``root`` the journals that hold answers of a method or version: their path, what they are bound to, and
-    those answers but the ones that were taken over. Nothing is changed: somebody may be writing them.
+    """Every journal under ``root`` with answers of this method or version: its path, the hash of the recipe that it
+    belongs to, and those answers that do not come from trials. The files are only read: a process may be writing them.
 
     Raises ``InputError`` for a line that cannot be read.
     """
@@ -189,7 +192,7 @@ def begun(root: Path, name: str) -> Iterator[tuple[Path, str, list[Answer]]]:
 
 
 def answers_to(call: Call, engine: Engine, advance: Advance) -> list[Answer]:
-    """One call of the engine. ``advance`` hears of first attempts."""
+    """The engine's answers to one call. ``advance`` is called for each first attempt that is finished."""
     seeds = [reply_seed(call.run_seed, request, call.attempt) for request in call.requests]
     conversations = [
         Conversation(row_id(request.id, call.attempt), request.messages, seed)
@@ -203,7 +206,7 @@ def answers_to(call: Call, engine: Engine, advance: Advance) -> list[Answer]:
 
 
 def answer(request: str, attempt: int, seed: int, engine: Engine, reply: Reply) -> Answer:
-    """A reply as it is kept."""
+    """An engine's reply in the form in which it is stored."""
     counted = (reply.prompt_tokens, reply.new_tokens, reply.seconds, reply.error)
     return Answer(request, attempt, seed, engine.identity, reply.text, reply.finish, *counted)
 
@@ -214,7 +217,7 @@ def reply_seed(run_seed: int, request: Request, attempt: int) -> int:
 
 
 def asking_here(writer: Writer, advance: Advance = unheard) -> Asking:
-    """This process answers, by the engine that it keeps open."""
+    """This process answers, with the engine that it keeps open."""
 
     def answer_all(calls: Sequence[Call], keep: Callable[[list[Answer]], None]) -> None:
         for call in calls:
@@ -225,7 +228,8 @@ def asking_here(writer: Writer, advance: Advance = unheard) -> Asking:
 
 @contextmanager
 def asking(config: Config, advance: Advance) -> Iterator[Asking]:
-    """The workers of the settings answer: this process, or a cluster's. An engine that is opened for it is closed."""
+    """The workers that the settings name answer: this process, or those of a cluster. An engine that this process opens
+    for it is closed at the end of the block."""
     writer, scale = config.writer, config.scale
     was_open = writer in _KEPT_OPEN
     try:
@@ -235,7 +239,7 @@ def asking(config: Config, advance: Advance) -> Iterator[Asking]:
         with workers(scale, partial(_open_answerer, writer), advance, _first_attempts) as crew:
 
             def answer_all(calls: Sequence[Call], keep: Callable[[list[Answer]], None]) -> None:
-                if calls:  # nobody is hired for none
+                if calls:  # without calls no worker is started
                     crew.run(calls, lambda _, answers: keep(answers))
 
             yield Asking(answer_all, advance)
@@ -245,7 +249,7 @@ def asking(config: Config, advance: Advance) -> Iterator[Asking]:
 
 
 def _open_answerer(writer: Writer, advance: Advance):
-    """A worker that answers calls, and what its engine is."""
+    """The function by which a worker answers calls, and one that returns its engine's identity."""
     return lambda call: answers_to(call, kept_engine(writer), advance), lambda: kept_engine(writer).identity
 
 
@@ -265,6 +269,6 @@ def kept_engine(writer: Writer) -> Engine:
 
 
 def close_kept_engine() -> None:
-    """Give its memory back: whoever trains in this process needs it."""
+    """Close the engine: training in the same process needs its memory."""
     while _KEPT_OPEN:
         _KEPT_OPEN.popitem()[1].close()

@@ -1,7 +1,7 @@
-"""Stages whose tables a model writes: tables that stand and resume on their own, each asked for, checked and published.
+"""Stages whose tables a model writes; each table is written, checked, published and resumed independently.
 
-Stories are such a stage, a table a chunk of lines and a method; rewrites another, a table a version. Equal commands in
-one home share the tables: one that another process holds is passed over and come back to.
+The stage of stories has a table for each chunk of lines and method, that of rewrites one for each version. Several runs
+of the same command in one home share the tables: a table that another process holds is skipped and tried again later.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,10 +27,10 @@ from emogap.stories.writing import Asking, asking, asking_here, has_replies, kep
 
 @dataclass(frozen=True)
 class WrittenPiece(Piece):
-    """A table that a model writes. Its ``parts`` are replies, bound to what shapes those alone."""
+    """A table that a model writes. Its ``parts`` are replies, bound only to what shapes replies, not to the gates."""
 
     name: str = field(kw_only=True)
-    """Of the method or version that its texts are asked for by."""
+    """The method or version by which its texts are asked for."""
     size: Callable[[], int] = field(kw_only=True)
     """How many texts are wanted."""
 
@@ -47,8 +47,8 @@ def written_piece(
     size: Callable[[], int],
     beside: Mapping[str, str] | None = None,
 ) -> WrittenPiece:
-    """The table at ``path`` of what the method or version makes of ``sources``. ``own``: what of its recipe is its
-    stage's own; ``beside``: identities of the recipe that do not shape the replies."""
+    """The table at ``path`` of the texts that method or version ``name`` makes from ``sources``. ``own``: the part of
+    its recipe that only its stage has; ``beside``: further identities of the recipe, which do not shape the replies."""
     config = texts.config
     replies = replace(
         own,
@@ -76,7 +76,7 @@ def written_piece(
 def _make(
     texts: Texts, name: str, sources: Callable[[], Sequence[SourceText]], draft: Draft, by: Asking | None = None
 ) -> None:
-    """``by``: who answers; this process, where nobody is named."""
+    """Write a piece's table. ``by``: who answers the requests; None: this process."""
     piece, prompting = draft.artefact, texts.prompting(name)
     requests = [texts.request(source, prompting) for source in sources()]
     kept = kept_by_piece(texts, requests, piece)
@@ -89,8 +89,8 @@ def _make(
 
 
 def run_writing(texts: Texts, pieces: Sequence[Piece], apart: bool = False) -> Summary:
-    """Make all tables that are not fresh, then draw. ``apart``: a worker of a cluster makes tables of its own; else the
-    workers share the requests of each table. Raises ``MissingInput``, ``InputError`` and ``UsageError``."""
+    """Make all tables that are not fresh, then draw. ``apart``: each worker of a cluster makes whole tables; otherwise
+    the workers share the requests of each table. Raises ``MissingInput``, ``InputError`` and ``UsageError``."""
     *tables, shown = pieces
     stale = [piece for piece in tables if piece.freshness().state != "fresh"]
     if stale:
@@ -121,7 +121,8 @@ def _makers(config: Config, apart: bool, advance: Advance) -> Iterator[MakeAll]:
 
 
 def _open_maker(writer: Writer, advance: Advance) -> tuple[Callable[[Piece], LockHeld | None], Callable[[], Any]]:
-    """A worker that makes tables, by an engine that it keeps open, and what that is."""
+    """The function by which a worker makes tables, with an engine that it keeps open, and one that returns the engine's
+    identity."""
     return make, lambda: kept_engine(writer).identity
 
 

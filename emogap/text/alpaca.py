@@ -78,7 +78,7 @@ def _from_hub(name: str, revision: str) -> list[Any]:
 
     try:
         return list(load_dataset(name, revision=revision, split="train"))
-    except Exception as error:  # the library raises a dozen kinds, all of which mean: not to be had
+    except Exception as error:  # the library raises a dozen kinds, all of which mean: not available
         raise InputError(
             f"Alpaca records {name} (revision {revision}) are neither a file nor to be had from the Hub "
             f"({one_line(error)}); set rewrite.records to a JSON file"
@@ -157,7 +157,7 @@ _LANGUAGE = (
     r"|matlab|kotlin|haskell|fortran|cobol|jquery|numpy|pandas|pytorch|tensorflow|vba|json|xml"
     r"|(?-i:Java|Ruby|Rust|Swift|Go|Scala|R|C))(?![\w+#]| (?:coffee|beans|tea|island|sea)\b)"
 )
-"""Names that are words too count with a capital alone."""
+"""Names that are also ordinary words count only with a capital letter."""
 _PROGRAM = r"(?:code|program|function|script|class|method|query|queries|algorithm|loop|app|application|snippet)s?"
 _CODE = re.compile(
     r"```|<!DOCTYPE\b"
@@ -216,9 +216,9 @@ _QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|(?<!\w)['‘][^'’\n]*['’
 def drop_reason(record: Record) -> str | None:
     """Why a record cannot be rewritten towards an emotion; None if it can.
 
-    ``code``: it holds code, markup, a query or a regular expression, or asks for one; talk about a language is none.
-    ``image``: it shows one, needs one to be seen, or asks for one to be made. What the instruction only quotes is not
-    what it asks for.
+    ``code``: it holds code, markup, a query or a regular expression, or asks for one; mere talk about a programming
+    language does not count. ``image``: it shows one, needs one to be seen, or asks for one to be made. What the
+    instruction only quotes is not what it asks for.
     """
     everything = "\n".join((record.instruction, record.input, record.output))
     asked = _QUOTED.sub('""', record.instruction)
@@ -250,8 +250,9 @@ def clean(records: list[Record]) -> Cleaned:
 
 
 def _key(record: Record) -> tuple[str, str]:
-    """Equal for records that ask for the same. Signs count, and so does the case of an input: they may be what is asked
-    about. Of an instruction the end's punctuation does not count, nor the case of words of three letters or more."""
+    """A key that is equal for records that ask for the same. Punctuation and symbols count, and so does the case of an
+    input: they may be what is asked about. In an instruction punctuation at the end does not count, nor does the case
+    of its first word and of words of three letters or more."""
     instruction, given = (" ".join(plain(text).split()) for text in (record.instruction, record.input))
     instruction = _END.sub("", instruction)
     if instruction.isupper():
@@ -269,10 +270,10 @@ def screen(
     reason_of: Callable[[Record], str | None] = drop_reason,
     key_of: Callable[[Record], tuple[str, str]] = _key,
 ) -> Iterator[tuple[Record, str | None]]:
-    """Each record, as it is used if it can be, and why it cannot be; None if it can.
+    """Each record in the form in which it is used, and the reason why it cannot be used; None if it can.
 
-    The rules are those of now unless they are given: an input that says that there is none, why a record cannot be
-    used by itself, and what is equal for records that ask for the same.
+    ``no_input`` matches an input that says that there is none; ``reason_of`` gives the reason why a record by itself
+    cannot be used; ``key_of`` is equal for records that ask for the same. The defaults are the current rules.
     """
     seen = set()
     for record in records:
@@ -286,6 +287,6 @@ def screen(
 
 
 def select(records: list[Record], count: int, run_seed: int) -> list[Record]:
-    """``count`` of the records (0: all) in an order shuffled once: a smaller selection begins a larger one."""
+    """``count`` records (0: all) in the run's shuffled order: a smaller selection is the beginning of a larger one."""
     shuffled = sorted(records, key=lambda record: row_seed(run_seed, record.id, "selection"))
     return shuffled[:count] if count else shuffled

@@ -1,4 +1,4 @@
-"""What records of people's files must hold: checked where they are read, before anything is done with them.
+"""What records in users' files must hold; it is checked when they are read, before anything is done with them.
 
 A kind of record is a ``Form`` (a pydantic model); a value of another shape is checked by its type
 (``dict[Label, list[Text]]``). What does not fit is an ``InputError`` of one line: where, which field, its value.
@@ -18,7 +18,7 @@ from emogap.errors import InputError
 from emogap.text.reading import quoted, read_table
 
 MISSING = frozenset({"nan", "null", "none", "na", "n/a", "#n/a", "<na>"})
-"""What programs write where a value is missing; no name of anything."""
+"""What programs write where a value is missing; it is never accepted as a name."""
 _SAID = {
     "string_type": "not a text", "list_type": "not a list", "dict_type": "not an object", "model_type": "not an object",
     "model_attributes_type": "not an object", "tuple_type": "not a list", "float_type": "not a number",
@@ -27,7 +27,7 @@ _SAID = {
 
 
 def folded(name: str) -> str:
-    """A name without what tells two spellings apart and no two names: case, white space, composed letters."""
+    """A name without differences that are only of spelling: case, white space, composed letters."""
     return unicodedata.normalize("NFKC", " ".join(name.split())).casefold()
 
 

@@ -59,10 +59,10 @@ def encode(texts: Iterable[str]) -> Encoded:
 
 
 def distinct_ngrams(encoded: Encoded, members: np.ndarray, length: int, block: int = BLOCK_WORDS) -> np.ndarray:
-    """``distinct_n`` of each of up to 40 blocks of so many words, shape (blocks,).
+    """``distinct_n`` of each of up to 40 blocks of ``block`` words, shape (blocks,).
 
-    The texts are taken in the given order, one behind the other; n-grams that would cross from text to text do not
-    count, nor does what is left after the last whole block.
+    The texts are concatenated in the given order; n-grams that would cross from text to text do not count, nor does
+    what is left after the last whole block.
     """
     ids = encoded.of(members)
     text = np.repeat(np.arange(len(members)), encoded.lengths()[members])
@@ -76,7 +76,7 @@ def distinct_ngrams(encoded: Encoded, members: np.ndarray, length: int, block: i
 
 
 def vocabulary_growth(encoded: Encoded, members: np.ndarray, points: int = 40) -> pd.DataFrame:
-    """How many distinct words the first so many words have: ``words, distinct``, in the order given."""
+    """How many distinct words there are among the first words of the texts, in the order given: ``words, distinct``."""
     ids = encoded.of(members)
     if not len(ids):
         return pd.DataFrame(columns=["words", "distinct"], dtype=int)
@@ -123,7 +123,7 @@ def openings(encoded: Encoded, members: Sequence[int], words: int) -> Counter:
 
 
 def states_emotion(encoded: Encoded, emotions: Sequence[str]) -> np.ndarray:
-    """Whether each text has the word of its emotion in it, shape (texts,), bool; ``emotions``: one a text."""
+    """Whether each text has the word of its emotion in it, shape (texts,), bool; ``emotions``: one for each text."""
     numbers = {word: i for i, word in enumerate(encoded.vocabulary)}
     wanted = np.fromiter((numbers.get(emotion, -1) for emotion in emotions), np.int64, len(emotions))
     hits = encoded.ids == np.repeat(wanted, encoded.lengths())
@@ -143,9 +143,9 @@ def rare_shares(encoded: Encoded) -> np.ndarray:
 def compare(values: pd.DataFrame, measure: str, first: str, second: str, is_share: bool = False) -> dict | None:
     """By how much ``measure`` of group ``second`` is above that of ``first``, like with like.
 
-    ``values``: a row a text with ``group, source, line`` and the measure, 0 or 1 where it ``is_share``. Where both
+    ``values``: one row for each text, with ``group, source, line`` and the measure, 0 or 1 if it ``is_share``. If both
     groups have texts from the same source lines, the mean of the differences line by line; else the differences within
-    each source that both have, weighted by its number of texts. None where they share neither.
+    each source that both have, weighted by its number of texts. None if they share neither.
     """
     rows = values[values["group"].isin([first, second])]
     found = _on_same_lines(rows, measure, first, second, is_share) or _by_source(rows, measure, first, second, is_share)
@@ -157,7 +157,7 @@ def compare(values: pd.DataFrame, measure: str, first: str, second: str, is_shar
 
 
 _Compared = tuple[str, int, Estimate]
-"""What is compared, over how many, and the difference."""
+"""On what basis groups are compared, over how many lines or texts, and the difference."""
 
 
 def _on_same_lines(rows: pd.DataFrame, measure: str, first: str, second: str, is_share: bool) -> _Compared | None:

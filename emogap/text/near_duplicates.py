@@ -16,7 +16,7 @@ EQUALITY_RULE = {f"{RULE}equal texts": "2 (by their signs where no word is; acce
 """The entry of recipes whose artefacts ``text_key`` shapes."""
 _PARTS = 16
 _ROUNDING = 1e-9
-"""What a bound times a number of shingles may be off by."""
+"""The error that rounding can make in a threshold times a number of shingles."""
 
 
 def normalised(text: str) -> str:
@@ -25,8 +25,8 @@ def normalised(text: str) -> str:
 
 
 def text_key(text: str) -> str:
-    """Equal for texts that are equal to a reader: the normalised text; of a text without a word its signs as they are,
-    white space folded."""
+    """A key that is equal for texts that are equal to a reader: the normalised text, or, for a text without a word, its
+    characters as they are with white space folded."""
     return normalised(text) or " ".join(plain(text).split())
 
 
@@ -39,7 +39,7 @@ def shingles(text: str, width: int = 5) -> set[str]:
 
 
 def contained_share(part: str, whole: str, width: int = 5) -> float:
-    """Which share of the shingles of ``part`` stand in ``whole`` too (containment, Broder 1997); 0 if it has none."""
+    """The share of the shingles of ``part`` that ``whole`` has too (containment, Broder 1997); 0 if it has none."""
     wanted = shingles(part, width)
     return len(wanted & shingles(whole, width)) / len(wanted) if wanted else 0.0
 
@@ -47,19 +47,19 @@ def contained_share(part: str, whole: str, width: int = 5) -> float:
 def near_duplicates(texts: Iterable[tuple[str, str]], threshold: float = 0.8) -> Iterator[tuple[str, str]]:
     """(id, id of the earlier text that it repeats) for every text like an earlier one, in their order.
 
-    Two texts are alike when the Jaccard similarity of their sets of 5-word shingles is ``threshold`` or more; at 1
-    when their ``text_key`` is equal; at 0 when they share one shingle. A text shorter than five words, or without any,
-    is one shingle: like none but its equals. Of several earlier ones the most similar is named, of equally similar
-    ones the first. A repeat is not itself compared with later texts, so that a chain of small changes is measured
-    against its first member.
+    Two texts are alike when the Jaccard similarity of their sets of 5-word shingles is ``threshold`` or more; for a
+    threshold of 1, when their ``text_key`` is equal; for 0, when they share a shingle. A text shorter than five words,
+    or without any, is one shingle, so that only its equals are like it. Of several earlier ones the most similar is
+    named, of equally similar ones the first. A repeat is not itself compared with later texts, so that a chain of small
+    changes is measured against its first member.
 
-    All pairs that reach the threshold are found, and no others: pairs are sought by their rarest shingles (prefix
-    filtering; Bayardo, Ma and Srikant 2007, "Scaling up all pairs similarity search"), and each is counted out. A
-    shingle is eight bytes in memory; all texts are read before the first pair comes.
+    All pairs that reach the threshold are found, and no others: candidates are found by their rarest shingles (prefix
+    filtering; Bayardo, Ma and Srikant 2007, "Scaling up all pairs similarity search"), and the similarity of each is
+    counted exactly. A shingle is eight bytes in memory; all texts are read before the first pair comes.
     """
     read = _Hashed.of(texts, threshold)
     shared, rank = _shared(read.hashes)
-    ranks: dict[int, np.ndarray] = {}  # of the texts kept, those of the shingles that other texts have too
+    ranks: dict[int, np.ndarray] = {}  # kept text → the ranks of those of its shingles that other texts have too
     beginning_with: dict[int, list[int]] = {}
     for place, identifier in enumerate(read.ids):
         own = _ranks(read.of_text(place), shared, rank)
@@ -140,6 +140,6 @@ def _ranks(hashes: np.ndarray, shared: np.ndarray, rank: np.ndarray) -> np.ndarr
 
 
 def _jaccard(one: np.ndarray, other: np.ndarray, size: int, other_size: int) -> float:
-    """The Jaccard similarity of two texts of so many shingles, from the ranks of those that other texts have too."""
+    """The Jaccard similarity of two texts, from their numbers of shingles and the ranks of the shared ones."""
     common = len(np.intersect1d(one, other, assume_unique=True))
     return common / (size + other_size - common)

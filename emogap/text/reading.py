@@ -1,7 +1,7 @@
 """Files that people give, read in one way whatever they are called: plain text, JSON, and tables of records.
 
-What a file is, its content says: gzip, Parquet and JSON are known by how they begin, the separator of a table by its
-first lines. Its name decides where content cannot, and a name that says something else is mentioned on stderr. Text is
+The content decides what a file is: gzip, Parquet and JSON are recognised by how they begin, the separator of a table by
+its first lines. The name decides where the content cannot; a name that contradicts it is mentioned on stderr. Text is
 UTF-8, or UTF-16 or UTF-32 with a byte-order mark; the mark is no part of it. A line ends at ``\\n``, ``\\r\\n`` or
 ``\\r`` and nowhere else. What cannot be read is an ``InputError`` of one line, with the line or record.
 """
@@ -38,12 +38,12 @@ RECORD_ENDINGS = tuple(f"{ending}{packed}" for ending in _ENDINGS for packed in 
 """How the names of files of records end."""
 _SEPARATORS = (",", ";", "\t")
 _LOOKED_AT = 50
-"""Rows of a table that its separator is told by."""
+"""How many rows of a table are read to find its separator."""
 _HEAD = 1 << 16
 MOST_RATIO = 100
 """Text is packed to a quarter or a tenth; what shrinks to less than a hundredth was made to fill a disk."""
 UNCHECKED_BYTES = 64 << 20
-"""So much may come out of any archive."""
+"""Any archive may unpack to this many bytes."""
 _BRING_AGAIN = "bring it again"
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _FOREIGN = (
@@ -137,13 +137,13 @@ def _parsed(text: str) -> Any:
 
 
 def check_unpacked(name: object, packed: int, unpacked: int) -> None:
-    """Raises ``InputError`` if so many bytes are too many to have come out of so many packed ones."""
+    """Raises ``InputError`` if ``unpacked`` bytes are suspiciously many for ``packed`` bytes."""
     if unpacked > max(UNCHECKED_BYTES, MOST_RATIO * packed):
         raise InputError(f"{name} unpacks to over {MOST_RATIO} times its size; unpack it by hand")
 
 
 class _Unpacked(gzip.GzipFile):
-    """The content of a gzip file, which is held to ``check_unpacked`` where it is read on as text."""
+    """The content of a gzip file; ``check_unpacked`` runs each time that more of it is read as text."""
 
     def read1(self, size: int = -1) -> bytes:
         check_unpacked(self.name, os.fstat(self.fileobj.fileno()).st_size, self.tell())
@@ -205,7 +205,7 @@ def _no_text(path: Path, line: int) -> InputError:
 
 
 def _undecodable(path: Path, encoding: str, error: UnicodeDecodeError) -> InputError:
-    """What is said of bytes that are no text: the line, the byte and the remedy."""
+    """The error for bytes that are no text, with the line, the byte and the remedy."""
     if encoding != "utf-8":
         return InputError(f"{path} begins as {encoding.upper()} but is none ({error.reason}); save it as UTF-8")
     number = 1
@@ -248,7 +248,7 @@ def read_text(path: Path) -> str:
 
 @dataclass(frozen=True)
 class _Fault:
-    """Stands in a parsed value where JSON has no value, until it is refused with its place."""
+    """Stands in a parsed value for something that JSON does not allow, until it is refused with its place."""
 
     said: str
 
@@ -338,7 +338,7 @@ def read_json(path: Path) -> Any:
 
 
 def _json_values(path: Path) -> Iterator[tuple[str, Any]]:
-    """Where it stands and its value, for each element of a list, or each line that is not blank."""
+    """(place, value) of each element of a list, or of each line that is not blank."""
     if format_of(path) == "JSON lines":
         for number, line in enumerate(read_lines(path), start=1):
             if line.strip():
@@ -378,16 +378,16 @@ class Table:
     """Records of a file, whatever its form."""
 
     columns: tuple[str, ...]
-    """All that it has, those that were wanted under the names they were wanted by."""
+    """All its columns; a wanted one has the name by which it was wanted."""
     rows: Iterable[Row]
-    """Read when they are taken, once."""
+    """Read while they are iterated over, which can be done once."""
 
 
 def read_table(path: Path, wanted: Collection[str] = (), required: Collection[str] = ()) -> Table:
     """The records of CSV, TSV (never quoted), Parquet, a JSON list of objects or JSON lines of objects.
 
-    ``wanted``: columns that will be used; a header that differs from one in case or outer spaces alone means it. Of
-    Parquet no others are read, unless none is named. ``required``: columns that a table must have. CSV gives texts.
+    ``wanted``: columns that will be used; a header that differs from one only in case or outer spaces means it. From
+    Parquet only these are read, or all if none is named. ``required``: columns that a table must have. CSV gives texts.
 
     Raises ``MissingInput``, or ``InputError`` with the line or record: a row with another number of fields than the
     header, a column that stands twice, an element that is no object.
@@ -412,7 +412,7 @@ def _as_object(where: str, value: Any) -> dict[str, Any]:
 
 
 def _canonical(path: Path, header: Iterable[str], wanted: Collection[str]) -> list[str]:
-    """The header with those names that mean a wanted column replaced by it. Raises ``InputError`` for a twin."""
+    """The header, with the wanted name in place of each that means it. Raises ``InputError`` if two mean the same."""
     names = [name.strip() for name in header]
     for column in wanted:
         fitting = [i for i, name in enumerate(names) if name == column]
@@ -432,8 +432,8 @@ def _separated(path: Path, file_format: Format, wanted: Collection[str]) -> Tabl
 
 
 def _style(path: Path, file_format: Format, wanted: Collection[str] = ()) -> dict[str, Any]:
-    """How a table is separated and quoted: the separator under which its header has the wanted columns, else the one
-    of its name, else another that parts all of its first lines alike."""
+    """How a table is separated and quoted: by the separator under which its header has the wanted columns, else the one
+    of its name, else another that splits all of its first rows into equally many fields."""
     own = "\t" if file_format == "TSV" else ","
     styles = [_quoted(separator, file_format) for separator in (own, *(s for s in _SEPARATORS if s != own))]
     begun = [_first_rows(path, style) for style in styles]
@@ -465,7 +465,7 @@ class _BadTable(InputError):
 
 
 def _rows(path: Path, style: Mapping[str, Any]) -> Iterator[tuple[int, list[str]]]:
-    """The number of its first line and the fields of every row. Raises ``InputError``."""
+    """For every row the number of its first line, and its fields. Raises ``InputError``."""
     csv.field_size_limit(sys.maxsize)
     rows = csv.reader(_decoded(path), **style)
     first = 1
@@ -483,7 +483,7 @@ def _rows(path: Path, style: Mapping[str, Any]) -> Iterator[tuple[int, list[str]
 def _with_header(
     path: Path, rows: Iterator[tuple[int, list[str]]]
 ) -> tuple[list[str], Iterator[tuple[str, list[str]]]]:
-    """The names of the first line and the rows below it, each with as many fields as there are names."""
+    """The names in the first line, and the rows below it, each with as many fields as there are names."""
     header = next((row for _, row in rows if row), [])
     while header and not header[-1].strip():
         header.pop()
@@ -539,9 +539,9 @@ def _parquet_rows(path: Path, file: Any, chosen: Mapping[str, str]) -> Iterator[
 def read_texts(path: Path, column: str | None = None, size: int = 8192) -> Iterator[list[str]]:
     """Lists of ``size`` texts (the last may be shorter), in the file's order; an empty line is an empty text.
 
-    Of plain text every line is a text, of a JSON list (or JSON lines) every text or one value of every object, of a
-    table one column. ``column``: which; None takes ``text``, or the only one there is. A number counts the columns
-    (from 1) of a CSV or TSV without a header, unless the columns are called by numbers.
+    In plain text every line is a text; in a JSON list (or JSON lines) every text, or one value of every object; in a
+    table the values of one column. ``column``: which one; None takes ``text``, or the only one there is. A number
+    counts the columns (from 1) of a CSV or TSV without a header, unless all columns have numbers as names.
 
     Raises ``MissingInput``, ``UsageError`` (column) and ``InputError``, which names the row that cannot be read.
     """
@@ -560,8 +560,8 @@ def count_texts(path: Path, column: str | None = None) -> int:
 
 
 def read_passages(path: Path) -> list[str]:
-    """All texts of a file but blank ones, without the white space around them; of a table those in its column ``text``,
-    or its only one. Raises ``MissingInput`` or ``InputError``."""
+    """All texts of a file except blank ones, without the white space around them; from a table those in its column
+    ``text``, or its only one. Raises ``MissingInput`` or ``InputError``."""
     try:
         passages = [text.strip() for block in read_texts(path) for text in block if text.strip()]
     except UsageError as error:
@@ -600,7 +600,7 @@ def _separated_texts(path: Path, file_format: Format, column: str | None) -> Ite
     rows = _rows(path, _style(path, file_format, wanted))
     first = next(((number, row) for number, row in rows if row), (1, []))
     names, rows = _canonical(path, first[1], wanted), chain([first], rows)
-    # Numbers are names where all names are: a 1 among the fields of a first row is none.
+    # A number is a column's name only if all names are numbers: a field of the first row may happen to be 1.
     is_place = (column or "").isdecimal() and not (column in names and "".join(names).isdecimal())
     if is_place:
         place = int(column) - 1
@@ -647,7 +647,7 @@ _RULE = {RULE + "files of texts": "2 (what a file is, its content says; only lin
 
 
 def passages_rule(path: Path) -> dict[str, str]:
-    """The entry of a recipe for passages that were read otherwise before this rule; none for all others."""
+    """The entry of recipes for a file whose passages were read differently before this rule; none for any other."""
     with suppress(OSError, UnicodeDecodeError, InputError):
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
         return {} if list(filter(None, lines)) == read_passages(path) else dict(_RULE)
@@ -655,7 +655,7 @@ def passages_rule(path: Path) -> dict[str, str]:
 
 
 def texts_rule(path: Path, column: str | None, count: int) -> dict[str, str]:
-    """The same for a file of ``count`` texts: one that is not what its name says, or whose lines end at ``\\r``."""
+    """The same for a file of ``count`` texts: one that is not what its name says, or has lines that end at ``\\r``."""
     file_format = format_of(path)
     otherwise = file_format != format_by_name(path.name) or path.suffix.lower() in (".json", ".tab")
     if file_format in ("CSV", "TSV"):

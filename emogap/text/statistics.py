@@ -1,23 +1,23 @@
 """Intervals and tests over what the study samples: prompts, and training seeds where there are several.
 
 **Input.** Numbers of one model are an array of shape (prompts, training seeds, samples), NaN for what is missing;
-``by_prompt`` makes it from a frame. Axes before these three are done one by one.
+``by_prompt`` makes it from a frame. Everything is computed separately along any axes before these three.
 
 **Shares.** One answer a prompt: the score interval of Wilson (1927). Otherwise the same interval at the effective
 number of prompts, p (1 - p) / variance (Korn and Graubard 1998; Dean and Pagano 2015). The variance is that between
 prompts, moved a little towards p (1 - p) / prompts, so that the interval does not collapse where all prompts agree.
 
-**Seeds.** From two seeds on, prompts and seeds are both random and crossed: every seed answers every prompt. The mean
-squares of that two-way design (Cornfield and Tukey 1956; Searle, Casella and McCulloch 1992, chapter 4) give two
+**Seeds.** With two seeds or more, prompts and seeds are both random and crossed: every seed answers every prompt. The
+mean squares of that two-way design (Cornfield and Tukey 1956; Searle, Casella and McCulloch 1992, chapter 4) give two
 variances of the mean: that of the prompts, and that of the seeds' own means, which has seeds - 1 degrees of freedom.
-Each is taken times the square of its own quantile, normal or Student's, and the two are added (Howe 1974).
+Each is multiplied by the square of its own quantile, normal or Student's, and the two are added (Howe 1974).
 
 **Differences.** Two models on the same prompts: the ends of both shares are joined by the square-and-add rule with the
-correlation over the prompts, as in method 10 of Newcombe (1998), which it is where each prompt has one answer (MOVER:
-Zou and Donner 2008). Seeds of two models are sampled apart, as their trainings are.
+correlation over the prompts, as in method 10 of Newcombe (1998), to which it is equal where each prompt has one answer
+(MOVER: Zou and Donner 2008). The seeds of two models are independent, as their trainings are.
 
-**Other numbers** (words, nats, layers): the interval of Student's t over prompts, with seeds as above; for what is no
-mean, resampled prompts. One prompt has no interval: both ends are NaN.
+**Other numbers** (words, nats, layers): the interval of Student's t over prompts, with seeds as above; for statistics
+other than means, prompts are resampled. One prompt has no interval: both ends are NaN.
 """
 
 from collections.abc import Sequence
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 INTERVALS_RULE = {f"{RULE}intervals": "2 (score intervals over prompts and seeds in the place of resampled prompts)"}
-"""Of tables and figures whose intervals or tests were once others."""
+"""The entry of recipes of tables and figures whose intervals or tests were once computed differently."""
 LEVEL = 0.95
 Z = 1.959964
-"""Of the normal distribution, for that level."""
+"""The two-sided quantile of the normal distribution for that level."""
 FEWEST_RESAMPLED = 8
-"""Resamples of fewer than so many prompts repeat each other too much to tell how far a number may be off."""
+"""Resamples of fewer prompts than this repeat each other too much to show how uncertain a number is."""
 _FINEST = 5040
-"""Steps of a share that an exact test tells apart; divisible by all counts of answers up to 10."""
+"""The most steps into which an exact test divides a share; divisible by all counts of answers up to 10."""
 _MANY = 50
 """With more different sizes of change than this, signs are flipped by the normal approximation."""
 _SMALLEST_LOG_P = -300.0
@@ -64,10 +64,10 @@ def by_prompt(
     prompts: "pd.MultiIndex | None" = None,
     repeated: str = "train_seed",
 ) -> np.ndarray:
-    """A row an answer → float64 of shape (columns, prompts, training seeds, samples), NaN for what is missing.
+    """One row for each answer → float64 of shape (columns, prompts, training seeds, samples), NaN for missing values.
 
-    ``prompt``: the columns that tell prompts apart; ``prompts``: which to take, in that order (default: all).
-    ``repeated``: the column that tells seeds apart (or what else answers every prompt); without it there is one.
+    ``prompt``: the columns that identify a prompt; ``prompts``: which to take, in that order (default: all).
+    ``repeated``: the column that identifies the seed (or whatever else answers every prompt); without it there is one.
     """
     import pandas as pd
 
@@ -90,19 +90,19 @@ class _Crossed:
     prompts: np.ndarray
     seeds: np.ndarray
     samples: np.ndarray
-    """At most, of a prompt by a seed."""
+    """The largest number of samples that a prompt has by one seed."""
     answers: np.ndarray
-    """In all."""
+    """The number of all answers."""
     there: np.ndarray
     """Which prompts have an answer, shape (…, prompts)."""
     rows: np.ndarray
     """By how much each prompt's mean is above ``mean``, shape (…, prompts)."""
     of_rows: np.ndarray
-    """Variance of the mean as the prompts' means tell it."""
+    """Variance of the mean, estimated from the prompts' means; contains ``of_error``."""
     of_seeds: np.ndarray
-    """Variance of the mean as the seeds' means tell it: of the seeds, and of what is neither; 0 for one seed."""
+    """Variance of the mean, estimated from the seeds' means; contains ``of_error``; 0 for one seed."""
     of_error: np.ndarray
-    """What is neither the prompt's nor the seed's; it is in both of the others."""
+    """The part of the variance of the mean that comes neither from prompts nor from seeds; 0 for one seed."""
 
     @property
     def of_prompts(self) -> np.ndarray:
@@ -126,7 +126,7 @@ def _crossed(values: np.ndarray) -> _Crossed:
         columns = off.sum(axis=-2) * (seeds / cells)[..., None]
         of_rows = (rows**2).sum(axis=-1) / (prompts - 1) / prompts
         of_seeds = (columns**2).sum(axis=-1) / (seeds - 1) / seeds
-        # Where a prompt was answered by one seed alone, nothing tells the rest apart.
+        # At least 1: where one seed alone answered each prompt, no degree of freedom is left for the rest.
         freedom = np.maximum(cells - prompts - seeds + 1, 1)
         of_error = (rest**2).sum(axis=(-2, -1)) / freedom / cells
     several = seeds > 1
@@ -137,7 +137,7 @@ def _crossed(values: np.ndarray) -> _Crossed:
 
 
 def _student(seeds: np.ndarray) -> np.ndarray:
-    """The quantile of Student's t for so many; 0 for one, whose variance is not known."""
+    """The two-sided quantile of Student's t for so many seeds or prompts; 0 for one, whose variance is not known."""
     from scipy.stats import t
 
     return np.where(seeds > 1, t.ppf((1 + LEVEL) / 2, np.maximum(seeds - 1, 1)), 0)
@@ -159,7 +159,7 @@ def spreads(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def paired_spreads(after: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same of differences: between prompts, and between pairs of a seed of each model."""
+    """Like ``spreads``, of differences: between prompts, and between pairs of seeds, one of each model."""
     after, before = _in_both(after, before)
     up, down = _crossed(after), _crossed(before)
     with np.errstate(invalid="ignore"):
@@ -187,18 +187,18 @@ def without_spreads(table: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def what_is_sampled(seeds: int, unit: str = "prompts") -> str:
-    """What a caption says of intervals over so many training seeds at most."""
+    """What a caption says about intervals of models with at most ``seeds`` training seeds."""
     if seeds > 1:
         return f"over {unit} and training seeds, both sampled (models with one seed: over {unit} alone)"
     return f"over {unit}; each model has one training seed, so that a number is that one model's"
 
 
 def _of_shares(found: _Crossed) -> tuple[_Crossed, np.ndarray]:
-    """Shares, whose variance between prompts is known to some degree beforehand; and the least that it can be."""
+    """``found`` for shares: ``of_rows`` is moved towards the binomial variance. Also the least that it can be."""
     binomial = found.mean * (1 - found.mean)
     with np.errstate(invalid="ignore", divide="ignore"):
         most, least = binomial / found.prompts, binomial / found.answers
-        # As much weight as 1 / (samples × seeds) of a prompt: the more answers, the more the prompts' means say.
+        # The binomial variance weighs as much as 1 / (samples × seeds) of a prompt: less, the more answers there are.
         weight, own = 1 / (found.samples * found.seeds), found.prompts - 1
         moved = (np.minimum(found.of_rows, most) * own + weight * most) / (own + weight)
         one_answer = (found.seeds == 1) & (found.samples == 1)
@@ -207,7 +207,7 @@ def _of_shares(found: _Crossed) -> tuple[_Crossed, np.ndarray]:
 
 
 def _score_ends(share: np.ndarray, trials: np.ndarray, squared: np.ndarray) -> Ends:
-    """Wilson's interval of a share of so many trials, at the square of a quantile."""
+    """Wilson's interval of a share of so many trials; ``squared``: the square of the quantile."""
     middle = share + squared / (2 * trials)
     spread = np.sqrt(squared * (share * (1 - share) / trials + squared / (4 * trials**2)))
     scale = 1 + squared / trials
@@ -222,7 +222,7 @@ class _Share:
     low: np.ndarray
     high: np.ndarray
     reach: np.ndarray
-    """Half the width that the interval would have on both sides alike."""
+    """Half the width that a symmetric interval would have: standard error times quantile."""
     groups: list[_Crossed]
 
 
@@ -244,7 +244,7 @@ def share_interval(values: np.ndarray) -> Ends:
 
 
 def _in_both(after: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both without the prompts that one of them lacks."""
+    """Both arrays, with NaN for the prompts that the other one lacks."""
     after, before = np.asarray(after, float), np.asarray(before, float)
     here, there = ((~np.isnan(values)).any(axis=(-2, -1))[..., None, None] for values in (after, before))
     return np.where(there, after, np.nan), np.where(here, before, np.nan)
@@ -286,17 +286,17 @@ def mean_share_interval(groups: Sequence[np.ndarray]) -> tuple[float, float]:
     """95 % interval of the unweighted mean of groups' shares, each of its own prompts by the same seeds, in 0 to 1.
 
     Each group: shape (prompts, seeds, samples). The score interval at the effective number of answers that the groups'
-    variances give, as for strata (Yan and Su 2010). A group's variance is that of its share with one answer of either
-    kind more, for of few answers that agree it would be none. The seeds, which all groups have in common, count by
-    their own means over the groups.
+    variances give, as for strata (Yan and Su 2010). A group's variance is computed with one more answer of either kind,
+    because it would be 0 for a few answers that agree. The seeds are the same in all groups: their variance is that of
+    their means over the groups.
     """
     mean = _mean_share(groups)
     return float(mean.low), float(mean.high)
 
 
 def mean_paired_interval(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
-    """95 % interval of the unweighted mean of groups' differences (after, before), in -1 to 1: both models' means as
-    ``mean_share_interval`` has them, joined with the correlation over the prompts as in ``paired_interval``."""
+    """95 % interval of the unweighted mean of groups' differences (after, before), in -1 to 1: the intervals of both
+    models' means (``mean_share_interval``), joined with the correlation over the prompts as in ``paired_interval``."""
     pairs = [_in_both(after, before) for after, before in pairs]
     one, other = map(_mean_share, zip(*pairs, strict=True))
     shared = [_covariance(up, down) for up, down in zip(one.groups, other.groups, strict=True)]
@@ -317,27 +317,27 @@ def _mean_share(groups: Sequence[np.ndarray]) -> _Share:
 
 
 def _never_none(share: _Crossed) -> float:
-    """The variance of a group's share between prompts, with one answer of either kind more."""
+    """The variance of a group's share between prompts, with one more answer of either kind, so that it is never 0."""
     trials = share.mean * (1 - share.mean) / share.of_rows if share.of_rows > 0 else share.prompts
     smooth = (share.mean * trials + 1) / (trials + 2)
     return float(smooth * (1 - smooth) / trials)
 
 
 def _covariance(up: _Crossed, down: _Crossed) -> float:
-    """Of two models' shares over the same prompts."""
+    """The covariance of two models' shares over the same prompts."""
     spread = np.sqrt((up.rows**2).sum() * (down.rows**2).sum())
     together = float((up.rows * down.rows).sum() / spread) if spread > 0 else 0.0
     return together * float(np.sqrt(up.of_rows * down.of_rows))
 
 
 def _seeds_of_mean(groups: Sequence[np.ndarray]) -> tuple[float, np.ndarray]:
-    """Variance of the mean over groups as the seeds' means tell it, and how many seeds there are."""
+    """Variance of the mean over groups, estimated from the seeds' means, and the number of seeds."""
     means = np.mean([np.nanmean(values, axis=(0, 2)) for values in groups], axis=0)
     return (float(means.var(ddof=1)) / len(means) if len(means) > 1 else 0.0), np.asarray(len(means))
 
 
 def mean_interval(values: np.ndarray) -> Ends:
-    """95 % interval of a mean of numbers that are no shares. ``values``: shape (…, prompts, seeds)."""
+    """95 % interval of a mean of numbers that are not shares. ``values``: shape (…, prompts, seeds)."""
     found = _crossed(np.asarray(values, float)[..., None])
     of_prompts, of_seeds = found.of_prompts, found.of_seeds
     half = np.sqrt(_student(found.prompts) ** 2 * of_prompts + _student(found.seeds) ** 2 * of_seeds)
@@ -373,17 +373,17 @@ def parts_of_ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def mean(values: np.ndarray) -> Estimate:
-    """The mean of a number each, shape (prompts,), with that interval."""
+    """The mean of one number for each prompt, shape (prompts,), with ``mean_interval``."""
     values = np.asarray(values, float)
     low, high = mean_interval(values[:, None])
     return Estimate(float(np.mean(values)), float(low), float(high))
 
 
 def resampled_interval(resamples: np.ndarray, prompts: int) -> tuple[float, float]:
-    """95 % interval of what is no mean, from its values on resampled prompts, shape (resamples,).
+    """95 % interval of a statistic other than a mean, from its values on resampled prompts, shape (resamples,).
 
-    The percentile bootstrap is too narrow by the factor of Student's t and of prompts - 1 in the place of prompts; its
-    percentiles are taken further out by both (Hesterberg 2015, section 3.3.4). NaN for fewer than ``FEWEST_RESAMPLED``.
+    The percentile bootstrap is too narrow: it uses the normal quantile, not Student's, and divides by prompts, not by
+    prompts - 1. Percentiles further out correct both (Hesterberg 2015, section 3.3.4). NaN below ``FEWEST_RESAMPLED``.
     """
     from scipy.stats import norm
 
@@ -401,14 +401,14 @@ def wilson_interval(successes: float, trials: int) -> tuple[float, float]:
 
 
 def proportion(successes: float, trials: int) -> Estimate:
-    """A share of independent cases with that interval; a single case has none."""
+    """A share of independent cases with its ``wilson_interval``; a single case has none."""
     low, high = wilson_interval(successes, trials) if trials > 1 else (np.nan, np.nan)
     return Estimate(successes / trials, low, high)
 
 
 def rank_correlation_interval(correlation: float, cases: int) -> tuple[float, float]:
     """95 % interval of Spearman's correlation: Fisher's z with the variance of Bonett and Wright (2000). NaN for fewer
-    than four cases, and where all are in order or against it: their z is no number."""
+    than four cases, and for a correlation of 1 or -1, whose z is infinite."""
     if cases < 4 or abs(correlation) >= 1:
         return np.nan, np.nan
     half = Z * np.sqrt((1 + correlation**2 / 2) / (cases - 3))
@@ -419,10 +419,10 @@ def rank_correlation_interval(correlation: float, cases: int) -> tuple[float, fl
 def paired_p(after: np.ndarray, before: np.ndarray) -> float:
     """Two-sided p that two models differ on the same prompts; both of shape (prompts, seeds, samples).
 
-    The sign of each prompt's difference is turned at random, exactly (``sign_flip_p``): with one yes or no a prompt
-    that is McNemar's test. That takes seeds as they are; where a model has several, p is at least that of the crossed
-    variances: the level at which half the interval of prompts and seeds is as large as the difference. A single prompt
-    tells nothing: 1.
+    An exact test that flips the sign of each prompt's difference at random (``sign_flip_p``); with one yes or no for
+    each prompt it is McNemar's test. It treats seeds as fixed; so, where a model has several, p is at least the level
+    at which half the interval from the crossed variances of prompts and seeds is as large as the difference. A single
+    prompt gives 1.
     """
     up, down = map(_crossed, _in_both(after, before))
     change = _changes(up, down)
@@ -450,7 +450,7 @@ def _of_seeds(found: _Crossed) -> list[tuple[float, float]]:
 
 
 def mean_paired_p(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
-    """The same of the unweighted mean of groups' differences, the signs flipped by the normal approximation."""
+    """Like ``paired_p``, of the unweighted mean of groups' differences; sign flips by the normal approximation."""
     from scipy.stats import norm
 
     pairs = [_in_both(after, before) for after, before in pairs]
@@ -464,7 +464,7 @@ def mean_paired_p(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
 
 
 def _level_reached(difference: float, variances: Sequence[tuple[float, float]]) -> float:
-    """The p at which half the interval is as large as the difference. ``variances``: with their degrees of freedom."""
+    """The p at which half the interval is as large as the difference. ``variances``: (variance, degrees of freedom)."""
     from scipy.optimize import brentq
     from scipy.stats import t
 
@@ -480,10 +480,10 @@ def _level_reached(difference: float, variances: Sequence[tuple[float, float]]) 
 
 
 def sign_flip_p(change: np.ndarray) -> float:
-    """Two-sided p of a sum of changes, shape (prompts,), the sign of each turned at random: all ways, exactly.
+    """Two-sided p of a sum of changes, shape (prompts,), if the sign of each is flipped at random: exact, all ways.
 
-    Changes are counted in the coarsest step that fits them all (answers and samples are counted, so there is one). With
-    more than fifty different sizes of change, by the normal approximation.
+    Changes are expressed in the coarsest step of which all are multiples; there is one, as they come from counts of
+    answers. With more than fifty different sizes of change, the normal approximation is used.
     """
     from scipy.stats import binom, norm
 
@@ -517,7 +517,7 @@ def _convolved(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 def mean_p(change: np.ndarray) -> float:
     """Two-sided p that a mean of numbers, shape (prompts,), is not 0: Student's t; NaN for fewer than two.
 
-    Where all are equal, so that nothing tells the variance, the chance that all signs agree.
+    If all are equal, so that the variance cannot be estimated, p is the chance that all signs agree.
     """
     from scipy.stats import t
 
@@ -531,10 +531,10 @@ def mean_p(change: np.ndarray) -> float:
 
 
 def leader(low: "pd.Series", high: "pd.Series") -> str | None:
-    """Who of several may be called the first: the one whose interval lies above those of all others.
+    """Which of several may be called the first: the one whose interval lies above those of all others.
 
-    ``low`` and ``high``: the ends, both by name. None where intervals meet, as those of a tie do, where an end that it
-    takes is missing, and of fewer than two.
+    ``low`` and ``high``: the ends of the intervals, by name. None if there is no such interval, as in a tie, if an end
+    needed for it is missing, and for fewer than two.
     """
     ahead = [name for name in low.index if len(low) > 1 and (high.drop(name) < low[name]).all()]
     return ahead[0] if ahead else None

@@ -111,7 +111,7 @@ class StoryExample(Form):
 
 
 class SeedRewrite(Form):
-    """An answer and what it became."""
+    """An instruction, its answer, and the rewritten answer."""
 
     instruction: Text
     input: str

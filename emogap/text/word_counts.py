@@ -1,8 +1,8 @@
-"""How many words texts have, by definitions that have names: the published ones, exactly, and sensible ones.
+"""How many words texts have, by named definitions (presets): the published ones, exactly, and sensible ones.
 
-The published counts were made with nltk 3.8.1. It is had without a download: as installed, and as it was in that
-release. Later releases changed four rules, of which the first alone moves the counts of the published stories and
-rewrites (the second splits one word more in 21,775 stories):
+The published counts were made with nltk 3.8.1. Its tokenizer is made here without a download, both as installed and as
+it was in that release. Later releases changed four rules, of which the first alone changes the counts of the published
+stories and rewrites (the second splits one word more in 21,775 stories):
 
 1. An apostrophe before a word. 3.8.1 splits it off only before a single letter other than m, t, s, d and n; later it
    is split off before every word that is no clitic (``'hello`` → ``'`` ``hello``), unless a letter stands before it.
@@ -56,7 +56,7 @@ class Preset:
     meaning: str = ""
 
     def words(self, text: str) -> list[str]:
-        """The words of a text that count, as they are compared."""
+        """The words of a text that count, in the form in which they are compared."""
         tokens = self.tokens(text)
         if self.alphabetic:
             tokens = [token for token in tokens if token.isalpha()]

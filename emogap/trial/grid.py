@@ -1,7 +1,7 @@
 """A grid: every template with every sampling, over one fixed sample of lines or records.
 
-A line has the same seed in every cell, so that cells can be compared line by line. The replies are kept like
-those of previews: a grid that was killed goes on, and a larger one makes only what is new.
+A line has the same seed in every cell, so that cells can be compared line by line. The replies are stored with
+those of previews: a grid that was killed can be resumed, and a larger one generates only what is new.
 """
 
 import itertools
@@ -27,15 +27,15 @@ from emogap.stories.texts import Prompting, Texts
 from emogap.trial.preview import sampling_of, texts_of, try_out
 
 MIN_LINES, MAX_LINES = 2, 5000
-"""Over one line there is no interval; of more than 5,000 not all pairs are compared."""
+"""A single line gives no interval; self-similarity compares all pairs of at most 5,000 replies."""
 
 
 def make_grid(
     config: Config, stage: str, templates: Sequence[str], vary: Mapping[str, Sequence[Any]], lines: int
 ) -> Summary:
-    """Ask about ``lines`` lines or records in every cell and write all rows, a row a line and cell.
+    """Ask about ``lines`` lines or records in every cell and write all rows, one for each line and cell.
 
-    ``templates``: names of methods or versions, or paths of template files; none: all that the stage has.
+    ``templates``: names of methods or versions, or paths of template files; none: all that the stage has but ``m0``.
     ``vary``: parameter of the sampling → its values; the others stay as the stage has them.
 
     The table has the stage's columns and before them ``template``, ``setting`` (such as ``temperature=0.3``) and

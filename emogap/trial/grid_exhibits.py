@@ -100,7 +100,7 @@ def _for_reading(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def printed_cells(cells: pd.DataFrame) -> Iterator[str]:
-    """A block a measure: a line a template, a column a setting, each value with its interval."""
+    """A block for each measure: a line for each template, a column for each setting, each value with its interval."""
     settings = list(dict.fromkeys(cells["setting"]))
     width = max(len(name) for name in cells["template"])
     column = max(_COLUMN, *(len(setting) + 2 for setting in settings))
@@ -116,7 +116,7 @@ def printed_cells(cells: pd.DataFrame) -> Iterator[str]:
 
 
 def _named(measures: Sequence[str]) -> str:
-    """The measures by title; reasons of rejections, of which there are many, in one word."""
+    """The titles of the measures; the reasons of rejections, of which there are many, are summed up in one phrase."""
     reasons = [name for name in measures if name.startswith(REASON)]
     titles = [measure_of(name).title for name in measures if name not in reasons]
     return ", ".join([*titles, *(["any reason of a rejection that is not named above"] if reasons else [])])
@@ -127,8 +127,8 @@ def _with_interval(measure, value: float, low: float, high: float) -> str:
 
 
 def printed_differences(differences: pd.DataFrame) -> Iterator[str]:
-    """Of every two levels what differs beyond chance (p corrected for all comparisons under 0.05), and what these lines
-    do not tell."""
+    """For every two levels: the measures that differ beyond chance (p under 0.05, corrected for all comparisons), and
+    those for which these lines do not show a difference."""
     for (_, level, minus), rows in differences.groupby(["factor", "level", "minus"], sort=False):
         clear = rows["p_holm"] < _LEVEL
         yield f"{level} against {minus}, line by line:"
@@ -147,7 +147,7 @@ _COLUMNS = 4
 
 
 def heat_map(cells: pd.DataFrame) -> Figure:
-    """A row a cell, a column a measure: the values, coloured from the column's lowest to its highest."""
+    """A row for each cell, a column for each measure: the values, coloured from the column's lowest to its highest."""
     use_style()
     wide = cells.pivot(index=["template", "setting"], columns="measure", values="value")
     wide = wide.loc[list(dict.fromkeys(zip(cells["template"], cells["setting"], strict=True)))]
@@ -177,7 +177,7 @@ def heat_map(cells: pd.DataFrame) -> Figure:
 
 
 def interval_panels(cells: pd.DataFrame) -> Figure:
-    """A panel a measure: each template's value at every setting, with its interval."""
+    """A panel for each measure: each template's value at every setting, with its interval."""
     use_style()
     measures, settings = list(map(measure_of, dict.fromkeys(cells["measure"]))), list(dict.fromkeys(cells["setting"]))
     templates = list(dict.fromkeys(cells["template"]))

@@ -23,7 +23,7 @@ from emogap.text.word_counts import count_words
 from emogap.text.words import distinct_n, ngrams
 
 OPENING_WORDS = 50
-"""Distinct-n falls as texts grow, so of each reply only its first so many words count for it."""
+"""Distinct-n falls as texts grow longer, so it is counted on only this many words from the beginning of each reply."""
 _MIN_FOR_PAIRS = 3
 _AT_MOST_1 = ("distinct_1", "distinct_2", "distinct_3", "self_similarity", "emotion_score")
 _MAY_BE_NEGATIVE = ("similarity",)
@@ -90,18 +90,18 @@ class Cell:
 
     value: float
     parts: np.ndarray
-    """What each line brings, shape (lines,), NaN where it has nothing; their spread is that of the value."""
+    """Each line's contribution, shape (lines,), NaN where it has none; their spread gives the value's interval."""
     is_share: bool = False
     """Whether a part says yes or no, 1 or 0."""
 
 
 def grid_scores(rows: pd.DataFrame, stage: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Every cell of a grid, and its differences: one level of a factor (``template`` or ``setting``) against another,
-    over the same lines, the other factor averaged.
+    """The measures of every cell of a grid, and the differences between every two levels of a factor (``template`` or
+    ``setting``), over the same lines and averaged over the other factor.
 
-    ``rows``: what ``make_grid`` wrote, a row a line in every cell, the lines in the same order. Columns: ``template,
-    setting, measure, value, low, high, lines``, and ``factor, level, minus, measure, difference, low, high, lines,
-    p_holm``.
+    ``rows``: what ``make_grid`` wrote, one row for each line in every cell, the lines in the same order. Columns of the
+    first table: ``template, setting, measure, value, low, high, lines``; of the second: ``factor, level, minus,
+    measure, difference, low, high, lines, p_holm``.
     """
     rows = rows.reset_index(drop=True)
     encoded = text_measures.encode(rows[TEXT_COLUMNS[stage]])
@@ -163,7 +163,7 @@ def _pseudo(value: float, without: np.ndarray) -> Cell:
 
 
 def _ratio(tokens: np.ndarray, seconds: np.ndarray) -> Cell:
-    """Over the lines whose tokens are known; a server need not count them."""
+    """Tokens per second, over the lines whose tokens are known; a server need not count them."""
     seconds = np.where(np.isnan(tokens), np.nan, seconds)
     all_tokens, all_seconds, known = np.nansum(tokens), np.nansum(seconds), np.isfinite(tokens).sum()
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -203,7 +203,7 @@ def _cell_table(measured: _Measured) -> pd.DataFrame:
 
 
 def _within_bounds(name: str, found: Estimate) -> Estimate:
-    """No end of an interval lies where the measure cannot be."""
+    """The estimate with the ends of its interval clipped to values that the measure can have."""
     low = found.low if name in _MAY_BE_NEGATIVE else np.maximum(found.low, 0.0)
     high = np.minimum(found.high, 1.0) if name in _AT_MOST_1 else found.high
     return Estimate(found.value, float(low), float(high))
@@ -223,7 +223,7 @@ def _known_mean(parts: np.ndarray) -> Estimate:
 
 
 def _differences(measured: _Measured) -> pd.DataFrame:
-    """Every two levels of each factor, every measure."""
+    """A row for every two levels of each factor and every measure; ``p_holm`` is corrected over all these rows."""
     names = list(next(iter(measured.values())))
     rows = []
     for axis, factor in enumerate(("template", "setting")):
@@ -246,8 +246,8 @@ def _differences(measured: _Measured) -> pd.DataFrame:
 
 
 def _difference(lower: Sequence[Cell], upper: Sequence[Cell]) -> dict[str, float]:
-    """With an interval and p over lines: of shares, to which each cell brings a sample of every line, the paired ones;
-    else those of a paired t-test of the cells' averages."""
+    """A difference with interval and p over lines. For shares these are ``paired_interval`` and ``paired_p``, with each
+    cell as one sample of every line; otherwise those of a paired t-test on each line's average over the cells."""
     one, other = (np.stack([cell.parts for cell in cells], axis=1) for cells in (lower, upper))
     difference = float(np.mean([cell.value for cell in upper]) - np.mean([cell.value for cell in lower]))
     parts = (other - one).mean(axis=1)
@@ -280,10 +280,10 @@ def word_statistics(rows: pd.DataFrame, stage: str) -> pd.DataFrame:
 
 
 def most_different(rows: pd.DataFrame, stage: str, count: int = 5) -> pd.DataFrame:
-    """Of every cell the replies that are least like each other: what its range is.
+    """The ``count`` replies of every cell that are least like each other, to show its range.
 
-    The first is the one least like all the rest; then always the one whose nearest neighbour among those chosen is the
-    farthest (by cosine of tf-idf vectors). Replies without a text are left out.
+    The first is the one least like all the rest; each next one is the one whose nearest neighbour among those chosen is
+    farthest away (by cosine of tf-idf vectors). Replies without a text are left out.
     """
     rows = rows[rows[TEXT_COLUMNS[stage]] != ""].reset_index(drop=True)
     encoded = text_measures.encode(rows[TEXT_COLUMNS[stage]])

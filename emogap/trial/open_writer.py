@@ -1,4 +1,4 @@
-"""The writer in the open: what a stage has it do, done once by hand, and what is known of the model."""
+"""The writer used by hand: single requests like those of a stage, and what is known of the model."""
 
 import importlib.metadata
 from collections.abc import Iterator, Sequence
@@ -24,13 +24,13 @@ _ID = "open"
 @dataclass(frozen=True)
 class OpenWriter:
     """The writer of the settings, run by the engine that previews and stages of this process use. Its model is loaded
-    when a reply is first wanted that is not there."""
+    for the first reply that is not stored already."""
 
     texts: Texts
 
     def sent(self, messages: str | Sequence[Message]) -> str:
-        """What the model reads: the messages in its own chat template, special tokens among them. Of a server's model,
-        whose template is the server's, the messages that are sent. ``messages`` as a text are one turn of the user.
+        """What the model reads: the messages in its own chat template, with special tokens. For a model on a server,
+        which applies the template itself, the messages that are sent. ``messages`` as a text are one turn of the user.
         """
         writer, conversation = self.texts.config.writer, _conversation(messages, seed=0)
         if not messages:
@@ -41,8 +41,8 @@ class OpenWriter:
 
     def reply(self, messages: str | Sequence[Message], seed: int = 0, **sampling: float) -> Reply:
         """The answer; ``print(reply.text)`` shows it. ``sampling``: ``temperature, top_p, top_k, repetition_penalty,
-        max_new_tokens``; what is not given is as the stage has it. Replies are kept, as those of a preview are: asked
-        the same again, nothing is generated.
+        max_new_tokens``; what is not given is as the stage has it. Replies are stored with those of previews: the same
+        request is not generated again.
 
         Raises ``UsageError`` for another or an impossible parameter, ``ModelError`` if there is no reply.
         """
@@ -64,7 +64,7 @@ class OpenWriter:
 def open_writer(config: Config, stage: str = "augment") -> OpenWriter:
     """The writer of the settings; what is known of its model is printed: licence, context, thinking.
 
-    ``stage``: whose sampling holds where none is given. Raises ``ModelError`` if the model cannot be had.
+    ``stage``: the stage whose sampling is used where none is given. Raises ``ModelError`` for an unavailable model.
     """
     for line in said_of(config.writer):
         print(line)
@@ -72,18 +72,18 @@ def open_writer(config: Config, stage: str = "augment") -> OpenWriter:
 
 
 def first_messages(config: Config, name: str, stage: str = "augment") -> list[Message]:
-    """What the stage asks of the writer in a method or version for its first line or record; nothing where no line is
-    emotional.
+    """The messages that the stage sends to the writer for its first line or record in a method or version; none if no
+    line is emotional.
 
-    Raises ``MissingInput`` while the lines are not made, ``UsageError`` for an unknown one.
+    Raises ``MissingInput`` while the lines are not made, ``UsageError`` for an unknown ``name``.
     """
     texts = texts_of(config, stage)
     return [message for first in texts.first(1) for message in texts.request(first, texts.prompting(name)).messages]
 
 
 def said_of(writer: Writer) -> Iterator[str]:
-    """A line each: which model, its licence, how much it reads, whether it thinks before it answers. Of a server's
-    model the server is asked; of another one no weights are loaded."""
+    """A line each for the model's identity, its licence, its context length, and whether it reasons before it answers.
+    For a model on a server, the server is asked; for any other no weights are loaded."""
     served = writer.engine == "server"
     if served:
         identity, context = kept_engine(writer).identity, kept_engine(writer).context
@@ -107,7 +107,7 @@ def licence(model: HubModel) -> str:
     try:
         card = resolve(model, ("README.md",)).path / "README.md"
         found = (metadata_load(card) if card.is_file() else None) or {}
-    except (ModelError, ValueError) as error:  # the card is not to be had, or is none; the model is
+    except (ModelError, ValueError) as error:  # only the card is missing or damaged, not the model
         return f"{UNKNOWN} ({error})"
     named = found.get("license_name") if found.get("license") == "other" else found.get("license")
     return ", ".join(named) if isinstance(named, list) else str(named or UNKNOWN)

@@ -1,7 +1,7 @@
 """A look at a few replies before many are asked for: methods, or a template of one's own, on the same lines.
 
-They go through the gates of their stage. What the model answers is kept: a bulk run that asks the same takes it
-over. The model is loaded when a reply is first wanted that is not there yet, and stays loaded in this process.
+The replies go through the gates of their stage and are stored: a bulk run that asks the same takes them over. The
+model is loaded for the first reply that is not stored yet, and stays loaded in this process.
 """
 
 import re
@@ -43,7 +43,7 @@ class Trial:
     prompting: Prompting
     rows: list[Row]
     fresh: frozenset[str]
-    """Ids of those rows that the model wrote just now; the others were there."""
+    """Ids of the rows that the model wrote just now; the replies of the others were stored already."""
 
 
 def texts_of(config: Config, stage: str) -> Texts:
@@ -54,7 +54,7 @@ def texts_of(config: Config, stage: str) -> Texts:
 
 
 def called(texts: Texts, text: str) -> str | None:
-    """The method or version of the settings whose prompt is that text to the letter; None if there is none."""
+    """The method or version of the settings whose prompt is exactly this text; None if there is none."""
     for name in texts.settings.templates:
         file = texts.template_path(name)
         if file.is_file() and read_text(file) == text:
@@ -63,7 +63,7 @@ def called(texts: Texts, text: str) -> str | None:
 
 
 def try_out(texts: Texts, sources: Sequence[SourceText], prompting: Prompting, bar: Progress) -> Trial:
-    """Ask about all sources in one way, what is not there yet, and take the replies through the gates together.
+    """Ask about all sources with one prompting, unless a reply is stored already, and pass all through the gates.
 
     Raises ``UsageError`` (no worked examples of an emotion) and ``ModelError``.
     """
@@ -96,7 +96,7 @@ def _is_id(wanted: str | Mapping[str, str]) -> bool:
 
 
 def sampling_of(given: Sampling | Mapping[str, Any] | str | None, default: Sampling) -> Sampling:
-    """A sampling as people give it: by name, as values that replace those of ``default``, or none: ``default``.
+    """The sampling that ``given`` names: a sampling's name, values that replace those of ``default``, or None for it.
 
     Raises ``UsageError`` for an unknown name or an impossible value.
     """
@@ -121,18 +121,18 @@ def preview(
     sampling: Sampling | Mapping[str, Any] | str | None = None,
     stage: str = "augment",
 ) -> pd.DataFrame:
-    """Let the writer answer for a few lines, show what came, and return it as a table, a row a reply.
+    """Let the writer answer for a few lines, show the replies, and return them as a table, one row each.
 
-    ``methods``: whose prompts (for ``stage="rewrite"`` versions), else those of the settings; ``template``: the path of
-    a template file, or the text of one, alone or beside the ``methods`` named. ``lines``: ids, texts or mappings of
-    one's own (``text`` and ``emotion``; for rewrites ``instruction``, ``input``, ``output``, ``emotion``), else the
-    stage's first ``n``. ``sampling``: a name, or values that replace those of the settings.
+    ``methods``: those whose prompts are tried (for ``stage="rewrite"`` versions), else those of the settings;
+    ``template``: the path or the text of a template, alone or beside the ``methods`` named. ``lines``: ids, texts or
+    mappings of one's own (``text`` and ``emotion``; for rewrites ``instruction``, ``input``, ``output``, ``emotion``),
+    else the stage's first ``n``. ``sampling``: a name, or values that replace those of the settings.
 
-    A line is sampled with the same seed whatever the prompt. Replies are kept: the stage takes them over when it asks
-    the same, and a second look makes nothing. Columns: ``method, line_id, emotion, line, text`` (what would be kept),
-    ``reply`` (as it came), ``verdict, score`` (of the emotion wanted), ``found`` (the strongest emotions and their
-    scores), for rewrites ``similarity``, then ``words, seconds, notes``; where there is no line to try, that is said
-    and the table is empty.
+    A line is sampled with the same seed whatever the prompt. Replies are stored: the stage takes them over when it asks
+    the same, and a second preview generates nothing. Columns: ``method, line_id, emotion, line, text`` (what would be
+    kept), ``reply`` (raw), ``verdict, score`` (of the emotion wanted), ``found`` (the strongest emotions and their
+    scores), for rewrites ``similarity``, then ``words, seconds, notes``. If there is no line to try, a message is
+    printed and the table is empty.
 
     Raises ``UsageError``, ``MissingInput`` and ``ModelError``.
     """
@@ -151,7 +151,7 @@ def preview(
 
 
 def prompts(config: Config, stage: str = "augment", names: Sequence[str] | None = None) -> pd.DataFrame:
-    """The prompts of a stage's methods or versions (of those of the settings, if no ``names`` are given), whole:
+    """The whole prompts of a stage's methods or versions (those of the settings, if no ``names`` are given):
     ``method, file, prompt``. Raises ``MissingInput`` and ``UsageError``."""
     asked = texts_of(config, stage)
     return pd.DataFrame(
@@ -161,7 +161,7 @@ def prompts(config: Config, stage: str = "augment", names: Sequence[str] | None 
 
 
 def _templates(texts: Texts, methods: Sequence[str] | None, template: str | Path | None) -> dict[str, Template]:
-    """Name → prompt. Beside methods, a template that one of the settings has to the letter has no place of its own."""
+    """Name → prompt. A template given beside methods is left out if it is identical to a prompt of the settings."""
     if template is None:
         return {name: texts.template(name) for name in methods or texts.names}
     named = {name: texts.template(name) for name in methods or ()}
@@ -174,7 +174,7 @@ def _templates(texts: Texts, methods: Sequence[str] | None, template: str | Path
 
 
 def trial_table(sources: Sequence[SourceText], trials: Sequence[Trial]) -> pd.DataFrame:
-    """The rows of all trials, line by line, as people read them; see ``preview`` for the columns."""
+    """The rows of all trials, line by line, in the columns that ``preview`` describes."""
     by_line = zip(sources, *(trial.rows for trial in trials), strict=True)
     return pd.DataFrame(
         [
@@ -186,7 +186,7 @@ def trial_table(sources: Sequence[SourceText], trials: Sequence[Trial]) -> pd.Da
 
 
 def described(source: SourceText, name: str, row: Row) -> dict[str, Any]:
-    """One reply as people read it."""
+    """One reply in the columns of ``preview``."""
     found = row.verdict
     strongest = zip(found.found, found.found_scores, strict=True)
     return {

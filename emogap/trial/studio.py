@@ -1,7 +1,7 @@
 """The studio: edit a prompt beside another one, see what the writer makes of both, save it, run it in bulk.
 
-Plain ipywidgets, so that it works in JupyterLab and in VS Code. The writer is loaded when a reply is first wanted that
-is not there yet, once in a kernel; with ``writer.engine=server`` it is never loaded here.
+Plain ipywidgets, so that it works in JupyterLab and in VS Code. The writer is loaded once in a kernel, for the first
+reply that is not stored yet; with ``writer.engine=server`` it is never loaded here.
 """
 
 import difflib
@@ -81,7 +81,7 @@ class Pane:
         return f"{self._letter}: {self.chosen.value}{' (edited)' if edited else ''}"
 
     def prompting(self, sampling: Sampling) -> Prompting:
-        """Raises ``UsageError`` for a text that is no template."""
+        """The edited text with a sampling. Raises ``UsageError`` for a text that is no template."""
         return Prompting(self.chosen.value, self._studio.texts.parse(self.text.value, self.chosen.value), sampling)
 
     def _load(self) -> None:
@@ -100,7 +100,7 @@ class Pane:
         self._describe()
 
     def _describe(self) -> None:
-        """Bring what is said about the text up to date."""
+        """Update the placeholders and the difference that are shown with the text."""
         self.placeholders.value = placeholders_html(self._studio.texts, self.text.value) if self.wanted else ""
         self.diff.value = diff_html(self._on_disk(), self.text.value) if self.wanted else ""
 
@@ -178,7 +178,7 @@ class Studio:
         self.state.value = escape(text)
 
     def guarded(self, action: Callable[[], None]) -> None:
-        """Do what a button is for; an error is shown in a line, and the buttons work again."""
+        """Do a button's action, with all buttons disabled meanwhile; an error is shown as one line."""
         buttons = [self.generate, *(button for pane in self.panes for button in (pane.save, pane.bulk))]
         for button in buttons:
             button.disabled = True
@@ -276,7 +276,7 @@ def diff_html(on_disk: str, text: str) -> str:
 
 
 def replies_html(sources: Sequence[SourceText], trials: Sequence[Trial], titles: Sequence[str]) -> str:
-    """The replies of all promptings side by side, a row a line; ``titles``: what stands over each column."""
+    """The replies of all promptings side by side, one row for each line; ``titles``: the columns' headings."""
     from jinja2 import Environment
 
     def of_line(place: int, source: SourceText) -> Iterator[tuple[dict[str, Any], bool]]:
