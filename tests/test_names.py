@@ -13,13 +13,13 @@ from emogap.preference.questionnaire import Votes, build_questionnaire, prompts_
 from emogap.records import RESPONSES, write_rows
 from emogap.report.entries import to_cells
 from emogap.store.exhibits import read_table
-from emogap.store.views import View, cells, told_apart
+from emogap.store.views import View, cells, distinct_name
 from emogap.textstats.figures import MEASURES, measures
 
 
 def test_different_names_stay_different():
     names = ["all", "all (source)", "all (source) (source)", "other", "other (source)", "All"]
-    told = [told_apart(name, ("all", "emotion"), "source") for name in names]
+    told = [distinct_name(name, ("all", "emotion"), "source") for name in names]
     assert told == [
         "all (source)", "all (source) (source)", "all (source) (source) (source)", "other", "other (source)", "All",
     ]  # fmt: skip

@@ -4,36 +4,24 @@ Arrays: ``scores`` float (rows, labels) between 0 and 1, ``targets`` and ``predi
 predicted where its score is greater than its threshold. A label that is neither given nor predicted has F1 0.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from sklearn.metrics import f1_score
+
+from emogap.text.statistics import Estimate
 
 _GRID = np.linspace(-6, 3, 181)
 """Thresholds tried, as logits: 0.0025 to 0.95."""
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A figure and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
-
-
 def bootstrap_f1(
-    predicted: np.ndarray, targets: np.ndarray, *, draws: int = 1000, seed: int = 0
+    predicted: np.ndarray, targets: np.ndarray, *, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Estimate]:
     """``macro`` and ``micro`` F1 with percentile bootstrap intervals, rows sampled with replacement."""
     random = np.random.default_rng(seed)
     rows = len(targets)
     hits, given = (predicted & targets).astype(np.float32), (predicted.astype(np.float32) + targets)
     macros, micros = [], []
-    for _ in range(draws):
+    for _ in range(resamples):
         weights = np.bincount(random.integers(rows, size=rows), minlength=rows).astype(np.float32)
         hit, all_ = weights @ hits, weights @ given
         macros.append(np.mean(2 * hit / np.maximum(1, all_)))
@@ -41,9 +29,9 @@ def bootstrap_f1(
     return {
         way: Estimate(
             float(f1_score(targets, predicted, average=way, zero_division=0)),
-            *np.percentile(drawn, [2.5, 97.5]).tolist(),
+            *np.percentile(values, [2.5, 97.5]).tolist(),
         )
-        for way, drawn in (("macro", macros), ("micro", micros))
+        for way, values in (("macro", macros), ("micro", micros))
     }
 
 

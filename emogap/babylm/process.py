@@ -36,7 +36,7 @@ from emogap.store.exhibits import Exhibit, Shown, drawing, read_table
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
 from emogap.store.style import EMOTION_ORDER, SEQUENTIAL, use_style
-from emogap.store.views import told_apart
+from emogap.store.views import distinct_name
 from emogap.text.near_duplicates import EQUALITY_RULE
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ def _write_filtered(path: Path, file, chosen: np.ndarray, thresholds: np.ndarray
 
 def _name_of(source: str) -> str:
     """The name of a source in tables, where it must differ from the names of their other columns and rows."""
-    return told_apart(source, ("emotion", "all", "emotional"), "source")
+    return distinct_name(source, ("emotion", "all", "emotional"), "source")
 
 
 def emotions_by_source(scored: Path, filtered: Path) -> pd.DataFrame:

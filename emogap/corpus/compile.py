@@ -41,7 +41,7 @@ from emogap.store.artefacts import RULE, Draft, Recipe, content_hashes, portable
 from emogap.store.exhibits import drawing
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
-from emogap.store.views import told_apart
+from emogap.store.views import distinct_name
 from emogap.text.near_duplicates import EQUALITY_RULE, LIKENESS_RULE, near_duplicates, text_key
 
 REPEATED = "equal to an earlier document"
@@ -85,7 +85,7 @@ def corpus_pieces(config: Config) -> Iterator[Piece]:
 def _recipe(config: Config, own: Corpus) -> Recipe:
     chunks = {f"{path.parent.name}/{path.stem}": path for path in story_chunks(config, own)}
     factual = factual_files(config, own)
-    wiki = {told_apart(f"factual/{source}", chunks, "file"): path for source, path in factual.items()}
+    wiki = {distinct_name(f"factual/{source}", chunks, "file"): path for source, path in factual.items()}
     more = {"lines": _lines_file(config, own)} if own.lines else {}
     more |= {f"corpus {own.model_corpus}": _model_corpus(config, own)} if own.model_corpus else {}
     rules = _rules(own, chunks.values(), factual.values())

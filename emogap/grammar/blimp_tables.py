@@ -20,7 +20,7 @@ from emogap.grammar.blimp import BLIMP
 from emogap.grammar.tasks import DIFFERENCES, Measured, seeds
 from emogap.published import published
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
-from emogap.store.views import View, cells, told_apart
+from emogap.store.views import View, cells, distinct_name
 from emogap.text import statistics
 from emogap.text.forms import Form, Name, Number, read_forms
 from emogap.text.reading import given_file
@@ -45,7 +45,7 @@ def by_paradigm(correct: pd.DataFrame) -> pd.DataFrame:
 
 def _group_name(group: str) -> str:
     """People's own sets name their phenomena and paradigms; the rows about all of them stand beside."""
-    return told_apart(group, (ALL, MEAN, PARADIGMS_MEAN, "ties"), "of the pairs")
+    return distinct_name(group, (ALL, MEAN, PARADIGMS_MEAN, "ties"), "of the pairs")
 
 
 def accuracies(correct: pd.DataFrame) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from emogap.records import row_seed
 from emogap.store.artefacts import sha256_text, write_json, write_text
 from emogap.store.exhibits import Exhibit, Shown, show
 from emogap.store.style import model_colours, use_style
-from emogap.store.views import View, cells, told_apart
+from emogap.store.views import View, cells, distinct_name
 from emogap.text.forms import MISSING, Form, Name, Text, check, folded, one_spelling, read_forms
 from emogap.text.reading import given_file, quoted, read_json
 from emogap.text.statistics import by_prompt, leader, share_interval
@@ -322,7 +322,9 @@ def prompts_table(votes: Votes) -> pd.DataFrame:
     """A row a prompt: its instruction, the votes for each model, and ``none``."""
     counts = pd.crosstab(votes.table["prompt_id"], votes.table["choice"])
     counts = counts.reindex(columns=[*votes.models, NONE], fill_value=0).rename_axis(columns=None)
-    counts = counts.rename(columns=lambda name: told_apart(name, ("prompt_id", "instruction"), "model")).reset_index()
+    counts = counts.rename(
+        columns=lambda name: distinct_name(name, ("prompt_id", "instruction"), "model")
+    ).reset_index()
     counts.insert(1, "instruction", counts["prompt_id"].map(votes.prompts).fillna(""))
     return counts
 

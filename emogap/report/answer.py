@@ -5,18 +5,16 @@ measured is called missing, and without controls nothing is called an effect of 
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
 
 from emogap.config import Config
+from emogap.report.entries import Read
 from emogap.store.views import cells
 from emogap.study.effects import PAIRS, POSITIVE
 from emogap.train.models import CONTROLLED, NOT_SEPARATED, TUNED, comparisons, separated, study_models
-
-Read = Callable[[str], pd.DataFrame | None]
-"""Reads ``<folder>/<name>``, the table ``<folder>/tables/<name>.csv`` of a home; None where it is not there."""
 
 EFFECTS, LANGUAGE = "quantitative_analysis/effects", "quantitative_analysis/language"
 _MEASURES = {POSITIVE: "Positive answers", PAIRS: "Grammar (minimal pairs)"}

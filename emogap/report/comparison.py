@@ -15,13 +15,11 @@ import pandas as pd
 from emogap.config import Config, load_config
 from emogap.controls import PLAIN
 from emogap.published import published
+from emogap.report.entries import Read
 from emogap.report.study_order import PLACES, Place
 from emogap.store.views import View
 from emogap.study.state import StageState
 from emogap.train.models import TUNED, as_compared
-
-Read = Callable[[str], pd.DataFrame | None]
-"""Reads ``<folder>/<name>``, the table ``<folder>/tables/<name>.csv`` of a home; None where it is not there."""
 
 PUBLISHED_PROFILE = "paper"
 MISSING = float("nan")

@@ -23,6 +23,8 @@ from emogap.study.stages import STAGES
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+Read = Callable[[str], pd.DataFrame | None]
+"""Reads ``<folder>/<name>``, the table ``<folder>/tables/<name>.csv`` of a home; None where it is not there."""
 ROWS_UNFOLDED = 20
 """A longer table is folded away until somebody asks for it."""
 ROWS_SHOWN = 200
@@ -185,8 +187,8 @@ def exhibit_folders(home: Home) -> list[Path]:
     return list(dict.fromkeys(home.root / stage.folder for stage in STAGES if stage.name != "report"))
 
 
-def reader(home: Home) -> Callable[[str], pd.DataFrame | None]:
-    """Reads ``<folder>/<name>``, the table ``<folder>/tables/<name>.csv`` of a home; None where it is not there."""
+def reader(home: Home) -> Read:
+    """The reader of a home's tables."""
 
     def read(name: str) -> pd.DataFrame | None:
         folder, _, table = name.rpartition("/")

@@ -47,7 +47,7 @@ class View:
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()})
 
 
-def told_apart(name: str, fixed: Collection[str], kind: str) -> str:
+def distinct_name(name: str, fixed: Collection[str], kind: str) -> str:
     """A name that a user gave, for a column or row beside ones with ``fixed`` names; never equal to one of these.
 
     A name that equals one of them gets its kind appended: ``all (source)``. So does one that has this form already, so
@@ -189,7 +189,7 @@ def _wide(texts: pd.DataFrame, view: View) -> pd.DataFrame:
 def _heading(row: dict[str, str], value: str, view: View) -> str:
     if len(view.values) > 1:
         return f"{row[view.columns]}: {value}"
-    return told_apart(row[view.columns], view.rows, view.columns) if view.columns else value
+    return distinct_name(row[view.columns], view.rows, view.columns) if view.columns else value
 
 
 _PAGE = "var(--jp-layout-color0, var(--vscode-editor-background, Canvas))"

@@ -20,7 +20,7 @@ from emogap.lm.hub import identify
 from emogap.store.artefacts import Draft, Recipe, fingerprint
 from emogap.store.pieces import Piece, Summary, run
 from emogap.store.progress import progress
-from emogap.store.views import told_apart
+from emogap.store.views import distinct_name
 from emogap.stories.gating import gating_recipe
 from emogap.stories.rows import tallied
 from emogap.stories.texts import Prompting, Texts
@@ -92,7 +92,7 @@ def _promptings(texts: Texts, names: Sequence[str], vary: Mapping[str, Sequence[
     # A template file is called by its name without extension, apart from the methods as in a preview.
     methods, templates = [name for name in names if name in texts.settings.templates], {}
     for given in dict.fromkeys(names):
-        name = given if given in methods else told_apart(Path(given).stem, methods, "own")
+        name = given if given in methods else distinct_name(Path(given).stem, methods, "own")
         if name in templates:
             raise UsageError(f"--templates {','.join(names)}: two would be called '{name}'; give a file another name")
         templates[name] = texts.template(given)

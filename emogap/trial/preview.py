@@ -19,7 +19,7 @@ from emogap.errors import UsageError
 from emogap.records import KEPT
 from emogap.store.progress import Progress, progress
 from emogap.store.style import VERDICT_COLOURS
-from emogap.store.views import texts, told_apart
+from emogap.store.views import distinct_name, texts
 from emogap.stories.augment import Stories
 from emogap.stories.rewrite import Rewrites
 from emogap.stories.rows import Row, raw_beside
@@ -161,16 +161,16 @@ def prompts(config: Config, stage: str = "augment", names: Sequence[str] | None 
 
 
 def _templates(texts: Texts, methods: Sequence[str] | None, template: str | Path | None) -> dict[str, Template]:
-    """Name → prompt. A template given beside methods is left out if it is identical to a prompt of the settings."""
+    """Name → prompt. A template that is identical to the prompt of a method beside it is left out."""
     if template is None:
         return {name: texts.template(name) for name in methods or texts.names}
     named = {name: texts.template(name) for name in methods or ()}
     is_file = isinstance(template, Path) or not {"\n", "{"} & set(template)  # a path has neither of these in it
     own = texts.template(str(template)) if is_file else texts.parse(template, "template")
-    if named and (same := called(texts, own.text)):
+    if (same := called(texts, own.text)) in named:
         print(f"the template is that of {same}, to the letter; once it is changed, its replies stand beside")
         return named
-    return named | {told_apart(Path(template).stem if is_file else "template", named, "own"): own}
+    return named | {distinct_name(Path(template).stem if is_file else "template", named, "own"): own}
 
 
 def trial_table(sources: Sequence[SourceText], trials: Sequence[Trial]) -> pd.DataFrame:

@@ -21,7 +21,7 @@ def test_the_figure_is_all_rows_f1_and_its_interval_that_of_rows_drawn_again(mad
     predicted = scores > 0.3
     random = np.random.default_rng(0)
     rows = [random.integers(600, size=600) for _ in range(1000)]
-    for way, estimate in bootstrap_f1(predicted, targets, draws=1000, seed=0).items():
+    for way, estimate in bootstrap_f1(predicted, targets, resamples=1000, seed=0).items():
         hits, all_ = (predicted & targets), predicted.sum(0) + targets.sum(0)
         by_hand = {"macro": np.mean(2 * hits.sum(0) / all_), "micro": 2 * hits.sum() / all_.sum()}
         assert estimate.value == pytest.approx(by_hand[way])

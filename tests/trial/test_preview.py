@@ -178,6 +178,8 @@ def test_a_text_of_ones_own_beside_the_shipped_ones(make_config, engine, capsys)
     table = preview(config, n=2, methods=["m1", "m3"], template=shipped)
     assert table["method"].tolist() == ["m1", "m3"] * 2, "unchanged it is m3's"
     assert "that of m3, to the letter" in capsys.readouterr().out
+    table = preview(config, n=2, methods=["m1"], template=shipped)
+    assert table["method"].tolist() == ["m1", "template"] * 2, "m3 itself is not shown"
     seen = []
     engine.reply = lambda c: seen.append(c) or a_story(c)
     table = preview(config, n=2, methods=["m1", "m3"], template=shipped.replace("80 to 200", "40 to 60"))
