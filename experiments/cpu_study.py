@@ -3,9 +3,9 @@
 ``python experiments/cpu_study.py`` reads the published stories and rewrites from ``$EMOGAP_TEST_DATA``, samples a part
 of them into ``runs/cpu-study/texts/``, then trains and measures one model after another. A model's measured rows are
 small files under ``results/cpu-study/models/``: numbers, and no text. A model whose rows are there, made from the same
-data and settings, is not trained again, so that a fresh clone continues with the models that are missing. ``--models
-N`` stops after N models; if models are named (``smollm2-135m-instr.s1``), only these are measured. After each model the
-tables of all measured models are written beside ``models/``; ``--tables`` only writes these.
+data and settings, is not trained again, so that a fresh clone continues with the models that are missing.
+``--models N`` stops after N models; if some are named (``smollm2-135m-instr.s1``), only these are measured. After each
+model the tables of all measured models are written beside ``models/``; ``--tables`` only writes these.
 """
 
 import argparse
@@ -49,7 +49,7 @@ SEEDS = (0, 1, 2)
 STORIES = {"published-m1": "prompt1.parquet", "published-m3": "prompt3.parquet"}
 """Method → file of its published stories; the two methods have equally many."""
 STORIES_EACH = 340
-"""Stories sampled of each method. The gates reject some; of both methods at least 600 are left."""
+"""Stories sampled of each method. The gates reject some; of both together at least 600 are left."""
 REWRITES = 400
 ALPACA = ROOT / "data" / "alpaca" / "alpaca_cleaned.json"
 """Where ``emogap fetch alpaca`` puts it."""

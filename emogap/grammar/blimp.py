@@ -61,7 +61,7 @@ def load_pairs(folder: Path, items: int = 0, subset: Mapping[str, set[int]] | No
 
     ``subset``: paradigm → ids of the pairs that are wanted; what it does not name is left out.
     Raises ``MissingInput`` if there is no paradigm file, ``InputError`` if a record is no minimal pair, if its paradigm
-    belongs to no phenomenon, if a pair stands twice, or if the subset leaves nothing.
+    belongs to no phenomenon, if a pair occurs twice, or if the subset leaves nothing.
     """
     files = sorted(file for pattern in PATTERNS for file in folder.glob(pattern))
     if not files:

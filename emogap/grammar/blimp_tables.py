@@ -39,7 +39,7 @@ def correct_pairs(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_paradigm(correct: pd.DataFrame) -> pd.DataFrame:
-    """The same rows with each pair's paradigm as the group."""
+    """``correct`` with each pair's paradigm as the group."""
     return correct.assign(group=correct["item"].str.rsplit("/", n=1).str[0].map(_group_name))
 
 

@@ -4,7 +4,7 @@ EmoBench: Sabour et al. 2024, "EmoBench: Evaluating the Emotional Intelligence o
 (emotional application) asks what to do or say; ``EU.jsonl`` (emotional understanding) what somebody feels, and why.
 Every question is asked with its choices listed, in several orders, and once without a list. The answer is the choice
 with the highest log-probability after the question, or with the highest per character. See ``sentence_scores`` for what
-a log-probability is, ``tasks`` for how it is measured, ``emobench_tables`` for what is made of it.
+a log-probability is, ``tasks`` for how it is measured, ``emobench_tables`` for the tables made of it.
 """
 
 import tomllib

@@ -1,6 +1,6 @@
 """Which model's answers people prefer: a blind questionnaire as one page, and what the raters' files say.
 
-In the page answers have meaningless names; the key, a separate file that is not given to raters, says which model each
+In the page, answers have meaningless names; the key, a separate file that is not given to raters, says which model each
 is from. A rater's file is CSV with the columns ``rater, prompt_id, choice, reason`` (and more); ``choice`` is such a
 name, or ``none`` for none of the answers.
 """
