@@ -174,7 +174,7 @@ def what_differs(pairs: int) -> str:
     )
 
 
-# --- what is seen ----------------------------------------------------------------------------------------------------
+# --- exhibits --------------------------------------------------------------------------------------------------------
 
 _OF = {"phenomenon": ("", 70, MEAN), "paradigm": ("_paradigms", 74, PARADIGMS_MEAN)}
 """Kind of group → suffix of its exhibits' names, their place in the report, name of the mean over the groups."""

@@ -107,7 +107,7 @@ def differences(found: Measured) -> pd.DataFrame:
     return table[["task", *table.columns.drop("task")]]
 
 
-# --- what is seen ----------------------------------------------------------------------------------------------------
+# --- exhibits --------------------------------------------------------------------------------------------------------
 
 
 def zero_shot_drawing(config: Config) -> Drawing:
@@ -155,7 +155,7 @@ def printed(config: Config, found: Measured) -> str:
     return "\n\n".join([*parts, f"left out: {', '.join(left)}"] if left else parts)
 
 
-# --- what the challenge takes ----------------------------------------------------------------------------------------
+# --- predictions for the challenge -----------------------------------------------------------------------------------
 
 
 def export(config: Config, scores: pd.DataFrame, models: Mapping[str, HubModel], folder: Path) -> list[Path]:

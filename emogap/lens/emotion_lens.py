@@ -105,12 +105,12 @@ def half_depth(curve: np.ndarray) -> np.ndarray:
 
 
 def depths(mass: Mass, bases: dict[str, str], wanted: Sequence[str], resamples: int, seed: int) -> pd.DataFrame:
-    """At which layer half of the final mass is reached, and how much earlier or later than in the base model.
+    """At which layer half of the final mass is reached, and how much earlier or later than in another model.
 
     ``bases``: model → the model it is compared with (itself for a base). Columns: model, quantity, texts, final_mass,
     layers (how many blocks there are), half_depth, low, high, base, shift (layers; negative is earlier), shift_low,
-    shift_high; the shift of a base is NaN. Intervals: 95 %, the same resampled texts for all models (see
-    ``statistics.resampled_interval``).
+    shift_high; the shift is NaN if ``base`` is the model itself. Intervals: 95 %, the same resampled texts for all
+    models (see ``statistics.resampled_interval``).
     """
     rows = []
     for quantity in wanted:
@@ -133,7 +133,7 @@ def depths(mass: Mass, bases: dict[str, str], wanted: Sequence[str], resamples: 
 
 
 def shift_statements(table: pd.DataFrame) -> list[str]:
-    """A statement for each tuned model: whether it reaches half of the first quantity earlier than its base.
+    """A statement for each model with a shift: whether it reaches half of the first quantity earlier than its ``base``.
 
     ``table``: what ``depths`` gives.
     """

@@ -26,8 +26,9 @@ def lens_exhibits(
     """Every table and figure.
 
     ``table``: readings of ``texts`` (prompt id → text); ``openings``: readings of the openings; ``depths``: their
-    ``emotion_depths``. ``bases``: model → its base; ``known``: the bases, in the order of their colours. The heat maps
-    show the ``measure`` at the ``last_positions`` of each text; notebook and command show the rest, slice by slice.
+    ``emotion_depths``. ``bases``: model → the one it is compared with; ``known``: the bases, in the order of their
+    colours. The heat maps show the ``measure`` at the ``last_positions`` of each text; notebook and command show the
+    rest, slice by slice.
     """
     yield from layers(table, known)
     yield from emotions(openings, depths, bases, known)
@@ -40,10 +41,10 @@ def lens_exhibits(
 
 
 def families(models: Sequence[str], bases: Mapping[str, str]) -> list[list[str]]:
-    """Models that are drawn together: each tuned model after its base; a base alone if nothing was tuned from it. A
+    """Models that are drawn together: each after the one that it is compared with; one in no comparison is alone. A
     figure is named after the last of its models, which it is about.
 
-    ``bases``: model → its base, itself for a base. A tuned model whose base is not among the models stands alone.
+    ``bases``: model → the one that it is compared with, itself for a base. Without that among the models it is alone.
     """
     tuned = [[bases[model], model] for model in models if bases[model] != model and bases[model] in models]
     drawn = {model for family in tuned for model in family}

@@ -133,8 +133,8 @@ class LogitLens:
 
     def continued(self, ids: torch.Tensor, new_tokens: int) -> torch.Tensor:
         """The ids and their greedy continuation, up to the first token that the repository's ``generation_config.json``
-        names as an end of text (nothing else in it is used), and no longer than the model can read.
-        """
+        (or else its configuration) names as an end of text, and no longer than the model can read. Nothing else that
+        ``generation_config.json`` says is used."""
         limit = context_length(self.model.config)
         room = min(new_tokens, limit - len(ids)) if limit else new_tokens
         if room < 1:
