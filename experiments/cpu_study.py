@@ -1,11 +1,11 @@
 """The study on real published texts at a size that two processors train, one model at a time.
 
-``python experiments/cpu_study.py`` reads the published stories and rewrites from ``$EMOGAP_TEST_DATA``, draws a part of
-them into ``runs/cpu-study/texts/``, and takes one model after another from its training to its measured rows, which
-are small files under ``results/cpu-study/models/``: numbers, and no text. A model whose rows are there, made from the
-same data and settings, is not trained again, so that a fresh clone goes on where the files end. ``--models N`` stops
-after so many; models named (``smollm2-135m-instr.s1``) are taken alone. Behind each model the tables of all that are
-there are written beside ``models/``; ``--tables`` does that alone.
+``python experiments/cpu_study.py`` reads the published stories and rewrites from ``$EMOGAP_TEST_DATA``, samples a part
+of them into ``runs/cpu-study/texts/``, then trains and measures one model after another. A model's measured rows are
+small files under ``results/cpu-study/models/``: numbers, and no text. A model whose rows are there, made from the same
+data and settings, is not trained again, so that a fresh clone continues with the models that are missing.
+``--models N`` stops after N models; if some are named (``smollm2-135m-instr.s1``), only these are measured. After each
+model the tables of all measured models are written beside ``models/``; ``--tables`` only writes these.
 """
 
 import argparse
@@ -47,9 +47,9 @@ from emogap.train.strategies import Run, runs
 PROFILE = "cpu-study"
 SEEDS = (0, 1, 2)
 STORIES = {"published-m1": "prompt1.parquet", "published-m3": "prompt3.parquet"}
-"""Method → file; the two methods with as many published stories as each other."""
+"""Method → file of its published stories; the two methods have equally many."""
 STORIES_EACH = 340
-"""Some are rejected by the gates; at least 600 are left."""
+"""Stories sampled of each method. The gates reject some; of both together at least 600 are left."""
 REWRITES = 400
 ALPACA = ROOT / "data" / "alpaca" / "alpaca_cleaned.json"
 """Where ``emogap fetch alpaca`` puts it."""
@@ -65,7 +65,7 @@ class One:
     name: str
     seed: int
     config: Config
-    """Of the seed's own home, with the strategies that lead to this model, which alone is measured."""
+    """Settings of the seed's own home, with only the strategies that lead to this model; only it is measured."""
 
     @property
     def folder(self) -> Path:
@@ -96,8 +96,8 @@ def main() -> int:
 
 
 def models(data: Path) -> Iterator[One]:
-    """The base, then seed by seed every strategy, its parent before it; those that wait for stories of the embedded
-    writer come last."""
+    """The bases, then seed by seed every strategy, after its parent; those that need stories of the embedded writer
+    come last."""
     first = of_seed(SEEDS[0], data)
     yield from (One(base, SEEDS[0], _alone(first, base)) for base in first.bases)
     every = [
@@ -110,7 +110,7 @@ def models(data: Path) -> Iterator[One]:
 
 
 def of_seed(seed: int, data: Path) -> Config:
-    """The study of one training seed, in a home of its own; that of the first has the texts of all."""
+    """The study with one training seed, in a home of its own; the first seed's home has the texts of all."""
     home = ROOT / "runs" / PROFILE
     settings = {
         "clm.seeds": [seed], "sft.seeds": [seed],
@@ -122,7 +122,7 @@ def of_seed(seed: int, data: Path) -> Config:
 
 
 def _alone(config: Config, name: str) -> Config:
-    """The same, of one model: the strategies that lead to it, and nothing else measured."""
+    """The study reduced to one model: only the strategies that lead to it, and only it is measured."""
     by_name, chain = {strategy.name: strategy for strategy in config.strategies}, []
     while (above := chain[0].parent if chain else name) in by_name:
         chain.insert(0, by_name[above])
@@ -144,7 +144,7 @@ def _is_written(config: Config) -> bool:
 
 
 def prepare_texts(data: Path) -> None:
-    """Draw the texts, take the stories in, and find the emotional lines, where that is not done."""
+    """Sample the texts, import the stories and find the emotional lines, unless that is done already."""
     config = of_seed(SEEDS[0], data)
     texts = config.home.root / "texts"
     draw_stories(data / "mistral_babylm", texts, config.seed)
@@ -157,7 +157,7 @@ def prepare_texts(data: Path) -> None:
 
 
 def draw_stories(folder: Path, texts: Path, seed: int) -> None:
-    """The same number of stories of each method, each from a line of its own, as one chunk."""
+    """Sample the same number of stories of each method, no two from the same line, into one chunk file."""
     for method, name in STORIES.items():
         target = texts / method / "chunk_0.parquet"
         if not target.exists():
@@ -167,7 +167,7 @@ def draw_stories(folder: Path, texts: Path, seed: int) -> None:
 
 
 def draw_lines(folder: Path, target: Path) -> None:
-    """All lines that the published stories of both methods were written from, each once, a file a source."""
+    """Write all lines that the published stories of both methods were made from, each once, one file per source."""
     if not target.exists():
         found = pd.concat([pd.read_parquet(folder / name, columns=["source", "text"]) for name in STORIES.values()])
         draft = target.with_name("lines.tmp")
@@ -178,11 +178,11 @@ def draw_lines(folder: Path, target: Path) -> None:
 
 
 def draw_rewrites(data: Path, texts: Path, seed: int) -> None:
-    """Rewrites of records that the study can use, as Alpaca records; and what their control is trained on.
+    """Sample rewrites of records that the study can use, as Alpaca records, and write the data of their control.
 
-    That is the original answers of the same records where ``emogap fetch alpaca`` has brought them. The published
-    rewrites do not hold them: without that file it is as many other records of Alpaca, which share no more than where
-    they are from.
+    These are the original answers of the same records if ``emogap fetch alpaca`` has brought them, as the published
+    rewrites do not contain them. Without that file they are as many other records of Alpaca, which have nothing but
+    their origin in common with the rewrites.
     """
     found = json.loads((data / "paper_artifacts" / "emotion_alpaca_v2.json").read_text(encoding="utf-8"))
     records = [Record(str(i), r["instruction"], r["input"], r["rewritten_output"]) for i, r in enumerate(found)]
@@ -204,8 +204,8 @@ def draw_rewrites(data: Path, texts: Path, seed: int) -> None:
 
 
 def rests_on(one: One) -> str:
-    """The hash of all that shapes a model's rows: texts, settings, parents, judges; told before anything is written or
-    trained."""
+    """The hash of all that determines a model's rows: texts, settings, parents, judges; known before anything is
+    written or trained."""
     config = one.config
     chain = [[run.seed, config.flat(run.strategy.task), _data(config, run)] for run in _runs(config)]
     parent = [[identify(model) for model in config.bases.values()], chain]
@@ -223,9 +223,9 @@ def _runs(config: Config) -> list[Run]:
 
 
 def _data(config: Config, run: Run) -> Any:
-    """What a training's data rest on: a file of records, or how a corpus is made from the texts that were drawn.
+    """What determines a training's data: a file of records, or how a corpus is made from the sampled texts.
 
-    Not the corpus itself: on another machine the writer's stories are others.
+    It is not the corpus itself, because on another machine the writer writes other stories.
     """
     corpora = {corpus.name: corpus.model_dump() for corpus in config.all_corpora}
     if run.strategy.data not in corpora:
@@ -246,7 +246,7 @@ def is_measured(one: One) -> bool:
 
 
 def measure(one: One) -> None:
-    """Train a model, measure it, and keep its rows; they are there as a whole or not at all."""
+    """Train a model, measure it, and store its rows, either all of them or none."""
     print(f"== {one.folder.name}", flush=True)
     written = ["augment"] if _is_written(one.config) else []
     trained = ["corpus", "clm", "sft"] if one.config.strategies else []
@@ -266,7 +266,7 @@ def measure(one: One) -> None:
 
 
 def write_tables() -> None:
-    """The tables of all models whose rows are there: ``values.csv``, by seed, and the effects, over all seeds."""
+    """Write the tables of all models whose rows are there: ``values.csv``, by seed, and the effects, over all seeds."""
     config = load_config(PROFILE, ROOT / "runs" / PROFILE, {"clm.seeds": [*SEEDS], "sft.seeds": [*SEEDS]})
     answers, scores, lens = (_all_rows(name) for name in ("answers", "scores", "lens"))
     if answers.empty:
@@ -294,7 +294,7 @@ def write_tables() -> None:
 
 
 def _all_rows(name: str) -> pd.DataFrame:
-    """One kind of rows of all models that are measured, the lens' with the model that their folder names."""
+    """One kind of rows of all measured models, with the model and training seed that their folder is named after."""
     tables = []
     for file in sorted(RESULTS.glob(f"models/[!.]*/{name}.parquet")):
         model, _, seed = file.parent.name.partition(".s")
@@ -305,7 +305,7 @@ def _all_rows(name: str) -> pd.DataFrame:
 def values_by_seed(
     answers: pd.DataFrame, correct: pd.DataFrame, questions: pd.DataFrame, plain: pd.DataFrame, lens: pd.DataFrame
 ) -> pd.DataFrame:
-    """measure, model, and the value of each training seed."""
+    """measure, model, and a column of values for each training seed."""
     found = groups_of(answers["response_emotion"], "study")
     asked = answers["condition"].map(lambda suffix: "asked" if not suffix else suffix.strip("_"))
     said, tables = found.notna(), []
@@ -337,7 +337,7 @@ def values_by_seed(
 def effects(
     answers: pd.DataFrame, correct: pd.DataFrame, questions: pd.DataFrame, lens: pd.DataFrame, pairs: list[Comparison]
 ) -> pd.DataFrame:
-    """Every comparison over all prompts, pairs and questions, in percentage points, and how many seeds it rests on."""
+    """Every comparison over all prompts, pairs and questions, in percentage points, and the model's number of seeds."""
     every = blimp_tables.differences(correct, pairs)
     asked = emobench_tables.differences(questions, pairs)
     ends = lens[lens["layer"] == lens["layer"].max()].dropna(subset="own").rename(columns={"prompt_id": "item"})
@@ -361,7 +361,7 @@ def _lens_change(ends: pd.DataFrame, pair: Comparison) -> dict[str, Any]:
 
 
 def at_equal_length(answers: pd.DataFrame, pairs: list[Comparison]) -> pd.DataFrame:
-    """comparison, model, against, outcome, and the effect between answers of as many words (a regression)."""
+    """comparison, model, against, outcome, and the effect between answers of equal length (a regression)."""
     answers = answers.assign(group=groups_of(answers["response_emotion"], "study"))
     rows = []
     for pair in pairs:
@@ -374,7 +374,7 @@ def at_equal_length(answers: pd.DataFrame, pairs: list[Comparison]) -> pd.DataFr
 
 
 def answers_without_text(config: Config) -> pd.DataFrame:
-    """A row an answer and judge: what was found, how many words, whether it was empty; under every way of asking."""
+    """One row per answer and judge, for every way of asking: emotion found, number of words, whether it is empty."""
     tables = []
     for condition in conditions(config):
         answers = read_answers(config, condition)
@@ -396,7 +396,7 @@ def lens_at_ends(config: Config) -> pd.DataFrame:
 
 
 def _training_record(one: One) -> dict[str, Any] | None:
-    """A training's record but for what its preflight showed: a row of the data, decoded."""
+    """A training's record without its preflight, which shows a row of the data as text; None for a base."""
     if one.name in one.config.bases:
         return None
     record = json.loads((one.config.home.model(one.name) / "training.json").read_text(encoding="utf-8"))

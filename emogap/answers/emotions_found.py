@@ -47,10 +47,10 @@ def _make_emotions(config: Config, condition: Condition, draft: Draft) -> None:
 
 
 def _classified(responses: pd.DataFrame, model: HubModel) -> pd.DataFrame:
-    """``ANSWER`` columns, classifier, response_emotion, score, and ``scores``: the 28 in the order of ``LABELS``.
+    """One row per answer: the ``ANSWER`` columns, classifier, response_emotion, score, and ``scores`` (the 28 in the
+    order of ``LABELS``).
 
-    An empty answer is written as neutral without a score; whoever reads the table takes the neutral away again
-    (``read_answers``).
+    An empty answer is written as neutral without a score; ``read_answers`` makes its emotion missing instead.
     """
     texts = responses.loc[responses["response"] != "", "response"]
     scores = read_by(model, texts.tolist(), f"{model.name} reads")
@@ -62,7 +62,7 @@ def _classified(responses: pd.DataFrame, model: HubModel) -> pd.DataFrame:
 
 
 def read_by(judge: HubModel, texts: list[str], title: str) -> np.ndarray:
-    """What a classifier finds in texts: float32 (texts, 28); without any text it is not loaded."""
+    """The classifier's scores of the texts, float32 of shape (texts, 28); without any text it is not loaded."""
     from emogap.emotion.classify import load
 
     if not texts:
@@ -72,7 +72,7 @@ def read_by(judge: HubModel, texts: list[str], title: str) -> np.ndarray:
 
 
 def read_answers(config: Config, condition: Condition) -> pd.DataFrame:
-    """Answers with the emotion that each classifier found: a row an answer and classifier.
+    """Answers with the emotion that each classifier found: one row per answer and classifier.
 
     An empty answer shows no emotion: its ``response_emotion`` is missing, as are its ``score`` and ``scores``.
     """
@@ -82,8 +82,8 @@ def read_answers(config: Config, condition: Condition) -> pd.DataFrame:
 
 
 def empty_rule(tables: Iterable[Path]) -> dict[str, str]:
-    """The entry that a recipe of what is seen of answers has where one of them is empty: none of these tables
-    (``emotions_path``) calls it by an emotion any more. Raises ``InputError`` for a table that cannot be read."""
+    """The recipe entry of tables and figures about answers if any answer is empty: a correction took empty ones out of
+    the shares. ``tables``: files of ``emotions_path``. Raises ``InputError`` for one that cannot be read."""
 
     def has_one(path: Path) -> bool:
         return remembered("an answer without a score", path, lambda: None in column_texts(path, "score"))
@@ -97,8 +97,8 @@ def judged(config: Config, answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def judgements(answers: pd.DataFrame, grouping: str) -> pd.DataFrame:
-    """Answers for reading, a row each: model, asked (the emotion), prompt, response, the emotion that each classifier
-    found with its score (``joy 0.91``), and the group in which the first one's falls; an empty answer has neither.
+    """Answers to read, one row each: model, asked (the emotion), prompt, response, the emotion that each classifier
+    found with its score (``joy 0.91``), and the group of the first one's emotion; an empty answer has neither.
 
     ``answers``: what ``read_answers`` gives.
     """
@@ -145,10 +145,10 @@ def _make_scores(config: Config, model: StudyModel, task: str, read: Callable[[]
 
 
 def sentiment_scores(answers: pd.DataFrame, grouping: str) -> pd.DataFrame:
-    """Scores rows of task ``sentiment``: 0 or 1 for each group of the grouping, and whether the emotion asked for is
-    the top one (``top1``) or among the first three (``top3``).
+    """``SCORES`` rows of task ``sentiment``: 0 or 1 for each group of the grouping, and whether the emotion asked for
+    is the top one (``top1``) or among the first three (``top3``).
 
-    In these rows an empty answer is neutral, as it always was; those of task ``answers`` say which are empty."""
+    These rows still count an empty answer as neutral; the rows of task ``answers`` say which answers are empty."""
     groups = groups_of(answers["response_emotion"].fillna(NEUTRAL), grouping)
     metrics = {group: (groups == group).astype(float) for group in GROUPINGS[grouping]}
     metrics |= {f"top{n}": asked_is_among_first(answers, n).astype(float) for n in (1, 3)}
@@ -156,8 +156,8 @@ def sentiment_scores(answers: pd.DataFrame, grouping: str) -> pd.DataFrame:
 
 
 def asked_is_among_first(answers: pd.DataFrame, count: int) -> np.ndarray:
-    """Whether the emotion asked for is among the ``count`` highest-scored of each answer; an empty answer has none but
-    neutral."""
+    """For each answer, whether the emotion asked for is among its ``count`` highest-scored ones; an empty answer has
+    neutral alone."""
     found = [
         {NEUTRAL} if scores is None else {LABELS[i] for i in np.argsort(-np.asarray(scores), kind="stable")[:count]}
         for scores in answers["scores"]
@@ -166,7 +166,7 @@ def asked_is_among_first(answers: pd.DataFrame, count: int) -> np.ndarray:
 
 
 def text_scores(answers: pd.DataFrame) -> pd.DataFrame:
-    """Scores rows of task ``answers``: words, whether finished, whether empty, the share of repeated word triples; and
+    """``SCORES`` rows of task ``answers``: words, whether finished, whether empty, share of repeated word triples; and
     over all answers of the model together (item ``all``) the share of different words and word pairs."""
     texts = answers["response"]
     metrics = {
@@ -187,7 +187,7 @@ def _over_all(answers: pd.DataFrame, texts: Sequence[str]) -> pd.DataFrame:
 
 
 def _long(answers: pd.DataFrame, task: str, metrics: dict[str, Any]) -> pd.DataFrame:
-    """One row an answer and metric, in the columns of ``SCORES``."""
+    """One row per answer and metric, with the columns of ``SCORES``."""
     keys = answers[["model", "train_seed", "sample"]].assign(
         task=task, item=answers["prompt_id"], group=answers["instruction_emotion"]
     )

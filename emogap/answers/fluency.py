@@ -35,19 +35,19 @@ def word_ngrams(text: str, width: int) -> list[tuple[str, ...]]:
 
 
 def distinct_share(texts: Sequence[str], width: int) -> float:
-    """``distinct_n`` of the texts. It falls with the amount of text: compare models that answered the same prompts at
-    the same limit."""
+    """``distinct_n`` of the texts for runs of ``width`` words. It falls with the amount of text, so compare only models
+    that answered the same prompts with the same limit of new tokens."""
     return distinct_n(word_ngrams(text, width) for text in texts)
 
 
 def repeated_share(text: str, width: int) -> float:
-    """Which share of a text's n-grams has stood in it before; NaN for a text too short to have one."""
+    """The share of a text's n-grams that repeat an earlier one; NaN for a text too short to have an n-gram."""
     return 1 - distinct_n([word_ngrams(text, width)])
 
 
 def read_passages(path: str | Path) -> list[str]:
-    """The passages of a file of texts, such as the lines that are not blank. Raises ``MissingInput`` or
-    ``InputError``."""
+    """The passages of a file of texts; in a plain text file each line that is not blank is one. Raises ``MissingInput``
+    or ``InputError``."""
     file = given_file(from_root(path), "plain text", "give a file with --set sentiment.plain_text=FILE")
     return reading.read_passages(file)
 
@@ -70,9 +70,9 @@ def _make(config: Config, model: StudyModel, draft: Draft) -> None:
 
 
 def plain_text_scores(config: Config, model: StudyModel, passages: Sequence[str]) -> pd.DataFrame:
-    """Scores rows of task ``plain_text``, item the passage's number: ``nats`` (minus the log-probability of the
-    passage, as minimal pairs are scored), ``tokens`` and ``characters`` (how many it has)."""
-    # As the benchmarks open it where nothing else is set: then all have one.
+    """``SCORES`` rows of task ``plain_text``; the item is the passage's number. Metrics: ``nats`` (minus the passage's
+    log-probability, scored like a sentence of a minimal pair), ``tokens`` and ``characters`` (their number)."""
+    # The default options of the benchmarks: unless their settings differ, one open scorer serves all tasks.
     options = {"device": config.respond.device, "dtype": "fp32", "token_budget": 2048, "empty_context": "bos"}
     scorer = open_scorer(hub.study_model(config, model.key), **options)
     with progress(f"plain text, {model.key}", len(passages), "passages") as bar:
@@ -86,6 +86,6 @@ def plain_text_scores(config: Config, model: StudyModel, passages: Sequence[str]
 
 
 def in_long_form(keys: pd.DataFrame, metrics: Mapping[str, Sequence[float]]) -> pd.DataFrame:
-    """The columns of ``SCORES``: the keys once for each metric with its values."""
+    """The keys repeated for each metric, with its values: rows with the columns of ``SCORES``."""
     tables = [keys.assign(metric=metric, value=np.asarray(values, dtype=float)) for metric, values in metrics.items()]
     return pd.concat(tables, ignore_index=True)

@@ -1,6 +1,6 @@
-"""Judges beside the first one: the lexicon's polarity of each answer, how far all agree, the effects as each sees them.
+"""The judges compared: the lexicon's polarity of each answer, how far all agree, the effects as each sees them.
 
-The lexicon knows positive, neutral and negative alone, so tables by emotion are without it.
+The lexicon knows only positive, neutral and negative, so tables by emotion leave it out.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ _EFFECT_COLUMNS = [
 
 
 def polarity_pieces(config: Config) -> list[Piece]:
-    """``polarity.parquet``: what the lexicon finds in the study's own answers; none where it is not asked."""
+    """``polarity.parquet``: what the lexicon finds in the study's own answers; no piece if none is set."""
     if config.sentiment.lexicon == "none":
         return []
     inputs = answer_files(config, conditions(config)[0])
@@ -42,7 +42,7 @@ def polarity_pieces(config: Config) -> list[Piece]:
 
 
 def _make_polarity(config: Config, draft: Draft) -> None:
-    """Rows as those of a classifier, but ``response_emotion`` is a polarity and ``score`` the compound score; both are
+    """Rows like a classifier's, but ``response_emotion`` is a polarity and ``score`` the compound score; both are
     missing for an empty answer."""
     responses = read_responses(config, conditions(config)[0])
     said = responses["response"] != ""
@@ -55,7 +55,7 @@ def _make_polarity(config: Config, draft: Draft) -> None:
 
 
 def with_lexicon(config: Config, answers: pd.DataFrame) -> pd.DataFrame:
-    """What ``read_answers`` gives of the study's own answers, and below it the lexicon's rows, where it is asked."""
+    """The study's own answers as ``read_answers`` gives them, followed by the lexicon's rows if one is set."""
     tables = [read_rows(config.home.require(piece.path), EMOTIONS) for piece in polarity_pieces(config)]
     texts = answers.drop(columns=["classifier", "response_emotion", "score", "scores"]).drop_duplicates(ANSWER)
     found = [table.merge(texts, on=ANSWER, how="inner", validate="one_to_one") for table in tables]
@@ -63,11 +63,11 @@ def with_lexicon(config: Config, answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def agreement_table(answers: pd.DataFrame, grouping: str = "study") -> pd.DataFrame:
-    """How far every two judges agree about the same answers, a row a pair and model; empty answers are left out.
+    """How far every two judges agree about the same answers, one row per pair and model; empty ones are left out.
 
-    ``same_emotion``, ``same_group`` in percent, and Cohen's kappa of both (agreement beyond chance). Beside the
-    lexicon, which has no emotions, an ``ambiguous`` one is neutral: neither positive nor negative. ``answers`` holds a
-    row an answer and judge, the first judge's first.
+    ``same_emotion``, ``same_group`` in percent, and Cohen's kappa of both (agreement beyond chance). In pairs with the
+    lexicon, which has no emotions, the group ``ambiguous`` counts as neutral: neither positive nor negative.
+    ``answers`` has one row per answer and judge, the first judge's rows first.
     """
     found = answers.set_index([*ANSWER, "classifier"])["response_emotion"].unstack("classifier")
     rows = []
@@ -84,8 +84,8 @@ def agreement_table(answers: pd.DataFrame, grouping: str = "study") -> pd.DataFr
 
 
 def _agreement(pair: pd.DataFrame) -> tuple[float, float]:
-    """Percent of equal labels in the two columns, missing where nothing was said; and Cohen's kappa, missing also where
-    there is one label alone."""
+    """Percent of equal labels in the two columns, NaN where there are no rows; and Cohen's kappa, NaN also where only
+    one label occurs."""
     from sklearn.metrics import cohen_kappa_score
 
     first, second = (pair[name] for name in pair)
@@ -97,7 +97,7 @@ def effects_by_judge(answers: pd.DataFrame, compared: Sequence[Comparison], grou
     """Effects on the share of positive and of negative answers as each judge sees them: ``change`` in percentage points
     with its paired 95 % interval, over the ``prompts`` to which both models say something.
 
-    ``answers``: a row an answer and judge. Where a model has several training seeds, ``sd_prompts`` and ``sd_seeds``
+    ``answers``: one row per answer and judge. Where a model has several training seeds, ``sd_prompts`` and ``sd_seeds``
     are those of ``change_table``.
     """
     answers = answers.assign(**indicators(groups_of(answers["response_emotion"], grouping), OUTCOMES))

@@ -1,7 +1,7 @@
-"""Whether an effect is one of length: the same effects on answers of equal length.
+"""Whether an effect comes from the length of answers: the same effects on answers of equal length.
 
-A model that was tuned on anything may answer at greater length, and who says more shows an emotion more often. So the
-effects stand here three times: on the answers as they are; on both answers of a pair cut to as many words as the
+A model that was tuned on anything may answer at greater length, and longer answers show an emotion more often. So each
+effect is given three times: on the answers as they are; on both answers of a pair cut to as many words as the
 shorter one has; and estimated for answers of the same length, with the number of words in a regression.
 """
 
@@ -25,15 +25,15 @@ from emogap.text.words import first_words, plain_words
 from emogap.train.models import Comparison, comparisons
 
 CUT = [*ANSWER, "words"]
-"""The columns that name an answer cut to so many words."""
+"""The columns that name an answer cut to a number of words."""
 PAIR = ["prompt_id", "seed", "sample"]
-"""What names a pair; ``seed``: the place of a training among those of its model."""
+"""The columns that name a pair of answers; ``seed``: the number of the training among those of its model, from 0."""
 FEWEST_PROMPTS = 10
-"""From fewer no number is estimated at equal length: its interval would be wider than the range of shares."""
+"""With fewer, no effect at equal length is estimated: its interval would be wider than the range of shares."""
 
 
 def cut_piece(config: Config) -> Piece:
-    """``emotions_cut.parquet``: what the first classifier finds in answers that are cut, a row an answer and length."""
+    """``emotions_cut.parquet``: what the first classifier finds in cut answers, one row per answer and length."""
     recipe = Recipe(
         "emotions of cut answers",
         inputs=answer_files(config, conditions(config)[0]),
@@ -58,14 +58,14 @@ def _make_cut(config: Config, draft: Draft) -> None:
 
 
 def counted(answers: pd.DataFrame) -> pd.DataFrame:
-    """Answers with ``words``, how many each has."""
+    """The answers with a further column ``words``, their number of words."""
     return answers.assign(words=[len(plain_words(text)) for text in answers["response"]])
 
 
 def pairs(answers: pd.DataFrame, model: str, other: str, columns: Sequence[str]) -> pd.DataFrame:
-    """Both models' ``columns``, those of the other one as ``other_<column>``; a row a prompt, training and sample.
+    """Both models' ``columns``, those of the other one as ``other_<column>``; one row per prompt, training and sample.
 
-    The answers of a model that was trained fewer times, such as a base, stand beside those of every training.
+    The answers of a model with fewer trainings, such as a base, are repeated to match the other model's trainings.
     """
     trainings = answers.groupby("model")["train_seed"].nunique()
     count = max(trainings.get(model, 0), trainings.get(other, 0))
@@ -81,9 +81,9 @@ def _by_training(answers: pd.DataFrame, model: str, count: int) -> pd.DataFrame:
 
 
 def cut_answers(answers: pd.DataFrame, compared: Sequence[Comparison]) -> pd.DataFrame:
-    """Which answers are cut, and to how many words: ``CUT`` and ``response``, each once.
+    """The answers to cut and the number of words to cut each to: columns ``CUT`` and ``response``, no row twice.
 
-    Of each pair the longer answer is cut to the words of the shorter one; where one says no word nothing is cut.
+    In each pair the longer answer is cut to the length of the shorter one; where one has no word nothing is cut.
     ``answers``: as ``counted`` gives them.
     """
     tables = [answers[[*CUT, "response"]].head(0)]
@@ -99,15 +99,15 @@ def cut_answers(answers: pd.DataFrame, compared: Sequence[Comparison]) -> pd.Dat
 def length_table(
     answers: pd.DataFrame, cut: pd.DataFrame, compared: Sequence[Comparison], grouping: str = "study"
 ) -> pd.DataFrame:
-    """Effects on the share of each group, in percentage points, a row a comparison and ``outcome``.
+    """Effects on the share of each group (``outcome``), in percentage points, one row per comparison and group.
 
-    ``pairs``: of answers to the same prompt of which both say a word, and how many are ``left_out``; ``words`` and
-    ``words_against``: the mean of the two models over these pairs; ``empty``, ``empty_against``: how many answers of
-    each say no word. ``change``: the effect on these pairs as they are; ``cut``: both answers cut to the words of the
-    shorter one; ``equal_length``: as ``at_equal_length`` says, or the ``reason`` why there is none. All with the ends
-    of their 95 % intervals.
+    ``pairs``: how many pairs of answers to the same prompt both have a word; ``left_out``: how many do not; ``words``,
+    ``words_against``: each model's mean over these pairs; ``empty``, ``empty_against``: each model's number of answers
+    without a word. ``change``: the effect on these pairs as they are; ``cut``: on both answers cut to the words of the
+    shorter one; ``equal_length``: see ``at_equal_length``, or the ``reason`` why there is none. The three effects come
+    with the ends of their 95 % intervals.
 
-    ``answers``: of one judge, as ``counted`` gives them; ``cut``: what it finds in ``cut_answers``.
+    ``answers``: one judge's, as ``counted`` gives them; ``cut``: what this judge finds in ``cut_answers``.
     """
     answers = answers.assign(group=groups_of(answers["response_emotion"], grouping))
     cut = cut.assign(group=groups_of(cut["response_emotion"], grouping)).set_index(CUT)["group"]
@@ -131,7 +131,7 @@ def length_table(
 
 
 def _changes(found: pd.Series, other: pd.Series, outcomes: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Outcome → ``change, change_low, change_high``; all missing where there is no pair. Index of both: ``PAIR``."""
+    """Outcome → ``change, change_low, change_high``; nothing if there is no pair. Index of both series: ``PAIR``."""
     if found.empty:
         return {outcome: {} for outcome in outcomes}
     tables = [pd.DataFrame(indicators(groups, outcomes)).reset_index() for groups in (found, other)]
@@ -150,7 +150,7 @@ _COLUMNS = [
 
 
 def _group_when_cut(both: pd.DataFrame, one: str, words: pd.Series, cut: pd.Series) -> pd.Series:
-    """The group of one side's answers at so many words; ``one``: what the names of its columns begin with."""
+    """The group of one model's answers cut to ``words``; ``one``: the prefix of its columns, none or ``other_``."""
     places = both.index.to_frame(index=False)
     named = [both[f"{one}model"], both[f"{one}train_seed"], places["prompt_id"], places["sample"], words]
     found = cut.reindex(pd.MultiIndex.from_arrays(named, names=CUT)).to_numpy()
@@ -158,13 +158,13 @@ def _group_when_cut(both: pd.DataFrame, one: str, words: pd.Series, cut: pd.Seri
 
 
 def at_equal_length(both: pd.DataFrame, outcome: str) -> dict[str, float | str]:
-    """The effect on an outcome between answers of as many words: ``equal_length`` in percentage points with its 95 %
+    """The effect on an outcome between answers of equal length: ``equal_length`` in percentage points with its 95 %
     interval, and the ``reason`` where there is none.
 
-    A linear regression of yes or no on the model and the logarithm of the number of words, within prompts: each prompt
-    has a level of its own (fixed effects). Answers to one prompt are not independent, and neither are those of one
-    training: the variance over prompts and, where there are several, over trainings (crossed clusters: Cameron & Miller
-    2015) is the jackknife's, one left out at a time (CV3: MacKinnon, Nielsen & Webb 2023). Each is taken times the
+    A linear regression of the outcome (1 or 0) on the model and the logarithm of the number of words, with fixed
+    effects of prompts. Answers to one prompt are not independent, and neither are those of one training: these are
+    crossed clusters (Cameron & Miller 2015). The variance over prompts and, if there are several, that over trainings
+    come from the jackknife, leaving out one at a time (CV3: MacKinnon, Nielsen & Webb 2023). Each is multiplied by the
     square of its own quantile of Student's t, and the two are added (Howe 1974), as in all intervals over both.
     """
     from scipy.stats import t
@@ -198,14 +198,14 @@ def _none(reason: str) -> dict[str, float | str]:
 
 
 def _regressed(both: pd.DataFrame, one: str, outcome: str) -> pd.DataFrame:
-    """The regression's ``model`` (1 or 0), ``words`` (their logarithm) and ``found``, of one side's answers."""
+    """The regression's variables for one model's answers: ``model`` (1; the other's 0), ``words`` (log), ``found``."""
     words = np.log(both[f"{one}words"].astype(float))
     found = both[f"{one}group"].eq(outcome).astype(float)
     return pd.DataFrame({"model": 0.0 if one else 1.0, "words": words, "found": found})
 
 
 def _products(table: pd.DataFrame) -> np.ndarray:
-    """Sums of products of the three columns of ``_regressed``, less their means, by prompt: (prompts, 3, 3)."""
+    """Each prompt's sums of products of the three columns of ``_regressed``, centred by prompt: (prompts, 3, 3)."""
     prompts, _ = pd.factorize(table.index.get_level_values("prompt_id"))
     centred = (table - table.groupby(prompts).transform("mean")).to_numpy()
     sums = np.zeros((prompts.max() + 1, 3, 3))
@@ -214,7 +214,7 @@ def _products(table: pd.DataFrame) -> np.ndarray:
 
 
 def _effect(products: np.ndarray) -> np.ndarray:
-    """The model's coefficient, from products summed over prompts, (…, 3, 3); NaN where the words tell which it is."""
+    """The coefficient of ``model``, from products summed over prompts, (…, 3, 3); NaN if ``words`` is collinear."""
     (model, both, by_model), (_, words, by_words) = np.moveaxis(products[..., :2, :], (-2, -1), (0, 1))
     rest = model * words - both**2
     with np.errstate(invalid="ignore", divide="ignore"):

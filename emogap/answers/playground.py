@@ -47,9 +47,9 @@ class LiveModels:
     def ask(
         self, name: str, instruction: str, input: str = "", sample: int = 0, sampling: Sampling | None = None
     ) -> Answer:
-        """One model's answer in the form of fine-tuning. Another ``sample`` is another answer, the same one repeats;
-        to a prompt of the study, sample 0 has the seed of the study's first answer, and so on. ``sampling``: the
-        study's if not given.
+        """One model's answer to an instruction in the form of fine-tuning. Each ``sample`` has its own seed, so that
+        the same number repeats the answer; for a prompt of the study, sample 0 has the seed of the study's first
+        answer, and so on. ``sampling``: the study's if not given.
 
         Raises ``UsageError`` for an empty instruction or an unknown model, ``MissingInput`` for one not trained yet.
         """
@@ -105,8 +105,8 @@ def playground(config: Config) -> widgets.VBox:
 
 
 def first_emotion(config: Config, examples: Mapping[str, tuple[str, str]]) -> str:
-    """The first emotion to whose prompt every model of the home had something to say; the first of all where there are
-    no answers yet."""
+    """The first emotion to whose prompts no model of the home gave an empty answer; if there is none, or no answers
+    yet, the first of all."""
     try:
         answers = read_responses(config, conditions(config)[0])
     except MissingInput:
@@ -123,8 +123,8 @@ def build(
     first: str | None = None,
 ) -> widgets.VBox:
     """The widgets. ``examples``: emotion → (instruction, input), put into the fields when that emotion is chosen;
-    ``first``: the one that is chosen to begin with. ``ask``: (model, instruction, input, sample, sampling) → its
-    answer. ``sampling``: what the sampling fields begin with."""
+    ``first``: the emotion chosen at the start. ``ask``: (model, instruction, input, sample, sampling) → its answer.
+    ``sampling``: initial values of the sampling fields."""
     wide = widgets.Layout(width="98%")
     emotion = widgets.Dropdown(options=list(examples), value=first or next(iter(examples)), description="emotion")
     fields = _sampling_fields(sampling or Sampling())
@@ -179,7 +179,7 @@ def _sampling_fields(sampling: Sampling) -> dict[str, widgets.Widget]:
 
 
 def answer_card(answer: Answer, asked: str) -> str:
-    """One answer as HTML: its text, its strongest emotions as bars, and the emotion asked for wherever it stands."""
+    """One answer as HTML: its text, its strongest emotions as bars, and the emotion asked for even if it is weak."""
     text = escape(answer.text) if answer.text else "<i>an empty answer</i>"
     cut = "" if answer.finished else ' <span title="cut at the limit">…</span>'
     bars = (

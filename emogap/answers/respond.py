@@ -33,7 +33,7 @@ from emogap.text.reading import given_file, quoted, read_json
 from emogap.train.models import StudyModel, recipe_parts, study_models, weights
 
 CALL_BATCHES = 4
-"""Batches given to the engine at a time, so that its slots stay filled; what a kill can cost."""
+"""Batches given to the engine in one call, so that its slots stay filled; a killed run loses one call at most."""
 
 _FORM = re.compile(r"Instruction:\s*(?P<instruction>.*?)(?:\s+Input:\s*(?P<input>.*))?", re.DOTALL)
 
@@ -64,8 +64,8 @@ class Condition:
 def load_prompts(path: str | Path, per_emotion: int = 0) -> list[Prompt]:
     """Read prompts in the published form: a JSON object, emotion → list of ``Instruction: … Input: …`` strings.
 
-    ``per_emotion``: the first so many of each; 0 is all. Raises ``MissingInput``, or ``InputError`` naming an emotion
-    that is not among the 28, a prompt not of that form, or one that stands twice.
+    ``per_emotion``: how many of each to take, from the first on; 0 means all. Raises ``MissingInput``, or
+    ``InputError`` naming an emotion that is not among the 28, a prompt not of that form, or one that occurs twice.
     """
     file = given_file(from_root(path), "prompts", "give a file with --set respond.prompts=FILE")
     form = "prompts are an object, emotion → list of 'Instruction: … Input: …'"
@@ -102,7 +102,7 @@ def _check_unique(prompts: Sequence[Prompt], file: Path) -> None:
 
 
 def conditions(config: Config) -> list[Condition]:
-    """The study's own way of asking first, then those that stand beside it. Raises what ``load_prompts`` raises."""
+    """The study's own way of asking, then the optional ones (greedy, empty). Raises what ``load_prompts`` raises."""
     settings = config.respond
     prompts = tuple(load_prompts(settings.prompts, settings.per_emotion))
     found = [Condition("", prompts, settings.samples, settings.sampling)]
@@ -148,15 +148,15 @@ def _piece(config: Config, condition: Condition, model: StudyModel) -> Piece:
 
 
 def respond(config: Config) -> Summary:
-    """Let every model answer; what is answered is not asked again."""
+    """Let every model answer; answers that exist are not asked for again."""
     check_device(config.respond.device, "respond.device")
     with one_model_at_a_time():
         return run("respond", respond_pieces(config))
 
 
 def _make(config: Config, condition: Condition, model: StudyModel, draft: Draft) -> None:
-    """All answers of one model. Finished ones are in the journal, and a rerun goes on where a call to the engine began:
-    bf16 answers are the same only for the same call."""
+    """All answers of one model. The journal keeps those of finished engine calls, so that a rerun repeats only whole
+    calls: in bf16 an answer depends on which other prompts are in its call."""
     journal = Rows(draft.artefact.parts, draft.artefact.recipe.sha256())
     rows = _rows(config, condition, model)
     if len(journal.rows) < len(rows):
@@ -171,7 +171,7 @@ def _make(config: Config, condition: Condition, model: StudyModel, draft: Draft)
 
 
 def _rows(config: Config, condition: Condition, model: StudyModel) -> list[dict[str, Any]]:
-    """What is asked, a row an answer: the columns of a response but for the answer itself, and the row's seed."""
+    """One row per answer to be given: the columns of ``RESPONSES`` except the answer itself, and the row's seed."""
     return [
         {
             "model": model.name,
@@ -181,7 +181,7 @@ def _rows(config: Config, condition: Condition, model: StudyModel) -> list[dict[
             "instruction_emotion": prompt.emotion,
             "instruction": prompt.instruction,
             "input": prompt.input,
-            # The same for every model: they differ by their weights, not by their luck.
+            # The same for every model, so that answers differ by the weights, not by the random numbers.
             "seed": row_seed(config.seed, f"{prompt.id}/{sample}", "respond"),
         }
         for prompt in condition.prompts
@@ -192,7 +192,7 @@ def _rows(config: Config, condition: Condition, model: StudyModel) -> list[dict[
 def _answer_rows(
     config: Config, condition: Condition, model: StudyModel, rows: list[dict[str, Any]], journal: Rows
 ) -> str:
-    """Answer the rows that the journal does not hold yet, batch by batch; the identity of the model that did."""
+    """Answer the rows that the journal does not hold yet, call by call; returns the identity of the model."""
     title = f"{model.key} answers{condition.suffix.replace('_', ', ')}"
     engine = kept_open(("engine", model.key), partial(open_model, config, model))
     with progress(title, len(rows), "answers") as bar:
@@ -206,7 +206,7 @@ def _answer_rows(
 
 
 def open_model(config: Config, model: StudyModel) -> Engine:
-    """An engine with a model of the study loaded. Raises ``ModelError`` or ``MissingInput`` if it cannot be had."""
+    """An engine with a model of the study loaded. Raises ``ModelError`` or ``MissingInput`` if it cannot be loaded."""
     from emogap.lm.engines.transformers_engine import TransformersEngine
 
     settings = config.respond
@@ -229,7 +229,7 @@ def answer(config: Config, engine: Engine, rows: Sequence[dict[str, Any]], sampl
 
 
 def conversation(config: Config, row: dict[str, Any]) -> Conversation:
-    """A row as the engine is asked it: the form of fine-tuning, as plain text."""
+    """A row as a request to the engine: its prompt in the form of fine-tuning, as plain text."""
     text = load_answer_form(config.sft.template).render(row["instruction"], row["input"])
     return Conversation(
         id=f"{row['prompt_id']}/{row['sample']}",
@@ -240,10 +240,10 @@ def conversation(config: Config, row: dict[str, Any]) -> Conversation:
 
 
 def as_asked(config: Config, prompt: Prompt) -> pd.DataFrame:
-    """A prompt as the models of the study read it, a row for those that read the same: ``models``, ``tokens`` (how
-    many), ``text`` (with special tokens).
+    """A prompt as the models of the study read it, one row for all models that read the same: ``models``, ``tokens``
+    (their number), ``text`` (with special tokens).
 
-    Raises ``ModelError`` or ``MissingInput`` if a model cannot be had.
+    Raises ``ModelError`` or ``MissingInput`` if a tokenizer cannot be loaded.
     """
     row = {"prompt_id": prompt.id, "sample": 0, "instruction": prompt.instruction, "input": prompt.input, "seed": 0}
     asked, readers = conversation(config, row), {}

@@ -1,9 +1,10 @@
 """Tables about the emotion of answers: shares by group and by emotion asked for, differences of models, controls.
 
-Everything here is made from one frame, a row an answer: ``model, prompt_id, instruction_emotion, response_emotion``.
-It comes from a run's own files, or from a file of counts (``read_counts``), so that published counts pass through the
-same code. Shares are pooled: a row's percentages are those of all its answers together. An empty answer has no emotion
-(``response_emotion`` is missing): it is in no share, and is counted beside; a file of counts has none.
+All but ``language_table`` is made from one frame, one row per answer: ``model, prompt_id, instruction_emotion,
+response_emotion``. It comes from a run's own files, or from a file of counts (``read_counts``), so that published
+counts pass through the same code. Shares are pooled: a row's percentages are those of all its answers together. An
+empty answer has no emotion (``response_emotion`` is missing): it is in no share, and is counted separately; a file of
+counts has none.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +23,7 @@ from emogap.train.models import Comparison
 
 COUNT_COLUMNS = ("model", "instruction_emotion", "response_emotion", "count")
 MOST_ANSWERS = 10_000_000
-"""Each is spelt out as a row."""
+"""The most that a file of counts may have: each answer becomes a row in memory."""
 COLUMN_ORDER = {
     "study": ("positive", "neutral", "negative"),
     "goemotions": ("positive", "ambiguous", "neutral", "negative"),
@@ -33,7 +34,7 @@ _CHANGE_COLUMNS = [
     "prompts",
 ]  # fmt: skip
 _PROMPT = ["instruction_emotion", "prompt_id"]
-"""What tells prompts apart."""
+"""The columns that identify a prompt."""
 
 
 class _Counted(Form):
@@ -48,12 +49,11 @@ class _Counted(Form):
 
 
 def read_counts(path: Path, grouping: str = "study") -> pd.DataFrame:
-    """Read counts of answers and spell them out, a row an answer, each standing for a prompt of its own.
+    """Read counts of answers and expand them to one row per answer, each with a prompt id of its own.
 
-    ``response_emotion`` is one of the 28 or already a group of the grouping; ``instruction_emotion`` too, but a row
-    about a whole group enters only the table of groups. The file is a table of any form, or has that of the study's own
-    results: a JSON object, emotion asked for → model → emotion found → count. Raises ``MissingInput`` or
-    ``InputError``.
+    ``response_emotion`` is one of the 28 or already a group of the grouping; ``instruction_emotion`` too, but a count
+    for a whole group enters only the table of groups. The file is a table in any format, or JSON as the study's own
+    results: an object, emotion asked for → model → emotion found → count. Raises ``MissingInput`` or ``InputError``.
     """
     given_file(path, "counts", f"give a CSV file with the columns {', '.join(COUNT_COLUMNS)}")
     counted = _study_counts(path) if format_of(path) == "JSON" else read_forms(path, _Counted)
@@ -78,7 +78,7 @@ def read_counts(path: Path, grouping: str = "study") -> pd.DataFrame:
 
 
 def _study_counts(path: Path) -> list[tuple[str, _Counted]]:
-    """The records of a list; of an object, the study's results: its detailed form has the counts under ``counts``."""
+    """The counts in a JSON list of records, or in the study's results (the detailed form has them under ``counts``)."""
     value = read_json(path)
     if isinstance(value, list):
         return read_forms(path, _Counted)
@@ -103,13 +103,13 @@ def _emotion_or_group(name: str, where: str, grouping: str) -> str:
 
 
 def sentiment_table(answers: pd.DataFrame, by: str, grouping: str = "study") -> pd.DataFrame:
-    """Percentages of each group among the answers, a row a model and a row of the published tables.
+    """Percentages of each group among the answers, one row per model and row of the published tables.
 
     ``by``: ``group`` (Table 5: the emotions asked for, folded into their groups), ``emotion`` (Table 17) or ``all``
     (one row, whatever was asked). Columns: ``model, row``, a percentage for each group, ``n`` (answers that say
     something), ``empty`` (those of a run's own answers that do not), the ends of the 95 % interval ``<group>_low``,
-    ``<group>_high`` (see ``statistics``; empty for a single prompt), ``<group>_count``, and, where a model has several
-    training seeds, how far prompts and seeds spread, ``<group>_sd_prompts``, ``<group>_sd_seeds``.
+    ``<group>_high`` (see ``statistics``; NaN for a single prompt), ``<group>_count``, and, where a model has several
+    training seeds, the standard deviations between prompts and seeds, ``<group>_sd_prompts``, ``<group>_sd_seeds``.
     """
     names = list(COLUMN_ORDER[grouping])
     rows = []
@@ -131,8 +131,8 @@ def sentiment_table(answers: pd.DataFrame, by: str, grouping: str = "study") -> 
 
 
 def _parts(answers: pd.DataFrame, by: str, grouping: str) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
-    """((model, row), the answers of that row, with 1 or 0 for each group, missing where one is empty), models in their
-    order, rows in the tables'."""
+    """((model, row), its answers with a column per group: 1 or 0, missing for an empty answer); models in the order of
+    ``answers``, rows in that of the tables."""
     found, asked = groups_of(answers["response_emotion"], grouping), answers["instruction_emotion"]
     answers = answers.assign(**indicators(found, COLUMN_ORDER[grouping]))
     rows, order = {
@@ -155,8 +155,8 @@ def indicators(found: pd.Series, outcomes: Iterable[str]) -> dict[str, pd.Series
 
 
 def on_same_prompts(one: pd.DataFrame, other: pd.DataFrame, outcomes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Two models' outcomes (``indicators``) as ``by_prompt`` lays them out, of the prompts to which both say
-    something: float64 of shape (outcomes, prompts, training seeds, samples)."""
+    """Each model's outcomes (``indicators``) on the prompts to which both say something, in the form of ``by_prompt``:
+    float64 of shape (outcomes, prompts, training seeds, samples)."""
     both = [part.dropna(subset=outcomes) for part in (one, other)]
     own, others = (pd.MultiIndex.from_frame(part[_PROMPT]).unique() for part in both)
     after, before = (statistics.by_prompt(part, outcomes, _PROMPT, own[own.isin(others)]) for part in both)
@@ -166,11 +166,11 @@ def on_same_prompts(one: pd.DataFrame, other: pd.DataFrame, outcomes: Sequence[s
 def change_table(
     answers: pd.DataFrame, comparisons: Sequence[Comparison], by: str, grouping: str = "study"
 ) -> pd.DataFrame:
-    """Models against each other on the same prompts, those to which both say something, in percentage points.
+    """Differences between models, in percentage points, on the prompts to which both say something.
 
-    One row a comparison, row and outcome (every group for ``by="group"``; ``positive`` alone for ``by="emotion"``):
-    ``change`` with its paired 95 % interval, where a model has several training seeds how far the changes of prompts
-    and of seeds spread (``sd_prompts``, ``sd_seeds``), the paired test's ``p`` (see ``statistics``) and ``p_holm``,
+    One row per comparison, row and outcome (every group for ``by="group"``, else ``positive`` alone): ``change`` with
+    its paired 95 % interval; where a model has several training seeds, its standard deviations between prompts and
+    between seeds (``sd_prompts``, ``sd_seeds``); the paired test's ``p`` (see ``statistics``) and ``p_holm``,
     corrected for all tests of the same kind of comparison.
     """
     parts = dict(_parts(answers, by, grouping))
@@ -213,8 +213,8 @@ def shuffled_control(answers: pd.DataFrame, grouping: str, shuffles: int, seed: 
 
     The emotions asked for are shuffled over the prompts. Two measures for each model, of answers that say something:
     ``top-1 hit`` (the emotion found is the one asked for) and ``positive, asked positive - asked negative`` (how far
-    the answers follow the group asked for). ``observed``, the shuffles' mean and central 95 %, and ``p``: the share of
-    shuffles that reach what was observed, itself counted (Phipson & Smyth 2010).
+    the answers follow the group asked for). Columns: ``observed``, the shuffles' mean and central 95 %, and ``p``: the
+    share of shuffles that reach the observed value, which is itself counted as one (Phipson & Smyth 2010).
     """
     rows, answers = [], answers.dropna(subset="response_emotion")
     for model in answers["model"].unique():
@@ -263,9 +263,9 @@ def _following(answers: pd.DataFrame, owner: np.ndarray, grouping: str) -> Calla
 
 
 def language_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """What sentiment alone does not show, a row a model, from the long table of scores: how often the emotion asked for
-    is found (in answers that say something: ``n``), whether answers are cut or empty, how varied they are, and how well
-    plain text is still predicted."""
+    """What sentiment alone does not show, one row per model, from the long table of scores: how often the emotion asked
+    for is found (among the ``n`` answers that say something), how many answers are cut or empty, how varied they are,
+    and how well plain text is still predicted."""
     rows, scores = [], of_said(scores)
     for model in scores["model"].unique():
         own = scores[scores["model"] == model]
@@ -288,17 +288,17 @@ def language_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_said(scores: pd.DataFrame) -> pd.DataFrame:
-    """Scores without those of task ``sentiment`` of empty answers: their rows call these neutral."""
+    """The scores without the ``sentiment`` rows of empty answers, which these rows count as neutral."""
     answers = pd.MultiIndex.from_frame(scores[["model", "train_seed", "item", "sample"]])
     is_empty = answers.isin(answers[scores["metric"].eq("empty") & scores["value"].eq(1)])
     return scores[~is_empty | scores["task"].ne("sentiment")]
 
 
 def _plain_text(scores: pd.DataFrame) -> dict[str, float]:
-    """Perplexity a token of the plain text with its 95 % interval over passages (and seeds), and bits a character,
+    """Perplexity per token of the plain text with its 95 % interval over passages (and seeds), and bits per character,
     which can be compared between models of different tokenizers.
 
-    The interval is that of nats a token, a ratio of sums (``statistics.parts_of_ratio``).
+    The interval is that of nats per token, a ratio of sums (``statistics.parts_of_ratio``).
     """
     wide = scores[scores["task"] == "plain_text"].pivot_table(
         index=["train_seed", "item"], columns="metric", values="value"

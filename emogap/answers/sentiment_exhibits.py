@@ -34,7 +34,7 @@ _CHANGES = "95 % intervals (Newcombe's, paired) {over}"
 _TESTS = f"{_CHANGES}; paired test over the same, p also corrected {CORRECTED}"
 
 VIEW = View({"": 2, "p": ".3g", "p_holm": ".3g"})
-"""Percentages to the two decimals of the published tables at most; a p-value supports no more than three digits."""
+"""Percentages with at most two decimals, as the published tables have; a p-value supports at most three digits."""
 _VIEWS = {
     "asked_and_found": View(),
     "sentiment_length": View({"": 2, "words": 1, "words_against": 1}),

@@ -23,7 +23,7 @@ GROUP_ROWS = ("positive", "ambiguous", "neutral", "negative")
 
 
 def stacked_groups(table: pd.DataFrame) -> Figure:
-    """Shares of the groups of emotions found, a bar a model, a panel a group of emotions asked for.
+    """Shares of the groups of emotions found, one bar per model, one panel per group of emotions asked for.
 
     ``table``: the columns of ``sentiment_table(by="group")``.
     """
@@ -68,9 +68,9 @@ def _stack(axis: plt.Axes, part: pd.DataFrame, groups: Sequence[str]) -> None:
 
 
 def asked_found_heatmap(table: pd.DataFrame, model: str) -> Figure:
-    """One model's 28 × 28 shares: a row an emotion asked for, a column an emotion found.
+    """One model's 28 × 28 shares: one row per emotion asked for, one column per emotion found.
 
-    ``table``: the columns of ``asked_and_found``. A row that was never asked for is left blank.
+    ``table``: the columns of ``asked_and_found``. The row of an emotion that was never asked for is left blank.
     """
     use_style()
     own = table[table["model"] == model]
@@ -92,9 +92,9 @@ def asked_found_heatmap(table: pd.DataFrame, model: str) -> Figure:
 
 
 def change_per_emotion(emotions: pd.DataFrame, groups: pd.DataFrame, bases: Sequence[str]) -> Figure:
-    """Change of the positive share, a row an emotion asked for, a panel a fine-tuned model, with 95 % intervals; at the
-    top the groups, whose prompts are pooled. A point in the model's colour: against a control, or, where there is none,
-    against the base; in grey: against the base beside it.
+    """Change of the positive share with 95 % intervals, one row per emotion asked for, one panel per fine-tuned model;
+    at the top the groups, whose prompts are pooled. A point in the model's colour is the change against a control, a
+    grey one that against the base; without a control the latter has the model's colour.
 
     Both tables have the columns of ``change_table``. Points without a bar rest on a single prompt.
     """
@@ -148,7 +148,7 @@ def _changes_of(axis: plt.Axes, table: pd.DataFrame, order: Sequence[str], colou
 
 
 def language_and_sentiment(sentiment: pd.DataFrame, language: pd.DataFrame, bases: Mapping[str, str]) -> Figure:
-    """Positive answers against hits, variety and perplexity: a point a model, a marker a base.
+    """Positive answers against asked emotions found, variety, perplexity: one point per model, one marker per base.
 
     ``sentiment``: ``sentiment_table(by="all")``; ``language``: ``language_table``; ``bases``: model → its base.
     """

@@ -1,10 +1,10 @@
 """Grammar kept or lost: minimal pairs scored by models, those of the study or any others.
 
 BLiMP: Warstadt et al. 2020, "BLiMP: The Benchmark of Linguistic Minimal Pairs for English". Its 67 paradigms belong
-to 12 phenomena, named as in the BabyLM evaluation; one file a paradigm, ``<UID>.jsonl``, ``<UID>.jsonl.gz`` or the
+to 12 phenomena, named as in the BabyLM evaluation; one file per paradigm, ``<UID>.jsonl``, ``<UID>.jsonl.gz`` or the
 hub's Parquet. A pair is decided rightly when the grammatical sentence is the likelier one; a tie counts one half. See
-``sentence_scores`` for what a sentence's score is, ``tasks`` for how it is measured, ``blimp_tables`` for what is made
-of it.
+``sentence_scores`` for what a sentence's score is, ``tasks`` for how it is measured, ``blimp_tables`` for the tables
+made of it.
 """
 
 import json
@@ -61,7 +61,7 @@ def load_pairs(folder: Path, items: int = 0, subset: Mapping[str, set[int]] | No
 
     ``subset``: paradigm → ids of the pairs that are wanted; what it does not name is left out.
     Raises ``MissingInput`` if there is no paradigm file, ``InputError`` if a record is no minimal pair, if its paradigm
-    belongs to no phenomenon, if a pair stands twice, or if the subset leaves nothing.
+    belongs to no phenomenon, if a pair occurs twice, or if the subset leaves nothing.
     """
     files = sorted(file for pattern in PATTERNS for file in folder.glob(pattern))
     if not files:
@@ -105,11 +105,11 @@ class _Given(Form):
     pair_number: Whole | None = Field(None, alias="pairID")
     """What BLiMP's own files call the id."""
     phenomenon: Text | None = None
-    """People's own sets name it themselves."""
+    """Needed in a user's own set, for paradigms that are not BLiMP's."""
 
 
 def _read(file: Path) -> Iterator[Pair]:
-    """The pairs of a file. One that does not name its paradigm or number has its file's name and its place."""
+    """The pairs of a file. Without a paradigm or id, a pair gets the file's (or folder's) name or its place in it."""
     uid = file.parent.name if file.suffix == ".parquet" else file.name.split(".jsonl")[0]
     for place, (where, given) in enumerate(read_forms(file, _Given)):
         yield _pair(given, uid, place, where)
@@ -134,7 +134,7 @@ def chosen_pairs(config: Config) -> list[Pair]:
 
 
 def pair_cases(pairs: Sequence[Pair]) -> list[list[Case]]:
-    """A case a pair, paradigm by paradigm."""
+    """One case per pair, in one group per paradigm."""
     paradigms = groupby(pairs, key=lambda pair: pair.uid)
     return [[Case(p.item, p.phenomenon, (p.good, p.bad), _decided) for p in paradigm] for _, paradigm in paradigms]
 

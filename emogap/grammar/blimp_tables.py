@@ -1,7 +1,7 @@
 """Accuracies on minimal pairs, and how a model's differ from its control's and its base's over the same pairs.
 
-Tables are made from whether each pair was decided rightly: columns model, train_seed, item (``<UID>/<pair_id>``), group
-(the phenomenon), value (0, 0.5 for a tie, 1). Percentages and percentage points.
+Tables are made from a frame that says which pairs were decided rightly: columns model, train_seed, item
+(``<UID>/<pair_id>``), group (the phenomenon), value (0, 0.5 for a tie, 1). Percentages and percentage points.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,21 +39,21 @@ def correct_pairs(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_paradigm(correct: pd.DataFrame) -> pd.DataFrame:
-    """The same with each pair's paradigm for a group."""
+    """``correct`` with each pair's paradigm as the group."""
     return correct.assign(group=correct["item"].str.rsplit("/", n=1).str[0].map(_group_name))
 
 
 def _group_name(group: str) -> str:
-    """People's own sets name their phenomena and paradigms; the rows about all of them stand beside."""
+    """The name, changed if it is one of a user's own set that equals the name of a row about all groups."""
     return distinct_name(group, (ALL, MEAN, PARADIGMS_MEAN, "ties"), "of the pairs")
 
 
 def accuracies(correct: pd.DataFrame) -> pd.DataFrame:
-    """A row a model and group: pairs, paradigms, ties (of a seed, on average), accuracy over the pairs with its
-    interval, mean of paradigms.
+    """One row per model and group: pairs, paradigms, ties (mean over seeds), accuracy over the pairs with its interval,
+    mean of paradigms.
 
-    Two rows more for each model: all pairs together, and the unweighted mean over the groups. Intervals: see
-    ``statistics``; that of the mean joins those of the groups.
+    Each model has two further rows: all pairs together, and the unweighted mean over the groups. Intervals: see
+    ``statistics``; that of the mean is made from the variances of the groups.
     """
     rows = []
     for model, of_model in correct.groupby("model", sort=False):
@@ -91,11 +91,11 @@ def _whole(number: float) -> float:
 
 
 def differences(correct: pd.DataFrame, comparisons: Sequence[Comparison]) -> pd.DataFrame:
-    """Models against each other over the same pairs: comparison, model, against, group, pairs, gained, lost,
-    difference, low, high, p, p_holm; all pairs together and the mean over the groups below the groups (see
-    ``tasks.compared_values``).
+    """Differences between models over the same pairs: comparison, model, against, group, pairs, gained, lost,
+    difference, low, high, p, p_holm (see ``tasks.compared_values``). After the groups come all pairs together and the
+    mean over the groups.
 
-    ``gained``: pairs that the model decides rightly and the other does not, ties as halves, on average over seeds.
+    ``gained``: pairs that only the model decides rightly, ``lost``: only the other; ties as halves, means over seeds.
     """
     columns = ("group", "pairs", "gained", "lost", "difference", "low", "high", "sd_prompts", "sd_seeds", "p")
     return tasks.compared_values(correct, comparisons, ["group", "item"], _changes, columns)
@@ -158,7 +158,7 @@ def published_accuracies(file: Path | None = None) -> pd.DataFrame:
 
 
 def beside_published(accuracies: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
-    """model, phenomenon, pairs, accuracy, low, high, published, difference: where both have a number, and the mean."""
+    """model, phenomenon, pairs, accuracy, low, high, published, difference: rows with both numbers, and the mean."""
     known = known[known["group"] != MEAN]
     means = known.groupby("model", as_index=False)["published"].mean().assign(group=MEAN)
     columns = ["model", "group", "pairs", "accuracy", "low", "high"]
@@ -167,23 +167,23 @@ def beside_published(accuracies: pd.DataFrame, known: pd.DataFrame) -> pd.DataFr
 
 
 def what_differs(pairs: int) -> str:
-    """The sentence that stands wherever own and published accuracies are put beside each other."""
+    """The caveat that is shown wherever own and published accuracies are side by side."""
     return (
         f"The published accuracies are those of BabyLM 2023's filtered items ({PUBLISHED_ITEMS:,} pairs), ours those "
         f"of {pairs:,} pairs; another list of items gives other numbers."
     )
 
 
-# --- what is seen ----------------------------------------------------------------------------------------------------
+# --- exhibits --------------------------------------------------------------------------------------------------------
 
 _OF = {"phenomenon": ("", 70, MEAN), "paradigm": ("_paradigms", 74, PARADIGMS_MEAN)}
-"""What the groups are → the end of their exhibits' names, the place in the report, what their mean is called."""
+"""Kind of group → suffix of its exhibits' names, their place in the report, name of the mean over the groups."""
 _BESIDE = View({"": 2})
 _TESTS = f"exact paired test over the pairs, p also corrected {CORRECTED}"
 
 
 def blimp_drawing(config: Config) -> Drawing:
-    """The study's: every model it measures, each against its controls and its base."""
+    """The study's exhibits: every model that it measures, each against its controls and its base."""
     settings, shown = config.flat("blimp", "paradigms"), partial(_of_study, config)
     folder, lead, inputs = config.home.evaluation, "tables/blimp_accuracy", BLIMP.tables(config)
     return drawing(folder, "blimp", lead, inputs, shown, settings, optional=["tables/blimp_accuracy_numbers"],
@@ -202,7 +202,7 @@ def _of_study(config: Config) -> Iterator[Shown]:
 
 
 def blimp_exhibits(config: Config, found: Measured, published: Path | None = None) -> Iterator[Shown]:
-    """Tables and figures of any scores."""
+    """Tables and figures of any models' scores."""
     correct = correct_pairs(found.scores)
     yield _accuracies(correct, "phenomenon")
     yield from _differences(correct, found, "phenomenon")
@@ -216,7 +216,7 @@ def blimp_exhibits(config: Config, found: Measured, published: Path | None = Non
 
 
 def _accuracies(correct: pd.DataFrame, group: str) -> Shown:
-    """Seen: a row a group, a column a model, ``84.0 [82.1, 85.9]``; below them the number of ties."""
+    """Shown with one row per group, one column per model (``84.0 [82.1, 85.9]``), and the number of ties below."""
     caption = (
         "Accuracy on minimal pairs in percent: the share of pairs whose grammatical sentence is the likelier one; ties "
         f"count one half. 95 % intervals (Wilson's) {what_is_sampled(seeds(correct), 'pairs')}."
@@ -247,7 +247,7 @@ def _differences(correct: pd.DataFrame, found: Measured, group: str) -> Iterator
 
 
 def _named(table: pd.DataFrame, group: str) -> pd.DataFrame:
-    """With its groups, and the mean over them, called after what they are."""
+    """The table with its column ``group``, and the mean over the groups, named after the kind of group."""
     return table.replace({"group": {MEAN: _OF[group][2]}}).rename(columns={"group": group})
 
 

@@ -4,7 +4,7 @@ EmoBench: Sabour et al. 2024, "EmoBench: Evaluating the Emotional Intelligence o
 (emotional application) asks what to do or say; ``EU.jsonl`` (emotional understanding) what somebody feels, and why.
 Every question is asked with its choices listed, in several orders, and once without a list. The answer is the choice
 with the highest log-probability after the question, or with the highest per character. See ``sentence_scores`` for what
-a log-probability is, ``tasks`` for how it is measured, ``emobench_tables`` for what is made of it.
+a log-probability is, ``tasks`` for how it is measured, ``emobench_tables`` for the tables made of it.
 """
 
 import tomllib
@@ -51,7 +51,7 @@ class Question:
 
 
 def question_files(folder: Path) -> list[Path]:
-    """Those of EA.jsonl and EU.jsonl that are there."""
+    """The files EA.jsonl and EU.jsonl, those that are there."""
     return [folder / name for name in FILES if (folder / name).is_file()]
 
 
@@ -59,8 +59,8 @@ def load_questions(folder: Path, language: Language = "en", items: int = 0) -> l
     """The questions of a folder in one language; the first ``items`` records of each file (0: all). A record of
     EU.jsonl is two questions.
 
-    Raises ``MissingInput`` if neither file is there, ``InputError`` if a record is none of EmoBench's or if there is
-    none in that language.
+    Raises ``MissingInput`` if neither file is there, ``InputError`` if a record is not of EmoBench's form or if none
+    is in that language.
     """
     files = question_files(folder)
     if not files:
@@ -155,7 +155,7 @@ class Wording:
     questions: dict[str, str]
 
     def render(self, question: Question, order: int | None) -> str:
-        """The text that an answer follows. ``order``: by how many places the list of choices is moved on; None lists
+        """The prompt that an answer follows. ``order``: by how many places the list of choices is rotated; None lists
         no choices."""
         asked = self.questions[question.kind].format(subject=question.subject)
         if order is None:
@@ -164,13 +164,13 @@ class Wording:
         return self.listed.strip().format(scenario=question.scenario, question=asked, choices=choices)
 
     def answers(self, question: Question) -> list[str]:
-        """What is scored after that text, a choice each, in the data's order."""
+        """The continuations of the prompt that are scored, one per choice, in the data's order."""
         return [self.answer.format(choice=choice) for choice in question.choices]
 
 
 def listing(question: Question, order: int) -> list[int]:
-    """Numbers of the choices as they are listed: moved on by ``order`` places, so that over as many orders as there
-    are choices each of them stands in each place once."""
+    """Indices of the choices as they are listed: rotated by ``order`` places, so that over as many orders as there are
+    choices each choice is in each place once."""
     count = len(question.choices)
     return [(place + order) % count for place in range(count)]
 
@@ -187,14 +187,14 @@ def load_wording(language: Language) -> Wording:
 
 
 _RECORDS_AT_ONCE = 20
-"""Records whose scores are kept together."""
+"""Records whose scores are cached together."""
 
 
 def question_cases(questions: Sequence[Question], wording: Wording, orders: int) -> list[list[Case]]:
     """The cases of the questions. ``orders``: in how many orders the choices are listed; 0: as many as there are
     choices.
 
-    ``sample`` is the order's number; what was asked without a list has sample 0.
+    A case's ``sample`` is the number of the order; a question asked without a list has sample 0.
     """
     return [
         [_case(question, wording, order) for question in part for order in _orders(question, orders)]
@@ -203,7 +203,7 @@ def question_cases(questions: Sequence[Question], wording: Wording, orders: int)
 
 
 def _parts(questions: Sequence[Question]) -> list[list[Question]]:
-    """The questions of so many records of a file at a time; both of a record, which share its scenario, together."""
+    """The questions in groups of ``_RECORDS_AT_ONCE`` records; the two of an EU record share a scenario and a group."""
     by_record = sorted(questions, key=lambda question: question.task.split("-")[0])
     records = [list(group) for _, group in groupby(by_record, key=lambda q: (q.task.split("-")[0], q.qid))]
     starts = range(0, len(records), _RECORDS_AT_ONCE)
@@ -221,9 +221,9 @@ def _case(question: Question, wording: Wording, order: int | None) -> Case:
 
 
 def _answered(question: Question, order: int | None, sums: np.ndarray) -> dict[str, float]:
-    """``correct`` and ``correct_normalised`` (by the log-probability, and by that per character), the place in the
-    list of the choice that was taken (from 1), and ``choices``, how many there are; without a list
-    ``correct_unlisted``, ``correct_unlisted_normalised``."""
+    """``correct`` and ``correct_normalised`` (by the log-probability, and by that per character), ``position`` and
+    ``position_normalised`` (place in the list of the chosen answer, from 1), and ``choices``, their number; without a
+    list only ``correct_unlisted`` and ``correct_unlisted_normalised``."""
     per_character = sums / [len(choice) for choice in question.choices]
     values = {}
     for ending, scores in (("", sums), ("_normalised", per_character)):

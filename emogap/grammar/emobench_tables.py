@@ -36,7 +36,7 @@ TASKS = ("EA", "EU-emotion", "EU-cause", "EU-both")
 def by_question(scores: pd.DataFrame) -> pd.DataFrame:
     """model, train_seed, task, way, qid, sample (an order of the choices), value (right or not), chance.
 
-    ``EU-both`` counts a record of EU as right where emotion and cause are, in each order of the one and of the other.
+    Task ``EU-both``: a record of EU is right if emotion and cause both are, for each combination of their orders.
     """
     kept = scores[scores["metric"].isin([*WAYS, "choices"])]
     names = kept["item"].str.split("/", n=1, expand=True)
@@ -59,9 +59,9 @@ def by_question(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def accuracies(questions: pd.DataFrame) -> pd.DataFrame:
-    """A row a model, task and way: questions, accuracy with its interval over questions, chance, verdict.
+    """One row per model, task and way: questions, accuracy with its interval over questions, chance, verdict.
 
-    The verdict is ``at chance`` where the interval holds chance, or there is none.
+    The verdict is ``at chance`` if the interval contains chance, or if there is no interval.
     """
     rows = []
     for (model, task, way), part in questions.groupby(["model", "task", "way"], sort=False):
@@ -74,13 +74,13 @@ def accuracies(questions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sorted(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Tasks in their order, ways in theirs."""
+    """Sorted by these columns, tasks in the order of ``TASKS``, ways in that of ``WAYS``."""
     places = {name: place for place, name in enumerate((*TASKS, *WAYS.values()))}
     return table.sort_values(by, key=lambda column: column.map(places), kind="stable", ignore_index=True)
 
 
 def differences(questions: pd.DataFrame, comparisons: Sequence[Comparison]) -> pd.DataFrame:
-    """Models against each other over the same questions: comparison, model, against, task, way, questions, difference,
+    """Differences between models over the same questions: comparison, model, against, task, way, questions, difference,
     low, high, p, p_holm (see ``tasks.compared_values``)."""
     columns = ("task", "way", "questions", "difference", "low", "high", "sd_prompts", "sd_seeds", "p")
     return tasks.compared_values(questions, comparisons, ["task", "way", "qid"], _changes, columns)
@@ -94,8 +94,8 @@ def _changes(before: pd.DataFrame, after: pd.DataFrame) -> Iterator[dict[str, An
 
 def positions(scores: pd.DataFrame) -> pd.DataFrame:
     """How often the choice in each place of the list was taken: model, task, way, choices, position, answers, share,
-    expected. Every choice stands in every place equally often, so that a model without a bias takes each place as often
-    as any other."""
+    expected. If all orders are asked, every choice is in every place equally often, so that a model without a bias
+    takes each place equally often."""
     keys = ["model", "train_seed", "item", "sample"]
     wide = scores[scores["metric"].isin([*POSITIONS, "choices"])].pivot(index=keys, columns="metric", values="value")
     wide = wide.dropna().astype(int).reset_index()
@@ -112,7 +112,7 @@ def positions(scores: pd.DataFrame) -> pd.DataFrame:
     return _sorted(pd.DataFrame(rows), ["task"])
 
 
-# --- what is seen ----------------------------------------------------------------------------------------------------
+# --- exhibits --------------------------------------------------------------------------------------------------------
 
 
 _ORDER = 76
@@ -125,7 +125,7 @@ _VIEW = View(
     behind="verdict",
     marks={"above chance": "+", "at chance": "", "below chance": "-"},
 )
-"""A row a task and way, a column a model: ``31 [25, 38]``, with a plus above chance and a minus below it."""
+"""One row per task and way, one column per model: ``31 [25, 38]``, with a plus above chance, a minus below it."""
 _POSITIONS = View({"": 2})
 _WAYS = (
     "the choices listed in several orders or not listed, scored by their log-probability or by that per character of "
@@ -134,8 +134,8 @@ _WAYS = (
 
 
 def emobench_drawing(config: Config) -> Drawing:
-    """The study's: every model it measures, each against its controls and its base; where there was nothing to ask,
-    that."""
+    """The study's exhibits: every model that it measures, each against its controls and its base; if the questions are
+    not there, a table that says so."""
     shown = partial(_of_study, config)
     folder, inputs, settings = config.home.evaluation, EMOBENCH.tables(config), config.flat("sentiment", "bootstrap")
     once, rules = ["tables/emobench_accuracy_numbers"], INTERVALS_RULE if EMOBENCH.is_there(config) else {}
@@ -143,8 +143,8 @@ def emobench_drawing(config: Config) -> Drawing:
 
 
 def study_tables(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Accuracies, and which places of the list were taken, of the study's models; empty where there was nothing to
-    ask."""
+    """Accuracies, and how often each place of the list was taken, of the study's models; both empty if the questions
+    are not there."""
     if not EMOBENCH.is_there(config):
         return pd.DataFrame(), pd.DataFrame()
     scores = EMOBENCH.of_study(config).scores
@@ -163,7 +163,7 @@ def _of_study(config: Config) -> Iterator[Shown]:
 
 
 def emobench_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
-    """Tables and figures of any scores."""
+    """Tables and figures of any models' scores."""
     from emogap.grammar.figures import accuracy_figure, positions_figure
 
     questions, places = by_question(found.scores), positions(found.scores)
@@ -193,7 +193,7 @@ def emobench_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
 
 
 def printed(config: Config, found: Measured) -> str:
-    """What the command line shows: accuracy beside chance, and the place in the list that each model likes most."""
+    """What the command line shows: accuracy beside chance, and the place in the list that each model prefers."""
     questions, places = by_question(found.scores), positions(found.scores)
     liked = places.loc[places.groupby(["model", "task", "way", "choices"], sort=False)["share"].idxmax()]
     heading = "Place in the list that was taken most often (the first of those that tie)"

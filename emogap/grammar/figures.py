@@ -15,15 +15,15 @@ from emogap.train.models import NO_TRAINED, as_compared
 NO_QUESTIONS = "EmoBench was not measured: its questions are not there."
 _LEVEL = 0.05
 _ROW = 0.11
-"""Inches that one point takes in height."""
+"""Height in inches that one point takes."""
 _MARKERS = "osD^vPX*"
 
 
 def differences_figure(differences: pd.DataFrame, bases: Sequence[str]) -> Figure:
-    """Points with intervals: a panel a kind of comparison, a row a phenomenon or paradigm, a point a comparison.
+    """Points with intervals: a panel per kind of comparison, a row per phenomenon or paradigm, a point per comparison.
 
     ``differences``: comparison, model, against, group (or phenomenon, or paradigm), pairs, difference, low, high
-    (percentage points), p_holm; groups in the order they are to stand in. A filled point has ``p_holm`` below 0.05.
+    (percentage points), p_holm; groups in the order of the rows. A filled point has ``p_holm`` below 0.05.
     """
     if differences.empty:
         return nothing_figure(f"{NO_TRAINED}.")
@@ -65,7 +65,7 @@ def _differences_panel(
 
 
 def accuracy_figure(accuracies: pd.DataFrame, bases: Sequence[str]) -> Figure:
-    """A panel a task, a row a way of asking, a point a model, chance as a line.
+    """One panel per task, one row per way of asking, one point per model; chance is a line.
 
     ``accuracies``: model, task, way, questions, accuracy, low, high, chance (percent).
     """
@@ -89,10 +89,10 @@ def accuracy_figure(accuracies: pd.DataFrame, bases: Sequence[str]) -> Figure:
 
 
 def positions_figure(positions: pd.DataFrame, bases: Sequence[str]) -> Figure:
-    """How often each place of the list was taken: a panel a task and number of choices, a line a model.
+    """How often each place of the list was taken: one panel per task and number of choices, one line per model and way.
 
-    ``positions``: model, task, way, choices, position, share, expected (percent). A solid line is the log-probability,
-    a dotted one that per character.
+    ``positions``: model, task, way, choices, position, share, expected (percent). Solid lines: choices by
+    log-probability; dotted lines: by log-probability per character.
     """
     if positions.empty:
         return nothing_figure(NO_QUESTIONS)
@@ -120,7 +120,7 @@ def positions_figure(positions: pd.DataFrame, bases: Sequence[str]) -> Figure:
 
 
 def _row_height(models: Sequence[str], least: float) -> float:
-    """Inches of a row that holds a point of each model."""
+    """Height in inches of a row that holds a point of each model."""
     return max(least, _ROW * (len(models) + 1))
 
 

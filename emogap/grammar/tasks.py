@@ -1,8 +1,8 @@
-"""Benchmarks that score texts under models: what all of them do. What one of them is, it gives as data (``Task``).
+"""What all benchmarks that score texts under models have in common; each single one is described by data (``Task``).
 
-A case is a few texts and what their log-probabilities say; a task makes its cases from files. Scores are kept as they
-are finished (``score_cache``), a table of them for each model of the study, or one for models by name. What tables of
-accuracies have in common stands at the end: a share with its interval, models against their controls and bases.
+A case is a few texts and a function of their log-probabilities; a task makes its cases from files. Scores are cached
+as they are finished (``score_cache``) and become a table for each model of the study, or one for models given by name.
+The end of this file has what tables of accuracies share: an accuracy with its interval, differences between models.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 
 _CONTEXT = "empty context"
 OPENED = ("device", "dtype", "token_budget", "empty_context")
-"""The settings that a model is opened with to be scored."""
+"""The settings with which a scorer is opened."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """Texts that are held against each other."""
+    """Texts whose log-probabilities are compared with each other."""
 
     item: str
     group: str
@@ -47,23 +47,23 @@ class Case:
     measure: Callable[[np.ndarray], Mapping[str, float]]
     """Log-probabilities of the texts, float64 of shape (texts,) → metric → value."""
     context: str | None = None
-    """What each of the texts follows, itself not scored; None: they are sentences of their own."""
+    """The text that each of them continues, itself not scored; None: each is a sentence of its own."""
     sample: int = 0
-    """Tells the cases of one item apart."""
+    """Distinguishes several cases of one item, such as orders of its choices."""
     encode: "Callable[[SentenceScorer], list[Scored]] | None" = None
-    """How the texts become tokens where that is neither as sentences nor behind ``context``."""
+    """Turns the texts into tokens; None: as sentences, or as continuations of ``context``."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of some models, whatever they are called."""
+    """The measurements of some models, of the study or any others."""
 
     scores: pd.DataFrame
     """Rows of ``records.SCORES``."""
     comparisons: Sequence[Comparison]
-    """Which of them are held against each other."""
+    """Which of the models are compared with each other."""
     bases: Sequence[str]
-    """Those that were not trained here."""
+    """The models that were not trained here."""
     contexts: Mapping[str, str]
     """Model → the token that stood for the empty context."""
 
@@ -73,25 +73,25 @@ class Task:
     """A benchmark: what differs between one and another."""
 
     name: str
-    """The section of its settings; what its recipes and tables of scores are called."""
+    """Names its section of the settings, its recipes and its tables of scores."""
     title: str
-    """What progress calls it."""
+    """Its name in progress bars."""
     unit: str
-    """What progress counts: texts, by their own name."""
+    """What progress bars count: the texts, by this benchmark's name for them."""
     shaping: tuple[str, ...]
     """The settings that shape the scores."""
     longest: int
-    """Tokens that none of its texts, with what it follows, has more of."""
+    """Upper bound of the tokens that any of its texts has, context included."""
     files: Callable[[Config], Mapping[str, Path]]
     """Name → file or folder that the cases are made from."""
     cases: Callable[[Config], list[list[Case]]]
-    """The cases, in parts that are kept together: what a killed run has to do again at most."""
+    """The cases, in groups whose scores are cached together; a killed run need not repeat the cached groups."""
     counts: Callable[[pd.DataFrame], dict[str, int]]
-    """What the manifest says of a table of scores."""
+    """What the manifest counts in a table of scores."""
     is_there: Callable[[Config], bool] = lambda config: True
-    """Whether there is anything to measure; a study does without what is not there."""
+    """Whether its data are there; if not, a study goes without this benchmark."""
     opened: Callable[[Any], dict[str, Any]] = lambda settings: {name: getattr(settings, name) for name in OPENED}
-    """From the settings of its section, those that a model is opened with."""
+    """Takes from the settings of its section those with which a scorer is opened."""
 
     def pieces(self, config: Config) -> list[Piece]:
         """A table of scores for each model of the study; none where there is nothing to measure."""
@@ -127,7 +127,7 @@ class Task:
         return {model.key: config.home.task_scores(model.key, self.name) for model in models}
 
     def of_study(self, config: Config) -> Measured:
-        """The tables of all models of the study; of a model's several training seeds each has its rows."""
+        """The scores of all models of the study; each training seed of a model has rows of its own."""
         tables = [read_rows(path, SCORES) for path in self.tables(config).values()]
         return Measured(pd.concat(tables, ignore_index=True), comparisons(config), list(config.bases), {})
 
@@ -138,7 +138,7 @@ class Task:
         pairs: Sequence[Comparison] = (),
         bases: Sequence[str] = (),
     ) -> Measured:
-        """Score with models by name (label → model)."""
+        """Score models given by name (label → model)."""
         self.check_device(config)
         cases, tables, contexts = self.cases(config), [], {}
         for label, model in models.items():
@@ -154,7 +154,7 @@ class Task:
         pairs: Sequence[Comparison] = (),
         bases: Sequence[str] = (),
     ) -> Measured:
-        """The same from the table at ``out``, which is made where it is missing or stale."""
+        """Like ``of_models``, but from the table at ``out``, which is made if it is missing or stale."""
         self.check_device(config)
         identities = {label: hub.identify(model) for label, model in models.items()}
         for model in models.values():
@@ -180,7 +180,7 @@ class Task:
 def score_cases(
     scorer: "SentenceScorer", parts: Sequence[Sequence[Case]], label: str, unit: str = "texts"
 ) -> pd.DataFrame:
-    """item, sample, group, metric, value of every case. What is finished of a part is kept."""
+    """item, sample, group, metric, value of every case. ``parts``: cases whose scores are cached together."""
     encoded = [[one for case in part for one in _encoded(scorer, case)] for part in parts]
     with progress(label, len({one for part in encoded for one in part}), unit) as bar:
         found = np.concatenate(remembered_scores(scorer, encoded, bar.advance))
@@ -206,12 +206,12 @@ def _rows(case: Case, sums: np.ndarray) -> list[dict[str, Any]]:
 # --- tables of accuracies ---------------------------------------------------------------------------------------------
 
 DIFFERENCES = View({"difference": 2, "low": 2, "high": 2, "sd_prompts": 2, "sd_seeds": 2})
-"""How tables of models against each other are shown."""
+"""How tables of differences between models are shown."""
 
 
 def array(values: pd.DataFrame, items: pd.MultiIndex | None = None) -> np.ndarray:
-    """Values of one model, one row an item, training seed and sample: item, train_seed, value → shape (items, seeds,
-    samples)."""
+    """The values of one model as an array of shape (items, seeds, samples), from rows with the columns item, train_seed
+    and value, one row per item, training seed and sample."""
     return statistics.by_prompt(values, ["value"], ["item"], items)[0]
 
 
@@ -222,21 +222,21 @@ def seeds(values: pd.DataFrame) -> int:
 
 def accuracy(values: np.ndarray) -> dict[str, float]:
     """accuracy, low, high in percent: the mean of values between 0 and 1, shape (items, seeds, samples), with its
-    interval, and how far items and seeds spread around it, sd_prompts and sd_seeds."""
+    interval; and the standard deviations between items (sd_prompts) and between seeds (sd_seeds)."""
     names = ("accuracy", "low", "high", "sd_prompts", "sd_seeds")
     numbers = (statistics.centre(values), *statistics.share_interval(values), *statistics.spreads(values))
     return {name: 100 * float(number) for name, number in zip(names, numbers, strict=True)}
 
 
 def difference(after: np.ndarray, before: np.ndarray) -> dict[str, float]:
-    """The same of a difference over the same items, with the paired test's p."""
+    """Like ``accuracy``, for the difference of two models over the same items, with the paired test's p."""
     changes = statistics.paired_changes(after, before)
     numbers = {name: 100 * float(number) for name, number in changes.items()}
     return {"difference": numbers.pop("change"), **numbers, "p": statistics.paired_p(after, before)}
 
 
 def paired(before: pd.DataFrame, after: pd.DataFrame, by: str | list[str]) -> dict[Any, tuple[np.ndarray, np.ndarray]]:
-    """Group → the values of two models over the same items (``array``), the later one's first."""
+    """Group → (``after``, ``before``): the values of both models over the same items, as ``array`` gives them."""
     old, found = dict(list(before.groupby(by))), {}
     for group, new in after.groupby(by, sort=True):
         items = pd.MultiIndex.from_arrays([new["item"].unique()], names=["item"])
@@ -245,7 +245,7 @@ def paired(before: pd.DataFrame, after: pd.DataFrame, by: str | list[str]) -> di
 
 
 def told(row: Any, what: str, corrected: str) -> str:
-    """A row of differences as the command line says it."""
+    """A row of differences as a sentence for the command line."""
     return (
         f"{row.model} - {row.against}, {what}: {row.difference:+.2f} points [{row.low:+.2f}, {row.high:+.2f}], "
         f"p = {row.p:.2g} ({row.p_holm:.2g} corrected {corrected})"
@@ -259,11 +259,11 @@ def compared_values(
     compare: Callable[[pd.DataFrame, pd.DataFrame], Iterable[dict[str, Any]]],
     columns: Sequence[str],
 ) -> pd.DataFrame:
-    """comparison, model, against, what ``compare`` says of the other's and the model's rows (``columns``, ``p`` among
-    them), p_holm.
+    """A table of comparisons: comparison, model, against, ``columns`` (``p`` among them), p_holm.
 
-    ``values``: model, train_seed, keys, value. ``p_holm`` is corrected over all rows of a kind of comparison. Raises
-    ``InputError`` if models were measured on different items.
+    ``values``: model, train_seed, keys, value. ``compare`` takes the other model's and the model's rows of these and
+    gives rows with ``columns``. ``p_holm`` is corrected over all rows of a kind of comparison. Raises ``InputError`` if
+    models were measured on different items.
     """
     items = values[["model", "train_seed", *keys]].drop_duplicates()
     if (items.groupby(["model", "train_seed"]).size() != len(items[keys].drop_duplicates())).any():

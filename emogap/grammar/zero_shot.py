@@ -1,8 +1,8 @@
-"""The zero-shot part of the BabyLM challenge's evaluation: its folders as they are, each task by its own rule.
+"""The zero-shot part of the BabyLM challenge's evaluation, read from its own folders, each task by its own rule.
 
-A record has candidates, texts of which a part is scored; the first one is the right one. What a task is, a row of
-``TASK_RULES`` says: a new one is a row. How a text becomes tokens, the ``CONVENTIONS`` of the years say. Reading times
-are no comparison of texts but a regression, and are left out. ``zero_shot_tables`` has what is made of the scores.
+A record has candidates, texts of which a part is scored; the first one is the right one. Each row of ``TASK_RULES``
+defines a task, so that a new task is a new row. ``CONVENTIONS`` defines, year by year, how a text becomes tokens. The
+reading times are left out: they are no comparison of texts but a regression. ``zero_shot_tables`` makes the tables.
 """
 
 import json
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from emogap.lm.sentence_scores import Scored, SentenceScorer
 
 _CASES_AT_ONCE = 500
-"""Cases whose scores are kept together."""
+"""Cases whose scores are cached together."""
 LOGPROB = "logprob_"
-"""How the metrics begin that are log-probabilities; the candidate's place follows, from 0."""
+"""Prefix of the metrics that are log-probabilities; the candidate's place follows, from 0."""
 
 
 # --- what a task is --------------------------------------------------------------------------------------------------
 
 
 class Candidate(NamedTuple):
-    """A text, and its end that is scored: all of it, or what follows a context."""
+    """A text, and the part at its end that is scored: all of it, or what follows a context."""
 
     text: str
     scored: str
@@ -98,24 +98,25 @@ class _Wug(Form):
 
 @dataclass(frozen=True)
 class TaskRule:
-    """A task of the pipeline."""
+    """A task of the challenge's evaluation pipeline."""
 
     name: str
     """What the pipeline calls it."""
     form: type[Form]
-    """The fields of a record; files are known by them."""
+    """The fields of a record, by which files of this task are recognised."""
     candidates: Callable[[Any], list[Candidate]]
-    """What is compared."""
+    """The candidates of a record."""
     subtask: Callable[[Any, str], str]
-    """What a record is counted under: from the record and its file's name."""
+    """The subtask of a record, from the record and its file's name without the suffix."""
     people: Callable[[Any], float] | None = None
-    """How many people took the first candidate: then the score is the correlation with that (Spearman's), and not the
-    share of right decisions."""
+    """The share of people who chose the first candidate. If it is given, the score is Spearman's correlation with it
+    instead of the share of right decisions."""
     file: str = ""
-    """What the names of its files have in them, where fields do not tell."""
+    """What the names of its files contain, for tasks that the fields alone do not identify."""
     predicts: str = "scored"
-    """The field of the chosen candidate that a prediction is."""
+    """The field of the chosen candidate that is exported as the prediction."""
     since: int = 2025
+    """The first year of the challenge with this task."""
 
 
 TASK_RULES = (
@@ -146,8 +147,8 @@ TASK_RULES = (
 
 
 def _by_letters(scorer: "SentenceScorer", text: str, scored: str) -> "Scored":
-    """As the tokenizer has the text by itself, a BOS where it adds one. Every token that reaches into the scored part
-    counts; the very first has nothing that it could be predicted from."""
+    """The text as the tokenizer encodes it by default, with BOS only if it adds that. Every token that reaches into the
+    scored part counts, except the text's very first, which nothing precedes."""
     from emogap.lm.sentence_scores import Scored
 
     if not scorer.tokenizer.is_fast:
@@ -160,8 +161,8 @@ def _by_letters(scorer: "SentenceScorer", text: str, scored: str) -> "Scored":
 
 
 def _by_harness(scorer: "SentenceScorer", text: str, scored: str, begins: bool = False) -> "Scored":
-    """A sentence after the empty context and a space. What follows a context: the tokens behind as many as that has;
-    before it the empty context, if it ``begins``, or nothing."""
+    """A sentence follows the empty context and a space. Of a text with a context, the tokens count that come after as
+    many as the context alone has; the empty context precedes it only if ``begins``."""
     from emogap.lm.sentence_scores import Scored
 
     if text == scored:
@@ -174,12 +175,12 @@ def _by_harness(scorer: "SentenceScorer", text: str, scored: str, begins: bool =
 
 @dataclass(frozen=True)
 class Convention:
-    """Whose rules hold."""
+    """The rules of one year of the challenge, or this project's own."""
 
     tokens: Callable[["SentenceScorer", str, str], "Scored"]
     year: int = 2026
     ties: Literal["right", "shared"] = "right"
-    """What a right candidate gets that ties with others for the likeliest: all, or its share."""
+    """What the right candidate gets if it ties with others for the likeliest: the whole point, or its share."""
 
 
 CONVENTIONS = {
@@ -208,7 +209,7 @@ class EvaluationSet:
         return sorted(self.folder.glob("*.jsonl"))
 
     def records(self, items: int = 0) -> "Iterator[Record]":
-        """Its records, the first ``items`` of each subtask (0: all). Raises ``InputError`` for one that is none."""
+        """Its records, the first ``items`` of each subtask (0: all). Raises ``InputError`` for an invalid one."""
         count: Counter[str] = Counter()
         for file in self.files:
             for _, given in read_forms(file, self.rule.form):
@@ -222,16 +223,16 @@ class EvaluationSet:
 class Record(NamedTuple):
     subtask: str
     place: int
-    """Among those of its subtask, from 0."""
+    """The number of the record among those of its subtask, from 0."""
     candidates: list[Candidate]
     people: float | None
 
 
 def sets_in(*folders: Path) -> tuple[list[EvaluationSet], list[Path]]:
-    """The sets of some folders and of all below them, and the folders of JSON lines that are none.
+    """The sets in some folders and all folders below them, and the folders with JSON lines that are no such set.
 
-    A set that is there twice under one name (the wug tests are, in the full and the fast sets) is taken once. Raises
-    ``InputError`` if two that differ have one name.
+    A set that occurs twice under one name (as the wug tests do, in the full and the fast sets) is taken once. Raises
+    ``InputError`` if two sets of the same name differ.
     """
     sets: dict[str, EvaluationSet] = {}
     others = []
@@ -251,7 +252,7 @@ def _content(folder: Path) -> dict[str, bytes]:
 
 
 def _rule_of(folder: Path) -> TaskRule | None:
-    """By the fields of the first record of the first file that tells; the others must then be like that."""
+    """The rule of the first file whose first record and name fit one; all other records must then fit it too."""
     for file in sorted(folder.glob("*.jsonl")):
         first, fields = next((line for line in read_lines(file) if line.strip()), ""), set()
         with suppress(ValueError, TypeError, AttributeError):
@@ -263,7 +264,7 @@ def _rule_of(folder: Path) -> TaskRule | None:
 
 
 def is_evaluation(folder: Path) -> bool:
-    """Whether a folder has more than the minimal pairs that lie in itself, which every year's BLiMP is."""
+    """Whether a folder holds sets of the evaluation, and not only minimal pairs directly in it, as any BLiMP does."""
     rule = _rule_of(folder)
     return rule.name != "blimp" if rule else bool(sets_in(folder)[0])
 
@@ -292,7 +293,7 @@ def _before(config: Config, one: EvaluationSet) -> bool:
 
 
 def _cases(config: Config) -> list[list[Case]]:
-    """A case a record, so many at a time."""
+    """One case per record, in groups of ``_CASES_AT_ONCE`` of a set."""
     convention, parts = CONVENTIONS[config.babylm.convention], []
     for one in chosen_sets(config)[0]:
         cases = [_case(one, record, convention) for record in one.records(config.babylm.items)]
@@ -312,7 +313,7 @@ def _encoded(convention: Convention, candidates: Sequence[Candidate], scorer: "S
 
 
 def _decided(shared: bool, sums: np.ndarray) -> dict[str, float]:
-    """``correct``, of each candidate ``logprob_<place>``, and ``tied`` where several are the likeliest."""
+    """``correct``, ``logprob_<place>`` of each candidate, and ``tied`` if several candidates are the likeliest."""
     best = sums == sums.max()
     values = {"correct": best[0] / best.sum() if shared else float(best[0])} | _each(sums)
     return values | {"tied": 1.0} if best.sum() > 1 else values
@@ -323,13 +324,13 @@ def _each(sums: np.ndarray) -> dict[str, float]:
 
 
 def _taken(people: float, sums: np.ndarray) -> dict[str, float]:
-    """``probability`` of the first of all candidates, in float32 as the pipeline has it; ``people``; ``logprob_…``."""
+    """``probability`` of the first candidate among all, in float32 as in the pipeline; ``people``; ``logprob_…``."""
     likely = np.exp((sums - sums.max()).astype(np.float32))
     return {"probability": likely[0] / likely.sum(), "people": people} | _each(sums)
 
 
 def _opened(settings: Any) -> dict[str, Any]:
-    """From 2025 on nothing but what the tokenizer adds stands before a text."""
+    """The scorer's options; by the rules since 2025, only what the tokenizer itself adds precedes a text."""
     opened = {name: getattr(settings, name) for name in (*OPENED, "temperature")}
     own = CONVENTIONS[settings.convention].tokens is _by_letters
     return opened | {"empty_context": "none"} if own else opened

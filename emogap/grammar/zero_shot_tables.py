@@ -1,4 +1,4 @@
-"""What is made of scores of the challenge's evaluation: tables, and the predictions that its own reader takes."""
+"""Scores of the BabyLM challenge's evaluation as tables, and as the prediction files that its own pipeline reads."""
 
 import json
 import re
@@ -35,9 +35,9 @@ _CHECKPOINT = re.compile(r"chck_\d+[KM]?")
 def subtask_scores(scores: pd.DataFrame) -> pd.DataFrame:
     """model, task (the set's folder), group (the subtask), measure, records, chance, score, low, high (percent), ties.
 
-    Two rows more for each set that is decided: all its records together, and the unweighted mean over its subtasks. Of
-    the wug tests: Spearman's correlation of the first form's probability with the share of people who took it, a mean
-    over trainings; it has an interval where there is one.
+    Sets with right answers have two further rows: all records together, and the unweighted mean over the subtasks. For
+    the wug tests, the score is Spearman's correlation of the first form's probability with the share of people who
+    chose it, a mean over trainings; it has an interval only if there is a single training.
     """
     tables = []
     for task, part in scores.groupby("group", sort=False):
@@ -66,7 +66,7 @@ def _named(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _accuracies(part: pd.DataFrame) -> pd.DataFrame:
-    """With how many ties there were for the likeliest, over all trainings, whatever they count."""
+    """With ``ties``: how many ties for the likeliest candidate there were in all trainings, however they count."""
     table = _named(blimp_tables.accuracies(_correct(part)).rename(columns={"pairs": "records", "accuracy": "score"}))
     tied = _by_subtask(part[part["metric"] == "tied"])
     by_group = tied.groupby(["model", "group"]).size().to_dict()
@@ -93,8 +93,8 @@ def _correlations(part: pd.DataFrame) -> pd.DataFrame:
 
 
 def differences(found: Measured) -> pd.DataFrame:
-    """Models against each other over the same records of each set that is decided: task, and what
-    ``blimp_tables.differences`` has, corrected within the set; empty where nothing is compared."""
+    """Differences between models over the same records of each set with right answers: task, and the columns of
+    ``blimp_tables.differences``, corrected within the set; empty if nothing is compared."""
     parts = found.scores.groupby("group", sort=False)
     tables = [
         _named(blimp_tables.differences(_correct(part), found.comparisons)).assign(task=task)
@@ -107,18 +107,18 @@ def differences(found: Measured) -> pd.DataFrame:
     return table[["task", *table.columns.drop("task")]]
 
 
-# --- what is seen ----------------------------------------------------------------------------------------------------
+# --- exhibits --------------------------------------------------------------------------------------------------------
 
 
 def zero_shot_drawing(config: Config) -> Drawing:
-    """The study's: every model it measures, each against its controls and its base."""
+    """The study's tables: every model that it measures, each against its controls and its base."""
     shown = lambda: zero_shot_exhibits(config, BABYLM.of_study(config))  # noqa: E731
     folder, inputs, settings = config.home.evaluation, BABYLM.tables(config), config.flat("babylm", "convention")
     return drawing(folder, "babylm", "tables/babylm_scores", inputs, shown, settings, rules=INTERVALS_RULE)
 
 
 def zero_shot_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
-    """The tables of any scores."""
+    """The tables of any models' scores."""
     table, caption = subtask_scores(found.scores), _caption(config, found)
     scores = table[table["group"] == AVERAGE].drop(columns="group")
     yield Exhibit("babylm_scores", "table", caption, _ORDER, view=_VIEW), scores
@@ -145,7 +145,7 @@ def _caption(config: Config, found: Measured) -> str:
 
 
 def printed(config: Config, found: Measured) -> str:
-    """What the command line shows: a row a set, what was left out, and what changed from the base."""
+    """What the command line shows: one row per set, what was left out, and what changed from the base."""
     [(exhibit, table), *_] = zero_shot_exhibits(config, found)
     parts = [cells(table, exhibit.view).to_string(index=False), exhibit.caption]
     changed = differences(found)
@@ -155,15 +155,15 @@ def printed(config: Config, found: Measured) -> str:
     return "\n\n".join([*parts, f"left out: {', '.join(left)}"] if left else parts)
 
 
-# --- what the challenge takes ----------------------------------------------------------------------------------------
+# --- predictions for the challenge -----------------------------------------------------------------------------------
 
 
 def export(config: Config, scores: pd.DataFrame, models: Mapping[str, HubModel], folder: Path) -> list[Path]:
-    """``<folder>/<model>/main/zero_shot/causal/<task>/<set>/predictions.json`` of every model and set; the files.
+    """Write ``<folder>/<model>/main/zero_shot/causal/<task>/<set>/predictions.json`` for every model and set.
 
-    ``models``: label → model; one in a folder ``chck_<words>`` is that revision of the model in the folder above. The
-    pipeline's reader cuts a name at its last dot, so dots become dashes. Raises ``UsageError`` if two models would be
-    one.
+    Returns these files. ``models``: label → model; a folder ``chck_<words>`` is exported as that revision (in the place
+    of ``main``) of the model that is named like the folder above. The pipeline's reader cuts a name at its last dot, so
+    dots become dashes. Raises ``UsageError`` if two models would have the same files.
     """
     places = {label: _place(label, model) for label, model in models.items()}
     for place in places.values():

@@ -1,10 +1,10 @@
-"""The emotion lens: where in the depth do the words of an emotion come up, and did fine-tuning move it?
+"""The emotion lens: at which depth of a model do the words of an emotion become likely, and did fine-tuning move it?
 
-Works on tables of readings alone. What is averaged is the probability mass on an emotion's weighted words at the end
-of each text, the place where the next word is decided. Depth is measured in layers: the first from which on the mean
-mass never again falls below half of what the last layer has, between two layers by linear interpolation. Intervals are
-over the texts, which are the same for all models, so that differences are paired: of a mass Student's t, of a depth by
-resampled texts.
+Works on tables of readings alone. It averages the probability mass on an emotion's weighted words at the end of each
+text, where the next word is predicted. The depth is the first layer from which on the mean mass never again falls
+below half of its value in the last layer, with linear interpolation between two layers. Intervals are over the texts,
+which are the same for all models, so that differences are paired: by Student's t for a mass, by resampled texts for a
+depth.
 """
 
 from collections.abc import Sequence
@@ -34,8 +34,8 @@ class Mass:
     """Model → float64 of shape (texts, layers, 28), the labels in their order."""
 
     def of(self, model: str, quantity: str) -> np.ndarray:
-        """The mass of one emotion, of ``OWN`` (of the texts that have an emotion, neutral ones left out), of the own
-        emotion in one group's texts (``own positive``), or of ``ANY``; shape (texts, layers)."""
+        """The mass of a quantity, shape (texts, layers): an emotion; ``OWN``, only for texts that have an emotion,
+        neutral ones left out; the own emotion in the texts of one group (``own positive``); or ``ANY``."""
         values = self.values[model]
         if quantity == ANY:
             return values[:, :, [INDEX[emotion] for emotion in EMOTIONS]].sum(axis=2)
@@ -44,7 +44,7 @@ class Mass:
         return np.stack([values[row, :, INDEX[emotion]] for row, emotion in self.own_rows(quantity)])
 
     def own_rows(self, quantity: str) -> list[tuple[int, str]]:
-        """Rows of the texts that ``OWN``, or the own emotion of one group, is about, with their emotions."""
+        """(row, emotion) of each text that counts for ``OWN``, or for the own emotion of one group."""
         group = quantity.removeprefix(OWN).strip()
         found = [(row, prompt_id.split("/")[0]) for row, prompt_id in enumerate(self.prompt_ids)]
         return [
@@ -68,7 +68,7 @@ def mass_at_ends(table: pd.DataFrame) -> Mass:
 
 
 def quantities(mass: Mass) -> list[str]:
-    """What can be asked of these texts: the own emotion, over all and in each group, if they have one; else any."""
+    """The quantities that these texts allow: ``OWN``, over all and in each group, if any has one; else ``ANY``."""
     if not mass.own_rows(OWN):
         return [ANY]
     groups = [group for group in GROUPINGS[GROUPING] if mass.own_rows(f"{OWN} {group}")]
@@ -91,11 +91,11 @@ def curves(mass: Mass, wanted: Sequence[str]) -> pd.DataFrame:
 
 
 def half_depth(curve: np.ndarray) -> np.ndarray:
-    """The depth from which on half of the final mass is there: curves of shape (…, layers) → layers, shape (…)."""
+    """The depth from which on a curve has half of its final mass: curves of shape (…, layers) → layers, shape (…)."""
     curve = np.asarray(curve, dtype=float)
     half = curve[..., -1:] / 2
     below = curve < half
-    # The last layer below half; the last layer of all never is.
+    # The last layer that is below half; the final layer never is.
     last_below = curve.shape[-1] - 1 - np.argmax(below[..., ::-1], axis=-1)
     before = np.take_along_axis(curve, last_below[..., None], -1)[..., 0]
     after = np.take_along_axis(curve, np.minimum(last_below + 1, curve.shape[-1] - 1)[..., None], -1)[..., 0]
@@ -105,12 +105,12 @@ def half_depth(curve: np.ndarray) -> np.ndarray:
 
 
 def depths(mass: Mass, bases: dict[str, str], wanted: Sequence[str], resamples: int, seed: int) -> pd.DataFrame:
-    """At which layer half of the final mass is reached, and how much earlier or later than in the base model.
+    """At which layer half of the final mass is reached, and how much earlier or later than in another model.
 
     ``bases``: model → the model it is compared with (itself for a base). Columns: model, quantity, texts, final_mass,
     layers (how many blocks there are), half_depth, low, high, base, shift (layers; negative is earlier), shift_low,
-    shift_high; the shift of a base is NaN. Intervals: 95 %, the same resampled texts for all models (see
-    ``statistics.resampled_interval``).
+    shift_high; the shift is NaN if ``base`` is the model itself. Intervals: 95 %, the same resampled texts for all
+    models (see ``statistics.resampled_interval``).
     """
     rows = []
     for quantity in wanted:
@@ -133,7 +133,7 @@ def depths(mass: Mass, bases: dict[str, str], wanted: Sequence[str], resamples: 
 
 
 def shift_statements(table: pd.DataFrame) -> list[str]:
-    """One sentence for each tuned model: whether it comes to the first quantity earlier than its base.
+    """A statement for each model with a shift: whether it reaches half of the first quantity earlier than its ``base``.
 
     ``table``: what ``depths`` gives.
     """

@@ -10,7 +10,7 @@ from emogap.lens.reader import MEASURES
 from emogap.store.exhibits import Exhibit, Shown
 
 PAGE = 7
-"""Positions of a sentence that the report shows."""
+"""How many positions of a sentence the report shows."""
 
 
 def lens_exhibits(
@@ -25,10 +25,10 @@ def lens_exhibits(
 ) -> Iterator[Shown]:
     """Every table and figure.
 
-    ``table``: readings of ``texts`` (prompt id → text); ``openings``: of the openings; ``depths``: what
-    ``emotion_depths`` says of these. ``bases``: model → its base; ``known``: the bases, in the order of their colours.
-    Of each text the heat maps show the ``measure`` at its end, ``last_positions``; notebook and command show the rest,
-    slice by slice.
+    ``table``: readings of ``texts`` (prompt id → text); ``openings``: readings of the openings; ``depths``: their
+    ``emotion_depths``. ``bases``: model → the one it is compared with; ``known``: the bases, in the order of their
+    colours. The heat maps show the ``measure`` at the ``last_positions`` of each text; notebook and command show the
+    rest, slice by slice.
     """
     yield from layers(table, known)
     yield from emotions(openings, depths, bases, known)
@@ -41,10 +41,10 @@ def lens_exhibits(
 
 
 def families(models: Sequence[str], bases: Mapping[str, str]) -> list[list[str]]:
-    """Models that are drawn together: each tuned model behind its base; a base alone where nothing was tuned from it.
-    The figures are called by the last one, which they are about.
+    """Models that are drawn together: each after the one that it is compared with; one in no comparison is alone. A
+    figure is named after the last of its models, which it is about.
 
-    ``bases``: model → its base, itself for a base. A tuned model whose base is not among the models stands alone.
+    ``bases``: model → the one that it is compared with, itself for a base. Without that among the models it is alone.
     """
     tuned = [[bases[model], model] for model in models if bases[model] != model and bases[model] in models]
     drawn = {model for family in tuned for model in family}
@@ -64,13 +64,13 @@ def layers(table: pd.DataFrame, known: list[str]) -> Iterator[Shown]:
 
 
 def emotion_depths(table: pd.DataFrame, bases: dict[str, str], resamples: int, seed: int) -> pd.DataFrame:
-    """At which depth half of the mass on the words of each quantity is there; see ``emotion_lens.depths``."""
+    """The depth at which half of the final mass of each quantity is reached; see ``emotion_lens.depths``."""
     mass = emotion_lens.mass_at_ends(table)
     return emotion_lens.depths(mass, bases, [*emotion_lens.quantities(mass), *LABELS], resamples, seed)
 
 
 def emotions(table: pd.DataFrame, depths: pd.DataFrame, bases: dict[str, str], known: list[str]) -> Iterator[Shown]:
-    """The emotion lens: curves, the map of all emotions, and at which depth half of the mass is there."""
+    """The emotion lens: curves, the map of all emotions, and the depth at which half of the final mass is reached."""
     mass = emotion_lens.mass_at_ends(table)
     caption = (
         "The layer from which on half of the final mass on an emotion's words is there, with 95 % intervals over "
@@ -98,7 +98,7 @@ def emotions(table: pd.DataFrame, depths: pd.DataFrame, bases: dict[str, str], k
 
 
 def words(table: pd.DataFrame, bases: dict[str, str], known: list[str]) -> Iterator[Shown]:
-    """Target words over the layers; nothing where no word is followed."""
+    """Target words over the layers; nothing if the settings name no word."""
     if not table["measure"].eq("word_probability").any():
         return
     for family in families(list(dict.fromkeys(table["model"])), bases):
@@ -125,7 +125,7 @@ def ranks(table: pd.DataFrame, bases: dict[str, str], texts: Mapping[str, str]) 
 
 
 def given(table: pd.DataFrame) -> pd.DataFrame:
-    """The readings inside the texts as they were given: what comes next is in the text, the same for all models."""
+    """The readings at positions whose next token is part of the text as given, and so the same for all models."""
     end = table[table["end"]].groupby("prompt_id")["position"].max()
     return table[table["position"] < table["prompt_id"].map(end)]
 
@@ -138,7 +138,7 @@ def heat_maps_of(
     measure: str,
     last_positions: int,
 ) -> Iterator[Shown]:
-    """Layers × positions of one text, a figure a slice, for its last so many positions."""
+    """Heat maps of layers × the ``last_positions`` of one text, one figure per slice."""
     positions = sorted(table["position"].unique().tolist())
     for family in families(list(dict.fromkeys(table["model"])), bases):
         one = table[table["model"].isin(family)]

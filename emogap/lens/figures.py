@@ -24,14 +24,14 @@ CELL_MEASURES: dict[str, str] = {
     "kl_to_final": "KL divergence from the last layer (nats)",
     "cross_entropy": "cross-entropy with the text (nats)",
 }
-"""What a cell's colour can mean, with its unit. Beside them: ``emotion:<label>`` and ``word:<word>``."""
+"""What a cell's colour can mean, with its unit. Further ones: ``emotion:<label>`` and ``word:<word>``."""
 PAIR_POSITIONS, SINGLE_POSITIONS = 7, 14
-"""Positions that fit on a page beside each other: of two models with their difference, and of one."""
+"""Positions that fit side by side on a page: for two models with their difference, and for one model."""
 _BEYOND_SCALE = ("kl_to_final", "cross_entropy")
-"""What the embedding says is so far off in these that a scale with it would show nothing else."""
+"""In these the embedding's values are so large that a scale that included them would show nothing else."""
 _DIVERGING = "RdBu_r"
 _CELL = (0.5, 0.19)
-"""Inches of a cell, in which a token is printed in 6 points."""
+"""Width and height in inches of a cell, in which a token is printed in 6 points."""
 _DIFFERENCE_CELL = 0.24
 _FONT = "DejaVu Sans"
 _FLOOR = 1e-6
@@ -62,7 +62,7 @@ def cells(table: pd.DataFrame, measure: str) -> pd.DataFrame:
 
 
 def slices(positions: Sequence[int], width: int) -> list[tuple[int, int]]:
-    """First and last position of each figure, when ``width`` of them fit on one."""
+    """First and last position of each figure, if ``width`` positions fit on one."""
     ordered = sorted(set(positions))
     return [(part[0], part[-1]) for part in (ordered[i : i + width] for i in range(0, len(ordered), width))]
 
@@ -72,7 +72,7 @@ def heat_maps(table: pd.DataFrame, measure: str, first: int, last: int) -> Figur
 
     ``table``: readings of one text, all of it: the scale is that of the whole text, the same for all its slices. In
     each cell stands the layer's first choice. Two models of equal depth that read the same text get a third panel with
-    their difference: on a logarithmic scale the ratio, else what must be added; a dot where the first choice differs.
+    their difference (the ratio for a measure on a logarithmic scale), with a dot where the first choice differs.
     """
     use_style()
     grid = cells(table, measure)
@@ -127,7 +127,7 @@ def _scale(measure: str, grid: pd.DataFrame) -> Normalize:
 def _heat_map(ax: Axes, rows: pd.DataFrame, scale: Normalize, measure: str, text: str = "token"):
     values = rows.pivot(index="layer", columns="position", values="value")
     written = rows.pivot(index="layer", columns="position", values=text)
-    # What is certain or likely is the light end, whatever the measure.
+    # The light end of the colours means certain or likely, whatever the measure.
     colours = f"{SEQUENTIAL}_r" if measure in ("rank", "entropy", "kl_to_final", "cross_entropy") else SEQUENTIAL
     image = ax.imshow(values, aspect="auto", origin="lower", cmap=colours, norm=scale)
     for y, layer in enumerate(values.index):
@@ -162,7 +162,7 @@ def _label_positions(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def _colour_bar(figure: Figure, image, axes, label: str, width: float) -> Colorbar:
-    """A bar of so many inches below the axes, of the same thickness whatever the figure's height."""
+    """A colour bar below the axes, ``width`` inches wide and equally thick whatever the figure's height."""
     thickness = 0.13
     share = thickness / figure.get_figheight()
     extend = "max" if np.nanmax(image.get_array()) > image.norm.vmax else "neither"
@@ -176,7 +176,7 @@ def _colour_bar(figure: Figure, image, axes, label: str, width: float) -> Colorb
 def _difference(
     figure: Figure, ax: Axes, shown: pd.DataFrame, grid: pd.DataFrame, measure: str, models: Sequence[str]
 ) -> None:
-    """The second model against the first; the colours' ends are those of the whole text."""
+    """The second model's difference from the first; the colour scale is that of the whole text, not of the slice."""
     base, tuned = models
     limit = max(float(_change(grid, measure, base, tuned)["change"].abs().max()), 1e-9)
     change = _change(shown, measure, base, tuned)
@@ -239,7 +239,7 @@ def _short(rank: float) -> str:
 
 
 def visible(token: str, width: int = 10) -> str:
-    """A token as it can be printed: white space shown, long ones cut, what the font lacks as its code point."""
+    """A token as it is printed: white space made visible, long ones cut, letters that the font lacks as code points."""
     shown = token.replace(" ", "·").replace("\n", "↵").replace("\t", "⇥")
     shown = shown if len(shown) <= width else shown[: width - 1] + "…"
     drawn = "".join(letter if ord(letter) in _glyphs() else f"U+{ord(letter):X}" for letter in shown)
@@ -252,7 +252,7 @@ def _glyphs() -> frozenset[int]:
 
 
 def layer_curves(table: pd.DataFrame, bases: list[str]) -> Figure:
-    """Three measures over the layers, a line a model; the band is the 95 % interval of the mean over texts.
+    """Three measures over the layers, one line per model; the band is the 95 % interval of the mean over texts.
 
     ``table``: lens readings (model, prompt_id, layer, position, measure, value).
     """
@@ -293,9 +293,9 @@ def _line_with_band(ax: Axes, values: pd.DataFrame, colour: str, label: str, are
 
 
 def emotion_curves(curves: pd.DataFrame, depths: pd.DataFrame, models: Sequence[str], bases: list[str]) -> Figure:
-    """Mass over the layers (logarithmic), a panel a quantity, a line a model with its 95 % band over the texts.
+    """Mass over the layers (logarithmic), a panel per quantity, a line per model with its 95 % band over the texts.
 
-    ``curves`` and ``depths``: what ``emotion_lens`` gives. The dot on a line is where half of the final mass is there.
+    ``curves`` and ``depths``: from ``emotion_lens``. The dot on a line is where half of the final mass is reached.
     ``models``: those to draw, a base and what was tuned from it.
     """
     use_style()
@@ -370,7 +370,7 @@ def _mass_ratio(figure: Figure, ax: Axes, grids: Sequence[pd.DataFrame], models:
 
 
 def word_curves(table: pd.DataFrame, models: Sequence[str], bases: Sequence[str]) -> Figure:
-    """Probability and rank of each target word at the end of the texts, layer by layer: a line a model, 95 % bands.
+    """Probability and rank of each target word at the end of the texts, layer by layer: a line per model, 95 % bands.
 
     ``table``: readings with ``word_probability`` and ``word_rank`` (ranks are averaged on a logarithmic scale).
     """

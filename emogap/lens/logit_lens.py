@@ -24,10 +24,10 @@ FINAL_NORMS = ("ln_f", "norm", "final_layer_norm", "final_layernorm", "norm_f", 
 """What the norm before the head is called in the families of models (GPT-2, Bloom, Falcon; Llama and its kin; OPT,
 NeoX; Phi; MPT; XGLM)."""
 ROWS_AT_ONCE, GPU_ROWS_AT_ONCE = 128, 1024
-"""Distributions over the vocabulary that are in memory at one time: some layers of some positions. So few of them give
-a GPU too little to do."""
+"""Distributions over the vocabulary (layers × positions) that are in memory at one time: on a CPU, and on a GPU, which
+the smaller number would leave idle."""
 TOLERANCE = 1e-3
-"""How far the last layer's reading may lie from the model's own logits, as a share of the largest."""
+"""Largest allowed difference of the last layer's reading from the model's own logits, as a share of the largest."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ class Reading:
 
 
 class LogitLens:
-    """A model opened for reading. Raises ``ModelError`` if it is not built as the lens reads it: blocks, a final norm,
-    and a head that makes the logits from what the norm gives, with nothing after it."""
+    """A model loaded for the lens. Raises ``ModelError`` if its architecture does not fit: blocks, a final norm, and a
+    head that makes the logits from the norm's output, with nothing after it."""
 
     together = True
-    """Whether texts may go through the model side by side; else each goes by itself."""
+    """Whether texts may go through the model in one batch; else each goes by itself."""
 
     def __init__(self, local: LocalModel, *, device: str = "auto", dtype: str = "fp32"):
         self.device = pick_device(device)
@@ -88,7 +88,7 @@ class LogitLens:
         self._check_fit(local)
 
     def _check_fit(self, local: LocalModel) -> None:
-        """Hold the lens against the model's own logits of a few texts."""
+        """Compare the lens, and batches of texts, with the model's own logits of a few texts."""
         probes = probe_texts(self.model, self.tokenizer)
         texts = [torch.tensor(ids, device=self.device) for ids in probes]
         kind = type(self.model).__name__
@@ -104,7 +104,7 @@ class LogitLens:
                     _, logits = self._states(torch.nn.utils.rnn.pad_sequence(texts, batch_first=True))
                 except ModelError as error:
                     raise ModelError(f"{local.path}: {error}") from error
-                except Exception as error:  # a dozen kinds, all of which mean: it is built otherwise
+                except Exception as error:  # of many types, which all mean: another architecture
                     raise ModelError(
                         f"{local.path}: the lens does not fit a {kind} ({one_line(error)}); it reads GPT-2-like and "
                         "Llama-like models"
@@ -119,7 +119,7 @@ class LogitLens:
         return self.model.config.get_text_config().num_hidden_layers + 1
 
     def encode(self, text: str) -> torch.Tensor:
-        """Token ids of shape (tokens,), with the marks that the tokenizer itself puts around a text.
+        """Token ids of shape (tokens,), with the special tokens that the tokenizer itself adds to a text.
 
         Raises ``InputError`` for a text without a token, or with more than the model can read.
         """
@@ -132,14 +132,14 @@ class LogitLens:
         return ids.long()
 
     def continued(self, ids: torch.Tensor, new_tokens: int) -> torch.Tensor:
-        """The ids followed by the likeliest token, again and again, up to a token that ends a text by the repository's
-        ``generation_config.json``, of which nothing else counts. No more tokens than the model can read.
-        """
+        """The ids and their greedy continuation, up to the first token that the repository's ``generation_config.json``
+        (or else its configuration) names as an end of text, and no longer than the model can read. Nothing else that
+        ``generation_config.json`` says is used."""
         limit = context_length(self.model.config)
         room = min(new_tokens, limit - len(ids)) if limit else new_tokens
         if room < 1:
             return ids
-        # Keys in a cache stay turned as they were, also when the text grows beyond the length where all turn otherwise.
+        # A cache keeps keys rotated as in a short text; beyond ``turn`` tokens all of them must be rotated differently.
         turn = rotary_limit(self.model.config.get_text_config().to_dict())
         cached = turn is None or len(ids) + room <= turn
         new = continued(self.model, ids.tolist(), room, self._ends, cached=cached)
@@ -150,7 +150,7 @@ class LogitLens:
         return [self.tokenizer.decode([int(token)]) for token in ids]
 
     def word_token(self, word: str) -> int:
-        """The token that begins ``word`` after a space: all of it where the vocabulary has it whole.
+        """The token of ``word``, if possible after a space; the first piece of it if no single token is the word.
 
         Raises ``InputError`` for a word without a token.
         """
@@ -162,7 +162,7 @@ class LogitLens:
         return (whole or pieces)[0]
 
     def word_tokens(self, lists: Mapping[str, Mapping[str, float]]) -> WordTokens:
-        """List → word → weight as tokens: each word after a space and at the beginning of a text, also capitalised."""
+        """The lists (name → word → weight) as tokens: each word after a space and without it, also capitalised."""
         columns = {name: place for place, name in enumerate(lists)}
         weights: dict[int, np.ndarray] = {}
         covered = []
@@ -193,24 +193,24 @@ class LogitLens:
         words: Sequence[int] = (),
         lists: WordTokens | None = None,
     ) -> list[Reading]:
-        """What every layer says of each text, at each position from its start to the last.
+        """What every layer predicts for each text, at each position from its start to the last.
 
-        ``texts``: ids of shape (tokens,) each; they go through the model together, where it reads each as it does
-        alone. ``starts``: one a text; 0 if not given. ``words``: tokens whose probability and rank are wanted. No more
-        than ``ROWS_AT_ONCE`` distributions over the vocabulary (``GPU_ROWS_AT_ONCE``) are held at one time, beside the
-        model's own logits. Raises ``ModelError`` if the last layer's reading is not the model's own output.
+        ``texts``: ids of shape (tokens,) each; they go through the model in one batch if that gives the same as each
+        alone. ``starts``: one per text; 0 if not given. ``words``: tokens whose probability and rank are wanted. At
+        most ``ROWS_AT_ONCE`` (``GPU_ROWS_AT_ONCE``) distributions over the vocabulary are in memory at one time, beside
+        the model's own logits. Raises ``ModelError`` if the last layer's reading is not the model's own output.
         """
         starts = starts or [0] * len(texts)
         if len(texts) > 1 and not self._fit_together(texts):
             options = {"top_k": top_k, "words": words, "lists": lists}
             return [self.read([ids], starts=[start], **options)[0] for ids, start in zip(texts, starts, strict=True)]
         places = [(i, p) for i, ids in enumerate(texts) for p in range(starts[i], len(ids))]
-        # Where a text ends there is nothing to come: -1.
+        # The next tokens; -1 where a text ends.
         written = [ids.tolist() for ids in texts]
         following = [written[i][p + 1] if p + 1 < len(written[i]) else -1 for i, p in places]
         text, position = torch.tensor(places, device=self.device).T
         with torch.inference_mode():
-            # What stands behind a text cannot be seen from it: causal models need no mask for the padding.
+            # The padding follows the text, where a causal model does not see it: no mask is needed.
             hidden, logits = self._states(torch.nn.utils.rnn.pad_sequence(list(texts), batch_first=True))
             targets = torch.tensor(following, device=self.device)
             ask = _Question(
@@ -241,9 +241,9 @@ class LogitLens:
         return self.together and (turn is None or all(len(ids) <= turn for ids in texts))
 
     def _columns(self, places: int, ask: "_Question") -> list[torch.Tensor]:
-        """Room for the arrays of a ``Reading``, in its order. Results that are stored one by one where they come up
-        would lie scattered between the large temporary ones, whose memory could then not be used again. They stay
-        where the model is until all is read: each copy from a GPU would wait for it."""
+        """Empty tensors for the arrays of a ``Reading``, in its order. Results allocated one by one when they are
+        computed would lie between the large temporary tensors, whose memory could then not be reused. They stay on the
+        model's device until all is read, because each copy from a GPU waits until its work is done."""
         top, words = ask.top_k, len(ask.words)
         lists = 0 if ask.weights is None else ask.weights.shape[1]
         shape = (self.layers, places)
@@ -276,7 +276,7 @@ class LogitLens:
         ask: "_Question",
         columns: list[torch.Tensor],
     ) -> None:
-        """Fill in the arrays of a ``Reading`` for some positions: states of shape (positions, width), a layer each."""
+        """Fill in the arrays of a ``Reading`` for some positions; ``hidden``: (positions, width) for each layer."""
         # The last hidden state has passed the norm already.
         normed = torch.stack([*(self.norm(state) for state in hidden[:-1]), hidden[-1]])
         last = self.head(normed[-1]).float()
@@ -285,7 +285,7 @@ class LogitLens:
         shares = final.exp()
         known = (shares * final).sum(dim=-1)
         step = max(1, self._rows // len(targets))
-        # The same room for every layer: fresh memory of this size each time would cost time and leave holes.
+        # One buffer for all layers: to allocate one each time would be slow and fragment the memory.
         room = torch.empty((2, step, *last.shape), device=last.device)
         for first in range(0, len(hidden), step):
             layers = slice(first, min(first + step, len(hidden)))
@@ -295,7 +295,7 @@ class LogitLens:
                 column[layers] = values
 
     def _check(self, ours: torch.Tensor, own: torch.Tensor) -> None:
-        """The lens must end in the model's own logits."""
+        """Raises ``ModelError`` if the last layer's reading is not the model's own logits."""
         error = (own - ours).abs().max().item()
         if not error <= TOLERANCE * max(1.0, own.abs().max().item()):
             raise ModelError(
@@ -322,21 +322,21 @@ def _describe(
 ) -> list[torch.Tensor]:
     """The arrays of a ``Reading`` from log-probabilities of shape (layers, positions, vocabulary).
 
-    ``shares``: room of the same shape, which is overwritten. ``final``: probabilities of the last layer, shape
+    ``shares``: a buffer of the same shape, which is overwritten. ``final``: probabilities of the last layer, shape
     (positions, vocabulary); ``final_information``: minus their entropy. ``targets``: the tokens that come
     next, shape (positions,), -1 where the text ends.
     """
     top = here.topk(ask.top_k, dim=-1)
     torch.exp(here, out=shares)
     mass = here.new_zeros((*here.shape[:2], 0)) if ask.listed is None else shares[..., ask.listed] @ ask.weights
-    # From here on ``shares`` is only room for numbers.
+    # From here on ``shares`` is only a buffer for intermediate results.
     entropy = -shares.mul_(here).sum(dim=-1)
     kl = final_information - torch.mul(final, here, out=shares).sum(dim=-1)
     of_target = here.gather(-1, targets.clamp(min=0).expand(len(here), -1)[..., None])
     of_words = here[..., ask.words]
 
     def rank(values: torch.Tensor) -> torch.Tensor:
-        # Summing truth values is several times slower than summing floats.
+        # Summing booleans is several times slower than summing floats.
         return torch.gt(here, values, out=shares).sum(dim=-1) + 1
 
     word_ranks = [rank(of_words[..., i : i + 1]) for i in range(len(ask.words))]
@@ -355,8 +355,8 @@ def _describe(
 
 
 def final_norm(model: Any) -> Any:
-    """The norm that stands before a causal language model's head. Raises ``ModelError`` if there is none by a name
-    that is known."""
+    """The norm before a causal language model's head. Raises ``ModelError`` if the model has none of the names in
+    ``FINAL_NORMS``."""
     hosts = [model.base_model, getattr(model.base_model, "decoder", None)]
     for host in hosts:
         for name in FINAL_NORMS:

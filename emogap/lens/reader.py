@@ -1,9 +1,9 @@
-"""Texts read through the logit lens into long tables, and the words by which the emotion lens reads: which words speak
-for which of the 28 emotions, and how strongly.
+"""Reads texts through the logit lens into long tables, and loads the word lists of the emotion lens: which words
+indicate which of the 28 emotions, and how strongly.
 
-``emogap emotion-words`` makes the lists (``tools/emotion_words.py``). A word's weight is the share of the emotion in
-the word's use, were all emotions equally frequent: 1 would be a word that no other emotion's texts have, and 1/28 says
-nothing.
+``emogap emotion-words`` makes the lists (``tools/emotion_words.py``). A word's weight is the emotion's share of all
+uses of the word, if all emotions were equally frequent: 1 for a word that occurs in no other emotion's texts, 1/28 for
+one that says nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ WORDS = Path(__file__).with_name("emotion_words.json")
 
 
 class _WordLists(Form):
-    """The lists as they are written."""
+    """The word lists as the file has them."""
 
     words: dict[Label, dict[Text, Annotated[Number, Field(ge=0, le=1)]]]
 
@@ -46,20 +46,20 @@ def load_emotion_words(path: Path = WORDS) -> dict[str, dict[str, float]]:
 
 
 MEASURES = ("entropy", "kl_to_final", "cross_entropy", "rank")
-"""One number for each layer and position. Beside them stand ``top_1`` … ``top_k`` (probability of the token in the
-row), ``word_probability`` and ``word_rank`` (of the word in the row), ``emotion_mass`` (of the emotion in the row)."""
+"""Measures with one number for each layer and position. The others are about what their row's ``token`` names:
+``top_1`` … ``top_k`` (a token's probability), ``word_probability`` and ``word_rank``, ``emotion_mass``."""
 TOKENS_AT_ONCE = 512
-"""Padded tokens that go through a model together; a longer text goes alone."""
+"""The most tokens in a batch, with padding; a longer text is a batch by itself."""
 
 
 class TextReader:
-    """Reads texts through one model into long tables: a row a layer, position and measure.
+    """Reads texts through one model into long tables: one row per layer, position and measure.
 
-    Columns beside those of ``records.LENS`` but ``model``: ``input`` and ``target`` say what stands at the position and
-    what comes next (empty where the text ends), ``end`` marks the last position of the text as given, ``generated``
-    it and the later ones where the model went on by itself. ``token`` is the layer's likeliest next token, or the
-    token, word or emotion that a row of ``top_k``, ``word_…`` or ``emotion_mass`` is about. What cannot be told is no
-    row.
+    The columns are those of ``records.LENS`` without ``model``, and: ``input`` and ``target``, the token at the
+    position and the next one (empty where the text ends); ``end``, whether it is the last position of the text as
+    given; ``generated``, whether it is that or a later position of a text that the model continued. ``token`` is the
+    layer's likeliest next token, or the token, word or emotion that a row of ``top_k``, ``word_…`` or ``emotion_mass``
+    is about. A value that does not exist has no row.
     """
 
     def __init__(self, opened: "LogitLens", words: Sequence[str], top_k: int = 5):
@@ -71,15 +71,15 @@ class TextReader:
 
     @property
     def coverage(self) -> dict[str, float]:
-        """Emotion → share of its list's weight whose words are one token in this model's vocabulary."""
+        """Emotion → share of its list's weight on words that are a single token in this model's vocabulary."""
         return {name: round(share, 3) for name, share in zip(self._lists.names, self._lists.covered, strict=True)}
 
     def read_all(self, texts: dict[str, str], label: str, new_tokens: int = 0) -> pd.DataFrame:
-        """Every position of each text and of as many tokens as the model shall add. ``texts``: prompt id → text."""
+        """Every position of each text and of up to ``new_tokens`` that the model adds. ``texts``: prompt id → text."""
         return self._read(texts, label, new_tokens, ends_only=False)
 
     def read_ends(self, texts: dict[str, str], label: str) -> pd.DataFrame:
-        """The last position of each text: what would come next."""
+        """Only the last position of each text, where the model predicts what comes next."""
         return self._read(texts, label, 0, ends_only=True)
 
     def _read(self, texts: dict[str, str], label: str, new_tokens: int, ends_only: bool) -> pd.DataFrame:
@@ -100,7 +100,7 @@ class TextReader:
         return pd.concat(tables, ignore_index=True)
 
     def _batches(self, texts: dict[str, str], new_tokens: int) -> Iterator[list[tuple[str, "torch.Tensor", int]]]:
-        """Prompt id, tokens, and the last position of the text as given, in batches of ``TOKENS_AT_ONCE``."""
+        """Prompt id, tokens, and the last position of the text as given, in batches of at most ``TOKENS_AT_ONCE``."""
         batch: list[tuple[str, torch.Tensor, int]] = []
         for prompt_id, text in texts.items():
             given = self.opened.encode(text)

@@ -1,4 +1,4 @@
-"""Inside the models: the logit lens of a base model beside that of what was trained from it."""
+"""The stage that reads texts through the logit lens of base models and of the models that were trained from them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -38,8 +38,8 @@ _OPENINGS = ".openings"
 
 
 def lens_pieces(config: Config) -> list[Piece]:
-    """For each model that the settings name, a table of readings of the sentences and one of the openings; and what is
-    seen of them."""
+    """For each model that the settings name, a table of readings of the sentences and one of the openings; and the
+    piece with all tables and figures drawn from them."""
     readings = [
         piece
         for model in lens_models(config)
@@ -60,7 +60,7 @@ def lens_models(config: Config) -> list[StudyModel]:
 
 
 def wanted_lens_models(config: Config) -> list[StudyModel]:
-    """All that the settings name."""
+    """All models that the settings name."""
     known = {model.key: model for model in wanted_models(config)}
     for name in config.lens.models:
         check_known(name, known, "lens.models: ")
@@ -100,7 +100,7 @@ def _piece(
 
 
 def lens(config: Config) -> Summary:
-    """Read every sentence with its continuation, and the end of every opening, through each model; draw the pictures.
+    """Read every sentence with its continuation, and the end of every opening, through each model; draw the figures.
 
     Raises ``MissingInput``, ``InputError``, ``ModelError`` or ``UsageError``.
     """
@@ -118,19 +118,19 @@ def _exhibits(config: Config) -> Iterator[Shown]:
 
 
 def compared_with(config: Config) -> dict[str, str]:
-    """Model → the one that it is held against: its control where that is looked into too, else its base; itself for a
-    base, and where neither is looked into."""
+    """Model → the model that it is compared with: its control if that is read too, else its base; itself for a base,
+    and if neither is read."""
     models = [model.key for model in lens_models(config)]
     found = {model: model for model in models}
-    for pair in reversed(comparisons(config, "key")):  # the first of a model's comparisons is the one that holds
+    for pair in reversed(comparisons(config, "key")):  # so that a model's first comparison overwrites the later ones
         if pair.model in found and pair.other in found:
             found[pair.model] = pair.other
     return found
 
 
 def load_sentences(path: str | Path) -> list[str]:
-    """The sentences of a file of texts, such as the lines that are not blank. Raises ``MissingInput`` or
-    ``InputError``."""
+    """The sentences of a file of texts; in a plain text file each line that is not blank is one. Raises
+    ``MissingInput`` or ``InputError``."""
     return read_passages(given_file(from_root(path), "sentences", "name a text file with a sentence on each line"))
 
 
@@ -140,7 +140,7 @@ def sentences(config: Config) -> dict[str, str]:
 
 
 def load_openings(path: str | Path, per_emotion: int = 0) -> dict[str, str]:
-    """``<emotion>/<place>`` → opening, from a JSON object emotion → list, the first so many of each; 0 is all.
+    """``<emotion>/<place>`` → opening, from a JSON object emotion → list; the first ``per_emotion`` of each (0: all).
 
     Raises ``MissingInput`` or ``InputError``.
     """
@@ -213,7 +213,7 @@ def lens_of_texts(
     measure: str = "rank",
     positions: int = 28,
 ) -> list[str]:
-    """Read the texts, write ``readings.parquet``, tables and figures to ``out``; what was found, in lines.
+    """Read the texts and write ``readings.parquet``, tables and figures to ``out``; returns the findings, line by line.
 
     ``names``: the first is the base, with which each of the others is compared. ``measure``: the colour of the heat
     maps. ``positions``: how many of a text's last positions are drawn. Raises what opening and reading raise.
@@ -250,7 +250,7 @@ def _check_measure(measure: str, words: Sequence[str]) -> None:
 
 
 def what_follows(table: pd.DataFrame, prompt_id: str, model: str) -> str:
-    """What the model would say at the end of a text, and on which emotions' words it lays most."""
+    """A line: the likeliest next tokens at the end of a text, and the emotions whose words have the most mass there."""
     end = table[(table["prompt_id"] == prompt_id) & (table["model"] == model) & table["end"]]
     end = end[end["layer"] == end["layer"].max()]
     tops = end[end["measure"].str.startswith("top_")].sort_values("value", ascending=False)

@@ -23,7 +23,7 @@ _ALONE = "(alone)"
 
 
 class LiveLens:
-    """The study's models of ``lens.models``, each opened when it is first read through, and kept."""
+    """The study's models of ``lens.models``, each loaded when it is first used, and kept."""
 
     def __init__(self, config: Config):
         self._config = config
@@ -39,7 +39,7 @@ class LiveLens:
 
 
 def lens_widget(config: Config) -> widgets.VBox:
-    """The widget with the study's models and sentences. A model is loaded when it is first read through."""
+    """The widget with the study's models and sentences. A model is loaded when it is first used."""
     live = LiveLens(config)
     sentences = {text: text for text in load_sentences(config.lens.sentences)}
     return build(live.names, sentences, live.read, config.lens.words)
@@ -74,7 +74,7 @@ def build(models: Sequence[str], sentences: Mapping[str, str], read: Read, words
             for name in pair:
                 state.value = f"{escape(name)} is being read …"
                 tables.append(read(name, text.value))
-            shown.clear()  # until the new slices stand there, nothing is drawn
+            shown.clear()  # so that nothing is drawn until the new slices are set
             part.options = _parts(tables[0], figures.PAIR_POSITIONS if len(pair) > 1 else figures.SINGLE_POSITIONS)
             part.index = 0
             shown["table"] = pd.concat(tables, ignore_index=True)
@@ -99,7 +99,7 @@ def build(models: Sequence[str], sentences: Mapping[str, str], read: Read, words
 
 
 def _parts(table: pd.DataFrame, width: int) -> list[tuple[str, tuple[int, int]]]:
-    """The slices, each called by its positions and how it begins."""
+    """The slices as options of a menu: a label of the positions and the first letters → first and last position."""
     texts = table.drop_duplicates("position").set_index("position")["input"].to_dict()
     ends = figures.slices(list(texts), width)
     begins = ["".join(texts[place] for place in range(first, last + 1))[:40] for first, last in ends]

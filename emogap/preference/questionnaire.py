@@ -1,7 +1,7 @@
 """Which model's answers people prefer: a blind questionnaire as one page, and what the raters' files say.
 
-The page knows answers by meaningless names; which model stands behind each is in the key, a file of its own that stays
-at home. A rater's file is CSV with the columns ``rater, prompt_id, choice, reason`` (and more); ``choice`` is such a
+In the page, answers have meaningless names; the key, a separate file that is not given to raters, says which model each
+is from. A rater's file is CSV with the columns ``rater, prompt_id, choice, reason`` (and more); ``choice`` is such a
 name, or ``none`` for none of the answers.
 """
 
@@ -38,15 +38,15 @@ PAGE, KEY = "questionnaire.html", "questionnaire.key.json"
 COLUMNS = ("rater", "prompt_id", "choice", "reason")
 CHECK_WORDS = ("lantern", "harbour", "violin", "meadow", "ladder", "walnut", "thimble", "compass")
 _REGULARISATION = 0.01
-"""Of Bradley-Terry strengths: a model that nobody chose would otherwise be infinitely weak."""
+"""Regularises Bradley-Terry strengths: a model that nobody chose would otherwise be infinitely weak."""
 
 
 def build_questionnaire(config: Config, folder: Path, prompts: int = 30, checks: int = 3) -> Path:
-    """Write the page and its key into a folder; the page's path.
+    """Write the page and its key into a folder; returns the page's path.
 
-    ``prompts``: how many, taken from the emotions in turn. ``checks``: questions that only ask for a certain answer.
-    Raises ``MissingInput`` while the answers are not there, ``UsageError`` if there are not as many prompts, or for
-    a model called as the choice of no answer is.
+    ``prompts``: how many, taken from the emotions in turn. ``checks``: how many attention checks, questions that name
+    the answer to choose. Raises ``MissingInput`` while the answers are not there, ``UsageError`` if there are fewer
+    prompts or possible checks, or if a model is called ``none`` like the choice of no answer.
     """
     responses = read_responses(config, conditions(config)[0])
     available = responses["prompt_id"].nunique()
@@ -78,7 +78,7 @@ def build_questionnaire(config: Config, folder: Path, prompts: int = 30, checks:
 def _question(
     answers: pd.DataFrame, models: dict[tuple[str, int], str], salt: str
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """A prompt with every model's first answer, and which model stands behind each."""
+    """A question: a prompt with every model's first answer; and the hidden name of each answer → its model."""
     first = answers[answers["sample"] == 0]
     prompt = first.iloc[0]
     options, behind = [], {}
@@ -87,7 +87,7 @@ def _question(
         name = _hidden_name(salt, row.prompt_id, model)
         behind[name] = model
         options.append({"id": name, "text": row.response or "(no answer)"})
-    # By their names, which say nothing: the order in the page must not tell the model either.
+    # Sorted by the hidden names, so that the order in the page does not reveal the models.
     options.sort(key=lambda option: option["id"])
     question = {"id": prompt["prompt_id"], "instruction": prompt["instruction"], "input": prompt["input"]}
     return question | {"options": options}, behind
@@ -113,7 +113,7 @@ def _hidden_name(salt: str, prompt: str, model: str) -> str:
 
 
 def _check(number: int, salt: str) -> tuple[dict[str, Any], str]:
-    """A question whose right answer is named in it, and that answer's name."""
+    """An attention check, a question that names its right answer; and the hidden name of that answer."""
     word = CHECK_WORDS[number]
     prompt = f"check/{number:02d}"
     options = [{"id": _hidden_name(salt, prompt, other), "text": other} for other in CHECK_WORDS]
@@ -122,7 +122,7 @@ def _check(number: int, salt: str) -> tuple[dict[str, Any], str]:
 
 
 def render_page(content: dict[str, Any]) -> str:
-    """The questionnaire as one HTML text that needs nothing else."""
+    """The questionnaire as one self-contained HTML page."""
     from jinja2 import Template
 
     # A "<" inside the data could end the script element early.
@@ -137,7 +137,7 @@ class Votes:
     table: pd.DataFrame
     """``rater, prompt_id, choice`` (a model or ``none``), ``reason``; of attentive raters, without attention checks."""
     models: list[str]
-    """All that could be chosen."""
+    """All models that could be chosen."""
     inattentive: list[str]
     """Raters who missed an attention check; their answers are not counted."""
     prompts: dict[str, str]
@@ -170,8 +170,8 @@ class _Key(Form):
 def read_votes(files: Sequence[Path], key_file: Path | None = None) -> Votes:
     """Read raters' files.
 
-    Files of the page have a column ``questionnaire`` and need its key. In other files ``choice`` is a model's name.
-    Raters and models that only case and white space tell apart are the same, and called as they were spelt first.
+    Files saved by the page have a column ``questionnaire`` and need its key. In other files ``choice`` is a model's
+    name. Names of raters or models that differ only in case and white space are one, in the spelling found first.
     Raises ``MissingInput`` or ``InputError`` naming file, line, rater, prompt or choice.
     """
     table = _read_files(files)
@@ -195,7 +195,7 @@ def read_votes(files: Sequence[Path], key_file: Path | None = None) -> Votes:
 
 
 def _read_files(files: Sequence[Path]) -> pd.DataFrame:
-    """A row an answer: ``where`` it stands and the fields of a vote, raters and choices in one spelling each."""
+    """One row per answer: ``where`` it stands and the fields of a vote, raters and choices in one spelling each."""
     rows = [
         {"where": where, **vote.model_dump(), "prompt_id": vote.prompt_id.strip(), "choice": _choice(vote, where)}
         for file in files
@@ -253,8 +253,8 @@ def preference_table(votes: Votes) -> pd.DataFrame:
     """Table 4: each model's share of the choices in percent, highest first, with 95 % intervals, and Bradley-Terry
     strengths.
 
-    Choices of ``none`` are not in the shares. In the intervals raters and prompts are both sampled, as seeds and
-    prompts are elsewhere (see ``statistics``).
+    Choices of ``none`` are not in the shares. The intervals treat both raters and prompts as sampled, as they treat
+    seeds and prompts elsewhere (see ``statistics``).
     ``strength`` is on the log scale, mean 0 (Luce's choice model, of which Bradley-Terry is the case of two answers).
     Raises ``InputError`` if nothing was chosen.
     """
@@ -290,9 +290,9 @@ def strengths(choices: Sequence[str], models: Sequence[str]) -> np.ndarray:
 
 
 def agreement(votes: Votes) -> float:
-    """Krippendorff's alpha of the raters' choices, nominal, ``none`` a choice like the others.
+    """Krippendorff's alpha of the raters' choices as nominal data; ``none`` is a choice like the others.
 
-    NaN where fewer than two raters answered a prompt both, or all said the same of everything.
+    NaN if no prompt was answered by two raters, or if only one choice occurs.
     """
     import krippendorff
 
@@ -319,7 +319,7 @@ def raters_table(votes: Votes) -> pd.DataFrame:
 
 
 def prompts_table(votes: Votes) -> pd.DataFrame:
-    """A row a prompt: its instruction, the votes for each model, and ``none``."""
+    """One row per prompt: its instruction, the votes for each model, and ``none``."""
     counts = pd.crosstab(votes.table["prompt_id"], votes.table["choice"])
     counts = counts.reindex(columns=[*votes.models, NONE], fill_value=0).rename_axis(columns=None)
     counts = counts.rename(
@@ -337,7 +337,7 @@ _RATERS = View({"krippendorff_alpha": 3})
 
 
 def show_preference(config: Config, votes: Votes) -> str:
-    """Write the tables and the figure; the table of shares and what is known of the raters, as text.
+    """Write the tables and the figure; returns the table of shares and that of the raters as text.
 
     Raises ``InputError`` if nothing was chosen.
     """
@@ -363,7 +363,7 @@ def _exhibits(votes: Votes, shares: pd.DataFrame, raters: pd.DataFrame, bases: l
 
 
 def preference_shares(table: pd.DataFrame, bases: Sequence[str]) -> "Figure":
-    """Each model's share of the choices, a bar a model, with 95 % intervals. ``table``: ``preference_table``."""
+    """Each model's share of the choices, one bar per model, with 95 % intervals. ``table``: ``preference_table``."""
     import matplotlib.pyplot as plt
 
     use_style()
