@@ -183,13 +183,17 @@ def emobench_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
             f"paired {over}; paired test, p also corrected {CORRECTED}.{separated(found.comparisons)}"
         )
         yield Exhibit("emobench_differences", "table", caption, _ORDER + 2, view=DIFFERENCES), changed
-    caption = (
-        f"{_FORM}: how often each place of the list was taken, in percent. Over all orders each choice stands in each "
-        "place once, so that only the place itself can make a difference."
-    )
+    caption = f"{_FORM}: how often each place of the list was taken, in percent. {_what_places_show(found.scores)}"
     yield Exhibit("emobench_positions", "table", caption, _ORDER + 3, view=_POSITIONS), places
     alt = "A panel a task, lines over the places of the list, one a model, a dashed line where there is no bias."
     yield Exhibit("emobench_positions", "figure", caption, _ORDER + 3, alt=alt), positions_figure(places, found.bases)
+
+
+def _what_places_show(scores: pd.DataFrame) -> str:
+    choices = scores[scores["metric"] == "choices"].groupby(["model", "train_seed", "item"])["value"]
+    if (choices.size() >= choices.max()).all():
+        return "Each choice stood in each place once, so that only the place itself can make a difference."
+    return "Not every choice stood in every place: what stood there can make a difference, too."
 
 
 def printed(config: Config, found: Measured) -> str:

@@ -74,7 +74,7 @@ def emotions(table: pd.DataFrame, depths: pd.DataFrame, bases: dict[str, str], k
     mass = emotion_lens.mass_at_ends(table)
     caption = (
         "The layer from which on half of the final mass on an emotion's words is there, with 95 % intervals over "
-        "resampled texts, and the shift against the base model in layers (negative: earlier). "
+        "resampled texts, and the shift in layers (negative: earlier) against the model under `base`. "
         f"{' '.join(emotion_lens.shift_statements(depths))}"
     )
     digits = {"final_mass": 5} | dict.fromkeys(("half_depth", "low", "high", "shift", "shift_low", "shift_high"), 2)

@@ -242,6 +242,14 @@ def test_places_of_the_list():
     assert listed["answers"].tolist() == [10] * 4
 
 
+@pytest.mark.parametrize(("orders", "said"), [(4, "only the place itself"), (2, "what stood there can make a")])
+def test_a_bias_of_place_is_told_from_one_of_choices_only_where_all_orders_were_asked(config, tmp_path, orders, said):
+    four = scores("a", {f"EA/{n}": [1.0] * orders for n in range(3)})
+    show(tmp_path, emobench_exhibits(config, Measured(four, [], ["a"], {})))
+    captions = {exhibit.name: exhibit.caption for exhibit in exhibits(tmp_path)}
+    assert said in captions["emobench_positions"]
+
+
 def test_each_model_against_its_base():
     base = scores("base", {f"EA/{n}": [0.0, 0.0] for n in range(30)})
     tuned = scores("tuned", {f"EA/{n}": [float(n % 2)] * 2 for n in range(30)})

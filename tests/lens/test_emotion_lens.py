@@ -95,7 +95,9 @@ def test_the_lists_that_ship():
 @pytest.mark.slow
 def test_the_lists_that_ship_are_what_the_command_makes(real_data, tmp_path):
     made = make_emotion_words(real_data / "goemotions", real_data / "mistral_babylm", tmp_path / "words.json")
-    assert made == load_emotion_words()
+    for label, words in load_emotion_words().items():
+        # A sum's last bit, which the processor decides, can turn a rounded weight's last digit.
+        assert made[label] == pytest.approx(words, abs=0.0011)
     assert json.loads((tmp_path / "words.json").read_text())["made_from"] == json.loads(WORDS.read_text())["made_from"]
 
 
