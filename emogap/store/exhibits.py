@@ -63,7 +63,11 @@ class Exhibit:
 
     def file(self, folder: Path) -> Path:
         """Its CSV, or PNG, under a stage's folder; its LaTeX, or PDF, lies beside."""
-        return folder / f"{self.key}{'.csv' if self.kind == 'table' else '.png'}"
+        return _file(folder, self.key)
+
+
+def _file(folder: Path, key: str) -> Path:
+    return folder / f"{key}{'.csv' if key.startswith('tables/') else '.png'}"
 
 
 Shown = tuple[Exhibit, Union[pd.DataFrame, "Figure"]]
@@ -177,8 +181,10 @@ class Drawing(Piece):
     def freshness(self) -> Freshness:
         if not self.manifest_path.exists():
             return Freshness("fresh" if self._stands() else "missing")
-        registered = _entries(self.path.parent / CAPTIONS)
-        return super().freshness() if all(name in registered for name in self.names()) else Freshness("missing")
+        folder = self.path.parent
+        registered = _entries(folder / CAPTIONS)
+        shown = all(name in registered and _file(folder, name).exists() for name in self.names())
+        return super().freshness() if shown else Freshness("missing")
 
     def names(self) -> list[str]:
         """What was drawn the last time, by the names that ``lead`` has."""
@@ -189,7 +195,7 @@ class Drawing(Piece):
         """Whether it is registered without a manifest, as all exhibits once were, is no older than its inputs, and no
         rule has changed since."""
         folder = self.path.parent
-        file = folder / f"{self.lead}.{'csv' if self.lead.startswith('tables/') else 'png'}"
+        file = _file(folder, self.lead)
         if not file.exists() or self.lead not in _entries(folder / CAPTIONS) or self.recipe.identities:
             return False
         inputs = self.recipe.inputs.values()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from emogap.config import Config, HubModel, Strategy, Task, Training
 from emogap.controls import ORIGINAL, is_new
-from emogap.errors import MissingInput, UsageError
+from emogap.errors import InputError, MissingInput, UsageError
 from emogap.paths import from_root
 from emogap.records import CORPUS, KEPT, REWRITES, read_rows
 from emogap.text.alpaca import load_records
@@ -110,6 +110,23 @@ def require_data(config: Config, strategy: Strategy) -> Path:
     if not path.is_file():
         raise MissingInput(f"{path} not found; strategy {strategy.name} names it as its records")
     return path
+
+
+def check_data(config: Config, stage: Task) -> None:
+    """Raises ``InputError`` naming a strategy of the stage whose data are not there and are made by no setting."""
+    made = {"clm": [corpus.name for corpus in config.all_corpora], "sft": config.rewrite.versions}
+    for strategy in [run.strategy for run in runs(config, stage)]:
+        own = strategy.data.removeprefix(ORIGINAL)
+        if _is_file_of_records(strategy):
+            require_data(config, strategy)
+        elif own not in made[strategy.task] and not data_file(config, strategy).exists():
+            clm = strategy.task == "clm"
+            what, where = ("corpus", "corpus.name or corpora") if clm else ("version", "rewrite.versions")
+            other = "" if clm else ", a file of records (such as mine.json)"
+            raise InputError(
+                f"strategy '{strategy.name}' is trained on '{strategy.data}', a {what} that is not there and that no "
+                f"setting makes; give its data one of {', '.join(made[strategy.task])}{other}, or name it in {where}"
+            )
 
 
 def _is_file_of_records(strategy: Strategy) -> bool:

@@ -7,7 +7,8 @@ import pytest
 
 from emogap.errors import MissingInput
 from emogap.report.entries import reader, to_cells
-from emogap.store.exhibits import CAPTIONS, Exhibit, exhibits, read_table, read_tables, save_table, shown_table
+from emogap.store.exhibits import CAPTIONS, Exhibit, drawing, exhibits, read_table, read_tables, save_table, shown_table
+from emogap.store.pieces import run
 from emogap.store.views import View, cells
 
 NAMES = ["1.10", "007", "1e5", "NA", "nan", "None", "null", "True", "inf", "7", "", 'a, "b"']
@@ -44,6 +45,21 @@ def test_the_report_compares_by_names(make_config):
     save_table(home.story_stats, Exhibit("statistics", "table", "Test.", 1), frame)
     table = reader(home)("prompt_analysis_babylm/statistics")
     assert table.to_dict("records") == [{"group": "1.10", "preset": "words", "measure": "texts", "value": 3}]
+
+
+def test_a_table_that_was_deleted_is_drawn_again(tmp_path):
+    content = pd.DataFrame({"model": ["a"], "n": [1]})
+
+    def shown():
+        yield Exhibit("t", "table", "Test.", 1), content
+
+    (tmp_path / "read").write_text("x")
+    piece = drawing(tmp_path, "one", "tables/t", {"read": tmp_path / "read"}, shown)
+    run("evaluate", [piece])
+    assert piece.freshness().state == "fresh"
+    (tmp_path / "tables" / "t.csv").unlink()
+    assert piece.freshness().state == "missing" and run("evaluate", [piece]).drawn
+    assert read_tables(tmp_path)["t"].equals(content)
 
 
 # --- numbers in the file, texts where they are read ------------------------------------------------------------------
