@@ -92,7 +92,7 @@ def data_file(config: Config, strategy: Strategy) -> Path:
     """Where a strategy's data lie: a corpus, the rows of a version of the rewrites, or a file of Alpaca records."""
     if strategy.task == "clm":
         return config.home.corpus(strategy.data)
-    if _is_file_of_records(strategy):
+    if is_file_of_records(strategy):
         return from_root(strategy.data)
     return config.home.rewrite_rows(strategy.data.removeprefix(ORIGINAL))
 
@@ -105,7 +105,7 @@ def learns_originals(strategy: Strategy) -> bool:
 def require_data(config: Config, strategy: Strategy) -> Path:
     """The same. Raises ``MissingInput`` if it is not there."""
     path = data_file(config, strategy)
-    if not _is_file_of_records(strategy):
+    if not is_file_of_records(strategy):
         return config.home.require(path)
     if not path.is_file():
         raise MissingInput(f"{path} not found; strategy {strategy.name} names it as its records")
@@ -117,7 +117,7 @@ def check_data(config: Config, stage: Task) -> None:
     made = {"clm": [corpus.name for corpus in config.all_corpora], "sft": config.rewrite.versions}
     for strategy in [run.strategy for run in runs(config, stage)]:
         own = strategy.data.removeprefix(ORIGINAL)
-        if _is_file_of_records(strategy):
+        if is_file_of_records(strategy):
             require_data(config, strategy)
         elif own not in made[strategy.task] and not data_file(config, strategy).exists():
             clm = strategy.task == "clm"
@@ -129,7 +129,8 @@ def check_data(config: Config, stage: Task) -> None:
             )
 
 
-def _is_file_of_records(strategy: Strategy) -> bool:
+def is_file_of_records(strategy: Strategy) -> bool:
+    """Whether it is trained on a file of the user's own."""
     return strategy.task == "sft" and strategy.data.endswith(RECORD_ENDINGS)
 
 
@@ -167,7 +168,7 @@ def _too_little(config: Config, strategy: Strategy) -> str:
     if strategy.task == "clm":
         shares = {corpus.name: corpus.validation_share for corpus in config.all_corpora}
         return _too_few_documents(path, data, shares.get(data, config.corpus.validation_share))
-    if _is_file_of_records(strategy):
+    if is_file_of_records(strategy):
         large = path.stat().st_size >= _LARGE
         count = 2 if large else len({record.id for record in load_records(str(path))})
         which = f"of the records in {path} are there"
