@@ -826,7 +826,7 @@ def _check_new(strategy: Strategy) -> None:
 def _all_differ(what: str, names: list[str]) -> None:
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"two {what} are called '{name}'")
+            raise ValueError(f"two {what} are called '{name}'; rename one of them")
 
 
 def _flatten(values: dict[str, Any], prefix: str) -> dict[str, Any]:
@@ -890,7 +890,7 @@ def _validated(path: Path, settings: dict[str, Any], where: str = "") -> Config:
     try:
         return Config.model_validate(values | {"profile": path.stem})
     except ValidationError as error:
-        raise UsageError(_first_problem(error, where or path.name)) from None
+        raise UsageError(_first_problem(error, where or path.name, values)) from None
 
 
 def _keep(path: Path, home: Path, own: dict[str, Any], given: dict[str, Any]) -> None:
@@ -1073,10 +1073,10 @@ def _set(values: dict[str, Any], parts: list[str], value: Any) -> None:
     values[last] = value
 
 
-def _first_problem(error: ValidationError, place: str) -> str:
+def _first_problem(error: ValidationError, place: str, values: dict[str, Any]) -> str:
     problem = error.errors(include_url=False)[0]
     key = _dotted(problem["loc"])
-    where = f"setting '{key}'" if key else "settings"
+    where = f"setting '{key}'{_whose(values, problem['loc'])}" if key else "settings"
     if problem["type"] == "extra_forbidden":
         return f"unknown {where} = {_shown(problem['input'])}{_suggestion(problem['loc'])} ({place})"
     if problem["type"] == "missing":
@@ -1087,6 +1087,18 @@ def _first_problem(error: ValidationError, place: str) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     value = "" if isinstance(problem["input"], dict) else f" = {_shown(problem['input'])}"
     return f"{where}{value}: {message[0].lower() + message[1:]} ({place} or --set)"
+
+
+def _whose(values: Any, location: tuple[int | str, ...]) -> str:
+    """The name of the row of a list that a key is in, such as a strategy's."""
+    for part in location:
+        try:
+            values = values[part]
+        except (LookupError, TypeError):
+            return ""
+        if isinstance(part, int) and isinstance(values, dict) and "name" in values:
+            return f" of '{_dotted([values['name']])}'"
+    return ""
 
 
 def _dotted(parts: Iterable[int | str]) -> str:
@@ -1102,6 +1114,10 @@ def _shown(value: Any) -> str:
 def _suggestion(location: tuple[int | str, ...]) -> str:
     """The key that was perhaps meant: one of the same section, or of the same name elsewhere."""
     *section, name = map(str, location)
+    if isinstance(location[-2:][0], int):  # a row of a list
+        known = list(_type_at(location[:-1]).model_fields)
+        close = difflib.get_close_matches(name, known, n=1)
+        return f"; did you mean '{close[0]}'?" if close else f"; known keys here: {', '.join(known)}"
     inside = [key for key in setting_keys() if list(key[: len(section)]) == section]
     beside = list(dict.fromkeys(key[len(section)] for key in inside))
     if meant := [key for key in inside if _may_mean(name, key[-1])]:

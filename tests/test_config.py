@@ -57,6 +57,27 @@ def test_a_strategy_must_start_from_something_known(tmp_path):
         load_config(str(profile), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            "controls_of='x'",
+            "unknown setting 'strategies.0.controls_of' of 'mine' = \"x\"; did you mean 'control_of'?",
+        ),
+        ("colour='x'", "; known keys here: name, parent, task, data, control_of (embedded.toml)"),
+        ("task='stf'", "setting 'strategies.0.task' of 'mine' = \"stf\": input should be 'clm' or 'sft'"),
+    ],
+)
+def test_a_mistake_in_a_row_says_whose_row_it_is(row, said, tmp_path):
+    task = "" if "task" in row else "task='clm', "
+    rows = f"strategies=[{{ name='mine', parent='smollm2-135m', data='emotional', {task}{row} }}]"
+    with pytest.raises(UsageError) as caught:
+        load_config("embedded", tmp_path, [rows])
+    assert said in str(caught.value)
+    with pytest.raises(UsageError, match="of 'a' = 1; known keys here: name, revision"):
+        load_config("embedded", tmp_path, ["sentiment.classifiers=[{ name='a', colour=1 }]"])
+
+
 AS_THEY_STAND = [
     "1.10", "1e5", "0x10", "1_000", "007", "2024-05-14", "true", "True", "inf", "nan", "None", "3", "a # b", "a=b",
     "a\\b\\n", "it's", 'say "a" and "b"', "[1]", "{x}", "a\nseed = 5", " a ", "",

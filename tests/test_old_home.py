@@ -116,7 +116,7 @@ def test_the_worked_example_of_a_measurement_is_one_piece_and_one_function(home,
     manifest = json.loads(path.with_name(f"{path.name}.manifest.json").read_text())
     manifest["files"][path.name] = {"": "0" * 64}  # as if it had been answered anew
     path.with_name(f"{path.name}.manifest.json").write_text(json.dumps(manifest))
-    assert names["exclamations_drawing"](config).freshness().reasons == (f"input {model.key} changed",)
+    assert names["exclamations_drawing"](config).freshness().reasons == (f"input responses {model.key} changed",)
 
 
 def test_a_variant_may_begin_at_a_later_stage(home, tmp_path, capsys):

@@ -1,10 +1,11 @@
 """Commands about the whole study: run, status, doctor, settings, plan, datasheet, report."""
 
 import argparse
+from contextlib import suppress
 
 from emogap.commands import Commands, a_path, add_run_options, config_from, run_stage
 from emogap.config import forget
-from emogap.errors import UsageError
+from emogap.errors import MissingInput, UsageError
 from emogap.home_settings import kept, parent_of, toml
 from emogap.study.stages import stage
 
@@ -149,8 +150,12 @@ def _plan(arguments: argparse.Namespace) -> None:
             "has begun this profile or one like it, or --from FILE.csv, a table of rates"
         )
     from emogap.study.plan import RATES, plan
+    from emogap.train.strategies import check_data
 
     config = config_from(arguments)
+    for task in ("clm", "sft"):
+        with suppress(MissingInput):  # a file of records may come later
+            check_data(config, task)
     sources = arguments.sources or [config.home.root]
     for source in sources:
         if arguments.sources and source != RATES and not source.exists():

@@ -149,7 +149,21 @@ def study_model(config: Config, name: str) -> LocalModel:
     return LocalModel(folder, f"{name}@sha256:{fingerprint(folder)}")
 
 
+def check_name(model: HubModel) -> None:
+    """Raises ``ModelError`` for a path where no folder is: no hub has a model of that name."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    if model.name.startswith("embedded:"):
+        packaged_file(model.name.removeprefix("embedded:"))
+    elif not (folder := from_root(model.name)).is_dir():
+        try:
+            validate_repo_id(model.name)
+        except HFValidationError as error:
+            raise ModelError(f"{folder} is no folder, and no model hub has such a name; correct the model's") from error
+
+
 def _from_hub(model: HubModel, files: tuple[str, ...]) -> LocalModel:
+    check_name(model)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 

@@ -46,6 +46,7 @@ from emogap.store.exhibits import CAPTIONS, exhibits
 from emogap.store.pieces import Piece, Summary, run
 from emogap.study.state import StageState, inspect_all
 from emogap.train.models import study_models
+from emogap.train.strategies import is_file_of_records
 
 TEMPLATES = ("report.html.j2", "report_parts.html.j2", "report.js")
 KINDS = ("data", "size", "method")
@@ -284,12 +285,13 @@ def _read_data(config: Config, theirs: Config) -> list[tuple[str, str, str]]:
 
 
 def _data_paths(config: Config) -> dict[str, list[str]]:
+    own = dict.fromkeys(strategy.data for strategy in config.strategies if is_file_of_records(strategy))
     return {
         "text": config.process.raw_dirs,
         "factual text": config.corpus.factual,
-        "instructions and answers": [config.rewrite.records],
+        "instructions and answers": [config.rewrite.records, *own],
         "prompts": [config.respond.prompts],
-        "minimal pairs": [config.blimp.data],
+        "minimal pairs": [config.blimp.data, *config.babylm.data],
     }
 
 

@@ -12,7 +12,7 @@ from emogap.emotion.classifier import MODELS
 from emogap.emotion.lexicon import lexicon_identity
 from emogap.errors import ModelError
 from emogap.lm.engines.vllm_engine import check_installed
-from emogap.lm.hub import ADAPTER, packaged_file
+from emogap.lm.hub import ADAPTER, check_name, packaged_file
 from emogap.paths import from_root
 from emogap.store.artefacts import package_versions
 
@@ -71,13 +71,14 @@ def _models(config: Config) -> list[HubModel]:
 
 
 def _availability(model: HubModel) -> str:
-    if model.name.startswith("embedded:"):
-        try:
-            return f"here ({packaged_file(model.name.removeprefix('embedded:'))})"
-        except ModelError as error:
-            return f"NOT HERE: {error}"
     if (MODELS / model.name).is_dir():
         return "here (ships with the project)"
+    try:
+        check_name(model)
+    except ModelError as error:
+        return f"NOT HERE: {error}"
+    if model.name.startswith("embedded:"):
+        return f"here ({packaged_file(model.name.removeprefix('embedded:'))})"
     if from_root(model.name).is_dir():
         return f"here ({from_root(model.name)})"
     from huggingface_hub import try_to_load_from_cache

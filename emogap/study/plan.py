@@ -126,7 +126,7 @@ def _learnt(config: Config, run: strategies.Run) -> tuple[int, str]:
     if run.strategy.task == "clm":
         budget = corpus_words(config, data)
         return _sized(lambda: counted(home.corpus(data), "words") or budget, "corpus", "words")
-    if data.endswith((".json", ".jsonl")):
+    if strategies.is_file_of_records(run.strategy):
         return _sized(lambda: len(alpaca.load_records(data)), "", "")
     return _sized(lambda: counted(home.rewrite_rows(data), "kept") or config.rewrite.count, "rewrite", "kept")
 

@@ -15,11 +15,15 @@ from pathlib import Path
 from emogap import errors
 from emogap.config import Config
 from emogap.errors import EmogapError
+from emogap.lens.stage import wanted_lens_models
+from emogap.lm.hub import check_name
 from emogap.paths import ROOT, cache_dir
 from emogap.store.artefacts import content_hashes, write_text
 from emogap.store.progress import PROGRESS_FILE, clock
 from emogap.study.stages import STAGES, Stage, stage
 from emogap.study.state import inspect, what_is_empty
+from emogap.train.models import wanted_models
+from emogap.train.strategies import check_data
 
 
 def select(first: str | None, last: str | None, only: str | None) -> list[Stage]:
@@ -38,6 +42,7 @@ def select(first: str | None, last: str | None, only: str | None) -> list[Stage]
 
 def run_stages(config: Config, stages: list[Stage], settings: list[str]) -> None:
     """Run the given stages in order. ``settings`` are the overrides, handed on to notebooks and scripts as they are."""
+    _check_names(config, {chosen.name for chosen in stages})
     started = time.monotonic()
     for number, chosen in enumerate(stages, start=1):
         head = f"[{number}/{len(stages)}] {chosen.name}"
@@ -54,6 +59,20 @@ def run_stages(config: Config, stages: list[Stage], settings: list[str]) -> None
         print(f"{head}: done in {clock(time.monotonic() - begun)}", flush=True)
         _say_empty(config, chosen, head)
     print(f"{len(stages)} stages in {clock(time.monotonic() - started)}; {config.home.root}", flush=True)
+
+
+def _check_names(config: Config, stages: set[str]) -> None:
+    """What the settings name and only a late stage reads is said before the first. Raises ``InputError``,
+    ``ModelError`` or ``UsageError``."""
+    trained = [task for task in ("clm", "sft") if task in stages]
+    for task in trained:
+        check_data(config, task)
+    for base in config.bases.values() if trained else ():
+        check_name(base)
+    if "lens" in stages:
+        wanted_lens_models(config)
+    if "evaluate" in stages:
+        wanted_models(config)
 
 
 def _say_empty(config: Config, chosen: Stage, head: str) -> None:

@@ -37,7 +37,7 @@ from emogap.store.pieces import Piece, Summary, run, take_over
 from emogap.stories.writing import close_kept_engine
 from emogap.train import checkpoints, checks, model_folder
 from emogap.train.rows import IGNORED, padding_share, token_table
-from emogap.train.strategies import Run, nothing_to_train, require_data, settings_of, trainable
+from emogap.train.strategies import Run, check_data, nothing_to_train, require_data, settings_of, trainable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainerCallback
@@ -154,8 +154,9 @@ def model_pieces(stage: Task, config: Config, watch: Watch | None = None, callba
     """The models of a stage, then their tables and figures. A model may start from one before it: take the next piece
     only when all before it are made.
 
-    Raises ``MissingInput`` while data or a parent are not there.
+    Raises ``MissingInput`` while data or a parent are not there, ``InputError`` if nothing makes the data.
     """
+    check_data(config, stage)
     models = {}
     for one in trainable(config, stage):
         models[one.name] = config.home.model(one.name)

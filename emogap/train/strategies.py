@@ -9,7 +9,7 @@ from pathlib import Path
 
 from emogap.config import Config, HubModel, Strategy, Task, Training
 from emogap.controls import ORIGINAL, is_new
-from emogap.errors import MissingInput, UsageError
+from emogap.errors import InputError, MissingInput, UsageError
 from emogap.paths import from_root
 from emogap.records import CORPUS, KEPT, REWRITES, read_rows
 from emogap.text.alpaca import load_records
@@ -92,7 +92,7 @@ def data_file(config: Config, strategy: Strategy) -> Path:
     """Where a strategy's data lie: a corpus, the rows of a version of the rewrites, or a file of Alpaca records."""
     if strategy.task == "clm":
         return config.home.corpus(strategy.data)
-    if _is_file_of_records(strategy):
+    if is_file_of_records(strategy):
         return from_root(strategy.data)
     return config.home.rewrite_rows(strategy.data.removeprefix(ORIGINAL))
 
@@ -105,14 +105,32 @@ def learns_originals(strategy: Strategy) -> bool:
 def require_data(config: Config, strategy: Strategy) -> Path:
     """The path that ``data_file`` gives. Raises ``MissingInput`` if no file is there."""
     path = data_file(config, strategy)
-    if not _is_file_of_records(strategy):
+    if not is_file_of_records(strategy):
         return config.home.require(path)
     if not path.is_file():
         raise MissingInput(f"{path} not found; strategy {strategy.name} names it as its records")
     return path
 
 
-def _is_file_of_records(strategy: Strategy) -> bool:
+def check_data(config: Config, stage: Task) -> None:
+    """Raises ``InputError`` naming a strategy of the stage whose data are not there and are made by no setting."""
+    made = {"clm": [corpus.name for corpus in config.all_corpora], "sft": config.rewrite.versions}
+    for strategy in [run.strategy for run in runs(config, stage)]:
+        own = strategy.data.removeprefix(ORIGINAL)
+        if is_file_of_records(strategy):
+            require_data(config, strategy)
+        elif own not in made[strategy.task] and not data_file(config, strategy).exists():
+            clm = strategy.task == "clm"
+            what, where = ("corpus", "corpus.name or corpora") if clm else ("version", "rewrite.versions")
+            other = "" if clm else ", a file of records (such as mine.json)"
+            raise InputError(
+                f"strategy '{strategy.name}' is trained on '{strategy.data}', a {what} that is not there and that no "
+                f"setting makes; give its data one of {', '.join(made[strategy.task])}{other}, or name it in {where}"
+            )
+
+
+def is_file_of_records(strategy: Strategy) -> bool:
+    """Whether it is trained on a file of the user's own."""
     return strategy.task == "sft" and strategy.data.endswith(RECORD_ENDINGS)
 
 
@@ -150,7 +168,7 @@ def _too_little(config: Config, strategy: Strategy) -> str:
     if strategy.task == "clm":
         shares = {corpus.name: corpus.validation_share for corpus in config.all_corpora}
         return _too_few_documents(path, data, shares.get(data, config.corpus.validation_share))
-    if _is_file_of_records(strategy):
+    if is_file_of_records(strategy):
         large = path.stat().st_size >= _LARGE
         count = 2 if large else len({record.id for record in load_records(str(path))})
         which = f"of the records in {path} are there"

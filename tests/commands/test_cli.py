@@ -226,6 +226,14 @@ def test_doctor_says_what_this_machine_has(tmp_path, capsys):
         assert word in out
 
 
+def test_doctor_says_which_model_is_not_there(tmp_path, capsys):
+    bases = [f'bases.one={{name="{tmp_path}/nowhere"}}', 'bases.two={name="embedded:none"}']
+    options = [word for base in bases for word in ("--set", base)]
+    code, out, _ = emogap("doctor", "--home", tmp_path, *options, capsys=capsys)
+    assert code == 0 and f"{tmp_path}/nowhere: NOT HERE: {tmp_path}/nowhere is no folder, and no model hub" in out
+    assert "embedded:none: NOT HERE: no embedded model 'none'" in out
+
+
 def test_a_damaged_manifest_is_said_of_its_stage_and_the_others_are_shown(tmp_path, capsys):
     home = tmp_path / "home"
     with Artefact(home / "processed_data" / "lines.parquet", Recipe("process")).making() as draft:

@@ -59,6 +59,14 @@ def test_an_empty_home_is_shown_as_missing_not_as_zeros(page):
     assert ">33,098<" in section(html, "composition"), "the published number stands there before the run has its own"
 
 
+def test_data_of_ones_own_are_named(make_config):
+    strategy = "strategies=[{name='one', parent='smollm2-135m', task='sft', data='my/answers.json'}]"
+    config = make_config(strategy, "lens.models=['one']", "babylm.data=['my/pairs']")
+    report(config)
+    html = config.home.report.read_text(encoding="utf-8")
+    assert "data/sample/alpaca.json, my/answers.json" in html and "data/sample/blimp, my/pairs" in html
+
+
 def test_the_study_stands_in_its_order_and_what_goes_beyond_it_behind(config, page):
     table = pd.DataFrame({"a": ["x"]})
     save(config, "models/training_clm", table, "Curves.")

@@ -411,5 +411,8 @@ def test_options_that_are_gone_and_a_home_that_is_not_there_are_one_line(capsys,
         assert main(["plan", *words]) == 2
         error = capsys.readouterr().err
         assert "give --from HOME" in error and error.count("\n") == 1
+    nothing = "strategies=[{name='one', parent='smollm2-135m', task='clm', data='none'}]"
+    assert main(["plan", "--home", str(tmp_path), "--set", nothing, "--set", "lens.models=['one']"]) == 1
+    assert "'one' is trained on 'none', a corpus that is not there" in capsys.readouterr().err
     assert main(["plan", "--from", str(tmp_path / "nowhere")]) == 2
     assert "nowhere: there is no such home or table" in capsys.readouterr().err

@@ -204,7 +204,7 @@ def test_a_missing_parent_and_a_missing_corpus_say_what_makes_them(study):
     with pytest.raises(MissingInput, match=r"models/tiny-baby not found.*run casual_lm"):
         list(sft_pieces(study()))
     with pytest.raises(MissingInput, match="other.parquet not found.*run pretrain_data_corpus"):
-        list(clm_pieces(study(BABY | {"data": "other"})))
+        list(clm_pieces(study(BABY | {"data": "other"}, corpus__name="other")))
 
 
 def test_any_order_of_trainings_is_a_matter_of_rows(study):
