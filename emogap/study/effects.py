@@ -51,7 +51,7 @@ def _shown(config: Config) -> Iterator[Shown]:
         f"{compared(comparisons(config))}; paired tests, p also corrected {CORRECTED}.{separated(comparisons(config))}"
     )
     yield Exhibit("effects", "table", caption, _ORDER, view=_VIEW), table
-    alt = "A panel per measure, a row per comparison, points with intervals, filled where the interval leaves out zero."
+    alt = "A panel per measure, a row per comparison, points with intervals and a zero line, filled if zero is outside."
     yield Exhibit("effects", "figure", caption, _ORDER, alt=alt), effects_figure(table)
 
 
