@@ -1,4 +1,4 @@
-"""Settings: one TOML file a profile, read into typed, validated sections.
+"""Settings: one TOML file per profile, read into typed, validated sections.
 
 A profile may say ``extends = "<other>"`` and give only what differs.
 An unknown key, a wrong type or an impossible value is a ``UsageError`` that names the key, the value and the remedy.
@@ -95,7 +95,7 @@ SAMPLINGS: dict[str, dict[str, Any]] = {
     "published-rewrites-report": {"temperature": 0.9, "top_p": 0.95, "repetition_penalty": 1.5, "max_new_tokens": 512},
     "published-rewrites-run": {"temperature": 0.8, "top_p": 0.95, "repetition_penalty": 1.3, "max_new_tokens": 512},
 }
-"""Published sampling by name: stories; rewrites as the report gives it, and as the study's script ran it."""
+"""Published sampling by name: for stories, and for rewrites as the report gives it and as the study's script ran it."""
 
 
 class Sampling(Section):
@@ -109,11 +109,11 @@ class Sampling(Section):
     top_p: float = Field(0.9, gt=0, le=1)
     """Only the likeliest tokens that together have this probability are sampled from; 1: all."""
     top_k: int = Field(0, ge=0)
-    """Only so many of the likeliest tokens are sampled from; 0: all."""
+    """Only this many of the likeliest tokens are sampled from; 0: all."""
     repetition_penalty: float = Field(1.0, gt=0)
-    """Divides the positive logits of tokens that stood already, multiplies the negative ones; 1: none."""
+    """Divides the positive logits of tokens that occurred before, multiplies the negative ones; 1: no penalty."""
     max_new_tokens: int = Field(512, ge=1)
-    """A reply is cut after so many tokens."""
+    """A reply is cut after this many tokens."""
 
     @model_validator(mode="before")
     @classmethod
@@ -130,28 +130,29 @@ class Writer(Section):
 
     model: HubModel
     engine: Literal["transformers", "vllm", "server"] = "transformers"
-    """In this process; in vLLM, as a server of its own; or on the server that ``OPENAI_BASE_URL`` names."""
+    """Where the model runs: in this process; in a vLLM server of its own; or on the server that ``OPENAI_BASE_URL``
+    names."""
     dtype: Dtype = "auto"
-    """What the model computes in; ``auto`` is what suits the device."""
+    """The precision of the model's computation; ``auto`` is what suits the device."""
     quantization: Literal["none", "nf4"] = "none"
-    """``nf4``: 4-bit weights, for a GPU; a CPU takes them too, many times as slowly."""
+    """``nf4``: 4-bit weights, for a GPU; a CPU can use them too, but is many times slower."""
     device: str = execution("auto")
     """``auto``, ``cpu``, ``cuda``, ``cuda:1`` …"""
     batch_size: int = Field(16, ge=1)
-    """Rows in work at a time; vLLM takes as many of a call as fit its memory. In bf16 and fp16 a reply may change with
-    it, in fp32 it does not."""
+    """Rows generated at a time; vLLM takes as many rows of a call as fit its memory. In bf16 and fp16 a reply may
+    change with this number, in fp32 it does not."""
     timeout: float = execution(600.0, gt=0)
     """Seconds that one request to a server may take."""
     attempts: int = execution(5, ge=1)
     """How often a request to a server is made before it counts as failed."""
     vllm: str = execution("")
-    """What starts vLLM's server, as ``/opt/vllm/bin/vllm serve``; none named is what ``make vllm`` installs."""
+    """What starts vLLM's server, such as ``/opt/vllm/bin/vllm serve``; if empty, what ``make vllm`` installs."""
     vllm_options: tuple[str, ...] = ()
-    """Further options of ``vllm serve``, such as ``--tensor-parallel-size 2``, a word an entry."""
+    """Further options of ``vllm serve``, such as ``--tensor-parallel-size 2``, one word per entry."""
 
 
 class Gates(Section):
-    """Bounds of the checks that every reply passes, and what becomes of a reply that fails one."""
+    """Bounds of the checks that every reply goes through, and what becomes of a reply that fails one."""
 
     min_words: int = Field(20, ge=0)
     """Words that a reply must have."""
@@ -160,12 +161,12 @@ class Gates(Section):
     truncated: Literal["reject", "trim"] = "reject"
     """A reply cut at the token limit is rejected, or trimmed back to its last full sentence."""
     max_copied_share: Share = 0.5
-    """Which share of a reply's five-word runs may stand in the context, or in the examples that it was shown."""
+    """The share of a reply's five-word runs that may also stand in the context, or in the prompt with its examples."""
     max_sentence_repeats: int = Field(2, ge=1)
     """How often the same sentence may stand in a reply."""
     max_similarity: Share = 0.8
-    """Overlap of two replies' five-word runs (Jaccard) from which on the later one is a duplicate; at 1 only equal
-    texts are, case and punctuation aside."""
+    """Overlap of two replies' five-word runs (Jaccard) at or above which the later one is a duplicate; at 1 only texts
+    that are equal, case and punctuation aside, are duplicates."""
     opening_words: int = Field(20, ge=1)
     """How many first words make an opening; two replies with the same opening are duplicates."""
     min_emotion_score: Share = 0.0
@@ -195,7 +196,7 @@ class Process(Section):
     raw_dirs: list[str] = Field(["data/sample/babylm"], min_length=1)
     """Folders of BabyLM text."""
     extensions: list[str] = Field([".train"], min_length=1)
-    """Which files are text; also found with ``.gz`` behind, and inside ``.zip``."""
+    """Extensions of the text files; these are also found with ``.gz`` appended, and inside ``.zip`` archives."""
     tabs: Literal["space", "remove"] = "space"
     """What becomes of tabs and line breaks inside a line. Published: removed, which glues the words beside them."""
     space_before_punctuation: Literal["remove", "keep"] = "remove"
@@ -205,8 +206,8 @@ class Process(Section):
     min_words: int = Field(10, ge=0)
     """A line stays when it has more than this many white-space-separated words (published: 10)."""
     duplicates: Literal["exact", "near", "keep"] = "exact"
-    """Which repeats within a source are dropped: equal lines (published), also those that only case and punctuation
-    tell apart, or none."""
+    """Which repeats within a source are dropped: equal lines (published), also lines that differ only in case and
+    punctuation, or none."""
     max_line_bytes: int = Field(1_000_000, ge=1)
     """A longer line is dropped (published: no bound)."""
     strict: bool = False
@@ -219,16 +220,16 @@ class Process(Section):
     classifier: HubModel = HubModel(name="emotion-minilm")
     """The GoEmotions classifier that finds the emotion of each line."""
     dtype: Dtype = "auto"
-    """What the classifier computes in; ``auto`` is what suits the device."""
+    """The precision of the classifier's computation; ``auto`` is what suits the device."""
     device: str = execution("auto")
     """``auto``, ``cpu``, ``cuda``, ``cuda:1`` …"""
     threshold: Annotated[float, Field(ge=0, lt=1)] | Literal["tuned"] = 0.5
     """A line is emotional when its top label is not neutral and passes this (published: 0.5). ``tuned``: the
     classifier's own threshold for that label."""
     token_budget: int = Field(0, ge=0)
-    """Padded tokens of a batch; 0 is what suits the device. It shapes bf16 scores a little."""
+    """Tokens of a batch, padding included; 0 is what suits the device. Scores in bf16 depend on it a little."""
     workers: int = execution(0, ge=0)
-    """Threads that clean; 0 is one a core."""
+    """Threads that clean; 0 is one per core."""
 
 
 def _all_known(what: str, names: list[str], templates: dict[str, str]) -> None:
@@ -245,8 +246,8 @@ class Augment(Section):
     """Stories written from emotional lines."""
 
     methods: list[str] = Field(["m1", "m2", "m3"], min_length=1)
-    """The prompt methods; each writes about the same lines, and ``m0``, which asks for no emotion, about these and so
-    many further ones that its stories have as many words as those of all other methods together."""
+    """The prompt methods; all write about the same lines. ``m0``, which asks for no emotion, goes on with further lines
+    until it has as many stories as all other methods together, or no line is left."""
     templates: dict[str, str] = dict(STORY_TEMPLATES)
     """Method → prompt file; the ones named are added to those of the project."""
     examples: str = "data/sample/story_examples.json"
@@ -254,9 +255,9 @@ class Augment(Section):
     lines: int = Field(0, ge=0)
     """How many emotional lines each method writes about; 0 is all of them."""
     order: Literal["file", "balanced"] = "file"
-    """Which come first: as they stand, or the emotions in turn, the lines of each one shuffled."""
+    """Which lines come first: as in the file, or the emotions in turn, with the lines of each emotion shuffled."""
     chunk_size: int = Field(871, ge=1)
-    """Lines a chunk (published: 871); the last one is shorter."""
+    """Lines per chunk (published: 871); the last one is shorter."""
     chunks: str = execution("all")
     """Which chunks to make: ``all``, or numbers and ranges such as ``0-9,33``."""
     sampling: Sampling = Sampling(**SAMPLINGS["published-stories"])
@@ -271,17 +272,17 @@ class Augment(Section):
 
 
 class CorpusShares(Section):
-    """Shares of the corpus's words, name → share. What is not named shares the rest; shares that add up to 1 leave
-    nothing to it. An empty table asks for nothing."""
+    """Shares of the corpus's words, name → share. Names that are not given share the rest, or nothing if the
+    given shares add up to 1. An empty table asks for nothing."""
 
     kind: dict[Literal["story", "factual"], Share] = {}
-    """Of all words: stories and factual text."""
+    """Shares of all words, for stories and factual text."""
     source: dict[str, Share] = {}
-    """Of all words; a wiki file is the source of its articles, under its name without extension."""
+    """Shares of all words, by source; the source of an article is its wiki file's name without extension."""
     method: dict[str, Share] = {}
-    """Of the stories' words, as is ``emotion`` (a story's emotion is the first of its line's labels)."""
+    """Shares of the stories' words, by the prompt method that wrote them."""
     emotion: dict[str, Share] = {}
-    """Of the stories' words, by the first of their line's labels."""
+    """Shares of the stories' words, by emotion: the first of the labels of a story's line."""
 
     @field_validator("*")
     @classmethod
@@ -305,25 +306,25 @@ class Corpus(Section):
     name: str = Field("emotional", pattern=r"^[\w.-]+$")
     """What the corpus's files are called."""
     methods: list[str] = Field(["m1", "m2", "m3"])
-    """Whose accepted stories go in; none at all leaves the factual text alone."""
+    """The methods whose accepted stories go in; an empty list leaves only the factual text."""
     lines: bool | Literal["together", "all"] = False
-    """In the place of stories the emotional lines themselves, each once, of the sources that stories are from, a
-    document each; ``together``: those of a source that follow each other as documents of as many words as the stories
-    have of the corpus that ``words`` names; ``all``: every line that cleaning kept, of every source, which no model has
-    written or chosen."""
+    """Instead of stories the emotional lines themselves, each once and each a document, from the sources of the stories
+    of the corpus that ``words`` names, else from all; ``together``: consecutive lines of a source, joined to documents
+    about as long as those stories; ``all``: every line that cleaning kept, of every source, which no model has written
+    or chosen."""
     chunks: dict[str, str] = {}
     """Method → which of its chunks (``0-26,30``); a method that is not named gives all it has."""
     factual: list[str] = []
     """Wiki files that give the factual part."""
     unknown_words: Literal["sentence", "word", "keep"] = "word"
-    """What goes with an ``<unk>`` mark of a wiki file: its whole sentence, the mark alone, or nothing."""
+    """What is removed at an ``<unk>`` mark of a wiki file: the whole sentence, the word that holds it, or nothing."""
     words: Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=r"^as:[\w.-]+$")] = 0
     """The budget in white-space-separated words; 0 takes everything (that the shares allow). ``as:NAME``: as many words
-    of stories as that corpus has, and as many of factual text, which is the same text where both may have it."""
+    of stories and as many of factual text as that corpus has; the factual text is the same where both may have it."""
     shares: CorpusShares = CorpusShares()
     near_duplicates: Share = 0.0
-    """Overlap of two stories' five-word runs (Jaccard) from which on the later one is dropped; at 1 only equal texts
-    are, case and punctuation aside; 0 keeps all."""
+    """Overlap of two stories' five-word runs (Jaccard) at or above which the later one is dropped; at 1 only texts that
+    are equal, case and punctuation aside, are dropped; 0 keeps all."""
     validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
     """Share of the source lines, and of the articles, that is held out (published: 0.2)."""
 
@@ -340,7 +341,7 @@ class Corpus(Section):
 
     @property
     def model_corpus(self) -> str:
-        """The name of the corpus that this one has as many words as; empty for none."""
+        """The corpus that this one is to equal in words (``as:NAME``); empty for none."""
         return self.words.removeprefix("as:") if isinstance(self.words, str) else ""
 
 
@@ -382,7 +383,7 @@ class Lora(Section):
     dropout: Share = 0.0
     """Share of the adapters' input that is dropped while training."""
     merge: bool = True
-    """Merged into the weights, or kept as an adapter on the base, which is loaded from where it lay."""
+    """Merged into the weights; if not, kept as an adapter, and the base is loaded from where it lay at training."""
 
     @property
     def keeps_adapter(self) -> bool:
@@ -403,7 +404,7 @@ class Training(Section):
     batch_size: int = Field(4, ge=1)
     """Rows that go through the model at once."""
     accumulation: int = Field(8, ge=1)
-    """Batches a step. Several processes share them, so that a step means the same whatever their number."""
+    """Batches per step. Several processes share them, so that a step means the same for any number of processes."""
     epochs: float = Field(10, gt=0)
     """How often the training rows are gone through."""
     max_steps: int = Field(-1, ge=-1)
@@ -413,16 +414,16 @@ class Training(Section):
     patience: int = Field(10, ge=1)
     """Evaluations without improvement before training stops."""
     weight_decay: float = Field(0.0, ge=0)
-    """Of AdamW."""
+    """Weight decay of AdamW."""
     precision: Dtype = "auto"
-    """What is computed in; the weights are kept in fp32."""
+    """The precision of the computation; the weights are kept in fp32."""
     lora: Lora = Lora()
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
-    """One training for each; several are named ``<name>.s<seed>``."""
+    """One training for each seed; with several, the models are named ``<name>.s<seed>``."""
     device: str = execution("auto")
     """``auto``, ``cpu``, ``cuda``, ``cuda:1`` …"""
     processes: int = execution(1, ge=1)
-    """Processes (one a GPU) that share a training; `accelerate launch` sets their number by itself."""
+    """Processes (one per GPU) that share a training; `accelerate launch` sets their number by itself."""
     report_to: str = execution("none")
     """Where the curves also go: none, wandb, tensorboard, trackio."""
     trainer: dict[str, JsonValue] = {}
@@ -465,7 +466,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
         "eval_steps": 200, "patience": 10, "precision": "fp16",
     },
 }  # fmt: skip
-"""Published settings by name: as the causal-LM notebook ran, and as the report says of all fine-tuning."""
+"""Published settings by name: as the causal-LM notebook ran, and as the report gives them for all fine-tuning."""
 
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -474,8 +475,8 @@ SIZES: dict[str, dict[str, Any]] = {
     "gpt2-small": {"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024},
     "gpt2-medium": {"model_type": "gpt2", "n_embd": 1024, "n_layer": 24, "n_head": 16, "n_positions": 1024},
 }
-"""Models that are trained from scratch, by name: what ``transformers`` calls their configuration. With a vocabulary of
-4,096 and of 16,384 they have 1.4 and 3.0, 12.4 and 17.1, 89 and 98, 308 and 320 million parameters."""
+"""Models that are trained from scratch: name → arguments of their configuration in ``transformers``. They have 1.4,
+12.4, 89 and 308 million parameters with a vocabulary of 4,096, and 3.0, 17.1, 98 and 320 with one of 16,384."""
 _MILLION = 1_000_000
 _STRICT_SMALL = (*range(_MILLION, 10 * _MILLION, _MILLION), *range(10 * _MILLION, 101 * _MILLION, 10 * _MILLION))
 CHECKPOINTS: dict[str, tuple[int, ...]] = {
@@ -490,14 +491,14 @@ class Clm(Training):
     """Causal language modelling on the corpus."""
 
     block_size: int = Field(512, ge=8)
-    """Tokens a block (published: 512)."""
+    """Tokens per block (published: 512)."""
     boundaries: Literal["open", "closed"] = "open"
     """Whether a document sees what stands before it in its block (published: open)."""
     vocabulary: int = Field(16_384, ge=300)
-    """Tokens of the tokenizer that a model trained from scratch gets, at most."""
+    """The most tokens that the tokenizer of a model trained from scratch may have."""
     checkpoints_by_words: Literal["none", "strict-small", "strict"] | list[Annotated[int, Field(ge=1)]] = "none"
-    """After how many words seen the model is kept as it is then, in folders of its own: those that a track of the
-    BabyLM challenge asks for, or a list of numbers."""
+    """After how many words seen a checkpoint of the model is kept, each in its own folder: the numbers that a track of
+    the BabyLM challenge asks for, or a list of numbers."""
 
     @property
     def marks(self) -> tuple[int, ...]:
@@ -516,7 +517,7 @@ class Sft(Training):
     loss_on: Literal["text", "response"] = "response"
     """Which tokens are learnt: all (published), or those of the answer."""
     packing: bool = False
-    """Several examples a row, best fit first; they do not see each other."""
+    """Several examples per row, packed by best fit; they do not see each other."""
     validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the instructions that is held out (published: 0.1), the same ones for every strategy."""
 
@@ -529,8 +530,8 @@ class Strategy(Section):
     """A base, a strategy further up, or ``new:`` and a size out of ``SIZES``: trained from scratch."""
     task: Task
     data: str
-    """The corpus's name (clm); the rewriting version, ``original:`` and a version for the answers that it rewrote, or a
-    JSON file of records in Alpaca's form (sft)."""
+    """For clm the name of a corpus. For sft a rewriting version; ``original:`` and a version, for the answers that it
+    rewrote; or a JSON file of records in Alpaca's form."""
     control_of: str = ""
     """The strategy that this one is a control of: trained in the same way on text without that strategy's emotion."""
 
@@ -551,9 +552,9 @@ class Respond(Section):
     empty_prompts: int = Field(0, ge=0)
     """Control: how many answers to an empty instruction each model gives."""
     batch_size: int = Field(16, ge=1)
-    """Answers in work at a time. In bf16 and fp16 an answer may change with it, in fp32 it does not."""
+    """Answers generated at a time. In bf16 and fp16 an answer may change with this number, in fp32 it does not."""
     dtype: Dtype = "auto"
-    """What the models compute in; ``auto`` is what suits the device."""
+    """The precision of the models' computation; ``auto`` is what suits the device."""
     device: str = execution("auto")
     """``auto``, ``cpu``, ``cuda``, ``cuda:1`` …"""
     sampling: Sampling = Sampling(temperature=0.7, top_p=0.9, repetition_penalty=1.2, max_new_tokens=128)
@@ -565,25 +566,25 @@ class Sentiment(Section):
     classifiers: list[HubModel] = Field([HubModel(name="emotion-tfidf")], min_length=1)
     """The first one judges; the others are compared with it."""
     lexicon: Literal["none", "vader"] = "vader"
-    """A list of words with their polarity, a judge of another kind beside the classifiers; English alone."""
+    """A list of words with their polarity, a judge of another kind beside the classifiers; for English only."""
     grouping: Literal["study", "goemotions"] = "study"
-    """How the 28 are folded in the main tables; the other grouping is shown beside it."""
+    """How the 28 emotions are grouped in the main tables; the other grouping is shown beside it."""
     bootstrap: int = Field(2000, ge=100)
-    """How often the emotions asked for are shuffled over the prompts in the control of that name."""
+    """How often the control shuffles the emotions asked for over the prompts."""
     plain_text: str = "data/sample/plain_text.txt"
-    """Plain text that no model was trained on, a passage a line, for perplexity."""
+    """Plain text that no model was trained on, one passage per line, for perplexity."""
 
 
 class Scored(Section):
-    """What measurements by the likelihood of sentences share."""
+    """The settings that all measurements by the likelihood of sentences have."""
 
     items: int = Field(0, ge=0)
     """Pairs of each paradigm, or records of each file; 0 is all."""
     empty_context: Literal["bos", "eos", "none"] = "bos"
-    """What the first token is predicted from: the tokenizer's BOS (EOS where it has none), its EOS, or nothing, and
-    then the first token has no score."""
+    """What the first token is predicted from: the tokenizer's BOS (EOS where it has none), its EOS, or nothing; with
+    nothing the first token has no score."""
     dtype: Dtype = "fp32"
-    """What the models compute in."""
+    """The precision of the models' computation."""
     device: str = execution("auto")
     """``auto``, ``cpu``, ``cuda``, ``cuda:1`` …"""
     token_budget: int = execution(2048, ge=64)
@@ -594,9 +595,9 @@ class Blimp(Scored):
     """Minimal pairs: is the grammatical sentence the likelier one?"""
 
     data: str = "data/sample/blimp"
-    """A folder of ``<UID>.jsonl`` or ``.jsonl.gz``, one a paradigm."""
+    """A folder of ``<UID>.jsonl`` or ``.jsonl.gz`` files, one per paradigm."""
     subset: str = ""
-    """A list of items, JSON: paradigm → ids of the pairs that are scored; none named scores them all."""
+    """A JSON file, paradigm → ids of the pairs that are scored; if none is named, all are scored."""
     paradigms: bool = execution(False)
     """Tables and a figure for every paradigm, beside those for the phenomena."""
 
@@ -607,7 +608,7 @@ class Emobench(Scored):
     data: str = "data/sample/emobench"
     """A folder of ``EA.jsonl`` and ``EU.jsonl``; where it has neither, the study does without them."""
     language: Literal["en", "zh"] = "en"
-    """Of the questions."""
+    """The language of the questions."""
     orders: int = Field(0, ge=0)
     """In how many orders the choices are listed; 0: each choice stands in each place once."""
 
@@ -616,10 +617,10 @@ class Babylm(Scored):
     """The zero-shot part of the BabyLM challenge's evaluation."""
 
     data: list[str] = []
-    """Folders of its ``evaluation_data``, whole or in parts; none named: the study does without."""
+    """Folders of the challenge's ``evaluation_data``, whole or in parts; with none the study does without them."""
     convention: Literal["study", "2024", "2025", "2026"] = "2026"
-    """By which year's rules texts become tokens and ties are counted, or by those of ``blimp``. From 2025 on the
-    tokenizer alone says what stands before a text, whatever ``empty_context`` is."""
+    """Whose rules say how texts are tokenized and ties counted: the challenge's of that year, or those of ``blimp``
+    (``study``). From 2025 on the tokenizer alone decides what stands before a text, whatever ``empty_context`` is."""
     temperature: float = Field(1.0, gt=0)
     """What logits are divided by."""
 
@@ -628,17 +629,17 @@ class Stats(Section):
     """Statistics of stories and rewrites."""
 
     tokenizer: str | None = None
-    """The base model whose tokens are counted; none named is the first base."""
+    """The base model whose tokens are counted; if none is named, the first base."""
     classifier: HubModel = HubModel(name="emotion-minilm")
-    """Finds the emotion of the texts, to be held against the one asked for."""
+    """Finds the emotion of the texts, which is compared with the one asked for."""
     classified: int = Field(1000, ge=0)
-    """How many texts of each group it reads, sampled by the run's seed; 0 is all."""
+    """How many texts of each group the classifier reads, sampled by the run's seed; 0 is all."""
     workers: int = execution(0, ge=0)
-    """Processes that count; 0 is one a core."""
+    """Processes that count; 0 is one per core."""
 
 
 class Lens(Section):
-    """Logit lens of a base model and of what became of it."""
+    """Logit lens of a base model and of the models that were trained from it."""
 
     models: list[str] = Field(..., min_length=1)
     """The models that are looked into: bases and strategies."""
@@ -649,7 +650,7 @@ class Lens(Section):
     top_k: int = Field(5, ge=1, le=100)
     """How many of the likeliest next tokens of every layer and position are kept."""
     prompts: str = "data/sample/lens_prompts.json"
-    """Openings, emotion → list, each of which stops where a word of feeling may follow."""
+    """Openings of texts, emotion → list; each stops where a word of feeling may follow."""
     per_emotion: int = Field(0, ge=0)
     """How many openings of each emotion, the first ones of the file; 0 is all."""
     words: list[str] = ["happy", "proud", "sad", "afraid"]
@@ -681,23 +682,23 @@ class Config(Section):
     profile: str
     """Name of the profile, which is that of its file."""
     seed: int = Field(0, ge=0)
-    """Of the run: what is sampled for a row depends on it, the row and the purpose alone."""
+    """Seed of the run: what is sampled for a row depends only on this seed, the row and the purpose."""
     bases: dict[str, HubModel]
     """Name → model that is fine-tuned."""
     controls: bool = False
-    """Train controls too: for each strategy below, by rule, the same training without its emotion (``controls.py``):
-    on stories that were asked for without emotion (``m0``), on emotional lines as they are, on original answers."""
+    """Train controls too: for each strategy below the same training without its emotion, by ``controls.py``'s rules: on
+    stories that were asked for without emotion (``m0``), on emotional lines as they are, on original answers."""
     writer: Writer
     process: Process = Process()
     augment: Augment = Augment()
     corpus: Corpus = Corpus()
     corpora: list[Corpus] = []
-    """Further corpora: each is ``[corpus]`` with what differs, its ``name`` at least."""
+    """Further corpora: each gives what differs from ``[corpus]``, its ``name`` at least."""
     rewrite: Rewrite = Rewrite()
     clm: Clm = Clm()
     sft: Sft = Sft()
     strategies: list[Strategy]
-    """The trainings: each row a model, what it starts from, how and on what it is trained."""
+    """The trainings, one row per model: what it starts from, and how and on what it is trained."""
     respond: Respond = Respond()
     sentiment: Sentiment = Sentiment()
     blimp: Blimp = Blimp()
@@ -737,7 +738,7 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _corpora_differ_from_corpus(cls, values: Any) -> Any:
-        """Each row has all that it does not say from ``[corpus]``."""
+        """Each row takes what it does not give from ``[corpus]``."""
         corpus, rows = values.get("corpus") or {}, values.get("corpora")
         if not (isinstance(rows, list) and isinstance(corpus, dict) and all(isinstance(row, dict) for row in rows)):
             return values
@@ -788,11 +789,11 @@ class Config(Section):
         return self.flat("writer", *keys, *(["vllm_options"] if self.writer.vllm_options else []))
 
     def show(self, *sections: str) -> "pd.DataFrame":
-        """setting, value, published, meaning: of the sections or settings named (``"writer", "augment.gates"``), or of
-        all.
+        """A table of setting, value, published, meaning: for the sections or settings named (``"writer",
+        "augment.gates"``), or for all.
 
         ``value`` and ``published`` are as TOML has them, ``published`` is empty where the study does not say. Raises
-        ``UsageError`` for a name that is none.
+        ``UsageError`` for an unknown name.
         """
         from emogap.published import settings_table
 
@@ -800,7 +801,7 @@ class Config(Section):
         return settings_table(self.model_dump(mode="json"), fields, sections)
 
     def flat_corpus(self, corpus: Corpus) -> dict[str, Any]:
-        """``flat`` of one of the corpora; ``lines`` only where it is one of lines."""
+        """``flat`` of one of the corpora; ``lines`` only where the corpus is made of lines."""
         flat = _flatten(corpus.shaping(), "corpus")
         return flat if corpus.lines else {key: value for key, value in flat.items() if key != "corpus.lines"}
 
@@ -859,9 +860,9 @@ def load_config(
     ``settings``, and validate.
 
     ``settings``: of several for one key the last holds. The key's type decides how a value given as text is read: a
-    text setting takes it as it is, everything else is TOML (see ``_read``). ``keep``: those of them that shape results
-    are the home's own from now on (``home_settings``), which a line says. ``on``: another home, of which this one is a
-    variant from now on: what has an equal recipe there is taken from there. Raises ``UsageError``.
+    text setting takes it as it is, everything else is TOML (see ``_read``). ``keep``: the home keeps those of them
+    that shape results (``home_settings``), and prints what changed. ``on``: another home, of which this one becomes a
+    variant: what has an equal recipe there is taken from there. Raises ``UsageError``.
     """
     path = given_path(profile) if profile.endswith(".toml") else CONFIGS / f"{profile}.toml"
     folder = choose_home(path.stem, home)
@@ -883,7 +884,7 @@ def _typed(setting: Setting) -> tuple[str, Any]:
 
 
 def _validated(path: Path, settings: dict[str, Any], where: str = "") -> Config:
-    """A profile with these settings on top, each in the place of what stands before it; ``where`` they stand."""
+    """A profile with these settings on top, each replacing the value below it; error messages name ``where``."""
     values = _read_profile(path)
     for key, value in settings.items():
         _set(values, _key_parts(key), value)
@@ -900,7 +901,7 @@ def _keep(path: Path, home: Path, own: dict[str, Any], given: dict[str, Any]) ->
     over = [key for key in own if any(_key_parts(key)[: len(parts)] == parts for parts in wanted)]
     kept = {key: value for key, value in own.items() if key not in over} | shaping
     now, before, profile = (_values(path, settings) for settings in (kept, own, {}))
-    for key in shaping:  # what changes nothing is the profile's
+    for key in shaping:  # a setting that changes nothing is not kept
         others = {other: value for other, value in kept.items() if other != key}
         kept = others if _values(path, others) == now else kept
     for key in dict.fromkeys([*over, *shaping]):
@@ -915,7 +916,7 @@ def _keep(path: Path, home: Path, own: dict[str, Any], given: dict[str, Any]) ->
 
 
 def _values(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """All values of a profile with these settings on top; none where they do not go together."""
+    """All values of a profile with these settings on top; empty if they are not valid together."""
     try:
         return _validated(path, settings).model_dump(mode="json")
     except UsageError:
@@ -923,9 +924,9 @@ def _values(path: Path, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def forget(config: Config, keys: Iterable[str]) -> list[str]:
-    """Take back what a home sets beside its profile: these keys, or all for none; those that were taken back.
+    """Take back what a home sets beside its profile: these keys, or all if none is given. Returns what was taken back.
 
-    Raises ``UsageError`` for one that it does not set.
+    Raises ``UsageError`` for a key that the home does not set.
     """
     own, wanted = home_settings.kept(config.home.root), list(keys)
     for key in wanted:
@@ -1043,7 +1044,7 @@ def _read_inside(value: Any, wanted: Any) -> Any:
 
 
 def _takes_text(wanted: Any, text: str) -> bool:
-    """Whether a setting of that type takes the text as it is: one of several types does if it is a word of its own."""
+    """Whether a setting of that type takes the text as it is; a union does if the text is a word of its ``Literal``."""
     if get_origin(wanted) is Annotated:
         return _takes_text(get_args(wanted)[0], text)
     if get_origin(wanted) in (Union, UnionType):

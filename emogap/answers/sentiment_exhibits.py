@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 _CONDITIONS = {"": "asked, sampled", "_greedy": "asked, greedy", "_empty": "nothing asked"}
 _INTERVALS = "in percent, with 95 % intervals (Wilson's) {over}"
-_EMPTY = "; n: answers that say something, empty ones are counted beside"
+_EMPTY = "; n: non-empty answers; the empty ones are counted beside"
 _CHANGES = "95 % intervals (Newcombe's, paired) {over}"
-_TESTS = f"{_CHANGES}; paired test over the same, p also corrected {CORRECTED}"
+_TESTS = f"{_CHANGES}; paired test over the same prompts, p also corrected {CORRECTED}"
 
 VIEW = View({"": 2, "p": ".3g", "p_holm": ".3g"})
 """Percentages with at most two decimals, as the published tables have; a p-value supports at most three digits."""
@@ -52,13 +52,13 @@ _TABLES = {
     ),
     "other_grouping_groups": (64, f"The groups of answers once more in the grouping '{{grouping}}', {_INTERVALS}."),
     "other_grouping_emotions": (64, f"The same by emotion asked for, grouping '{{grouping}}', {_INTERVALS}."),
-    "asked_and_found": (65, "How often each emotion was found where each was asked for."),
+    "asked_and_found": (65, "For each emotion asked for, how often each emotion was found."),
     "sentiment_conditions": (66, f"All answers together beside other ways of asking, {_INTERVALS}{_EMPTY}."),
     "sentiment_shuffled": (67, "Control: the emotions asked for shuffled over the prompts, in percent."),
     "classifier_agreement": (
         68,
-        "Agreement of every two judges about the same answers, empty ones left out, in percent; kappa: beyond chance. "
-        f"{VADER} is a lexicon and knows groups alone; beside it an ambiguous emotion is neutral.",
+        "Agreement of every two judges about the same answers, without empty ones, in percent; kappa: beyond chance. "
+        f"{VADER}, a lexicon, knows only groups; against it an ambiguous emotion counts as neutral.",
     ),
     "sentiment_judges": (
         61,
@@ -67,8 +67,8 @@ _TABLES = {
     ),
     "sentiment_length": (
         61,
-        "{what}: change of the share of each group that {judge} finds, in percentage points, in pairs of answers of "
-        f"which both say a word: as they are, and cut to the words of the shorter one, {_CHANGES}; and at equal length "
+        "{what}: change of the share of each group that {judge} finds, in percentage points, in pairs of answers "
+        f"that both say a word: as they are, and cut to the length of the shorter one, {_CHANGES}; and at equal length "
         "(linear regression on model and logarithm of words within prompts, 95 % intervals by the jackknife over "
         "prompts and training seeds).{separated}",
     ),
@@ -80,10 +80,10 @@ _TABLES = {
 }
 _FIGURES = {
     "sentiment_groups": (60, "What each model answers to prompts of each group, as {judge} finds it.",
-                         "Stacked bars, one a model, in a panel for each group of emotions asked for."),
+                         "Stacked bars, one per model, in a panel for each group of emotions asked for."),
     "sentiment_change": (63, "{what}: change of the positive share, by emotion asked for; "
                              f"{_CHANGES}.{{separated}}",
-                         "Points with intervals, a row a group or an emotion, a panel a fine-tuned model."),
+                         "Points with intervals, one row per group or emotion, one panel per fine-tuned model."),
     "asked_and_found": (65, "Emotion asked for and emotion found in the answers of {model}.",
                         "Heat map with 28 rows (asked) and 28 columns (found)."),
     "language": (69, "Share of positive answers beside accuracy, variety and perplexity.",

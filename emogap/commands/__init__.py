@@ -19,9 +19,9 @@ Commands = argparse._SubParsersAction
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """The options that every command working in a home has."""
     parser.add_argument("--profile", default="embedded", help="a profile under configs/, or a TOML file (embedded)")
-    parser.add_argument("--home", help="where the run lies ($EMOGAP_HOME, else runs/<profile>/)")
+    parser.add_argument("--home", help="the folder of the run ($EMOGAP_HOME, else runs/<profile>/)")
     parser.add_argument(
-        "--on", metavar="HOME", help="make the home a variant of this one: what is equal there is taken from there"
+        "--on", metavar="HOME", help="make the home a variant of HOME: what has an equal recipe in HOME is taken over"
     )
     parser.add_argument(
         "--set",
@@ -29,8 +29,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SECTION.KEY=VALUE",
-        help="override one setting: a text as it stands, anything else in TOML; paths from the repository's root; the "
-        "last one for a key holds",
+        help="override one setting: a text as it stands, anything else in TOML; paths relative to the repository's "
+        "root; of several for one key the last holds",
     )
 
 

@@ -25,7 +25,8 @@ def _add_process(commands: Commands) -> None:
     parser = add_stage(commands, "process", {"--seed": "seed"} | {f"--{name}": f"process.{name}" for name in names})
     add_setting(
         parser, "--raw", "process.raw_dirs", nargs="+", type=lambda folder: str(a_path(folder)), metavar="DIR",
-        help="raw directories, from the working directory (else process.raw_dirs, from the repository's root)",
+        help="raw directories, relative to the working directory (default: process.raw_dirs, relative to the "
+        "repository's root)",
         action="extend",
     )  # fmt: skip
     add_setting(
@@ -44,7 +45,7 @@ def _add_classify(commands: Commands) -> None:
     parser = commands.add_parser(
         "classify",
         help="score the texts of any file with the 28 emotions",
-        description="Score texts with the 28 emotions. Writes text, emotion, score, scores and labels, in order.",
+        description="Score texts with the 28 emotions. Writes text, emotion, score, scores and labels, in file order.",
     )
     parser.add_argument(
         "--in",
@@ -52,7 +53,7 @@ def _add_classify(commands: Commands) -> None:
         required=True,
         type=a_path,
         metavar="FILE",
-        help="text (a line each), CSV, TSV, JSONL, Parquet",
+        help="text (one per line), CSV, TSV, JSONL, Parquet",
     )
     parser.add_argument("--out", required=True, type=a_path, metavar="FILE.parquet")
     parser.add_argument(
@@ -72,7 +73,7 @@ def _add_classify(commands: Commands) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
     parser.add_argument("--dtype", default="auto", choices=("auto", "bf16", "fp16", "fp32"))
     parser.add_argument(
-        "--ray", nargs="?", const="", metavar="ADDRESS", help="by workers of that Ray cluster, or of one started here"
+        "--ray", nargs="?", const="", metavar="ADDRESS", help="use workers of that Ray cluster, or of one started here"
     )
     parser.set_defaults(run=_classify)
 
@@ -107,7 +108,7 @@ def _add_fetch(commands: Commands) -> None:
     parser = commands.add_parser(
         "fetch",
         help="bring data sets from their public homes",
-        description="Bring data sets from their public homes, at a pinned revision, checked. No name: list them.",
+        description="Bring data sets from their public homes, at a pinned revision, checked. Without names: list them.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--to", type=a_path, metavar="DIR", help="put the data sets' folders here (data/raw)")
@@ -131,8 +132,8 @@ def _add_share(commands: Commands) -> None:
         "share",
         help="hand on corpora, stories and rewrites as data sets with cards",
         description="Write the corpora, stories and rewrites of a home into DIR as folders that "
-        "datasets.load_dataset reads, each with a card made from the manifests; say the commands that bring them and "
-        "the models to a model hub.",
+        "datasets.load_dataset reads, each with a card made from the manifests; print the commands that upload them "
+        "and the models to a model hub.",
     )
     parser.add_argument("folder", type=a_path, metavar="DIR")
     add_run_options(parser)
@@ -160,9 +161,9 @@ def _add_statistics(
         metavar="FILE",
         help="Parquet, JSON, JSON lines, old .pkl chunks",
     )
-    given.add_argument("--column", help=f"where the text stands (such as {column}; found by itself where it is usual)")
-    given.add_argument("--group", choices=groups, help=f"what makes a group ({groups[0]} where the files have it)")
-    given.add_argument("--preset", help=f"one definition of a word alone, such as {preset}: quick")
+    given.add_argument("--column", help=f"the column of the text (such as {column}; a usual name is found by itself)")
+    given.add_argument("--group", choices=groups, help=f"what groups the texts ({groups[0]} where the files have it)")
+    given.add_argument("--preset", help=f"use only this definition of a word, such as {preset}: quick")
     given.add_argument("--out", type=a_path, metavar="DIR", help="where text_statistics.csv, tables and figures go")
     parser.set_defaults(run=lambda arguments: _describe(stage, arguments))
 

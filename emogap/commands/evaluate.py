@@ -28,7 +28,7 @@ def register(commands: Commands) -> None:
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
-    add_setting(parser, "--models", "respond.models", nargs="+", metavar="NAME", help="these models of the study alone")
+    add_setting(parser, "--models", "respond.models", nargs="+", metavar="NAME", help="only these models of the study")
 
 
 def _register_respond(commands: Commands) -> None:
@@ -56,7 +56,7 @@ def _respond(arguments: argparse.Namespace) -> None:
 def _register_sentiment(commands: Commands) -> None:
     parser = commands.add_parser(
         "sentiment",
-        help="find the emotion of the answers and draw the tables; or the tables from a file of counts alone",
+        help="find the emotion of the answers and make the tables, or only the tables from a file of counts",
     )
     add_run_options(parser)
     _add_models(parser)
@@ -93,7 +93,7 @@ def _register_questionnaire(commands: Commands) -> None:
     add_run_options(build)
     build.add_argument("--prompts", type=int, default=30, metavar="N", help="how many prompts are asked (30)")
     build.add_argument("--checks", type=int, default=3, metavar="N", help="how many attention checks are mixed in (3)")
-    build.add_argument("--out", type=a_path, metavar="DIR", help="where (quantitative_analysis/questionnaire/)")
+    build.add_argument("--out", type=a_path, metavar="DIR", help="where it goes (quantitative_analysis/questionnaire/)")
     build.set_defaults(run=_build_questionnaire)
     analyse = parts.add_parser("analyse", help="shares, strengths and agreement from the files that raters sent back")
     add_run_options(analyse)
@@ -127,17 +127,17 @@ def _register_benchmarks(commands: Commands) -> None:
         commands,
         "blimp",
         "grammar: which sentence of a minimal pair is the likelier one",
-        "Score minimal pairs (BLiMP, its supplement, one's own) with models, and compare these with their base; or the "
-        "zero-shot tasks of the BabyLM challenge, whose evaluation_data is read as it is. Goes on where a killed run "
-        "stopped, a paradigm at a time.",
+        "Score minimal pairs (BLiMP, its supplement, one's own) with models, and compare the models with their base; "
+        "or score the zero-shot tasks of the BabyLM challenge, whose evaluation_data is read as it is. A killed run "
+        "goes on at the paradigm where it stopped.",
         {
             "data": {
                 "type": a_path, "metavar": "DIR",
                 "help": "<UID>.jsonl or .jsonl.gz files (blimp.data), or evaluation_data or a part of it",
             },
             "items": {"metavar": "N", "help": "the first N pairs of each paradigm (all)"},
-            "subset": {"type": a_path, "metavar": "IDS.json", "help": "score these alone: paradigm → pair ids"},
-            "paradigms": {"action": "store_const", "const": True, "help": "with --tables: each paradigm too"},
+            "subset": {"type": a_path, "metavar": "IDS.json", "help": "score only these: paradigm → pair ids"},
+            "paradigms": {"action": "store_const", "const": True, "help": "with --tables: also for each paradigm"},
         },
     )  # fmt: skip
     add_setting(
@@ -149,19 +149,19 @@ def _register_benchmarks(commands: Commands) -> None:
         "--results", type=a_path, default=Path("results"), metavar="DIR", help="where --export writes (results)"
     )
     blimp.add_argument(
-        "--published", type=a_path, metavar="FILE.csv", help="to put beside: model, phenomenon, accuracy"
+        "--published", type=a_path, metavar="FILE.csv", help="accuracies to put beside: model, phenomenon, accuracy"
     )
     blimp.set_defaults(run=_blimp)
     emobench = _add_benchmark(
         commands,
         "emobench",
         "understanding of emotions: EmoBench's multiple-choice questions",
-        "Answer EmoBench's questions (EA and EU, English) by the likelihood of their choices, listed in several orders "
-        "and not listed, beside chance.",
+        "Answer EmoBench's questions (EA and EU) by the likelihood of their choices, listed in several orders and "
+        "also not listed, and compare the accuracy with chance.",
         {
             "data": {"type": a_path, "metavar": "DIR", "help": "EA.jsonl and EU.jsonl (emobench.data)"},
             "items": {"metavar": "N", "help": "the first N records of each file (all)"},
-            "orders": {"metavar": "N", "help": "orders in which choices are listed (each choice in each place)"},
+            "orders": {"metavar": "N", "help": "in how many orders the choices are listed (each choice in each place)"},
             "language": {"choices": ("en", "zh"), "help": "which of EmoBench's languages (en)"},
         },
     )
@@ -288,7 +288,7 @@ def _register_lens(commands: Commands) -> None:
         "of the others",
     )
     given.add_argument("--text", dest="texts", action="append", metavar="TEXT", help="a text; may be given repeatedly")
-    given.add_argument("--file", type=a_path, help="a text file, a text on each line")
+    given.add_argument("--file", type=a_path, help="a text file, one text per line")
     add_setting(given, "--words", "lens.words", nargs="+", metavar="WORD", help="target words (lens.words)")
     given.add_argument("--measure", metavar="NAME", help="the heat maps' colour (rank): top_1, entropy, kl_to_final, "
                        "cross_entropy, emotion:LABEL, word:WORD")  # fmt: skip

@@ -21,7 +21,8 @@ def _register_grid(commands: Commands) -> None:
         "grid",
         help="compare prompts and samplings over the same lines",
         description="Let the writer answer for one sample of lines (or records) with every template at every sampling, "
-        "measure the replies, and compare the cells line by line. Killed, it goes on; a larger grid makes what is new.",
+        "measure the replies, and compare the cells line by line. A killed run goes on where it stopped; a larger grid "
+        "makes only what is new.",
     )
     add_run_options(parser)
     parser.add_argument("--stage", required=True, choices=("augment", "rewrite"), help="stories or rewrites")

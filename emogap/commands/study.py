@@ -15,7 +15,7 @@ def register(commands: Commands) -> None:
     add_run_options(run)
     run.add_argument("--from", dest="first", metavar="STAGE", help="begin with this stage")
     run.add_argument("--to", dest="last", metavar="STAGE", help="end with this stage")
-    run.add_argument("--only", metavar="STAGE", help="this stage alone")
+    run.add_argument("--only", metavar="STAGE", help="run only this stage")
     run.set_defaults(run=_run)
 
     status = commands.add_parser("status", help="where each stage stands: missing, fresh, stale (why), rows, time")
@@ -40,22 +40,24 @@ def _add_settings(commands: Commands) -> None:
         "sections or settings: their values, the published ones, and what they mean.",
     )
     add_run_options(parser)
-    parser.add_argument("names", nargs="*", metavar="SECTION[.KEY]", help="whose settings to show; all for 'all'")
-    parser.add_argument("--forget", nargs="*", metavar="KEY", help="take these back, or all that the home sets")
+    parser.add_argument("names", nargs="*", metavar="SECTION[.KEY]", help="sections or settings to show; 'all' for all")
+    parser.add_argument(
+        "--forget", nargs="*", metavar="KEY", help="take these back; without a key, all that the home sets"
+    )
     parser.set_defaults(run=_settings)
 
 
 def _add_plan(commands: Commands) -> None:
     parser = commands.add_parser(
         "plan",
-        help="hours and disk of a whole study, from what was done",
-        description="Price every stage of a profile by what was done in a home that has begun it, in one like it, or "
-        "by tables of rates. What is too little to tell, or was made under other settings, gets no number.",
+        help="hours and disk of a whole study, judged by work already done",
+        description="Estimate every stage of a profile from the work done in a home that has begun it or in one like "
+        "it, or from tables of rates. Where too little was done, or under other settings, there is no number.",
     )
     add_run_options(parser)
     parser.add_argument(
         "--from", dest="sources", nargs="+", type=a_path, metavar="HOME",
-        help="homes, tables of rates or a folder of them; the first that can price a row does (the profile's own home)",
+        help="homes, tables of rates or a folder of them; the first that can judge a row does (the profile's own home)",
     )  # fmt: skip
     for gone in ("--calibrate", "--rates", "--only"):
         parser.add_argument(gone, dest="gone", nargs="*", help=argparse.SUPPRESS)
@@ -66,8 +68,8 @@ def _add_datasheet(commands: Commands) -> None:
     parser = commands.add_parser(
         "datasheet",
         help="what each trained model has seen, as the BabyLM challenge asks",
-        description="Of each trained model: words an epoch by source, words seen, what other models wrote or chose of "
-        "it, and in which tracks of the BabyLM challenge it can be entered.",
+        description="For each trained model: words per epoch by source, words seen, which text other models wrote or "
+        "chose, and in which tracks of the BabyLM challenge the model can be entered.",
     )
     add_run_options(parser)
     parser.set_defaults(run=_datasheet)
@@ -84,7 +86,7 @@ def _add_report(commands: Commands) -> None:
     )
     add_run_options(parser)
     parser.add_argument(
-        "--home", dest="homes", action="append", default=[], metavar="HOME", help="of a run; given twice: of two runs"
+        "--home", dest="homes", action="append", default=[], metavar="HOME", help="home of a run; given twice: of two"
     )
     parser.add_argument(
         "--export",

@@ -209,9 +209,9 @@ def corpora_exhibits(paths: Sequence[Path]) -> Iterator[Shown]:
             | {"words held out": log["splits"][VALIDATION]["words"], "as many as": log["budget"].get("as", "")}
         )
     caption = (
-        "All corpora side by side, in words. Those that are to have as many words as another are what controls are "
-        "trained on: they have its factual text, and their stories or lines were sampled by the run's seed until its "
-        "words were reached."
+        "All corpora side by side, in words. Controls are trained on those that are to have as many words as another: "
+        "they have its factual text, and their stories or lines were sampled by the run's seed until they had as many "
+        "words."
     )
     yield Exhibit("corpora", "table", caption, 31), pd.DataFrame(rows)
 

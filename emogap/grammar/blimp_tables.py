@@ -241,7 +241,7 @@ def _differences(correct: pd.DataFrame, found: Measured, group: str) -> Iterator
     caption = f"Difference in accuracy over the same pairs, in percentage points. {what}; {ends}; {_TESTS}.{unless}"
     yield Exhibit(f"blimp_differences{ending}", "table", caption, order + 2, view=DIFFERENCES), table
     caption = f"Differences in accuracy on minimal pairs, by {group}; {ends}. {what}.{unless}"
-    alt = f"a panel a kind of comparison; for each {group}, points with intervals around a zero line"
+    alt = f"one panel per kind of comparison; for each {group}, points with intervals around a zero line"
     figure = differences_figure(table, found.bases)
     yield Exhibit(f"blimp_differences{ending}", "figure", caption, order + 2, alt=alt), figure
 

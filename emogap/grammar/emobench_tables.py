@@ -175,7 +175,7 @@ def emobench_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
     )
     yield Exhibit("emobench_accuracy", "table", caption, _ORDER, view=_VIEW), shares
     caption = f"{_FORM}: accuracy by task and way of asking, with {over}; the line is chance."
-    alt = "A panel a task, a row a way of asking, a point with an interval for each model, a dashed line at chance."
+    alt = "A panel per task, a row per way of asking, a point with an interval per model, a dashed line at chance."
     yield Exhibit("emobench_accuracy", "figure", caption, _ORDER, alt=alt), accuracy_figure(shares, found.bases)
     if not changed.empty:
         caption = (
@@ -185,7 +185,7 @@ def emobench_exhibits(config: Config, found: Measured) -> Iterator[Shown]:
         yield Exhibit("emobench_differences", "table", caption, _ORDER + 2, view=DIFFERENCES), changed
     caption = f"{_FORM}: how often each place of the list was taken, in percent. {_what_places_show(found.scores)}"
     yield Exhibit("emobench_positions", "table", caption, _ORDER + 3, view=_POSITIONS), places
-    alt = "A panel a task, lines over the places of the list, one a model, a dashed line where there is no bias."
+    alt = "A panel per task, lines over the places of the list, one per model, a dashed line where there is no bias."
     yield Exhibit("emobench_positions", "figure", caption, _ORDER + 3, alt=alt), positions_figure(places, found.bases)
 
 

@@ -139,8 +139,8 @@ def _caption(config: Config, found: Measured) -> str:
     heated = "" if settings.temperature == 1 else f" at temperature {settings.temperature}"
     return (
         f"Zero-shot tasks of the BabyLM evaluation, by {rules}{heated}. Accuracy: mean over the subtasks in percent, "
-        f"95 % intervals {over}. Correlation with people: Spearman's, times 100; of one training it has an interval "
-        "over the records."
+        f"95 % intervals {over}. Correlation with people: Spearman's, times 100, for a single training with an "
+        "interval over the records."
     )
 
 

@@ -53,13 +53,13 @@ def families(models: Sequence[str], bases: Mapping[str, str]) -> list[list[str]]
 
 def layers(table: pd.DataFrame, known: list[str]) -> Iterator[Shown]:
     """The measures of each layer, averaged over positions and texts: a table and a figure."""
-    caption = "Measures of each layer: means over all positions, of the rank the median."
+    caption = "Measures of each layer: means over all positions; for the rank, the median."
     yield Exhibit("by_layer", "table", caption, 80), mean_by_layer(table)
     caption = (
         "From layer to layer: entropy, distance from the last layer, and rank of the next token (mean over positions; "
         "bands: 95 % interval of the mean over texts, Student's t)."
     )
-    alt = "three line plots over the layers, a line a model"
+    alt = "three line plots over the layers, one line per model"
     yield Exhibit("by_layer", "figure", caption, 81, alt=alt), figures.layer_curves(table, known)
 
 
@@ -73,7 +73,7 @@ def emotions(table: pd.DataFrame, depths: pd.DataFrame, bases: dict[str, str], k
     """The emotion lens: curves, the map of all emotions, and the depth at which half of the final mass is reached."""
     mass = emotion_lens.mass_at_ends(table)
     caption = (
-        "The layer from which on half of the final mass on an emotion's words is there, with 95 % intervals over "
+        "The layer from which half of the final mass on an emotion's words is reached, with 95 % intervals over "
         "resampled texts, and the shift in layers (negative: earlier) against the model under `base`. "
         f"{' '.join(emotion_lens.shift_statements(depths))}"
     )
@@ -89,7 +89,7 @@ def emotions(table: pd.DataFrame, depths: pd.DataFrame, bases: dict[str, str], k
             f"{title}. Probability mass on the weighted words of the text's own emotion as the next word, mean over "
             "the texts with 95 % intervals (Student's t)."
         )
-        alt = "line plots over the layers, a line a model"
+        alt = "line plots over the layers, one line per model"
         exhibit = Exhibit(f"emotion_curves_{family[-1]}", "figure", caption, 82, alt=alt)
         yield exhibit, figures.emotion_curves(curves, depths, family, known)
         caption = f"{title}: all emotions, mean over all {len(mass.prompt_ids)} texts."
@@ -106,7 +106,7 @@ def words(table: pd.DataFrame, bases: dict[str, str], known: list[str]) -> Itera
             f"{' and '.join(family)}: probability and rank of target words as the next word at the end of the texts, "
             "layer by layer (mean over the texts, 95 % intervals, Student's t)."
         )
-        alt = "line plots over the layers, a column a word"
+        alt = "line plots over the layers, one column per word"
         yield Exhibit(f"words_{family[-1]}", "figure", caption, 84, alt=alt), figures.word_curves(table, family, known)
 
 
@@ -117,7 +117,7 @@ def ranks(table: pd.DataFrame, bases: dict[str, str], texts: Mapping[str, str]) 
         one = table[(table["prompt_id"] == prompt_id) & table["generated"]]
         caption = (
             f"“{text[:120]}”, continued: rank of each token that the model wrote, by layer (1: the layer's first "
-            "choice). Below the token before it, above the token itself."
+            "choice). Below: the token before it; above: the token itself."
         )
         for family in families(list(dict.fromkeys(one["model"])), bases):
             exhibit = Exhibit(f"lens_ranks_{prompt_id}_{family[-1]}", "figure", caption, 85, alt=alt)
@@ -145,8 +145,8 @@ def heat_maps_of(
         width = figures.PAIR_POSITIONS if len(family) > 1 else figures.SINGLE_POSITIONS
         for first, last in figures.slices(positions[-last_positions:], width):
             caption = (
-                f"“{text[:120]}”, positions {first} to {last}. Colour: {figures.measure_label(measure)}. In a cell "
-                "stands the layer's first choice, below the token it follows, above the token that comes next."
+                f"“{text[:120]}”, positions {first} to {last}. Colour: {figures.measure_label(measure)}. In each "
+                "cell: the layer's first choice; below: the token it follows; above: the token that comes next."
             )
             name = f"lens_{prompt_id}_{measure.replace(':', '-')}_{family[-1]}_{first:04d}"
             alt = "a heat map of layers against positions for each model"

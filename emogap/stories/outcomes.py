@@ -107,7 +107,7 @@ def _shown(one: str, many: str, by: str, order: int, rows: pd.DataFrame) -> Iter
         _print(table, by)
         print(said)
         caption = f"{_caption(table, many, by)} {said}"
-        alt = f"Stacked horizontal bars, one a {by}: shares of kept {many} and of each reason for a rejection."
+        alt = f"Stacked horizontal bars, one per {by}: shares of kept {many} and of each reason for a rejection."
         figure = outcome_shares(table, by, many)
     yield Exhibit(f"{one}_outcomes", "table", caption, order, view=View({"share": 4})), table
     yield Exhibit(f"{one}_outcomes", "figure", caption, order + 1, alt=alt), figure
@@ -188,7 +188,7 @@ def emotion_said(rows: pd.DataFrame, what: str) -> str:
         f"median score is {scores.median():.2g}."
     )
     if share.high < 0.5:
-        return f"{said} By that measure most do not have it, and what is learnt from them can hardly show what it does."
+        return f"{said} By that measure most lack it, and training on them can hardly show what the emotion does."
     return said
 
 

@@ -47,11 +47,11 @@ def effects_drawings(config: Config) -> Iterator[Drawing]:
 def _shown(config: Config) -> Iterator[Shown]:
     table = effects(config)
     caption = (
-        "What was measured over all prompts, pairs and questions, in percentage points with 95 % intervals. "
+        "Differences over all prompts, pairs and questions, in percentage points with 95 % intervals. "
         f"{compared(comparisons(config))}; paired tests, p also corrected {CORRECTED}.{separated(comparisons(config))}"
     )
     yield Exhibit("effects", "table", caption, _ORDER, view=_VIEW), table
-    alt = "A panel a measure, a row a comparison, points with intervals around a zero line, filled where that is out."
+    alt = "A panel per measure, a row per comparison, points with intervals and a zero line, filled if zero is outside."
     yield Exhibit("effects", "figure", caption, _ORDER, alt=alt), effects_figure(table)
 
 

@@ -44,7 +44,7 @@ STAGES: tuple[Stage, ...] = (
           "Clean the text and find its emotional lines", "BabyLM `*.train` files",
           "`processed_data/babylm.parquet`, `babylm_filtered.parquet`"),
     Stage("augment", "pretrain_data_augment.ipynb", "emogap.stories.augment", "augment", "babylm_augment",
-          "Write emotional stories from them", "`babylm_filtered.parquet`",
+          "Write stories from the emotional lines", "`babylm_filtered.parquet`",
           "`babylm_augment/<method>/chunk_*.parquet`", after=("process",)),
     Stage("corpus", "pretrain_data_corpus.ipynb", "emogap.corpus.compile", "corpus", "babylm_pretrain_corpus",
           "Compile stories and factual text to a corpus", "chunks, wiki files",

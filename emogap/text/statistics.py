@@ -190,7 +190,7 @@ def what_is_sampled(seeds: int, unit: str = "prompts") -> str:
     """What a caption says about intervals of models with at most ``seeds`` training seeds."""
     if seeds > 1:
         return f"over {unit} and training seeds, both sampled (models with one seed: over {unit} alone)"
-    return f"over {unit}; each model has one training seed, so that a number is that one model's"
+    return f"over {unit}; each model has one training seed, so a number holds for that one model"
 
 
 def _of_shares(found: _Crossed) -> tuple[_Crossed, np.ndarray]:

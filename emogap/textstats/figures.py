@@ -335,12 +335,12 @@ def _commonest(texts: pd.Series) -> str:
 
 _DRAWN = {
     profile: ("statistics", "What the {kind} are like, group by group, with 95 % intervals.",
-              "Small panels, one a measure, a point with an interval for each group."),
+              "Small panels, one per measure, a point with an interval for each group."),
     lengths: ("lengths",
               "Lengths of the {kind} in words, sentences and tokens; the longest hundredth is in the last bin.",
               "Three histograms with an outline for each group."),
     growth: ("growth", "How the vocabulary of the {kind} grows as more of them are read.",
-             "Rising curves of distinct words against words read, one a group."),
+             "Rising curves of distinct words against words read, one per group."),
     counts: ("counts", "Numbers of {kind} by group, source and emotion asked for.",
              "A grid of counts, emotions down, groups and sources across."),
     confusion: ("confusion",
@@ -363,14 +363,14 @@ def suitability_shown(file: Path, kind: str) -> Iterator[Shown]:
     """How suitable texts, and what they were made from, are for children: the table at ``file`` and its figure."""
     table = read_table(file)
     said = (
-        f"How far the {kind} are for children, and what they were made from: readability, words that English has less "
+        f"Suitability for children of the {kind} and of what they were made from: readability, words rarer in English "
         "than once in a million, texts with an oath, a slur or a sexual word; with 95 % intervals."
     )
     if table.empty:
         said = _NONE_KEPT.format(kind=kind)
     view = View(dict.fromkeys(("low", "high", "value"), ".3g"), ("measure", "of"), "group", ("value",))
     yield Exhibit("suitability", "table", said, 97, view=view), table.drop(columns="texts")
-    alt = "Three small panels, one a measure: a filled mark for each group's texts, a hollow one for their sources."
+    alt = "Three small panels, one per measure: a filled mark for each group's texts, a hollow one for their sources."
     yield Exhibit("suitability", "figure", said, 98, alt=alt), suitability(table)
 
 

@@ -68,9 +68,9 @@ def training_exhibits(config: Config, task: Task) -> Iterator[Shown]:
     yield Exhibit(f"history_{task}", "table", of_history, order + 2), history.dropna(subset=["validation_loss"])
     yield Exhibit(f"curves_{task}", "figure", of_curves, order + 1, alt=alt), figure
     if len(words := by_words(records)):
-        of_words = f"Loss on held-out text after so many words seen, of each checkpoint that {kind} kept."
+        of_words = f"Loss on held-out text of each checkpoint that {kind} kept, by the number of words seen."
         yield Exhibit(f"words_{task}", "table", of_words, order + 3), words
-        alt = "Held-out loss over words seen on a logarithmic axis, a curve a model."
+        alt = "Held-out loss over words seen on a logarithmic axis, one curve per model."
         figure = curves_by_words(words, list(config.bases))
         yield Exhibit(f"words_{task}", "figure", of_words, order + 3, alt=alt), figure
 

@@ -16,7 +16,7 @@ from emogap.store.artefacts import manifest_path, read_manifest
 from emogap.train.checkpoints import FACTS
 from emogap.train.strategies import model_name, settings_of, untrained
 
-NO_TRAINED = "There is no model that was trained from a base, and so none to hold against its base"
+NO_TRAINED = "There is no model that was trained from a base, and so none to compare with its base"
 NOT_SEPARATED = (
     "No model has a control here: what emotion did is not separated from what any training of this kind does"
 )
@@ -105,8 +105,8 @@ def compared(pairs: Iterable[Comparison]) -> str:
     """How a caption describes these comparisons."""
     if are_controlled(pairs):
         return (
-            "Each model against its controls (the effect of emotion), then against its base, and the controls against "
-            "theirs"
+            "Each model against its controls (the effect of emotion), then its base, and the controls against their "
+            "bases"
         )
     return "Each model against its base"
 

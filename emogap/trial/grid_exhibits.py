@@ -69,7 +69,7 @@ def _figures(stage: str, cells: pd.DataFrame, lines: int) -> Iterator[Shown]:
     alt = "Heat map with a row for each prompt and sampling and a column for each measure."
     yield Exhibit("grid_heat_map", "figure", caption, _ORDER[stage], alt=alt), heat_map(shown)
     caption = f"Each prompt at each sampling, {lines} lines, 95 % intervals."
-    alt = "A panel for each measure: points with intervals, a colour a prompt, from left to right the samplings."
+    alt = "A panel for each measure: points with intervals, one colour per prompt, the samplings from left to right."
     yield Exhibit("grid_intervals", "figure", caption, _ORDER[stage], alt=alt), interval_panels(shown)
 
 

@@ -331,8 +331,8 @@ def test_a_damaged_chunk_is_named_where_outcomes_are_counted(config):
     ("scores", "said"),
     [  # Wilson's intervals, by hand: 1 of 16 is 1.1 % to 28.3 %, 8 of 16 is 28 % to 72 %, 3 of 3 is 43.9 % to 100 %
         ([0.9] + [0.01] * 15, "found (score 0.5 or more) in 1 of 16 kept stories (95 % interval 1% to 28%); the "
-         "median score is 0.01. By that measure most do not have it, and what is learnt from them can hardly show "
-         "what it does."),
+         "median score is 0.01. By that measure most lack it, and training on them can hardly show what "
+         "the emotion does."),
         ([0.9] * 8 + [0.1] * 8, "in 8 of 16 kept stories (95 % interval 28% to 72%); the median score is 0.5."),
         ([0.5] * 3, "in 3 of 3 kept stories (95 % interval 44% to 100%); the median score is 0.5."),
         ([], "No emotion was measured: none of the stories was kept."),

@@ -44,7 +44,7 @@ def test_a_stage_without_a_price_says_what_it_took_here(config, capsys):
 
 def test_what_comes_next_is_the_first_stage_that_is_not_made(config, capsys):
     after(config, "process")
-    assert capsys.readouterr().out == "next: pretrain_data_augment.ipynb (Write emotional stories from them)\n"
+    assert capsys.readouterr().out == "next: pretrain_data_augment.ipynb (Write stories from the emotional lines)\n"
 
 
 def test_texts_are_shown_whole_and_cannot_be_markup():
