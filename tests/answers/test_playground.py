@@ -41,15 +41,15 @@ def widgets_by_name(box):
 def test_widgets_fill_in_an_example_and_show_an_answer_of_each_model():
     asked = []
 
-    def ask(model, instruction, input, draw, sampling):
-        asked.append((model, instruction, input, draw, sampling))
+    def ask(model, instruction, input, sample, sampling):
+        asked.append((model, instruction, input, sample, sampling))
         return made_up(model, f"{model} says so", joy=0.9)
 
     study = Sampling(temperature=0.7, top_p=0.9, top_k=0, repetition_penalty=1.2, max_new_tokens=48)
     box = build(["gpt2", "gpt2-instr"], {"joy": ("Sing.", ""), "love": ("Write.", "A letter.")}, ask, study, "love")
     parts = widgets_by_name(box)
     assert (parts["instruction"].value, parts["input"].value) == ("Write.", "A letter.")
-    parts["draw"].value = 3
+    parts["sample"].value = 3
     parts["Answer"].click()
     request = ("Write.", "A letter.", 3, study)
     assert asked == [("gpt2", *request), ("gpt2-instr", *request)]
