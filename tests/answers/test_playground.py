@@ -120,7 +120,7 @@ CELL = """
 import numpy as np
 from emogap.answers.playground import Answer
 from emogap.answers.playground import build
-ask = lambda model, instruction, input, draw, sampling: Answer(
+ask = lambda model, instruction, input, sample, sampling: Answer(
     model, f"{model} heard: {instruction}", True, np.linspace(0, 1, 28, dtype=np.float32)
 )
 build(["gpt2", "gpt2-instr"], {"joy": ("Sing.", ""), "love": ("Write.", "")}, ask)
