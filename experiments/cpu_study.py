@@ -37,6 +37,8 @@ from emogap.lm.hub import identify
 from emogap.paths import ROOT, from_root
 from emogap.records import SCORES, read_rows
 from emogap.store.artefacts import content_hashes
+from emogap.store.exhibits import DPI
+from emogap.study.effects import effects_figure
 from emogap.study.stages import stage
 from emogap.study.state import take_over_before
 from emogap.text import statistics
@@ -266,7 +268,8 @@ def measure(one: One) -> None:
 
 
 def write_tables() -> None:
-    """Write the tables of all models whose rows are there: ``values.csv``, by seed, and the effects, over all seeds."""
+    """Write the tables of all models whose rows are there: ``values.csv``, by seed, and the effects, over all seeds,
+    which are also drawn."""
     config = load_config(PROFILE, ROOT / "runs" / PROFILE, {"clm.seeds": [*SEEDS], "sft.seeds": [*SEEDS]})
     answers, scores, lens = (_all_rows(name) for name in ("answers", "scores", "lens"))
     if answers.empty:
@@ -291,6 +294,9 @@ def write_tables() -> None:
     }
     for name, table in tables.items():
         table.to_csv(RESULTS / f"{name}.csv", index=False, float_format="%.4g")
+    told = tables["effects"]
+    figure = effects_figure(told[~told["measure"].str.startswith("EmoBench")])
+    figure.savefig(RESULTS / "effects.png", dpi=DPI, bbox_inches="tight")
 
 
 def _all_rows(name: str) -> pd.DataFrame:

@@ -31,7 +31,7 @@ from emogap.store.artefacts import RULE
 if TYPE_CHECKING:
     import pandas as pd
 
-INTERVALS_RULE = {f"{RULE}intervals": "2 (score intervals over prompts and seeds in the place of resampled prompts)"}
+INTERVALS_RULE = {f"{RULE}intervals": "3 (score intervals, rounding is no difference)"}
 """The entry of recipes of tables and figures whose intervals or tests were once computed differently."""
 LEVEL = 0.95
 Z = 1.959964
@@ -43,6 +43,8 @@ _FINEST = 5040
 _MANY = 50
 """With more different sizes of change than this, signs are flipped by the normal approximation."""
 _SMALLEST_LOG_P = -300.0
+_ROUNDING = 1e-12
+"""A difference is rounding where it is at most this part of what it is taken from."""
 
 Ends = tuple[np.ndarray, np.ndarray]
 """Both ends of intervals; numbers where there are no axes before the prompts."""
@@ -106,7 +108,7 @@ class _Crossed:
 
     @property
     def of_prompts(self) -> np.ndarray:
-        return np.maximum(self.of_rows - self.of_error, 0)
+        return _without(self.of_rows, self.of_error)
 
 
 def _crossed(values: np.ndarray) -> _Crossed:
@@ -122,8 +124,9 @@ def _crossed(values: np.ndarray) -> _Crossed:
         row, column = off.sum(axis=-1) / known.sum(axis=-1), off.sum(axis=-2) / known.sum(axis=-2)
         rest = np.where(known, off - np.nan_to_num(row)[..., None] - np.nan_to_num(column)[..., None, :], 0)
         # Sums, so that a prompt or seed with fewer cells counts for less.
-        rows = off.sum(axis=-1) * (prompts / cells)[..., None]
-        columns = off.sum(axis=-2) * (seeds / cells)[..., None]
+        rows = _unless_rounding(off.sum(axis=-1) * (prompts / cells)[..., None], mean[..., None])
+        columns = _unless_rounding(off.sum(axis=-2) * (seeds / cells)[..., None], mean[..., None])
+        rest = _unless_rounding(rest, mean[..., None, None])
         of_rows = (rows**2).sum(axis=-1) / (prompts - 1) / prompts
         of_seeds = (columns**2).sum(axis=-1) / (seeds - 1) / seeds
         # At least 1: where one seed alone answered each prompt, no degree of freedom is left for the rest.
@@ -134,6 +137,18 @@ def _crossed(values: np.ndarray) -> _Crossed:
         mean, prompts, seeds, samples.max(axis=(-2, -1), initial=0), samples.sum(axis=(-2, -1)), known.any(axis=-1),
         rows, of_rows, np.where(several, of_seeds, 0), np.where(several, of_error, 0),
     )  # fmt: skip
+
+
+def _unless_rounding(differences: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Differences from a mean, 0 where they come from rounding alone: two models' roundings would be correlated, and
+    divided by the degrees of freedom of one prompt they would be infinite."""
+    return np.where(np.abs(differences) <= _ROUNDING * np.abs(mean), 0, differences)
+
+
+def _without(variance: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """What is left of a variance without a part of it, at least 0; NaN stays NaN."""
+    rest = variance - part
+    return np.where(rest <= _ROUNDING * variance, 0, rest)
 
 
 def _student(seeds: np.ndarray) -> np.ndarray:
@@ -154,7 +169,7 @@ def spreads(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Variance components of the crossed design; NaN where there is one prompt, or one seed.
     """
     found = _crossed(np.asarray(values, float))
-    of_seeds = np.where(found.seeds > 1, np.maximum(found.of_seeds - found.of_error, 0), np.nan)
+    of_seeds = np.where(found.seeds > 1, _without(found.of_seeds, found.of_error), np.nan)
     return np.sqrt(found.prompts * found.of_prompts), np.sqrt(found.seeds * of_seeds)
 
 
@@ -164,7 +179,7 @@ def paired_spreads(after: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, n
     up, down = _crossed(after), _crossed(before)
     with np.errstate(invalid="ignore"):
         of_rows = ((up.rows - down.rows) ** 2).sum(axis=-1) / (up.prompts - 1)
-    of_prompts = np.maximum(of_rows - up.prompts * (up.of_error + down.of_error), 0)
+    of_prompts = _without(of_rows, up.prompts * (up.of_error + down.of_error))
     of_seeds = np.stack([spreads(values)[1] for values in (after, before)]) ** 2
     of_seeds = np.where(np.isnan(of_seeds).all(axis=0), np.nan, np.nansum(of_seeds, axis=0))
     return np.sqrt(of_prompts), np.sqrt(of_seeds)
@@ -200,7 +215,8 @@ def _of_shares(found: _Crossed) -> tuple[_Crossed, np.ndarray]:
         most, least = binomial / found.prompts, binomial / found.answers
         # The binomial variance weighs as much as 1 / (samples × seeds) of a prompt: less, the more answers there are.
         weight, own = 1 / (found.samples * found.seeds), found.prompts - 1
-        moved = (np.minimum(found.of_rows, most) * own + weight * most) / (own + weight)
+        of_rows = np.where(own > 0, np.minimum(found.of_rows, most) * own, 0)
+        moved = (of_rows + weight * most) / (own + weight)
         one_answer = (found.seeds == 1) & (found.samples == 1)
         of_rows = np.where(one_answer, most, np.maximum(moved, least))
     return _Crossed(**{**vars(found), "of_rows": of_rows}), least

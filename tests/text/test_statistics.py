@@ -21,6 +21,7 @@ from emogap.text.statistics import (
     paired_interval,
     paired_mean,
     paired_p,
+    paired_spreads,
     parts_of_ratio,
     proportion,
     rank_correlation_interval,
@@ -96,6 +97,21 @@ def test_spreads_are_the_components_of_variance():
     told = pd.DataFrame({"model": ["a"], "sd_prompts": [1.0], "sd_seeds": [np.nan]})
     assert list(without_spreads(told)) == ["model"]
     assert "one model" in what_is_sampled(1) and "both sampled" in what_is_sampled(2)
+
+
+def test_rounding_is_no_spread_and_no_correlation():
+    # Fifths have no exact binary form, so that equal means differ in their last bits.
+    one = np.array([[[1.0, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 0, 1, 0]]] * 7)
+    other = np.array([[[1.0, 1, 1, 0, 0], [0, 1, 0, 1, 1], [1, 0, 1, 1, 0]]] * 7)
+    assert spreads(one) == (0, 0) and paired_spreads(one, other) == (0, 0)
+    low, high = paired_interval(one, other)
+    (low_one, high_one), (low_other, high_other) = share_interval(one), share_interval(other)
+    # Without a correlation: the square-and-add rule by hand.
+    assert low == pytest.approx(-0.4 - np.hypot(0.2 - low_one, high_other - 0.6))
+    assert high == pytest.approx(-0.4 + np.hypot(high_one - 0.2, 0.6 - low_other))
+    assert np.isnan([spreads(one[:1])[0], paired_spreads(one[:1], other[:1])[0]]).all()
+    both, single = (one, other), (one[:1], other[:1])
+    assert np.isfinite(mean_paired_interval([both, single])).all() and np.isfinite(mean_paired_interval([single])).all()
 
 
 def test_of_a_frame_prompts_are_rows_seeds_columns_and_what_is_missing_nan():
