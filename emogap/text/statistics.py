@@ -457,7 +457,7 @@ def _changes(up: _Crossed, down: _Crossed) -> np.ndarray:
 def _variances(up: _Crossed, down: _Crossed, change: np.ndarray) -> list[tuple[float, float]]:
     """Variances of a mean difference, of the prompts and of each model's seeds, with their degrees of freedom."""
     of_rows = change.var(ddof=1) / len(change)
-    of_prompts = max(of_rows - float(up.of_error + down.of_error), 0.0)
+    of_prompts = float(_without(of_rows, up.of_error + down.of_error))
     return [(of_prompts, len(change) - 1), *_of_seeds(up), *_of_seeds(down)]
 
 
