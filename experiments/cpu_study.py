@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
@@ -297,6 +298,7 @@ def write_tables() -> None:
     told = tables["effects"]
     figure = effects_figure(told[~told["measure"].str.startswith("EmoBench")])
     figure.savefig(RESULTS / "effects.png", dpi=DPI, bbox_inches="tight")
+    plt.close(figure)
 
 
 def _all_rows(name: str) -> pd.DataFrame:
