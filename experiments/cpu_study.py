@@ -5,7 +5,8 @@ of them into ``runs/cpu-study/texts/``, then trains and measures one model after
 small files under ``results/cpu-study/models/``: numbers, and no text. A model whose rows are there, made from the same
 data and settings, is not trained again, so that a fresh clone continues with the models that are missing.
 ``--models N`` stops after N models; if some are named (``smollm2-135m-instr.s1``), only these are measured. After each
-model the tables of all measured models are written beside ``models/``; ``--tables`` only writes these.
+model the tables of all measured models are written beside ``models/``; ``--tables`` only writes these. The tables of
+docs/experiment.md are written from them by ``experiments/cpu_study_page.py``.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,14 +88,14 @@ def main() -> int:
         sys.exit("EMOGAP_TEST_DATA is not set; it names the folder with mistral_babylm/ and paper_artifacts/")
     data = Path(os.environ["EMOGAP_TEST_DATA"])
     prepare_texts(data)
-    write_tables()
-    missing = [] if arguments.tables else [one for one in models(data) if not is_measured(one)]
-    if arguments.only:
-        by_name = {one.folder.name: one for one in missing}
-        missing = [by_name[name] for name in arguments.only if name in by_name]
-    for one in missing[: arguments.models or None]:
-        measure(one)
-        write_tables()
+    by_name = {one.folder.name: one for one in models(data)}
+    if unknown := [name for name in arguments.only if name not in by_name]:
+        sys.exit(f"no model of the study is called {', '.join(unknown)}; there are {', '.join(by_name)}")
+    write_tables(by_name.values())
+    missing = [name for name in arguments.only or by_name if not is_measured(by_name[name])]
+    for name in [] if arguments.tables else missing[: arguments.models or None]:
+        measure(by_name[name])
+        write_tables(by_name.values())
     return 0
 
 
@@ -268,13 +269,15 @@ def measure(one: One) -> None:
     draft.rename(one.folder)
 
 
-def write_tables() -> None:
+def write_tables(every: Collection[One]) -> None:
     """Write the tables of all models whose rows are there: ``values.csv``, by seed, and the effects, over all seeds,
-    which are also drawn."""
-    config = load_config(PROFILE, ROOT / "runs" / PROFILE, {"clm.seeds": [*SEEDS], "sft.seeds": [*SEEDS]})
-    answers, scores, lens = (_all_rows(name) for name in ("answers", "scores", "lens"))
-    if answers.empty:
+    which are also drawn. Rows that were made from other texts or settings are left out."""
+    measured = [one for one in every if is_measured(one)]
+    print(f"{len(measured)} of {len(every)} models are measured", flush=True)
+    if not measured:
         return
+    config = load_config(PROFILE, ROOT / "runs" / PROFILE, {"clm.seeds": [*SEEDS], "sft.seeds": [*SEEDS]})
+    answers, scores, lens = (_all_rows(measured, name) for name in ("answers", "scores", "lens"))
     there = set(answers["model"])
     pairs = [pair for pair in comparisons(config) if {pair.model, pair.other} <= there]
     own = answers[answers["condition"] == ""]
@@ -294,33 +297,35 @@ def write_tables() -> None:
         "emobench": emobench_tables.differences(questions, pairs),
     }
     for name, table in tables.items():
-        table.to_csv(RESULTS / f"{name}.csv", index=False, float_format="%.4g")
+        table.to_csv(RESULTS / f"{name}.csv", index=False, float_format="%.6g")
     told = tables["effects"]
     figure = effects_figure(told[~told["measure"].str.startswith("EmoBench")])
     figure.savefig(RESULTS / "effects.png", dpi=DPI, bbox_inches="tight")
     plt.close(figure)
 
 
-def _all_rows(name: str) -> pd.DataFrame:
-    """One kind of rows of all measured models, with the model and training seed that their folder is named after."""
-    tables = []
-    for file in sorted(RESULTS.glob(f"models/[!.]*/{name}.parquet")):
-        model, _, seed = file.parent.name.partition(".s")
-        tables.append(pd.read_parquet(file).assign(model=model, train_seed=int(seed or 0)))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+def _all_rows(measured: Collection[One], name: str) -> pd.DataFrame:
+    """One kind of rows of all measured models, with their model and training seed."""
+    files = {one.folder / f"{name}.parquet": one for one in measured}
+    tables = [
+        pd.read_parquet(file).assign(model=files[file].name, train_seed=files[file].seed) for file in sorted(files)
+    ]
+    return pd.concat(tables, ignore_index=True)
 
 
 def values_by_seed(
     answers: pd.DataFrame, correct: pd.DataFrame, questions: pd.DataFrame, plain: pd.DataFrame, lens: pd.DataFrame
 ) -> pd.DataFrame:
-    """measure, model, and a column of values for each training seed."""
+    """measure, model, and a column of values for each training seed; in shares every prompt counts the same."""
+    keys = ["measure", "model", "train_seed"]
     found = groups_of(answers["response_emotion"], "study")
     asked = answers["condition"].map(lambda suffix: "asked" if not suffix else suffix.strip("_"))
     said, tables = found.notna(), []
     for group in ("positive", "negative"):
         measure = f"{group} answers %, {{}}, " + answers["classifier"]
         measure = [text.format(way) for text, way in zip(measure, asked, strict=True)]
-        tables.append(answers.assign(measure=measure, value=100.0 * found.eq(group))[said])
+        shares = answers.assign(measure=measure, value=100.0 * found.eq(group))[said]
+        tables.append(shares.groupby([*keys, "prompt_id"], as_index=False)["value"].mean())
     own = answers[answers["condition"].eq("") & answers["classifier"].eq(answers["classifier"].iloc[0])]
     tables.append(own.assign(measure="empty answers %", value=100.0 * own["empty"]))
     tables.append(own.assign(measure="words of an answer", value=own["words"]))
@@ -328,8 +333,8 @@ def values_by_seed(
     named = "EmoBench " + questions["task"] + " %, " + questions["way"]
     tables.append(questions.assign(measure=named, value=100 * questions["value"]))
     ends = lens[lens["layer"] == lens["layer"].max()]
-    tables.append(ends.assign(measure="lens, mass on the own emotion's words in the last layer", value=ends["own"]))
-    keys = ["measure", "model", "train_seed"]
+    mass = "lens, mass on the own emotion's words in the last layer %"
+    tables.append(ends.assign(measure=mass, value=100 * ends["own"]))
     values = pd.concat(tables).groupby(keys, sort=False)["value"].mean()
     curves = lens.groupby(["model", "train_seed", "layer"])["own"].mean().unstack("layer")
     depths = pd.Series(half_depth(curves.to_numpy()), curves.index)

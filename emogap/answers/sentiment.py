@@ -106,8 +106,9 @@ def sentiment_table(answers: pd.DataFrame, by: str, grouping: str = "study") -> 
     """Percentages of each group among the answers, one row per model and row of the published tables.
 
     ``by``: ``group`` (Table 5: the emotions asked for, folded into their groups), ``emotion`` (Table 17) or ``all``
-    (one row, whatever was asked). Columns: ``model, row``, a percentage for each group, ``n`` (answers that say
-    something), ``empty`` (those of a run's own answers that do not), the ends of the 95 % interval ``<group>_low``,
+    (one row, whatever was asked). Columns: ``model, row``, a percentage for each group (the mean of the prompts' own,
+    so that a prompt with an empty answer counts as much as any), ``n`` (answers that say something),
+    ``empty`` (those of a run's own answers that do not), the ends of the 95 % interval ``<group>_low``,
     ``<group>_high`` (see ``statistics``; NaN for a single prompt), ``<group>_count``, and, where a model has several
     training seeds, the standard deviations between prompts and seeds, ``<group>_sd_prompts``, ``<group>_sd_seeds``.
     """
@@ -116,7 +117,8 @@ def sentiment_table(answers: pd.DataFrame, by: str, grouping: str = "study") -> 
     for (model, row), part in _parts(answers, by, grouping):
         said = part.dropna(subset=names)
         counts, values = said[names].sum().astype(int), statistics.by_prompt(part, names, _PROMPT)
-        record = {"model": model, "row": row} | (100 * counts / len(said)).to_dict() | {"n": len(said)}
+        shares = dict(zip(names, 100 * statistics.centre(values), strict=True))
+        record = {"model": model, "row": row, **shares, "n": len(said)}
         record |= {"empty": len(part) - len(said)} if "response" in part else {}
         (low, high), (prompts, seeds) = statistics.share_interval(values), statistics.spreads(values)
         for place, name in enumerate(names):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CONDITIONS = {"": "asked, sampled", "_greedy": "asked, greedy", "_empty": "nothing asked"}
-_INTERVALS = "in percent, with 95 % intervals (Wilson's) {over}"
+_INTERVALS = "in percent, every prompt counts the same, with 95 % intervals (Wilson's) {over}"
 _EMPTY = "; n: non-empty answers; the empty ones are counted beside"
 _CHANGES = "95 % intervals (Newcombe's, paired) {over}"
 _TESTS = f"{_CHANGES}; paired test over the same prompts, p also corrected {CORRECTED}"

@@ -1,7 +1,8 @@
 """Intervals and tests over what the study samples: prompts, and training seeds where there are several.
 
 **Input.** Numbers of one model are an array of shape (prompts, training seeds, samples), NaN for what is missing;
-``by_prompt`` makes it from a frame. Everything is computed separately along any axes before these three.
+``by_prompt`` makes it from a frame. Everything is computed separately along any axes before these three. The mean is
+that of the prompts' own means: every prompt counts the same, in both models of a difference, whatever is missing.
 
 **Shares.** One answer a prompt: the score interval of Wilson (1927). Otherwise the same interval at the effective
 number of prompts, p (1 - p) / variance (Korn and Graubard 1998; Dean and Pagano 2015). The variance is that between
@@ -31,7 +32,7 @@ from emogap.store.artefacts import RULE
 if TYPE_CHECKING:
     import pandas as pd
 
-INTERVALS_RULE = {f"{RULE}intervals": "3 (score intervals, rounding is no difference)"}
+INTERVALS_RULE = {f"{RULE}intervals": "4 (score intervals, rounding is no difference, every prompt counts the same)"}
 """The entry of recipes of tables and figures whose intervals or tests were once computed differently."""
 LEVEL = 0.95
 Z = 1.959964
@@ -119,19 +120,22 @@ def _crossed(values: np.ndarray) -> _Crossed:
     cells = known.sum(axis=(-2, -1))
     with np.errstate(invalid="ignore", divide="ignore"):
         means = np.where(there, values, 0).sum(axis=-1) / samples
-        mean = np.where(known, means, 0).sum(axis=(-2, -1)) / cells
+        # Every prompt counts the same, and in a prompt every seed that has answered it.
+        by_prompt = np.where(known, means, 0).sum(axis=-1) / known.sum(axis=-1)
+        mean = np.nansum(by_prompt, axis=-1) / prompts
+        rows = _unless_rounding(np.nan_to_num(by_prompt - mean[..., None]), mean[..., None])
+        weight = np.where(known, 1 / known.sum(axis=-1)[..., None] / prompts[..., None, None], 0)
         off = np.where(known, means - mean[..., None, None], 0)
-        row, column = off.sum(axis=-1) / known.sum(axis=-1), off.sum(axis=-2) / known.sum(axis=-2)
-        rest = np.where(known, off - np.nan_to_num(row)[..., None] - np.nan_to_num(column)[..., None, :], 0)
-        # Sums, so that a prompt or seed with fewer cells counts for less.
-        rows = _unless_rounding(off.sum(axis=-1) * (prompts / cells)[..., None], mean[..., None])
-        columns = _unless_rounding(off.sum(axis=-2) * (seeds / cells)[..., None], mean[..., None])
+        # Sums, so that a seed with fewer cells counts for less.
+        columns = _unless_rounding((weight * off).sum(axis=-2) * seeds[..., None], mean[..., None])
+        column = np.nan_to_num(off.sum(axis=-2) / known.sum(axis=-2))
+        rest = np.where(known, off - rows[..., None] - column[..., None, :], 0)
         rest = _unless_rounding(rest, mean[..., None, None])
         of_rows = (rows**2).sum(axis=-1) / (prompts - 1) / prompts
         of_seeds = (columns**2).sum(axis=-1) / (seeds - 1) / seeds
         # At least 1: where one seed alone answered each prompt, no degree of freedom is left for the rest.
         freedom = np.maximum(cells - prompts - seeds + 1, 1)
-        of_error = (rest**2).sum(axis=(-2, -1)) / freedom / cells
+        of_error = (rest**2).sum(axis=(-2, -1)) / freedom * (weight**2).sum(axis=(-2, -1))
     several = seeds > 1
     return _Crossed(
         mean, prompts, seeds, samples.max(axis=(-2, -1), initial=0), samples.sum(axis=(-2, -1)), known.any(axis=-1),
@@ -159,7 +163,7 @@ def _student(seeds: np.ndarray) -> np.ndarray:
 
 
 def centre(values: np.ndarray) -> np.ndarray:
-    """The mean over prompts and seeds, however many samples they have: (…, prompts, seeds, samples) → (…)."""
+    """The mean of the prompts' means over the seeds that have them: (…, prompts, seeds, samples) → (…)."""
     return _crossed(np.asarray(values, float)).mean
 
 
@@ -470,7 +474,7 @@ def mean_paired_p(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
     from scipy.stats import norm
 
     pairs = [_in_both(after, before) for after, before in pairs]
-    changes = [np.nanmean(after, axis=(1, 2)) - np.nanmean(before, axis=(1, 2)) for after, before in pairs]
+    changes = [_changes(*map(_crossed, pair)) for pair in pairs]
     centre = np.mean([change.mean() for change in changes])
     flipped = np.sqrt(sum((change**2).sum() / len(change) ** 2 for change in changes)) / len(changes)
     p = 2 * float(norm.sf(abs(centre) / flipped)) if flipped else 1.0

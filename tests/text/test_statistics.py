@@ -10,6 +10,7 @@ from scipy.stats import binomtest, bootstrap, norm, t, ttest_1samp
 
 from emogap.text.statistics import (
     by_prompt,
+    centre,
     holm,
     leader,
     mean,
@@ -18,6 +19,7 @@ from emogap.text.statistics import (
     mean_paired_interval,
     mean_paired_p,
     mean_share_interval,
+    paired_changes,
     paired_interval,
     paired_mean,
     paired_p,
@@ -172,6 +174,26 @@ def test_only_prompts_that_both_models_have_are_compared():
     padded = np.concatenate([before, np.full((3, 1, 1), np.nan)])
     assert paired_interval(longer, padded) == pytest.approx(paired_interval(after, before))
     assert paired_p(longer, padded) == paired_p(after, before)
+
+
+def test_where_a_model_says_nothing_is_no_difference():
+    """Both are positive at the first prompt alone; one is silent there in two seeds, the other at the last prompt."""
+    one, other = np.zeros((2, 3, 3, 2))
+    one[0] = other[0] = 1
+    one[0, 1:], other[2, :2] = np.nan, np.nan
+    assert centre(one) == centre(other) == pytest.approx(1 / 3)
+    low, high = paired_interval(one, other)
+    assert low < 0 < high and paired_p(one, other) == 1
+    assert paired_mean(one[..., 0], other[..., 0])["change"] == pytest.approx(0, abs=1e-12)
+
+
+def test_answers_are_missing_without_a_pattern():
+    rng = np.random.default_rng(0)
+    after, before = (np.where(rng.random((14, 5, 3)) < 0.6, rng.integers(0, 2, (14, 5, 3)), np.nan) for _ in range(2))
+    with pytest.warns(RuntimeWarning, match="empty slice"):  # a seed that never answers a prompt
+        change = np.nanmean(np.nanmean(after, axis=2), axis=1) - np.nanmean(np.nanmean(before, axis=2), axis=1)
+    assert paired_changes(after, before)["change"] == pytest.approx(change.mean())
+    assert paired_p(after, before) >= sign_flip_p(change) > 0
 
 
 def test_signs_are_flipped_exactly():
@@ -401,6 +423,31 @@ def test_tests_keep_their_level_where_nothing_differs(designs):
         models = two_models(rng, (share, share), prompts, designs, 250)
         told = np.mean([paired_p(after, before) <= 0.05 for after, before in zip(*models, strict=True)])
         assert told <= 0.05 + 2.5 * np.sqrt(0.05 * 0.95 / 250), (prompts, share, told)
+
+
+WAYS = (1.5, -1.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("designs", PAIRED, ids=str)
+@pytest.mark.parametrize("prompts", [60, 140])
+def test_models_that_are_silent_at_different_prompts_do_not_differ_by_that(prompts, designs):
+    """One says something the more often the more positive the prompt is, the other the less often."""
+    rng, covers, significant, changes = np.random.default_rng(5), [], [], []
+    for _ in range(300):
+        common = rng.normal(size=(1, prompts, 1))
+        models = [study(rng, 0.4, common, *design, 1)[0] for design in designs]
+        silent = (
+            rng.random(one.shape) > expit(way * common[0])[..., None] for one, way in zip(models, WAYS, strict=True)
+        )
+        after, before = (np.where(empty, np.nan, one) for one, empty in zip(models, silent, strict=True))
+        found = paired_changes(after, before)
+        changes.append(found["change"])
+        covers.append(found["low"] <= 0 <= found["high"])
+        significant.append(paired_p(after, before) <= 0.05)
+    assert abs(np.mean(changes)) < 3 * np.std(changes) / np.sqrt(300)
+    noise = 2.5 * np.sqrt(0.05 * 0.95 / 300)
+    assert np.mean(covers) > 0.94 - noise and np.mean(significant) < 0.05 + noise
 
 
 PLACES = ((0.0, 0.7, 1.4, 2.1), (2.0, 2.5, 3.0, 3.5))
