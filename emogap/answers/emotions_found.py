@@ -82,13 +82,18 @@ def read_answers(config: Config, condition: Condition) -> pd.DataFrame:
 
 
 def empty_rule(tables: Iterable[Path]) -> dict[str, str]:
-    """The recipe entry of tables and figures about answers if any answer is empty: a correction took empty ones out of
-    the shares. ``tables``: files of ``emotions_path``. Raises ``InputError`` for one that cannot be read."""
+    """The recipe entry of tables and figures about answers if any answer is empty: corrections took empty ones out of
+    the shares, and made prompts with empty answers count as much as others. ``tables``: files of ``emotions_path``.
+    Raises ``InputError`` for one that cannot be read."""
 
     def has_one(path: Path) -> bool:
         return remembered("an answer without a score", path, lambda: None in column_texts(path, "score"))
 
-    return {_EMPTY: "2 (they are in no share)"} if any(map(has_one, filter(Path.is_file, tables))) else {}
+    return (
+        {_EMPTY: "3 (they are in no share and make no prompt count less)"}
+        if any(map(has_one, filter(Path.is_file, tables)))
+        else {}
+    )
 
 
 def judged(config: Config, answers: pd.DataFrame) -> pd.DataFrame:

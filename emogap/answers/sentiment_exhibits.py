@@ -114,8 +114,8 @@ def sentiment_drawings(config: Config) -> Iterator[Drawing]:
     judges = answers | {piece.path.stem: piece.path for piece in polarity_pieces(config)}
     yield one("sentiment", "sentiment_groups", answers, _shares)
     yield one("change", "sentiment_change_groups", answers, _changes)
-    yield one("judges", "sentiment_judges", judges, _effects_by_judge, {})
-    yield one("length", "sentiment_length", answers | {"emotions cut": cut_piece(config).path}, _at_equal_length, {})
+    yield one("judges", "sentiment_judges", judges, _effects_by_judge)
+    yield one("length", "sentiment_length", answers | {"emotions cut": cut_piece(config).path}, _at_equal_length)
     yield one("asked-and-found", "asked_and_found", answers, _asked_and_found, {})
     yield one("conditions", "sentiment_conditions", answers | emotions, _controls)
     yield one("agreement", "classifier_agreement", judges, _agreement, {})

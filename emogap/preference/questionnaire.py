@@ -264,7 +264,8 @@ def preference_table(votes: Votes) -> pd.DataFrame:
     counts = chosen["choice"].value_counts().reindex(votes.models, fill_value=0)
     places = range(len(votes.models))
     picked = chosen.assign(**{f"chose {place}": chosen["choice"] == votes.models[place] for place in places})
-    low, high = share_interval(by_prompt(picked, [f"chose {n}" for n in places], ["prompt_id"], repeated="rater"))
+    chose = by_prompt(picked, [f"chose {place}" for place in places], ["prompt_id"], repeated="rater")
+    low, high = share_interval(chose, by_cell=True)
     table = pd.DataFrame(
         {
             "model": votes.models,

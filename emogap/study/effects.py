@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from emogap.answers.emotions_found import emotions_path, judged, read_answers
+from emogap.answers.emotions_found import emotions_path, empty_rule, judged, read_answers
 from emogap.answers.respond import answer_files, conditions
 from emogap.answers.sentiment import change_table
 from emogap.config import Config
@@ -15,7 +15,7 @@ from emogap.grammar.emobench import EMOBENCH
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
 from emogap.store.style import model_colours, use_style
 from emogap.store.views import View
-from emogap.text.statistics import holm_by
+from emogap.text.statistics import INTERVALS_RULE, holm_by
 from emogap.train.models import CONTROLLED, CORRECTED, compared, comparisons, separated
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def effects_drawings(config: Config) -> Iterator[Drawing]:
     inputs = {"emotions": emotions_path(config, own)} | answer_files(config, own)
     for task in (BLIMP, EMOBENCH):
         inputs |= {f"{key} {task.name}": path for key, path in task.tables(config).items()}
-    settings = config.flat("sentiment", "grouping")
+    settings, rules = config.flat("sentiment", "grouping"), INTERVALS_RULE | empty_rule([inputs["emotions"]])
     folder, shown = config.home.evaluation, lambda: _shown(config)
-    yield drawing(folder, "effects", "tables/effects", inputs, shown, settings, config.seed)
+    yield drawing(folder, "effects", "tables/effects", inputs, shown, settings, config.seed, rules=rules)
 
 
 def _shown(config: Config) -> Iterator[Shown]:

@@ -32,7 +32,7 @@ from emogap.store.artefacts import RULE
 if TYPE_CHECKING:
     import pandas as pd
 
-INTERVALS_RULE = {f"{RULE}intervals": "4 (score intervals, rounding is no difference, every prompt counts the same)"}
+INTERVALS_RULE = {f"{RULE}intervals": "3 (score intervals, rounding is no difference)"}
 """The entry of recipes of tables and figures whose intervals or tests were once computed differently."""
 LEVEL = 0.95
 Z = 1.959964
@@ -112,7 +112,7 @@ class _Crossed:
         return _without(self.of_rows, self.of_error)
 
 
-def _crossed(values: np.ndarray) -> _Crossed:
+def _crossed(values: np.ndarray, by_cell: bool = False) -> _Crossed:
     there = ~np.isnan(values)
     samples = there.sum(axis=-1)
     known = samples > 0
@@ -120,16 +120,18 @@ def _crossed(values: np.ndarray) -> _Crossed:
     cells = known.sum(axis=(-2, -1))
     with np.errstate(invalid="ignore", divide="ignore"):
         means = np.where(there, values, 0).sum(axis=-1) / samples
-        # Every prompt counts the same, and in a prompt every seed that has answered it.
         by_prompt = np.where(known, means, 0).sum(axis=-1) / known.sum(axis=-1)
-        mean = np.nansum(by_prompt, axis=-1) / prompts
-        rows = _unless_rounding(np.nan_to_num(by_prompt - mean[..., None]), mean[..., None])
-        weight = np.where(known, 1 / known.sum(axis=-1)[..., None] / prompts[..., None, None], 0)
+        counts = known.sum(axis=-1) if by_cell else known.any(axis=-1)
+        mean = np.nansum(counts * by_prompt, axis=-1) / counts.sum(axis=-1)
+        of_prompt = counts / counts.sum(axis=-1)[..., None]
+        weight = np.where(known, (of_prompt / known.sum(axis=-1))[..., None], 0)
         off = np.where(known, means - mean[..., None, None], 0)
+        row = np.nan_to_num(by_prompt - mean[..., None])
+        rows = _unless_rounding(row * of_prompt * prompts[..., None], mean[..., None])
         # Sums, so that a seed with fewer cells counts for less.
         columns = _unless_rounding((weight * off).sum(axis=-2) * seeds[..., None], mean[..., None])
         column = np.nan_to_num(off.sum(axis=-2) / known.sum(axis=-2))
-        rest = np.where(known, off - rows[..., None] - column[..., None, :], 0)
+        rest = np.where(known, off - row[..., None] - column[..., None, :], 0)
         rest = _unless_rounding(rest, mean[..., None, None])
         of_rows = (rows**2).sum(axis=-1) / (prompts - 1) / prompts
         of_seeds = (columns**2).sum(axis=-1) / (seeds - 1) / seeds
@@ -246,8 +248,8 @@ class _Share:
     groups: list[_Crossed]
 
 
-def _share(values: np.ndarray) -> _Share:
-    found, least = _of_shares(_crossed(np.asarray(values, float)))
+def _share(values: np.ndarray, by_cell: bool = False) -> _Share:
+    found, least = _of_shares(_crossed(np.asarray(values, float), by_cell))
     variance = np.maximum(found.of_prompts + found.of_seeds, least)
     squared = np.maximum(Z**2 * found.of_prompts + _student(found.seeds) ** 2 * found.of_seeds, Z**2 * least)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -257,9 +259,12 @@ def _share(values: np.ndarray) -> _Share:
     return _Share(found.mean, low, high, np.sqrt(squared), [found])
 
 
-def share_interval(values: np.ndarray) -> Ends:
-    """95 % interval of a share. ``values``: 0 to 1, shape (…, prompts, seeds, samples)."""
-    share = _share(values)
+def share_interval(values: np.ndarray, by_cell: bool = False) -> Ends:
+    """95 % interval of a share. ``values``: 0 to 1, shape (…, prompts, seeds, samples).
+
+    ``by_cell``: not every prompt counts the same, but every prompt of a seed, as each vote of a rater does.
+    """
+    share = _share(values, by_cell)
     return share.low[()], share.high[()]
 
 

@@ -187,6 +187,17 @@ def test_where_a_model_says_nothing_is_no_difference():
     assert paired_mean(one[..., 0], other[..., 0])["change"] == pytest.approx(0, abs=1e-12)
 
 
+def test_where_every_vote_counts_the_share_of_the_votes_is_in_its_interval():
+    """Nine raters choose one model at the same prompt, and one of them the other at nine prompts more."""
+    votes = np.full((10, 9, 1), np.nan)
+    votes[0], votes[1:, 0] = 1, 0
+    assert centre(votes) == pytest.approx(0.1)
+    low, high = share_interval(votes, by_cell=True)
+    assert low < 0.5 < high
+    low, high = share_interval(votes)
+    assert low < 0.1 < high
+
+
 def test_answers_are_missing_without_a_pattern():
     rng = np.random.default_rng(0)
     after, before = (np.where(rng.random((14, 5, 3)) < 0.6, rng.integers(0, 2, (14, 5, 3)), np.nan) for _ in range(2))
