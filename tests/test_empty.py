@@ -19,6 +19,8 @@ from emogap.records import CORPUS, PROCESSED, REWRITES, STORIES, read_rows, writ
 from emogap.report.entries import to_cells
 from emogap.store.exhibits import Exhibit, drawing, exhibits, read_table
 from emogap.store.pieces import run
+from emogap.stories import augment as augmenting
+from emogap.stories.outcomes import for_reading
 from emogap.study.stages import STAGES
 from emogap.study.state import inspect_all
 from emogap.train.models import study_models
@@ -167,6 +169,12 @@ def test_one_method_without_a_kept_story_is_no_share_s_end(make_config, monkeypa
     corpus(config)
     assert set(read_rows(config.home.corpus("emotional"), CORPUS)["method"]) == {"m1"}
     assert "method m2: 0.0000 of the budget, asked 0.5000" in log_of(config)["notes"]
+
+
+def test_stories_that_are_none_can_be_shown(make_config, monkeypatch):
+    monkeypatch.setattr(augmenting, "story_chunks", lambda _: [])
+    shown = for_reading(augmenting.read_stories(make_config()))
+    assert shown.empty and {"line", "text", "raw reply", "score", "reason", "notes"} <= set(shown)
 
 
 # --- pages and notebooks ---------------------------------------------------------------------------------------------

@@ -44,10 +44,12 @@ class EchoingWriter(Writer):
             return (200, {"data": [{"id": sent, "owned_by": sent}]}) if self.lists_key else None
         self.faults += 1
         return {
+            # A process's first reply must have sense, or its stage ends: none of these comes first, but for the one
+            # that is asked again.
             1: (500, {"error": {"message": f"overloaded, {sent}"}}),
-            2: (400, {"error": {"message": f"too long, said {sent}"}}),
-            3: (200, {"choices": sent}),
-            4: (422, sent),
+            3: (400, {"error": {"message": f"too long, said {sent}"}}),
+            5: (422, sent),
+            6: (200, {"choices": sent}),
         }.get(self.faults % 8)
 
 

@@ -205,7 +205,8 @@ def read_stories(config: Config) -> pd.DataFrame:
     paths = [config.home.require(chunk.path) for chunk in story_chunks(config)]
     if paths:
         return pd.concat([read_rows(path, STORIES) for path in paths], ignore_index=True)
-    columns = dict.fromkeys((*STORIES.columns, "emotion", "notes"), str) | {"words": float}
+    columns = dict.fromkeys((*STORIES.columns, "reply", "emotion", "notes"), str)
+    columns |= dict.fromkeys(("words", "emotion_score", "similarity"), float)
     return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
 
 
