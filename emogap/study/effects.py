@@ -13,10 +13,10 @@ from emogap.grammar import blimp_tables, emobench_tables
 from emogap.grammar.blimp import BLIMP
 from emogap.grammar.emobench import EMOBENCH
 from emogap.store.exhibits import Drawing, Exhibit, Shown, drawing
-from emogap.store.style import model_colours, use_style
+from emogap.store.style import model_colours, nothing_figure, use_style
 from emogap.store.views import View
 from emogap.text.statistics import INTERVALS_RULE, holm_by
-from emogap.train.models import CONTROLLED, CORRECTED, compared, comparisons, separated
+from emogap.train.models import CONTROLLED, CORRECTED, NO_TRAINED, compared, comparisons, separated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,9 +32,7 @@ _VIEW = View({"change": 2, "low": 2, "high": 2, "p": ".3g", "p_holm": ".3g"})
 
 
 def effects_drawings(config: Config) -> Iterator[Drawing]:
-    """One drawing, if there are models to compare; else none."""
-    if not comparisons(config):
-        return
+    """One drawing; without models to compare it says so."""
     own = conditions(config)[0]
     inputs = {"emotions": emotions_path(config, own)} | answer_files(config, own)
     for task in (BLIMP, EMOBENCH):
@@ -45,11 +43,12 @@ def effects_drawings(config: Config) -> Iterator[Drawing]:
 
 
 def _shown(config: Config) -> Iterator[Shown]:
-    table = effects(config)
+    table, pairs = effects(config), comparisons(config)
     caption = (
         "Differences over all prompts, pairs and questions, in percentage points with 95 % intervals. "
-        f"{compared(comparisons(config))}; paired tests, p also corrected {CORRECTED}.{separated(comparisons(config))}"
+        f"{compared(pairs)}; paired tests, p also corrected {CORRECTED}.{separated(pairs)}"
     )
+    caption = caption if pairs else f"{NO_TRAINED}."
     yield Exhibit("effects", "table", caption, _ORDER, view=_VIEW), table
     alt = "A panel per measure, a row per comparison, points with intervals and a zero line, filled if zero is outside."
     yield Exhibit("effects", "figure", caption, _ORDER, alt=alt), effects_figure(table)
@@ -82,6 +81,8 @@ def effects_figure(table: pd.DataFrame) -> "Figure":
     that of ``effects``, or some of its rows."""
     import matplotlib.pyplot as plt
 
+    if table.empty:
+        return nothing_figure(f"{NO_TRAINED}.")
     use_style()
     measures = list(dict.fromkeys(table["measure"]))
     rows = list(dict.fromkeys(table[["comparison", "model", "against"]].itertuples(index=False, name=None)))
