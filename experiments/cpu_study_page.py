@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Collection
-from pathlib import Path
 
 import pandas as pd
 
-ROOT = Path(__file__).resolve().parents[1]
+from emogap.paths import ROOT
+
 PAGE = ROOT / "docs" / "experiment.md"
 RESULTS = ROOT / "results" / "cpu-study"
 BASE = "smollm2-135m"
